@@ -1,0 +1,30 @@
+# The two commands: `make run` and `make test`. Both install first, once.
+
+PYTHON ?= python3.11
+CONFIG ?= config/sample.yaml
+CORES ?= 2
+VENV := .venv
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+.PHONY: run test lint install clean
+
+run: install
+	snakemake --configfile $(CONFIG) --cores $(CORES) --rerun-incomplete --show-failed-logs
+
+test: install
+	pytest
+
+lint: install
+	snakemake --lint
+
+install: $(VENV)/installed
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \
+	  echo "rdpipe needs Python 3.11; say which with: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(VENV)/bin/python -m pip install -q -c constraints.txt -e '.[test]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) results results-* logs logs-* .snakemake

@@ -1,0 +1,39 @@
+"""rdpipe: where a learned image codec loses its bits, and how far it is from the limit."""
+
+from snakemake.utils import min_version
+
+min_version("9.14")  # path variables
+
+
+pathvars:
+    results="results",
+    logs="logs",
+    benchmarks="<logs>/benchmarks",
+
+
+if not workflow.overwrite_configfiles:
+
+    configfile: "config/sample.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/codecs.smk"
+include: "workflow/rules/latents.smk"
+include: "workflow/rules/gaps.smk"
+include: "workflow/rules/simulate.smk"
+include: "workflow/rules/anchors.smk"
+include: "workflow/rules/bounds.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    """The report, and every network that the config trains."""
+    default_target: True
+    input:
+        REPORT,
+        TRAINED,
+
+
+onsuccess:
+    shell("python -m rdpipe summarise --decomposition {rules.trace_bounds.output.decomposition:q}")

@@ -1,0 +1,67 @@
+"""The command line: one subcommand for each stage, its flags taken from the stage's signature."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import inspect
+import json
+import os
+import sys
+from pathlib import Path
+
+from rdpipe.errors import InputError
+
+STAGES = (
+    "prepare_dataset",
+    "train_codec",
+    "extract_latents",
+    "measure_gap",
+    "simulate",
+    "run_anchor",
+    "trace_bounds",
+    "make_report",
+    "summarise",
+)
+TYPES = {
+    "dict": {"type": json.loads, "metavar": "JSON"},
+    "Path": {"type": Path, "metavar": "FILE"},
+    "list[Path]": {"type": Path, "nargs": "*", "metavar": "FILE"},
+}
+
+
+def parser(stage: str, run) -> argparse.ArgumentParser:
+    """Flags of a stage: one for each parameter of its function."""
+    stage_parser = argparse.ArgumentParser(
+        f"rdpipe {stage}", description=inspect.getdoc(run).splitlines()[0]
+    )
+    for name, parameter in inspect.signature(run).parameters.items():
+        required = parameter.default is inspect.Parameter.empty
+        options = TYPES[parameter.annotation]
+        stage_parser.add_argument(
+            f"--{name}", required=required, default=None if required else parameter.default, **options
+        )
+    return stage_parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one stage; a user's mistake ends in one line on standard error and status 2."""
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv or argv[0] not in STAGES:
+        known = "\n  ".join(STAGES)
+        print(f"usage: rdpipe STAGE [flags], rdpipe STAGE --help; stages:\n  {known}", file=sys.stderr)
+        return 0 if argv in (["-h"], ["--help"]) else 2
+    run = importlib.import_module(f"rdpipe.stages.{argv[0]}").run
+    arguments = vars(parser(argv[0], run).parse_args(argv[1:]))
+    try:
+        run(**arguments)
+    except (InputError, OSError) as error:
+        if os.environ.get("RDPIPE_DEBUG"):
+            raise
+        print(f"rdpipe {argv[0]}: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,29 @@
+"""The three axes and the labelled array over them (SCIENCE.md, section 2).
+
+The registries give the names that configs, coordinates and plots use. ``window-5`` is the family
+``window`` with the number 5; ``module:attribute`` is an estimator of one's own.
+"""
+
+MEANS = {
+    "zero": "rdpipe.axes.mean:Zero",
+    "codec": "rdpipe.axes.mean:Codec",
+    "accuracy": "rdpipe.axes.mean:Accuracy",
+}
+VARIANCES = {
+    "codec": "rdpipe.axes.variance:Codec",
+    "channel": "rdpipe.axes.variance:Channel",
+    "window": "rdpipe.axes.variance:Window",
+    "element": "rdpipe.axes.variance:Element",
+}
+QUANTIZERS = {
+    "rounding": "rdpipe.axes.quantizer:Rounding",
+    "test-channel": "rdpipe.axes.quantizer:TestChannel",
+}
+
+
+def __getattr__(name: str):
+    if name == "evaluate":
+        from rdpipe.axes.cube import evaluate
+
+        return evaluate
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,235 @@
+"""Adapter to CompressAI's FactorizedPrior, ScaleHyperprior and MeanScaleHyperprior."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import safetensors.torch
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from rdpipe._torchvision import declare_missing_operators
+from rdpipe.codecs.protocol import Analysis
+from rdpipe.errors import InputError
+from rdpipe.latents import Latents
+from rdpipe.plugins import nearest
+
+declare_missing_operators()
+
+from compressai.models import CompressionModel  # noqa: E402
+from compressai.zoo.image import model_architectures  # noqa: E402
+from compressai.zoo.pretrained import load_pretrained  # noqa: E402
+
+ARCHITECTURES = ("bmshj2018-factorized", "bmshj2018-hyperprior", "mbt2018-mean")
+WEIGHTS = Path(__file__).parent / "weights"
+HEADER = struct.Struct(">III")  # height, width, bytes of the first string
+
+
+class CompressAI:
+    """One of CompressAI's codecs behind :class:`rdpipe.codecs.protocol.Codec`.
+
+    Images are padded at the right and the bottom by repeating the border, to multiples of 64, and
+    cut again after synthesis. The bitstream is a header of 12 bytes and CompressAI's strings.
+
+    Parameters
+    ----------
+    model : CompressionModel
+        With its weights; the coder's tables are made here.
+    device : str
+        "cpu", "cuda", or "auto": CUDA where there is one.
+    """
+
+    def __init__(self, model: CompressionModel, device: str = "auto"):
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.device = torch.device(device)
+        model.update(force=True)
+        self.model = model.eval().to(self.device)
+        self.hyperprior = hasattr(model, "h_s")
+
+    @torch.inference_mode()
+    def analyse(self, name: str, image: np.ndarray) -> Analysis:
+        y = self.model.g_a(self._tensor(image))
+        if not self.hyperprior:
+            _, likelihoods = self.model.entropy_bottleneck(y)
+            mean, scale = factorized_moments(self.model.entropy_bottleneck)
+            return Analysis(_latents(name, y, mean, scale), _bits(likelihoods), 0.0)
+        scale, mean, z_likelihoods = self._hyperprior(y)
+        _, likelihoods = self.model.gaussian_conditional(y, scale, means=mean)
+        scale = self.model.gaussian_conditional.lower_bound_scale(scale)  # as the coder does
+        mean = torch.zeros_like(y) if mean is None else mean
+        return Analysis(_latents(name, y, mean, scale), _bits(likelihoods), _bits(z_likelihoods))
+
+    def _hyperprior(self, y: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Scale, mean (None where the model has none) and likelihoods of the hyper-latents."""
+        has_mean = isinstance(self.model, model_architectures["mbt2018-mean"])
+        z = self.model.h_a(y if has_mean else y.abs())
+        z_hat, z_likelihoods = self.model.entropy_bottleneck(z)
+        parameters = self.model.h_s(z_hat)
+        scale, mean = parameters.chunk(2, 1) if has_mean else (parameters, None)
+        return scale, mean, z_likelihoods
+
+    @torch.inference_mode()
+    def synthesise(self, y_hat: Tensor, height: int, width: int) -> np.ndarray:
+        x_hat = self.model.g_s(y_hat[None].to(self.device, torch.float32))
+        return _image(x_hat, height, width)
+
+    @torch.inference_mode()
+    def compress(self, image: np.ndarray) -> bytes:
+        strings = [string[0] for string in self.model.compress(self._tensor(image))["strings"]]
+        return HEADER.pack(*image.shape[:2], len(strings[0])) + b"".join(strings)
+
+    @torch.inference_mode()
+    def decompress(self, stream: bytes) -> np.ndarray:
+        height, width, first = HEADER.unpack_from(stream)
+        body = stream[HEADER.size :]
+        strings = [[body[:first]], [body[first:]]] if self.hyperprior else [[body]]
+        stride = 64 if self.hyperprior else 16  # of what `shape` below counts
+        shape = torch.Size(_padded(side) // stride for side in (height, width))
+        return _image(self.model.decompress(strings, shape)["x_hat"], height, width)
+
+    def _tensor(self, image: np.ndarray) -> Tensor:
+        height, width = image.shape[:2]
+        x = torch.tensor(image, device=self.device).permute(2, 0, 1)[None].float() / 255
+        return F.pad(x, (0, _padded(width) - width, 0, _padded(height) - height), "replicate")
+
+
+def _padded(side: int) -> int:
+    return -(-side // 64) * 64
+
+
+def _latents(name: str, y: Tensor, mean: Tensor, scale: Tensor) -> Latents:
+    return Latents(name, *(t.expand_as(y)[0] for t in (y, mean, scale)))
+
+
+def _bits(likelihoods: Tensor) -> float:
+    return -likelihoods.double().log2().sum().item()
+
+
+def _image(x_hat: Tensor, height: int, width: int) -> np.ndarray:
+    x_hat = x_hat[0, :, :height, :width].clamp(0, 1).mul(255).round().byte()
+    return x_hat.permute(1, 2, 0).cpu().numpy()
+
+
+def factorized_moments(bottleneck) -> tuple[Tensor, Tensor]:
+    """Mean and scale of the Gaussian that stands for a learned density in each channel.
+
+    The mean is the median, on which the rounding grid lies; the variance is the second moment of
+    the learned density about it, by summation over a grid of 4096 cells between its outermost
+    quantiles.
+
+    Returns
+    -------
+    mean, scale : Tensor of shape (1, channel, 1, 1)
+    """
+    low, median, high = bottleneck.quantiles.detach().unbind(2)  # each (channel, 1)
+    grid = low + (high - low) * torch.linspace(0, 1, 4097, device=low.device)
+    cumulative = bottleneck._logits_cumulative(grid[:, None], stop_gradient=True).sigmoid()[:, 0]
+    mass = cumulative.diff()
+    centre = (grid[:, 1:] + grid[:, :-1]) / 2 - median
+    scale = ((mass * centre.square()).sum(1) / mass.sum(1)).sqrt()
+    return median[None, :, :, None], scale[None, :, None, None]
+
+
+def from_checkpoint(quality: int, architecture: str, checkpoint: str, device: str = "auto"):
+    """A codec from a file of weights.
+
+    Parameters
+    ----------
+    quality : int
+        The quality this codec stands for; fills ``{quality}`` in ``checkpoint``.
+    architecture : str
+        CompressAI's name: bmshj2018-factorized, bmshj2018-hyperprior or mbt2018-mean.
+    checkpoint : str
+        ``.pth.tar``, ``.pt`` or ``.safetensors``; a state dict, or a dict that holds one as
+        ``state_dict``. Loaded with ``weights_only``: no code in it is executed.
+    device : str
+        "cpu", "cuda" or "auto".
+    """
+    file = Path(checkpoint.format(quality=quality))
+    return CompressAI(load_model(architecture, read_state(file), str(file)), device)
+
+
+def from_gained(quality: int, checkpoint: str, device: str = "auto"):
+    """One rate of a variable-rate network that ``train_codec`` wrote; qualities count from 1."""
+    # training's module is heavy only through compressai, which this one has imported already
+    from rdpipe.codecs.trainable import fold
+
+    state = read_state(Path(checkpoint))
+    if not 1 <= quality <= len(state.get("log_gain", ())):
+        raise InputError(
+            f"{checkpoint}: no quality {quality}; it has 1 to {len(state.get('log_gain', ()))}"
+        )
+    return CompressAI(load_model("mbt2018-mean", fold(state, quality - 1), checkpoint), device)
+
+
+def mini_mean_scale(quality: int, device: str = "auto"):
+    """The embedded mean-scale hyperprior (N = 64, M = 96), qualities 1 to 4."""
+    return from_gained(quality, str(WEIGHTS / "mini-mean-scale.safetensors"), device)
+
+
+def read_state(file: Path) -> dict[str, Tensor]:
+    """State dict in a checkpoint, on the CPU.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, is no state dict, or holds values that are not finite.
+    """
+    try:
+        if file.suffix == ".safetensors":
+            state = safetensors.torch.load_file(file)
+        else:
+            state = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever a damaged or hostile file makes torch raise
+        raise InputError(f"{file}: cannot read this checkpoint: {_first_line(error)}") from error
+    state = state.get("state_dict", state) if isinstance(state, dict) else state
+    if not (isinstance(state, dict) and state and all(map(torch.is_tensor, state.values()))):
+        raise InputError(f"{file}: holds no state dict (names of parameters and their tensors)")
+    for name, value in state.items():
+        if value.is_floating_point() and not value.isfinite().all():
+            raise InputError(f"{file}: {name} holds values that are not finite")
+    return state
+
+
+def load_model(architecture: str, state: dict[str, Tensor], source: str) -> CompressionModel:
+    """A model of the size that the weights have.
+
+    Raises
+    ------
+    InputError
+        If the architecture is unknown or the weights do not fit it.
+    """
+    if architecture not in ARCHITECTURES:
+        raise InputError(
+            f"unknown architecture {architecture!r}; {nearest(architecture, ARCHITECTURES)}"
+        )
+    state = load_pretrained(state)
+    try:
+        N, M = (len(state[f"g_a.{layer}.weight"]) for layer in (0, 6))
+        model = model_architectures[architecture](N, M)
+        state = {name: value.float() for name, value in _renamed(state).items()
+                 if name in dict(model.named_parameters())}  # fmt: skip
+        missing = dict(model.named_parameters()).keys() - state.keys()
+        if missing:
+            raise KeyError(f"lacks {', '.join(sorted(missing)[:3])}")
+        torch.nn.Module.load_state_dict(model, state, strict=False)
+    except (KeyError, RuntimeError, IndexError) as error:
+        message = f"{source}: these weights do not fit {architecture}: {_first_line(error)}"
+        raise InputError(message) from error
+    return model
+
+
+def _renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Parameters of the entropy bottleneck under the names CompressAI has had since 1.2.7."""
+    from compressai.models.utils import remap_old_keys
+
+    return remap_old_keys("entropy_bottleneck", state)
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines[:2])[:300] or type(error).__name__

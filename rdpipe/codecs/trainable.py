@@ -1,0 +1,111 @@
+"""Variable-rate networks that fold into plain CompressAI models, one per rate."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from rdpipe._torchvision import declare_missing_operators
+
+declare_missing_operators()
+
+from compressai.models import MeanScaleHyperprior  # noqa: E402
+from compressai.ops import quantize_ste  # noqa: E402
+
+
+class GainedMeanScaleHyperprior(MeanScaleHyperprior):
+    """A mean-scale hyperprior with one gain vector per rate, trained at all rates at once.
+
+    .. code-block:: none
+
+        x --> g_a --> (* gain[rate]) --> y --> Q --> y_hat --> (* inverse_gain[rate]) --> g_s --> x_hat
+                                         |     ^
+                                        h_a    | mean, scale
+                                         '-> z -> EB -> h_s
+
+    The gains are linear and stand next to a convolution on both sides, so :meth:`fold` turns the
+    network at one rate into an ordinary ``compressai.models.MeanScaleHyperprior``.
+
+    Parameters
+    ----------
+    N, M : int
+        Channels of the transforms and of the latents.
+    lambdas : sequence of float
+        One Lagrange multiplier per rate; the loss is ``bpp + lambda * 255**2 * MSE``.
+
+    References
+    ----------
+    D. Minnen, J. Balle, G. Toderici, "Joint Autoregressive and Hierarchical Priors for Learned
+    Image Compression", NeurIPS 2018 (the model); Z. Cui et al., "Asymmetric Gained Deep Image
+    Compression with Continuous Rate Adaptation", CVPR 2021 (the gains); D. Minnen, S. Singh,
+    "Channel-wise Autoregressive Entropy Models", ICIP 2020 (noise for the rate, straight-through
+    rounding for the synthesis).
+    """
+
+    def __init__(self, N: int, M: int, lambdas):
+        super().__init__(N, M)
+        # the best step falls as lambda ** -1/2, because distortion grows as step ** 2
+        log_gain = 0.5 * torch.log(torch.as_tensor(lambdas, dtype=torch.float32))
+        log_gain = (log_gain - log_gain.mean())[:, None].repeat(1, M)
+        self.log_gain = nn.Parameter(log_gain.clone())
+        self.log_inverse_gain = nn.Parameter(-log_gain.clone())
+
+    def forward(self, x: Tensor, rate: Tensor) -> dict:
+        """Reconstruct a batch, each image at its own rate.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, 3, h, w)
+            Images in [0, 1].
+        rate : Tensor of shape (n,), int64
+            Index into ``lambdas`` for each image.
+
+        Returns
+        -------
+        dict
+            ``x_hat`` of shape (n, 3, h, w) and ``bits`` of shape (n,).
+        """
+        y = self.g_a(x).float() * self.log_gain[rate].exp()[:, :, None, None]
+        z = self.h_a(y).float()
+        with torch.autocast(x.device.type, enabled=False):
+            z_hat, z_likelihoods = self.entropy_bottleneck(z)
+        scales, means = self.h_s(z_hat).float().chunk(2, 1)
+        with torch.autocast(x.device.type, enabled=False):
+            _, y_likelihoods = self.gaussian_conditional(y, scales, means=means)
+        y_hat = quantize_ste(y - means) + means
+        x_hat = self.g_s(y_hat * self.log_inverse_gain[rate].exp()[:, :, None, None])
+        bits = -sum(l.log2().sum((1, 2, 3)) for l in (y_likelihoods, z_likelihoods))
+        return {"x_hat": x_hat, "bits": bits}
+
+
+def fold(state: dict[str, Tensor], rate: int) -> dict[str, Tensor]:
+    """Fold the gains of one rate into the neighbouring convolutions.
+
+    Parameters
+    ----------
+    state : dict of Tensor
+        State dict of a :class:`GainedMeanScaleHyperprior`.
+    rate : int
+        Which of its rates.
+
+    Returns
+    -------
+    dict of Tensor
+        State dict of an equivalent ``compressai.models.MeanScaleHyperprior``, in float32.
+
+    Raises
+    ------
+    IndexError
+        If the network has no such rate.
+    """
+    rates = len(state["log_gain"])
+    if not 0 <= rate < rates:
+        raise IndexError(f"no rate {rate}: the network has rates 0 to {rates - 1}")
+    folded = {name: value.float() for name, value in state.items()}
+    gain = folded.pop("log_gain")[rate].exp()
+    inverse_gain = folded.pop("log_inverse_gain")[rate].exp()
+    folded["g_a.6.weight"] = folded["g_a.6.weight"] * gain[:, None, None, None]
+    folded["g_a.6.bias"] = folded["g_a.6.bias"] * gain
+    # transposed convolutions keep their input channels first
+    folded["g_s.0.weight"] = folded["g_s.0.weight"] * inverse_gain[:, None, None, None]
+    return folded

@@ -1,0 +1,173 @@
+"""The config: checked against the schema, completed with defaults, its names looked up.
+
+All of this happens before any job starts, and imports nothing heavy: the Snakefile is read again in
+every job of a cluster.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import inspect
+from pathlib import Path
+
+import jsonschema
+import yaml
+
+from rdpipe.axes import MEANS, QUANTIZERS, VARIANCES
+from rdpipe.codecs import CODECS
+from rdpipe.codecs.classical import ANCHORS
+from rdpipe.datasets import DATASETS
+from rdpipe.errors import InputError
+from rdpipe.plugins import load, locate, nearest
+
+START = {"mean": "codec", "variance": "codec", "quantizer": "rounding"}
+AXES = {"mean": "means", "variance": "variances", "quantizer": "quantizers"}
+COMPONENTS = {"variance": "variance", "quantization": "quantizer", "context": "mean", "joint": None}
+"""Each gap and the axis along which it is measured; joint is the whole array."""
+
+
+def complete(config: dict, schema_file: Path) -> dict:
+    """Check a config and fill in the defaults.
+
+    Parameters
+    ----------
+    config : dict
+        As read from YAML.
+    schema_file : Path
+        ``workflow/schema.yaml``.
+
+    Returns
+    -------
+    dict
+        A new config with every key of the schema.
+
+    Raises
+    ------
+    InputError
+        If a key, a value or a name is wrong; names the place and what is allowed there.
+    """
+    schema = yaml.safe_load(Path(schema_file).read_text())
+    config = fill(copy.deepcopy(config), schema, schema)
+    errors = sorted(
+        jsonschema.Draft202012Validator(schema).iter_errors(config), key=lambda e: list(e.path)
+    )
+    if errors:
+        raise InputError("config: " + "; ".join(describe(error) for error in errors))
+    check_names(config)
+    return config
+
+
+def fill(value, schema: dict, root: dict):
+    """A value with the defaults of its schema, at every depth."""
+    if "$ref" in schema:
+        schema = {**root["$defs"][schema["$ref"].rsplit("/", 1)[1]], **schema}
+    if isinstance(value, dict):
+        for key, sub in schema.get("properties", {}).items():
+            if key not in value and "default" in sub:
+                value[key] = copy.deepcopy(sub["default"])
+        for key, item in value.items():
+            sub = schema.get("properties", {}).get(key, schema.get("additionalProperties"))
+            if isinstance(sub, dict):
+                value[key] = fill(item, sub, root)
+    return value
+
+
+def describe(error: jsonschema.ValidationError) -> str:
+    """A schema error in words, with the nearest known keys for an unknown one."""
+    place = ".".join(map(str, error.path)) or "top level"
+    if error.validator == "additionalProperties":
+        known = error.schema.get("properties", {})
+        unknown = [key for key in error.instance if key not in known]
+        return "; ".join(f"{place}: unknown key {key!r}; {nearest(key, known)}" for key in unknown)
+    return f"{place}: {error.message}"
+
+
+def check_names(config: dict) -> None:
+    """Look up every data set, codec, anchor and estimator, and every reference between them."""
+    for what, section, table in (
+        ("dataset", "datasets", DATASETS),
+        ("codec", "codecs", CODECS),
+        ("mean", "means", MEANS),
+        ("variance", "variances", VARIANCES),
+        ("quantizer", "quantizers", QUANTIZERS),
+    ):
+        for name, entry in config[section].items():
+            target, numbers = locate(what, entry.get("use", name), table)
+            check_importable(what, name, target)
+            if what not in ("codec",):  # codecs import torch; their arguments are checked by the job
+                check_arguments(what, name, target, numbers, entry["args"])
+    for name in config["anchors"]:
+        require("anchor", name, ANCHORS)
+    for axis, start in START.items():
+        if config["codecs"] and start not in config[AXES[axis]]:
+            raise InputError(f"config: {AXES[axis]} must have {start!r}, the codec as it is")
+    cells = [*config["limits"].values(), *config["simulate"]["curves"]] if config["codecs"] else []
+    for cell in cells:
+        for axis, name in cell.items():
+            require(axis, name, config[AXES[axis]])
+    for training in config["training"].values():
+        require("dataset", training["dataset"], config["datasets"])
+
+
+def require(what: str, name: str, known) -> None:
+    if name not in known:
+        raise InputError(f"config: unknown {what} {name!r}; {nearest(name, known)}")
+
+
+def check_importable(what: str, name: str, target: str) -> None:
+    module = target.partition(":")[0]
+    try:
+        found = importlib.util.find_spec(module)
+    except ModuleNotFoundError:
+        found = None
+    if found is None:
+        raise InputError(f"config: {what} {name!r}: there is no module {module!r} on the Python path")
+
+
+def check_arguments(what: str, name: str, target: str, numbers: list, args: dict) -> None:
+    """Whether the arguments fit the factory's signature; the values are its own to judge."""
+    if not target.startswith("rdpipe."):
+        return  # a plugin may be heavy to import
+    signature = inspect.signature(load(target))
+    try:
+        signature.bind(*numbers, **args)
+    except TypeError as error:
+        raise InputError(f"config: {what} {name!r}: {error}; it takes {signature}") from error
+
+
+def gap_axes(config: dict, component: str) -> dict:
+    """The slice of the array that a component's gap needs, and what it is matched over.
+
+    Only what the component uses, so that a changed estimator reruns only the gaps that use it.
+    """
+    axes = {
+        section: config[section]
+        if COMPONENTS[component] in (None, axis)
+        else {START[axis]: config[section][START[axis]]}
+        for axis, section in AXES.items()
+    }
+    return {**axes, "matching": config["matching"]}
+
+
+def simulation(config: dict) -> dict:
+    """The simulated cells by name, with the entries of the estimators that they use."""
+    cells = [tuple(cell[axis] for axis in AXES) for cell in config["simulate"]["curves"]]
+    used = {
+        section: {cell[i]: config[section][cell[i]] for cell in cells}
+        for i, section in enumerate(AXES.values())
+    }
+    sweep = {key: config["simulate"][key] for key in ("levels", "seed")}
+    return {**used, **sweep, "curves": {"/".join(cell): list(cell) for cell in cells}}
+
+
+def modules(config: dict, *sections: str) -> list[str]:
+    """Modules behind the names in some sections of the config, for the digest of their source."""
+    tables = {"datasets": DATASETS, "codecs": CODECS, "means": MEANS, "variances": VARIANCES,
+              "quantizers": QUANTIZERS}  # fmt: skip
+    found = {
+        locate(section, entry.get("use", name), tables[section])[0].partition(":")[0]
+        for section in sections
+        for name, entry in config[section].items()
+    }
+    return sorted(found)

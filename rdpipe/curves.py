@@ -1,0 +1,131 @@
+"""Bound curves: per-image points, what they average to, and how far apart two curves lie."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import bjontegaard
+import numpy as np
+from scipy.interpolate import PchipInterpolator
+from scipy.optimize import brentq
+
+from rdpipe.errors import InputError
+
+
+def mean_squared_error(image: np.ndarray, decoded: np.ndarray) -> float:
+    """Mean squared error of two uint8 images, on the 8-bit scale."""
+    return np.square(image.astype(np.float64) - decoded).mean().item()
+
+
+def psnr(mse):
+    """Peak signal-to-noise ratio in dB of a mean squared error on the 8-bit scale."""
+    with np.errstate(divide="ignore"):
+        return 10 * np.log10(255**2 / np.asarray(mse, dtype=np.float64))
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One curve of a data set: a point for each quality, kept image by image.
+
+    Parameters
+    ----------
+    dataset, codec, name, kind : str
+        ``codec`` is the codec whose latents it stands on, empty for an anchor; ``kind`` is one of
+        SCIENCE.md, section 5.
+    qualities : list of int
+    bits : array of shape (image, quality)
+        All that is sent for an image, bit.
+    mse : array of shape (image, quality)
+        On the 8-bit scale.
+    pixels : array of shape (image,)
+        True pixels, never padded ones.
+    """
+
+    dataset: str
+    codec: str
+    name: str
+    kind: str
+    qualities: list[int]
+    bits: np.ndarray
+    mse: np.ndarray
+    pixels: np.ndarray
+
+    @property
+    def bpp(self) -> np.ndarray:
+        """Rate of each image and quality, bit/pixel, of shape (image, quality)."""
+        return self.bits / self.pixels[:, None]
+
+    def points(self, images=slice(None)) -> tuple[np.ndarray, np.ndarray]:
+        """Mean bpp and mean PSNR of some images at each quality, each of shape (quality,)."""
+        return self.bpp[images].mean(0), psnr(self.mse[images]).mean(0)
+
+
+def at_equal_psnr(levels, bits, mse, target: float) -> tuple[np.ndarray, np.ndarray]:
+    """Interpolate a sweep of levels to where the mean PSNR over images meets a target.
+
+    Monotone cubic interpolation over the logarithm of the level, image by image.
+
+    Parameters
+    ----------
+    levels : array of shape (level,)
+    bits, mse : array of shape (image, level)
+    target : float
+        PSNR averaged over images, dB.
+
+    Returns
+    -------
+    bits, mse : array of shape (image,)
+
+    Raises
+    ------
+    InputError
+        If the sweep does not reach the target.
+    """
+    order = np.argsort(levels)
+    log_levels = np.log(np.asarray(levels)[order])
+    quality = PchipInterpolator(log_levels, psnr(mse[:, order]), axis=1)
+
+    def excess(log_level: float) -> float:
+        return quality(log_level).mean() - target
+
+    best, worst = excess(log_levels[0]), excess(log_levels[-1])
+    if not best >= 0 >= worst:
+        side = "lower" if best < 0 else "higher"
+        raise InputError(
+            f"simulate.levels: {np.exp(log_levels[0]):g} to {np.exp(log_levels[-1]):g} give "
+            f"{target + best:.2f} to {target + worst:.2f} dB and do not reach {target:.2f} dB; "
+            f"add {side} levels"
+        )
+    level = brentq(excess, log_levels[0], log_levels[-1], xtol=1e-10)
+    at_level = PchipInterpolator(log_levels, bits[:, order], axis=1)(level)
+    return at_level, 255**2 / 10 ** (quality(level) / 10)
+
+
+def resamples(images: int, count: int, seed: int) -> np.ndarray:
+    """Bootstrap resamples of the images, of shape (count, images): indices with replacement."""
+    return np.random.default_rng(seed).integers(images, size=(count, images))
+
+
+def interval(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """95 % percentile interval along the first axis, NaN where samples are not finite."""
+    return tuple(np.percentile(samples, (2.5, 97.5), axis=0))
+
+
+def bd_rate(anchor: Curve, curve: Curve, images=slice(None)) -> float:
+    """Bjontegaard delta rate of a curve against an anchor, per cent; negative saves bits.
+
+    Akima interpolation over the common range of PSNR, by the ``bjontegaard`` package; NaN where
+    the two share no range or a curve has fewer than two points.
+    """
+    points = []
+    for one in (anchor, curve):
+        bpp, quality = one.points(images)
+        order = np.argsort(quality)
+        points += [bpp[order], quality[order]]
+    low = max(points[1][0], points[3][0])
+    if len(points[0]) < 2 or len(points[2]) < 2 or low >= min(points[1][-1], points[3][-1]):
+        return float("nan")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # little overlap: common_range() says how much
+        return float(bjontegaard.bd_rate(*points, method="akima", min_overlap=0))

@@ -1,0 +1,29 @@
+"""What a codec says about one image, and all that the axes look at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Latents:
+    """The latents of one image and the codec's own prediction of them.
+
+    Parameters
+    ----------
+    name : str
+        The image.
+    y : Tensor of shape (channel, row, column)
+        Latents before quantization, in units of the codec's quantization step.
+    mean, scale : Tensor of shape (channel, row, column)
+        The codec's own mean and standard deviation for each element of ``y``.
+    """
+
+    name: str
+    y: Tensor
+    mean: Tensor
+    scale: Tensor

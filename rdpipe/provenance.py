@@ -1,0 +1,66 @@
+"""What a product was made from: versions, and a digest of the source files behind a stage."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+
+PACKAGES = ("rdpipe", "torch", "compressai", "numpy", "xarray", "zarr")
+ROOT = Path(__file__).parent
+
+
+def versions() -> dict[str, str]:
+    """Versions of the packages that numbers depend on."""
+    return {f"version_{name}": version(name) for name in PACKAGES}
+
+
+def source_digest(*modules: str) -> str:
+    """Digest of the source of modules and of every rdpipe module that they import.
+
+    Imports are read from the source, not executed, so this is cheap enough for a Snakefile.
+
+    Parameters
+    ----------
+    *modules : str
+        Dotted names. Modules outside rdpipe (plugins) count with their own file only.
+
+    Returns
+    -------
+    str
+        Hexadecimal; the same whenever the content is the same.
+    """
+    seen: dict[str, bytes] = {}
+    waiting = list(modules)
+    while waiting:
+        module = waiting.pop()
+        if module not in seen and (file := _source(module)):
+            seen[module] = file.read_bytes()
+            if module.split(".")[0] == "rdpipe":
+                waiting.extend(_imports(seen[module]))
+    digest = hashlib.sha256()
+    for module in sorted(seen):
+        digest.update(f"{module}\0{len(seen[module])}\0".encode() + seen[module])
+    return digest.hexdigest()[:16]
+
+
+def _source(module: str) -> Path | None:
+    if module.split(".")[0] == "rdpipe":
+        path = ROOT.parent.joinpath(*module.split("."))
+        candidates = (path.with_suffix(".py"), path / "__init__.py")
+        return next((file for file in candidates if file.is_file()), None)
+    spec = find_spec(module)
+    return Path(spec.origin) if spec and spec.origin and Path(spec.origin).is_file() else None
+
+
+def _imports(source: bytes) -> list[str]:
+    """Names that may be rdpipe modules: ``from rdpipe.a import b`` gives both a and a.b."""
+    names = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return [name for name in names if name.split(".")[0] == "rdpipe"]

@@ -1,0 +1,60 @@
+"""Run a codec over a data set: latents, their prediction, real bytes, decoded quality."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from rdpipe import store
+from rdpipe.codecs import CODECS
+from rdpipe.curves import mean_squared_error, psnr
+from rdpipe.datasets import manifest
+from rdpipe.datasets.image import load
+from rdpipe.plugins import make
+
+UNITS = {"bytes": "byte", "latent_bits": "bit", "side_bits": "bit", "mse": "squared 8-bit levels",
+         "psnr": "dB", "pixels": "pixel", "height": "pixel", "width": "pixel"}  # fmt: skip
+
+
+def run(spec: dict, manifest_file: Path, out: Path) -> None:
+    """Extract the latents of every image, one at a time.
+
+    Parameters
+    ----------
+    spec : dict
+        ``dataset``, ``codec``, ``quality``, ``entry`` (``use`` and ``args``) and ``device``.
+    manifest_file : Path
+        From ``prepare_dataset``.
+    out : Path
+        Store with a table over ``image`` at the root and a group ``0``, ``1``, ... of ``y``,
+        ``mean`` and ``scale`` over (channel, row, column) for each image.
+    """
+    entry = {**spec["entry"], "args": {"device": spec["device"], **spec["entry"].get("args", {})}}
+    codec = make("codec", spec["codec"], entry, CODECS, spec["quality"])
+    images = manifest.read(manifest_file)["images"]
+    rows = []
+    with store.create(out, spec) as writer:
+        for index, image in enumerate(images):
+            row, latents = extract(codec, image["name"], load(image["file"], image["sha256"]))
+            rows.append(row)
+            writer.write(latents, group=str(index))
+        table = {key: ("image", [row[key] for row in rows], {"units": UNITS[key]}) for key in UNITS}
+        identity = {key: spec[key] for key in ("dataset", "codec", "quality")}
+        names = [image["name"] for image in images]
+        writer.write(xr.Dataset(table, {"image": names, **identity}))
+
+
+def extract(codec, name: str, image: np.ndarray) -> tuple[dict, xr.Dataset]:
+    """One image through a codec: a row of the table, and its latents."""
+    analysis = codec.analyse(name, image)
+    stream = codec.compress(image)
+    mse = mean_squared_error(image, codec.decompress(stream))
+    height, width = image.shape[:2]
+    row = {"bytes": len(stream), "latent_bits": analysis.latent_bits,
+           "side_bits": analysis.side_bits, "mse": mse, "psnr": psnr(mse),
+           "pixels": height * width, "height": height, "width": width}  # fmt: skip
+    dims, latents = ("channel", "row", "column"), analysis.latents
+    arrays = {key: (dims, getattr(latents, key).cpu().numpy()) for key in ("y", "mean", "scale")}
+    return row, xr.Dataset(arrays, attrs={"units": "quantization steps of the codec"})

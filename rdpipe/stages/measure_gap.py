@@ -1,0 +1,28 @@
+"""Rates and distortions along one axis, or all of them, from stored latents."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rdpipe import store
+from rdpipe.axes import evaluate
+from rdpipe.stages.inputs import StoredLatents, identity
+
+
+def run(spec: dict, latents: Path, out: Path) -> None:
+    """Evaluate a slice of the array bits[image, mean, variance, quantizer].
+
+    Parameters
+    ----------
+    spec : dict
+        ``means``, ``variances``, ``quantizers`` (names and config entries) and ``matching``.
+    latents : Path
+        From ``extract_latents``.
+    out : Path
+        Store of the array.
+    """
+    table = store.read(latents)
+    axes = (spec[axis] for axis in ("means", "variances", "quantizers"))
+    cube = evaluate(StoredLatents(latents), *axes, matching=spec["matching"])
+    with store.create(out, spec) as writer:
+        writer.write(cube.assign_coords(identity(table)))

@@ -1,0 +1,182 @@
+"""Aggregate everything measured into bound curves, BD-rates and the decomposition."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from rdpipe import store
+from rdpipe.curves import Curve, at_equal_psnr, bd_rate, interval, psnr, resamples
+from rdpipe.decomposition import decompose
+
+
+def run(
+    spec: dict,
+    latents: list[Path],
+    gaps: list[Path],
+    simulations: list[Path],
+    anchors: list[Path],
+    out: Path,
+    points: Path,
+    bd_rates: Path,
+    decomposition: Path,
+) -> None:
+    """Write the bounds as one store and as tidy tables.
+
+    Parameters
+    ----------
+    spec : dict
+        ``limits`` (name to ``mean``, ``variance``, ``quantizer``), ``resamples`` and ``seed`` of
+        the bootstrap.
+    latents, gaps, simulations, anchors : list of Path
+        Of every data set, codec and quality; ``gaps`` are those of component ``joint``.
+    out : Path
+        Store with groups ``points``, ``bd_rates`` and ``decomposition``.
+    points, bd_rates, decomposition : Path
+        The same three tables as CSV.
+    """
+    tables, cubes, sweeps = (by_run(paths) for paths in (latents, gaps, simulations))
+    curves = codec_curves(tables, sweeps) + anchor_curves([store.read(path) for path in anchors])
+    draws = {c.dataset: resamples(len(c.pixels), spec["resamples"], spec["seed"]) for c in curves}
+    frames = {
+        "points": points_frame(curves, draws),
+        "bd_rates": bd_rate_frame(curves, draws),
+        "decomposition": decomposition_frame(tables, cubes, spec["limits"], draws),
+    }
+    with store.create(out, spec) as writer:
+        for name, frame in frames.items():
+            writer.write(xr.Dataset.from_dataframe(frame.rename_axis("row")), group=name)
+    for name, path in (("points", points), ("bd_rates", bd_rates), ("decomposition", decomposition)):
+        write_csv(frames[name], path)
+
+
+def by_run(paths: list[Path]) -> dict[tuple[str, str], dict[int, xr.Dataset]]:
+    """Products by (dataset, codec), then by quality in rising order."""
+    runs = defaultdict(dict)
+    for product in map(store.read, paths):
+        identity = product["dataset"].item(), product["codec"].item()
+        runs[identity][product["quality"].item()] = product
+    return {identity: dict(sorted(run.items())) for identity, run in runs.items()}
+
+
+def stack(run: dict[int, xr.Dataset], name: str) -> np.ndarray:
+    """One variable over (image, quality)."""
+    return np.stack([product[name].values for product in run.values()], 1).astype(np.float64)
+
+
+def codec_curves(tables: dict, sweeps: dict) -> list[Curve]:
+    """The codec's own curve, and one for each simulated cell."""
+    curves = []
+    for identity, run in tables.items():
+        pixels, side = next(iter(run.values()))["pixels"].values, stack(run, "side_bits")
+        own = 8 * stack(run, "bytes"), stack(run, "mse")
+        curves.append(Curve(*identity, "codec", "achieved", list(run), *own, pixels))
+        first = next(iter(sweeps[identity].values()))
+        for name in first["curve"].values:
+            cell = first.sel(curve=name)
+            bits, mse = cell_at_equal_psnr(name, sweeps[identity], run)
+            bits = bits + side * cell["side_counted"].item()
+            kind = cell["kind"].item()
+            curves.append(Curve(*identity, name, kind, list(run), bits, mse, pixels))
+    return curves
+
+
+def cell_at_equal_psnr(name: str, sweeps: dict, run: dict) -> tuple[np.ndarray, np.ndarray]:
+    """Bits and MSE over (image, quality): swept cells at the codec's mean PSNR, others as is."""
+    columns = []
+    for quality, sweep in sweeps.items():
+        cell = sweep.sel(curve=name).dropna("level", how="all")
+        bits, mse, levels = cell["bits"].values, cell["mse"].values, cell["theta"].values
+        if len(levels) > 1:
+            target = run[quality]["psnr"].mean().item()
+            columns.append(at_equal_psnr(levels, bits, mse, target))
+        else:
+            columns.append((bits[:, 0], mse[:, 0]))
+    bits, mse = zip(*columns)
+    return np.stack(bits, 1), np.stack(mse, 1)
+
+
+def anchor_curves(products: list[xr.Dataset]) -> list[Curve]:
+    """One curve for each data set and classical codec."""
+    runs = defaultdict(dict)
+    for product in products:
+        identity = product["dataset"].item(), product["anchor"].item()
+        runs[identity][product["quality"].item()] = product
+    curves = []
+    for (dataset, anchor), run in runs.items():
+        run = dict(sorted(run.items()))
+        pixels = next(iter(run.values()))["pixels"].values
+        own = 8 * stack(run, "bytes"), stack(run, "mse")
+        curves.append(Curve(dataset, "", anchor, "achieved", list(run), *own, pixels))
+    return curves
+
+
+def points_frame(curves: list[Curve], draws: dict) -> pd.DataFrame:
+    """A row for each point: bpp with its 95 % interval over images, and both kinds of PSNR."""
+    rows = []
+    for curve in curves:
+        bpp, quality = curve.points()
+        low, high = interval(curve.bpp[draws[curve.dataset]].mean(1))
+        psnr_low, psnr_high = interval(psnr(curve.mse)[draws[curve.dataset]].mean(1))
+        of_mean = psnr(curve.mse.mean(0))
+        for i, q in enumerate(curve.qualities):
+            rows.append(
+                {"dataset": curve.dataset, "codec": curve.codec, "curve": curve.name,
+                 "kind": curve.kind, "quality": q, "bpp": bpp[i], "bpp_low": low[i],
+                 "bpp_high": high[i], "psnr": quality[i], "psnr_low": psnr_low[i],
+                 "psnr_high": psnr_high[i], "psnr_of_mean_mse": of_mean[i],
+                 "images": len(curve.pixels)}
+            )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def bd_rate_frame(curves: list[Curve], draws: dict) -> pd.DataFrame:
+    """BD-rate of every curve against each codec of its data set, with its interval."""
+    rows = []
+    for codec in (curve for curve in curves if curve.name == "codec"):
+        for curve in curves:
+            related = curve.dataset == codec.dataset and curve.codec in (codec.codec, "")
+            if related and curve is not codec:
+                samples = [bd_rate(codec, curve, images) for images in draws[codec.dataset]]
+                low, high = interval(np.array(samples))
+                rows.append(
+                    {"dataset": codec.dataset, "codec": codec.codec, "curve": curve.name,
+                     "kind": curve.kind, "bd_rate": bd_rate(codec, curve), "bd_rate_low": low,
+                     "bd_rate_high": high}
+                )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def decomposition_frame(tables: dict, cubes: dict, limits: dict, draws: dict) -> pd.DataFrame:
+    """A row for each term: mean bit/pixel over images, with its 95 % interval."""
+    rows = []
+    for (dataset, codec), run in tables.items():
+        for quality, table in run.items():
+            for limit, corner in limits.items():
+                terms = decompose(table, cubes[dataset, codec][quality], corner)
+                both = xr.concat(
+                    [terms["bits"], terms["total"].expand_dims(order=terms["order"], term=["total"])],
+                    "term",
+                )
+                bpp = both / terms["pixels"]
+                for order in bpp["order"].values:
+                    for term in bpp["term"].values:
+                        one = bpp.sel(order=order, term=term).values
+                        low, high = interval(one[draws[dataset]].mean(1))
+                        rows.append(
+                            {"dataset": dataset, "codec": codec, "quality": quality,
+                             "limit": limit, "kind": terms.attrs["kind"], "order": order,
+                             "term": term, "bpp": one.mean(), "bpp_low": low, "bpp_high": high}
+                        )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def write_csv(frame: pd.DataFrame, path: Path) -> None:
+    """Write a table whole or not at all."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    frame.to_csv(temporary, index=False, float_format="%.12g")
+    temporary.replace(path)

@@ -1,0 +1,31 @@
+"""Train a variable-rate codec; interrupted, it goes on from its side folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import safetensors.torch
+
+from rdpipe.datasets import manifest
+from rdpipe.training import train, write_atomically
+
+
+def run(spec: dict, manifest_file: Path, state: Path, out: Path) -> None:
+    """Write the trained weights.
+
+    Parameters
+    ----------
+    spec : dict
+        As for :func:`rdpipe.training.train`.
+    manifest_file : Path
+        Training images, from ``prepare_dataset``.
+    state : Path
+        Side folder of the resume state and the TensorBoard scalars; no output of the rule.
+    out : Path
+        Float16 ``.safetensors``; the spec is in its metadata.
+    """
+    files = [Path(image["file"]) for image in manifest.read(manifest_file)["images"]]
+    weights = train(spec, files, state)
+    metadata = {"spec": json.dumps(spec, sort_keys=True), "images": str(len(files))}
+    write_atomically(out, lambda path: safetensors.torch.save_file(weights, path, metadata))

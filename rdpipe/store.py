@@ -1,0 +1,95 @@
+"""Labelled arrays in single-file Zarr stores: the only module that knows Zarr.
+
+A product is one ``*.zarr.zip``: written to a temporary folder beside it, zipped with sorted names
+and a fixed date, renamed into place. So it is there whole or not at all, and the same content gives
+the same bytes. Any of it opens without rdpipe::
+
+    xarray.open_zarr(zarr.storage.ZipStore(path, mode="r"), group=group, consolidated=False)
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import zipfile
+from contextlib import contextmanager
+from pathlib import Path
+
+import xarray as xr
+import zarr
+from zarr.errors import GroupNotFoundError
+from zarr.storage import ZipStore
+
+from rdpipe.errors import InputError
+from rdpipe.provenance import versions
+
+
+class Writer:
+    """Collects the groups of one product; made by :func:`create`."""
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+
+    def write(self, dataset: xr.Dataset, group: str | None = None) -> None:
+        """Add a dataset as the root, or as a group below it."""
+        text = [name for name, v in dataset.variables.items() if v.dtype.kind == "U"]
+        for name in text:  # Zarr 3 has no stable fixed-length strings
+            dataset = dataset.assign({name: dataset[name].astype(object)})
+        dataset.to_zarr(self._folder, group=group, mode="a", zarr_format=3, consolidated=False)
+
+
+@contextmanager
+def create(path: Path, spec: dict):
+    """Write a product; nothing appears at ``path`` unless the block ends without an error.
+
+    Parameters
+    ----------
+    path : Path
+        The ``*.zarr.zip`` to write.
+    spec : dict
+        What the product was made from; kept, with the versions of the packages, in the
+        attributes of the root.
+
+    Yields
+    ------
+    Writer
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        yield Writer(temporary / "store")
+        root = zarr.open_group(temporary / "store", mode="a")
+        root.attrs.update({"spec": json.dumps(spec, sort_keys=True), **versions()})
+        _zip(temporary / "store", temporary / path.name)
+        (temporary / path.name).replace(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _zip(folder: Path, path: Path) -> None:
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:  # the chunks are compressed
+        for file in files:
+            name = file.relative_to(folder).as_posix()
+            info = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+            info.external_attr = 0o644 << 16
+            archive.writestr(info, file.read_bytes())
+
+
+def read(path: Path, group: str | None = None) -> xr.Dataset:
+    """Read a product, or one group of it, into memory.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged, or has no such group.
+    """
+    try:
+        with zipfile.ZipFile(path), ZipStore(path, mode="r") as store:
+            return xr.open_zarr(store, group=group, consolidated=False, chunks=None).load()
+    except GroupNotFoundError as error:
+        raise InputError(f"{path}: no group {group!r} in this store") from error
+    except (zipfile.BadZipFile, EOFError, ValueError, KeyError, RuntimeError) as error:
+        raise InputError(f"{path}: damaged store, delete it to have it made again: {error}") from error

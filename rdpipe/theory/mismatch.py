@@ -1,0 +1,69 @@
+"""What a wrong variance costs and a better mean saves, per Gaussian element."""
+
+import numpy as np
+
+from rdpipe.theory._check import nonnegative
+
+
+def variance_mismatch(ratio):
+    """Bits lost by coding under N(0, v) what has another second moment.
+
+    (ratio - 1) / (2 ln 2) - 1/2 log2(ratio), the divergence of N(0, E r^2) from N(0, v). For
+    r that is not Gaussian it is still the loss against the best v, E r^2.
+
+    Parameters
+    ----------
+    ratio : array_like
+        E r^2 / v, >= 0: true second moment over assumed variance.
+
+    Returns
+    -------
+    ndarray
+        Bits per element, 0 at ratio 1, infinite at ratio 0.
+
+    Raises
+    ------
+    ValueError
+        If ``ratio`` is negative, infinite or NaN.
+
+    Examples
+    --------
+    >>> variance_mismatch([0.25, 1.0, 4.0]).round(4)
+    array([0.459, 0.   , 1.164])
+    """
+    excess = nonnegative("ratio", ratio) - 1
+    with np.errstate(divide="ignore"):
+        return 0.5 * (excess - np.log1p(excess)) / np.log(2)
+
+
+def mean_gain(second_moment, residual_second_moment):
+    """Bits saved at high rate by a mean, 1/2 log2(E y^2 / E r^2).
+
+    Parameters
+    ----------
+    second_moment : array_like
+        E y^2 before the mean is subtracted, >= 0.
+    residual_second_moment : array_like
+        E r^2 of r = y - mean, >= 0.
+
+    Returns
+    -------
+    ndarray
+        Bits per element: negative for a mean that is worse than none, infinite for a perfect
+        one, 0 where both moments are 0.
+
+    Raises
+    ------
+    ValueError
+        If an argument is negative, infinite or NaN.
+
+    Examples
+    --------
+    >>> float(mean_gain(1.0, 0.25))
+    1.0
+    """
+    before = nonnegative("second_moment", second_moment)
+    after = nonnegative("residual_second_moment", residual_second_moment)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        bits = 0.5 * np.log2(before / after)
+    return np.where(before == after, 0.0, bits)[()]

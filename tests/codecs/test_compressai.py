@@ -1,0 +1,182 @@
+"""The adapter against CompressAI itself: random weights, small dimensions, odd image sizes."""
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from rdpipe.axes import evaluate
+from rdpipe.codecs.compressai import (
+    ARCHITECTURES,
+    CompressAI,
+    factorized_moments,
+    from_checkpoint,
+    from_gained,
+    load_model,
+    mini_mean_scale,
+)
+from rdpipe.codecs.trainable import GainedMeanScaleHyperprior, fold
+from rdpipe.errors import InputError
+
+from compressai.zoo.image import model_architectures  # after the adapter, which makes it importable
+
+IMAGE = np.random.default_rng(0).integers(0, 256, (70, 130, 3), dtype=np.uint8)
+
+
+@pytest.fixture(params=ARCHITECTURES)
+def model(request):
+    """A small model whose latents spread over several steps."""
+    torch.manual_seed(0)
+    model = model_architectures[request.param](8, 12)
+    with torch.no_grad():
+        model.g_a[6].weight /= model.g_a(torch.rand(1, 3, 128, 128)).std() / 2
+        if hasattr(model, "h_s"):  # scales near the latents' own spread: no floor acts
+            model.h_s[-1 if request.param == "mbt2018-mean" else -2].bias[:12] += 2
+    model.update(force=True, update_quantiles=True)
+    model.architecture = request.param
+    return model.eval()
+
+
+def test_bits_are_those_of_the_models_own_forward(model):
+    codec = CompressAI(model, "cpu")
+    analysis = codec.analyse("a", IMAGE)
+    with torch.inference_mode():
+        likelihoods = model(codec._tensor(IMAGE))["likelihoods"]
+    bits = {name: -value.double().log2().sum().item() for name, value in likelihoods.items()}
+    assert analysis.latent_bits == pytest.approx(bits["y"], rel=1e-6)
+    assert analysis.side_bits == pytest.approx(bits.get("z", 0.0), rel=1e-6)
+
+
+def test_bits_from_mean_and_scale_are_the_models_where_no_floor_acts(model):
+    if model.architecture == "bmshj2018-factorized":
+        pytest.skip("its density is not Gaussian")
+    analysis = CompressAI(model, "cpu").analyse("a", IMAGE)
+    cube = evaluate(analysis.latents, ["codec"], ["codec"], ["rounding"])
+    assert cube["bits"].item() == pytest.approx(analysis.latent_bits, rel=1e-3)
+
+
+def test_rounded_latents_synthesise_the_decoders_image(model):
+    codec = CompressAI(model, "cpu")
+    latents = codec.analyse("a", IMAGE).latents
+    y_hat = (latents.y - latents.mean).round() + latents.mean
+    decoded = codec.decompress(codec.compress(IMAGE))
+    assert decoded.shape == IMAGE.shape
+    np.testing.assert_array_equal(codec.synthesise(y_hat, *IMAGE.shape[:2]), decoded)
+
+
+def test_the_real_bitstream_is_as_long_as_the_model_says(model):
+    codec = CompressAI(model, "cpu")
+    analysis = codec.analyse("a", IMAGE)
+    stream = codec.compress(IMAGE)
+    expected = analysis.latent_bits + analysis.side_bits
+    assert 8 * len(stream) == pytest.approx(expected, rel=0.05, abs=300)
+    assert isinstance(stream, bytes)
+
+
+def test_another_process_decodes_the_same_image(model, tmp_path):
+    """From the bytes and a codec built anew from its weights."""
+    safetensors.torch.save_file(dict(model.named_parameters()), tmp_path / "m.safetensors")
+    codec, other = (
+        from_checkpoint(1, model.architecture, str(tmp_path / "m.safetensors"), "cpu") for _ in "ab"
+    )
+    stream = codec.compress(IMAGE)
+    np.testing.assert_array_equal(other.decompress(stream), codec.decompress(stream))
+
+
+@pytest.mark.parametrize("form", [".safetensors", ".pt", ".pth.tar"])
+def test_every_form_of_checkpoint_loads(model, form, tmp_path):
+    file, state = tmp_path / f"q3{form}", model.state_dict()
+    if form == ".safetensors":
+        safetensors.torch.save_file(state, file)
+    else:
+        torch.save({"state_dict": state, "epoch": 3} if form == ".pth.tar" else state, file)
+    codec = from_checkpoint(3, model.architecture, str(tmp_path / ("q{quality}" + form)), "cpu")
+    expected = CompressAI(model, "cpu").analyse("a", IMAGE)
+    assert codec.analyse("a", IMAGE).latent_bits == expected.latent_bits
+
+
+def test_moments_of_a_learned_density_by_sampling():
+    """Inverse-transform samples of the density, on a grid of its own, have the same moments."""
+    torch.manual_seed(1)
+    model = model_architectures["bmshj2018-factorized"](8, 3)
+    model.update(force=True, update_quantiles=True)
+    bottleneck = model.entropy_bottleneck
+    mean, scale = factorized_moments(bottleneck)
+    x = torch.linspace(-400, 400, 400_001)
+    with torch.no_grad():
+        cumulative = bottleneck._logits_cumulative(x.expand(3, 1, -1), True).sigmoid()[:, 0].double()
+    for channel in range(3):
+        samples = np.interp((np.arange(1_000_000) + 0.5) / 1e6, cumulative[channel], x)
+        assert mean[0, channel, 0, 0].item() == pytest.approx(np.median(samples), abs=0.01)
+        spread = np.sqrt(np.mean((samples - np.median(samples)) ** 2))
+        assert scale[0, channel, 0, 0].item() == pytest.approx(spread, rel=0.01)
+
+
+def test_folding_the_gains_changes_nothing():
+    torch.manual_seed(0)
+    network = GainedMeanScaleHyperprior(8, 12, [0.01, 0.1]).eval()
+    network.log_inverse_gain.data += 0.3 * torch.randn(2, 12)
+    x = torch.rand(1, 3, 64, 64)
+    for rate in (0, 1):
+        folded = load_model("mbt2018-mean", fold(network.state_dict(), rate), "test")
+        with torch.no_grad():
+            y = network.g_a(x) * network.log_gain[rate].exp()[:, None, None]
+            torch.testing.assert_close(folded.g_a(x), y)
+            inverse = network.log_inverse_gain[rate].exp()[:, None, None]
+            torch.testing.assert_close(folded.g_s(y), network.g_s(y * inverse), atol=1e-5, rtol=1e-4)
+
+
+def test_embedded_codec_spends_more_bits_for_better_images_at_each_quality():
+    image = np.kron(IMAGE[::10, ::10], np.ones((10, 10, 1), np.uint8))  # something to compress
+    sizes, errors = [], []
+    for quality in (1, 2, 3, 4):
+        codec = mini_mean_scale(quality, "cpu")
+        stream = codec.compress(image)
+        sizes.append(len(stream))
+        errors.append(np.square(image.astype(float) - codec.decompress(stream)).mean())
+    assert sizes == sorted(sizes) and errors == sorted(errors, reverse=True)
+
+
+def test_mistakes_are_named(model, tmp_path):
+    with pytest.raises(InputError, match="no quality 9; it has 1 to 4"):
+        mini_mean_scale(9)
+    with pytest.raises(InputError, match="unknown architecture 'mbt2018'.*mbt2018-mean"):
+        load_model("mbt2018", model.state_dict(), "x")
+    with pytest.raises(InputError, match="absent.pt: cannot read"):
+        from_checkpoint(1, "mbt2018-mean", str(tmp_path / "absent.pt"))
+    with pytest.raises(InputError, match="no quality 1"):
+        safetensors.torch.save_file(model.state_dict(), tmp_path / "m.safetensors")
+        from_gained(1, str(tmp_path / "m.safetensors"))
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04broken"])
+@pytest.mark.parametrize("name", ["a.pt", "a.pth.tar", "a.safetensors"])
+def test_damaged_checkpoints_are_named(content, name, tmp_path):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=f"{name}: cannot read this checkpoint"):
+        from_checkpoint(1, "mbt2018-mean", str(tmp_path / name))
+
+
+def test_code_in_a_checkpoint_is_not_executed(tmp_path):
+    class Hostile:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "executed"), "w"))
+
+    torch.save({"state_dict": Hostile()}, tmp_path / "a.pt")
+    with pytest.raises(InputError, match="cannot read"):
+        from_checkpoint(1, "mbt2018-mean", str(tmp_path / "a.pt"))
+    assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.parametrize("damage, match", [
+    (lambda s: s.pop("h_s.0.weight"), "lacks h_s.0.weight"),
+    (lambda s: s.update({"h_s.0.weight": torch.zeros(3, 3)}), "do not fit mbt2018-mean.*h_s.0.weight"),
+    (lambda s: s["g_a.0.bias"].fill_(float("nan")), "g_a.0.bias holds values that are not finite"),
+    (lambda s: s.update(extra="text"), "no state dict"),
+])  # fmt: skip
+def test_wrong_weights_are_named(damage, match, tmp_path):
+    state = model_architectures["mbt2018-mean"](8, 12).state_dict()
+    damage(state)
+    torch.save(state, tmp_path / "a.pt")
+    with pytest.raises(InputError, match=match):
+        from_checkpoint(1, "mbt2018-mean", str(tmp_path / "a.pt"))

@@ -1,0 +1,72 @@
+"""The store: the same bytes twice, whole or not at all, damage is noticed."""
+
+import numpy as np
+import pytest
+import xarray as xr
+import zarr.storage
+
+from rdpipe import store
+from rdpipe.errors import InputError
+
+
+def write(path):
+    rng = np.random.default_rng(0)
+    with store.create(path, {"b": 1, "a": [2]}) as writer:
+        writer.write(xr.Dataset({"n": ("image", [1, 2])}, {"image": ["x", "<ü>"], "codec": "c"}))
+        for group in "01":
+            y = rng.normal(size=(3, 40, 50)).astype(np.float32)
+            writer.write(xr.Dataset({"y": (("channel", "row", "column"), y)}), group=group)
+
+
+def test_round_trip_with_plain_xarray(tmp_path):
+    write(tmp_path / "a.zarr.zip")
+    expected = np.random.default_rng(0).normal(size=(3, 40, 50)).astype(np.float32)
+    with zarr.storage.ZipStore(tmp_path / "a.zarr.zip", mode="r") as archive:
+        got = xr.open_zarr(archive, group="0", consolidated=False)["y"].load()
+        assert got.dtype == np.float32
+        np.testing.assert_array_equal(got, expected)
+    root = store.read(tmp_path / "a.zarr.zip")
+    assert root["image"].values.tolist() == ["x", "<ü>"]
+    assert root["codec"].item() == "c"
+    assert root.attrs["spec"] == '{"a": [2], "b": 1}'
+    assert root.attrs["version_numpy"] == np.__version__
+
+
+def test_two_runs_give_the_same_bytes(tmp_path):
+    write(tmp_path / "a.zarr.zip")
+    write(tmp_path / "b.zarr.zip")
+    assert (tmp_path / "a.zarr.zip").read_bytes() == (tmp_path / "b.zarr.zip").read_bytes()
+
+
+def test_an_error_leaves_nothing_behind_and_the_old_product_alone(tmp_path):
+    write(tmp_path / "a.zarr.zip")
+    before = (tmp_path / "a.zarr.zip").read_bytes()
+    with pytest.raises(RuntimeError, match="midway"), store.create(tmp_path / "a.zarr.zip", {}):
+        raise RuntimeError("midway")
+    assert [file.name for file in tmp_path.iterdir()] == ["a.zarr.zip"]
+    assert (tmp_path / "a.zarr.zip").read_bytes() == before
+
+
+def test_a_truncated_store_is_named(tmp_path):
+    write(tmp_path / "a.zarr.zip")
+    (tmp_path / "b.zarr.zip").write_bytes((tmp_path / "a.zarr.zip").read_bytes()[:-1000])
+    with pytest.raises(InputError, match="b.zarr.zip: damaged store"):
+        store.read(tmp_path / "b.zarr.zip")
+
+
+@pytest.mark.parametrize("where", np.linspace(0.1, 0.9, 9))
+def test_a_flipped_bit_in_the_data_is_noticed(tmp_path, where):
+    """In a chunk the archive's checksum notices it; elsewhere the structure breaks."""
+    write(tmp_path / "a.zarr.zip")
+    data = bytearray((tmp_path / "a.zarr.zip").read_bytes())
+    data[int(where * len(data))] ^= 16
+    (tmp_path / "a.zarr.zip").write_bytes(data)
+    with pytest.raises(InputError, match="damaged store"):
+        for group in (None, "0", "1"):
+            store.read(tmp_path / "a.zarr.zip", group)
+
+
+def test_an_absent_group_is_named(tmp_path):
+    write(tmp_path / "a.zarr.zip")
+    with pytest.raises(InputError, match="no group '7'"):
+        store.read(tmp_path / "a.zarr.zip", "7")

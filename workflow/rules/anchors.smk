@@ -1,0 +1,22 @@
+"""Classical codecs on the same images."""
+
+
+rule run_anchor:
+    """Real bytes and decoded quality of one classical codec at one quality."""
+    input:
+        manifest=rules.prepare_dataset.output,
+    output:
+        "<results>/{dataset}/anchors/{anchor}/q{quality}.zarr.zip",
+    log:
+        "<logs>/run_anchor/{dataset}/{anchor}/q{quality}.log",
+    benchmark:
+        "<benchmarks>/run_anchor/{dataset}/{anchor}/q{quality}.jsonl"
+    resources:
+        mem="1GB",
+        runtime="1h",
+    params:
+        spec=lambda w: canonical(dataset=w.dataset, anchor=w.anchor, quality=int(w.quality)),
+        source=source("run_anchor"),
+    shell:
+        "python -m rdpipe run_anchor --spec {params.spec:q} --manifest_file {input.manifest:q}"
+        " --out {output:q} > {log:q} 2>&1"

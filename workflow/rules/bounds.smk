@@ -1,0 +1,30 @@
+"""Bound curves, BD-rates and the decomposition over everything measured."""
+
+
+rule trace_bounds:
+    """Aggregate latents, gaps, simulations and anchors into curves and tables."""
+    input:
+        latents=every_run(rules.extract_latents.output),
+        gaps=every_run(rules.measure_gap.output, component="joint"),
+        simulations=every_run(rules.simulate.output),
+        anchors=every_anchor(rules.run_anchor.output),
+    output:
+        bounds="<results>/bounds.zarr.zip",
+        points="<results>/bounds.csv",
+        bd_rates="<results>/bd_rates.csv",
+        decomposition="<results>/decomposition.csv",
+    log:
+        "<logs>/trace_bounds.log",
+    benchmark:
+        "<benchmarks>/trace_bounds.jsonl"
+    resources:
+        mem="2GB",
+        runtime="1h",
+    params:
+        spec=canonical(limits=config["limits"], **config["bootstrap"]),
+        source=source("trace_bounds"),
+    shell:
+        "python -m rdpipe trace_bounds --spec {params.spec:q} --latents {input.latents:q}"
+        " --gaps {input.gaps:q} --simulations {input.simulations:q} --anchors {input.anchors:q}"
+        " --out {output.bounds:q} --points {output.points:q} --bd_rates {output.bd_rates:q}"
+        " --decomposition {output.decomposition:q} > {log:q} 2>&1"

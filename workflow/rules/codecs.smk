@@ -1,0 +1,28 @@
+"""Networks that the config trains."""
+
+TRAINED = expand("<results>/training/{network}.safetensors", network=config["training"])
+
+
+rule train_codec:
+    """Train a variable-rate network; interrupted, it goes on from its side folder."""
+    input:
+        manifest=lambda w: expand(
+            rules.prepare_dataset.output, dataset=config["training"][w.network]["dataset"]
+        ),
+    output:
+        "<results>/training/{network}.safetensors",
+    log:
+        "<logs>/train_codec/{network}.log",
+    benchmark:
+        "<benchmarks>/train_codec/{network}.jsonl"
+    threads: workflow.cores or 1
+    resources:
+        mem="8GB",
+        runtime="24h",
+        gpu=1 if config["device"].startswith("cuda") else 0,
+    params:
+        spec=lambda w: canonical(**config["training"][w.network]),
+        state=subpath(output[0], strip_suffix=".safetensors"),
+    shell:
+        "python -m rdpipe train_codec --spec {params.spec:q} --manifest_file {input.manifest:q}"
+        " --state {params.state:q}.state --out {output:q} > {log:q} 2>&1"

@@ -1,0 +1,79 @@
+"""The checked config, the specs that rules hand to their stages, and where the runs are."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+from rdpipe import config as settings
+from rdpipe.errors import InputError
+from rdpipe.provenance import source_digest
+
+try:
+    config = settings.complete(config, Path(workflow.basedir) / "workflow" / "schema.yaml")
+except InputError as error:
+    raise WorkflowError(str(error))
+
+# jobs find the interpreter that runs Snakemake, also on the nodes of a cluster
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+
+wildcard_constraints:
+    dataset="[A-Za-z0-9._-]+",
+    codec="[A-Za-z0-9._-]+",
+    anchor="[A-Za-z0-9._-]+",
+    network="[A-Za-z0-9._-]+",
+    quality="[0-9]+",
+    component="|".join(settings.COMPONENTS),
+
+
+def canonical(**spec):
+    """A spec as canonical JSON: the same text whenever the content is the same."""
+    return json.dumps(spec, sort_keys=True)
+
+
+def source(stage, *sections):
+    """Digest of the source behind a stage, and behind the names in sections of the config."""
+    return source_digest(f"rdpipe.stages.{stage}", *settings.modules(config, *sections))
+
+
+def codec_spec(wildcards):
+    """What a stage must know to build one codec at one quality."""
+    entry = {k: v for k, v in config["codecs"][wildcards.codec].items() if k != "qualities"}
+    return {
+        "dataset": wildcards.dataset,
+        "codec": wildcards.codec,
+        "quality": int(wildcards.quality),
+        "entry": entry,
+        "device": config["device"],
+    }
+
+
+def checkpoint(wildcards):
+    """The file of weights of a codec, where it has one: a changed file is a changed codec."""
+    file = config["codecs"][wildcards.codec]["args"].get("checkpoint")
+    return [file.format(quality=wildcards.quality)] if file else []
+
+
+def every_run(pattern, **more):
+    """Files of every data set, codec and quality."""
+    return [
+        file
+        for dataset in config["datasets"]
+        for codec, entry in config["codecs"].items()
+        for file in expand(
+            pattern, dataset=dataset, codec=codec, quality=entry["qualities"], **more
+        )
+    ]
+
+
+def every_anchor(pattern):
+    """Files of every data set, classical codec and quality."""
+    return [
+        file
+        for dataset in config["datasets"]
+        for anchor, entry in config["anchors"].items()
+        for file in expand(pattern, dataset=dataset, anchor=anchor, quality=entry["qualities"])
+    ]

@@ -1,0 +1,22 @@
+"""Slices of the array bits[image, mean, variance, quantizer]."""
+
+
+rule measure_gap:
+    """Rates and distortions along one axis, or all of them, from stored latents."""
+    input:
+        latents=rules.extract_latents.output,
+    output:
+        "<results>/{dataset}/{codec}/q{quality}/gaps/{component}.zarr.zip",
+    log:
+        "<logs>/measure_gap/{dataset}/{codec}/q{quality}/{component}.log",
+    benchmark:
+        "<benchmarks>/measure_gap/{dataset}/{codec}/q{quality}/{component}.jsonl"
+    resources:
+        mem="2GB",
+        runtime="1h",
+    params:
+        spec=lambda w: canonical(**settings.gap_axes(config, w.component)),
+        source=source("measure_gap", "means", "variances", "quantizers"),
+    shell:
+        "python -m rdpipe measure_gap --spec {params.spec:q} --latents {input.latents:q}"
+        " --out {output:q} > {log:q} 2>&1"

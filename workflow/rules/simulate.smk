@@ -1,0 +1,25 @@
+"""Cells of the array through the decoder."""
+
+
+rule simulate:
+    """True PSNR beside the rate, over a sweep of the test channel's level."""
+    input:
+        manifest=rules.prepare_dataset.output,
+        checkpoint=checkpoint,
+        latents=rules.extract_latents.output,
+    output:
+        "<results>/{dataset}/{codec}/q{quality}/simulation.zarr.zip",
+    log:
+        "<logs>/simulate/{dataset}/{codec}/q{quality}.log",
+    benchmark:
+        "<benchmarks>/simulate/{dataset}/{codec}/q{quality}.jsonl"
+    resources:
+        mem="4GB",
+        runtime="4h",
+        gpu=1 if config["device"].startswith("cuda") else 0,
+    params:
+        spec=lambda w: canonical(**codec_spec(w), **settings.simulation(config)),
+        source=source("simulate", "codecs", "means", "variances", "quantizers"),
+    shell:
+        "python -m rdpipe simulate --spec {params.spec:q} --manifest_file {input.manifest:q}"
+        " --latents {input.latents:q} --out {output:q} > {log:q} 2>&1"

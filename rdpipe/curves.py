@@ -128,4 +128,4 @@ def bd_rate(anchor: Curve, curve: Curve, images=slice(None)) -> float:
         return float("nan")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # little overlap: common_range() says how much
-        return float(bjontegaard.bd_rate(*points, method="akima", min_overlap=0))
+        return float(bjontegaard.bd_rate(*points, method="akima", require_matching_points=False, min_overlap=0))

@@ -33,7 +33,7 @@ def run(spec: dict, manifest_file: Path, out: Path) -> None:
     """
     entry = {**spec["entry"], "args": {"device": spec["device"], **spec["entry"].get("args", {})}}
     codec = make("codec", spec["codec"], entry, CODECS, spec["quality"])
-    images = manifest.read(manifest_file)["images"]
+    images = manifest.load(manifest_file)["images"]
     rows = []
     with store.create(out, spec) as writer:
         for index, image in enumerate(images):

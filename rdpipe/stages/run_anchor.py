@@ -25,7 +25,7 @@ def run(spec: dict, manifest_file: Path, out: Path) -> None:
     out : Path
         Store of ``bytes``, ``mse``, ``psnr`` and ``pixels`` over image.
     """
-    images = manifest.read(manifest_file)["images"]
+    images = manifest.load(manifest_file)["images"]
     size, mse = [], []
     for image in images:
         original = load(image["file"], image["sha256"])

@@ -35,7 +35,7 @@ def run(spec: dict, manifest_file: Path, latents: Path, out: Path) -> None:
     entry = {**spec["entry"], "args": {"device": spec["device"], **spec["entry"].get("args", {})}}
     codec = make("codec", spec["codec"], entry, CODECS, spec["quality"])
     cells = {name: Cell(spec, *corner) for name, corner in spec["curves"].items()}
-    images = manifest.read(manifest_file)["images"]
+    images = manifest.load(manifest_file)["images"]
     shape = (len(cells), len(images), len(spec["levels"]))
     bits, mse, levels = (np.full(shape, np.nan) for _ in range(3))
     for i, one in enumerate(StoredLatents(latents)):

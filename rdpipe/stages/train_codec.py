@@ -25,7 +25,7 @@ def run(spec: dict, manifest_file: Path, state: Path, out: Path) -> None:
     out : Path
         Float16 ``.safetensors``; the spec is in its metadata.
     """
-    files = [Path(image["file"]) for image in manifest.read(manifest_file)["images"]]
+    files = [Path(image["file"]) for image in manifest.load(manifest_file)["images"]]
     weights = train(spec, files, state)
     metadata = {"spec": json.dumps(spec, sort_keys=True), "images": str(len(files))}
     write_atomically(out, lambda path: safetensors.torch.save_file(weights, path, metadata))

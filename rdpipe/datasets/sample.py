@@ -1,0 +1,16 @@
+"""The photographs that ship inside scikit-image: no network, no file of one's own."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from rdpipe.datasets.manifest import Source
+
+FILES = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg")
+
+
+def find() -> list[Source]:
+    """Five photographs between 451 x 300 and 741 x 500 pixels; the rocket is a JPEG."""
+    folder = Path(find_spec("skimage").origin).parent / "data"  # without the slow import
+    return [Source(Path(file).stem, str(folder / file)) for file in FILES]

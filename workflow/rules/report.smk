@@ -1,0 +1,3 @@
+REPORT = []
+if config["codecs"]:
+    REPORT = rules.trace_bounds.output

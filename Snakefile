@@ -36,4 +36,8 @@ rule all:
 
 
 onsuccess:
-    shell("python -m rdpipe summarise --decomposition {rules.trace_bounds.output.decomposition:q}")
+    if config["codecs"] and Path(rules.make_report.output.page).exists():
+        shell(
+            "python -m rdpipe summarise --bounds {rules.trace_bounds.output.bounds:q}"
+            " --page {rules.make_report.output.page:q}"
+        )

@@ -40,6 +40,8 @@ class Curve:
         On the 8-bit scale.
     pixels : array of shape (image,)
         True pixels, never padded ones.
+    images : array of str, of shape (image,)
+        Their names.
     """
 
     dataset: str
@@ -50,6 +52,7 @@ class Curve:
     bits: np.ndarray
     mse: np.ndarray
     pixels: np.ndarray
+    images: np.ndarray
 
     @property
     def bpp(self) -> np.ndarray:

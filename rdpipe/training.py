@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import signal
 from pathlib import Path
 
@@ -18,6 +17,8 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from rdpipe.codecs.trainable import GainedMeanScaleHyperprior
+from rdpipe.errors import InputError
+from rdpipe.files import write_atomically
 
 
 class Crops(Dataset):
@@ -67,13 +68,6 @@ def moving_average(average: list, current: list, count: torch.Tensor) -> None:
     torch._foreach_lerp_(average, current, 1 - decay)
 
 
-def write_atomically(path: Path, save) -> None:
-    """Call ``save(temporary)`` and rename the result into place."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    save(temporary)
-    temporary.replace(path)
-
-
 def train(spec: dict, files: list[Path], state_dir: Path) -> dict[str, torch.Tensor]:
     """Train to ``spec["steps"]``, from wherever ``state_dir`` says the last run stopped.
 
@@ -93,6 +87,8 @@ def train(spec: dict, files: list[Path], state_dir: Path) -> dict[str, torch.Ten
 
     Raises
     ------
+    InputError
+        If ``state_dir`` is of a training with another spec; only ``steps`` and ``save_every`` may change.
     FloatingPointError
         If the loss is not finite; the last good state stays in ``state_dir``.
     SystemExit
@@ -111,6 +107,7 @@ def train(spec: dict, files: list[Path], state_dir: Path) -> dict[str, torch.Ten
     state_file, start = state_dir / "state.pt", 0
     if state_file.exists():
         state = torch.load(state_file, map_location=fabric.device, weights_only=True)
+        check_same_training(state["spec"], spec, state_dir)
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         average.load_state_dict(state["average"])
@@ -118,7 +115,7 @@ def train(spec: dict, files: list[Path], state_dir: Path) -> dict[str, torch.Ten
 
     def save(step: int) -> None:
         state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(),
-                 "average": average.state_dict(), "step": step}  # fmt: skip
+                 "average": average.state_dict(), "step": step, "spec": spec}  # fmt: skip
         write_atomically(state_file, lambda path: torch.save(state, path))
         weights = averaged_weights(average, spec)
         write_atomically(state_dir / "weights.pt", lambda path: torch.save(weights, path))
@@ -161,6 +158,18 @@ def train(spec: dict, files: list[Path], state_dir: Path) -> dict[str, torch.Ten
             raise SystemExit(f"stopped by SIGTERM at step {step + 1}: the state is in {state_file}")
     save(spec["steps"])
     return averaged_weights(average, spec)
+
+
+def check_same_training(before: dict, now: dict, state_dir: Path) -> None:
+    """Refuse to go on from the state of a training with another spec."""
+    free = {"steps", "save_every"}
+    changed = [f"{key} {before.get(key)!r} -> {now.get(key)!r}"
+               for key in sorted({*before, *now} - free) if before.get(key) != now.get(key)]  # fmt: skip
+    if changed:
+        raise InputError(
+            f"{state_dir} holds a training with another spec ({', '.join(changed)}); remove the folder"
+            " to start anew, or give this training another name"
+        )
 
 
 def averaged_weights(average: AveragedModel, spec: dict) -> dict[str, torch.Tensor]:

@@ -9,12 +9,14 @@ from rdpipe.curves import Curve, at_equal_psnr, bd_rate, interval, mean_squared_
 from rdpipe.errors import InputError
 
 PIXELS = np.array([1000.0, 4000.0])
+IMAGES = np.array(["a", "b"])
 
 
 def curve(bpp, mse, name="c"):
     """Two images that agree, at each quality."""
     bits = np.outer(PIXELS, bpp)
-    return Curve("d", "c", name, "achieved", list(range(len(bpp))), bits, np.tile(mse, (2, 1)), PIXELS)
+    both = np.tile(mse, (2, 1))
+    return Curve("d", "c", name, "achieved", list(range(len(bpp))), bits, both, PIXELS, IMAGES)
 
 
 def gaussian(bpp, factor=1.0):
@@ -61,7 +63,7 @@ def test_a_sweep_that_misses_the_target_is_refused():
 
 def test_rates_are_averaged_over_images_not_pixels():
     one = Curve("d", "c", "c", "achieved", [1], np.array([[1000.0], [8000.0]]),
-                np.array([[10.0], [1000.0]]), PIXELS)  # fmt: skip
+                np.array([[10.0], [1000.0]]), PIXELS, IMAGES)  # fmt: skip
     bpp, quality = one.points()
     assert bpp == pytest.approx([1.5])
     assert quality == pytest.approx([np.mean([psnr(10.0), psnr(1000.0)])])

@@ -101,7 +101,8 @@ def evaluate(latents, means, variances, quantizers, matching: str = "image") -> 
     xarray.Dataset
         Over exactly (image, mean, variance, quantizer): ``bits``, what the elements and the
         estimators' own side information cost, bit (the codec's side information is not in it);
-        ``distortion``, the sum of squared errors of the latents; ``level``, theta or step.
+        ``distortion``, the sum of squared errors of the latents; ``level``, theta or step. Over
+        image: ``elements``, the number of latents.
         Coordinates ``mean_information``, ``variance_information`` and ``quantizer_information``
         (decodable or genie), ``kind`` of each cell, and ``side_counted``: whether the codec's side
         information must be added to its rate.
@@ -134,7 +135,8 @@ def evaluate(latents, means, variances, quantizers, matching: str = "image") -> 
                         cells["bits"][i, m, v, q] = quantizer.rate(r, var, level).sum() + side
                         cells["distortion"][i, m, v, q] = quantizer.distortion(r, var, level).sum()
                         cells["level"][i, m, v, q] = level
-    return label(cells, [one.name for one in latents], axes)
+    elements = ("image", [one.y.numel() for one in latents])
+    return label(cells, [one.name for one in latents], axes).assign(elements=elements)
 
 
 def matched_level(quantizer, draw) -> float:

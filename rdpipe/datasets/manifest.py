@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rdpipe.datasets.image import read
 from rdpipe.errors import InputError
+from rdpipe.files import write_atomically
 
 
 @dataclass(frozen=True)
@@ -66,12 +67,8 @@ def build(sources: list[Source], on_error: str = "stop") -> dict:
 
 def write(path: Path, manifest: dict) -> None:
     """Write a manifest whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    text = json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False)
-    temporary.write_text(text + "\n", encoding="utf-8")
-    temporary.replace(path)
+    text = json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def load(path: Path) -> dict:

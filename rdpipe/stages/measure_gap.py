@@ -15,14 +15,16 @@ def run(spec: dict, latents: Path, out: Path) -> None:
     Parameters
     ----------
     spec : dict
-        ``means``, ``variances``, ``quantizers`` (names and config entries) and ``matching``.
+        ``component``, the gap that this slice is of; ``means``, ``variances``, ``quantizers``
+        (names and config entries) and ``matching``.
     latents : Path
         From ``extract_latents``.
     out : Path
-        Store of the array.
+        Store of the array, with ``pixels`` over image.
     """
     table = store.read(latents)
     axes = (spec[axis] for axis in ("means", "variances", "quantizers"))
     cube = evaluate(StoredLatents(latents), *axes, matching=spec["matching"])
     with store.create(out, spec) as writer:
-        writer.write(cube.assign_coords(identity(table)))
+        cube = cube.assign_coords({**identity(table), "component": spec["component"]})
+        writer.write(cube.assign(pixels=table["pixels"]))

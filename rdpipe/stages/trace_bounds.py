@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import xarray as xr
 from rdpipe import store
 from rdpipe.curves import Curve, at_equal_psnr, bd_rate, interval, psnr, resamples
 from rdpipe.decomposition import decompose
+from rdpipe.files import write_atomically
 
 
 def run(
@@ -35,23 +37,28 @@ def run(
     latents, gaps, simulations, anchors : list of Path
         Of every data set, codec and quality; ``gaps`` are those of component ``joint``.
     out : Path
-        Store with groups ``points``, ``bd_rates`` and ``decomposition``.
+        Store with groups ``points``, ``bd_rates`` and ``decomposition``, and the numbers of each
+        image that they are averages of: ``image_points`` and ``image_terms``.
     points, bd_rates, decomposition : Path
-        The same three tables as CSV.
+        The first three as CSV.
     """
     tables, cubes, sweeps = (by_run(paths) for paths in (latents, gaps, simulations))
     curves = codec_curves(tables, sweeps) + anchor_curves([store.read(path) for path in anchors])
     draws = {c.dataset: resamples(len(c.pixels), spec["resamples"], spec["seed"]) for c in curves}
+    terms = term_frame(tables, cubes, spec["limits"])
     frames = {
         "points": points_frame(curves, draws),
         "bd_rates": bd_rate_frame(curves, draws),
-        "decomposition": decomposition_frame(tables, cubes, spec["limits"], draws),
+        "decomposition": decomposition_frame(terms, draws),
+        "image_points": image_frame(curves),
+        "image_terms": terms,
     }
     with store.create(out, spec) as writer:
         for name, frame in frames.items():
             writer.write(xr.Dataset.from_dataframe(frame.rename_axis("row")), group=name)
     for name, path in (("points", points), ("bd_rates", bd_rates), ("decomposition", decomposition)):
-        write_csv(frames[name], path)
+        save = partial(frames[name].to_csv, index=False, float_format="%.12g")
+        write_atomically(path, save)
 
 
 def by_run(paths: list[Path]) -> dict[tuple[str, str], dict[int, xr.Dataset]]:
@@ -68,20 +75,26 @@ def stack(run: dict[int, xr.Dataset], name: str) -> np.ndarray:
     return np.stack([product[name].values for product in run.values()], 1).astype(np.float64)
 
 
+def image_sizes(run: dict[int, xr.Dataset]) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels and names of the images, which are the same at every quality."""
+    table = next(iter(run.values()))
+    return table["pixels"].values, table["image"].values
+
+
 def codec_curves(tables: dict, sweeps: dict) -> list[Curve]:
     """The codec's own curve, and one for each simulated cell."""
     curves = []
     for identity, run in tables.items():
-        pixels, side = next(iter(run.values()))["pixels"].values, stack(run, "side_bits")
+        images, side = image_sizes(run), stack(run, "side_bits")
         own = 8 * stack(run, "bytes"), stack(run, "mse")
-        curves.append(Curve(*identity, "codec", "achieved", list(run), *own, pixels))
+        curves.append(Curve(*identity, "codec", "achieved", list(run), *own, *images))
         first = next(iter(sweeps[identity].values()))
-        for name in first["curve"].values:
+        for name in first["curve"].values.tolist():
             cell = first.sel(curve=name)
             bits, mse = cell_at_equal_psnr(name, sweeps[identity], run)
             bits = bits + side * cell["side_counted"].item()
             kind = cell["kind"].item()
-            curves.append(Curve(*identity, name, kind, list(run), bits, mse, pixels))
+            curves.append(Curve(*identity, name, kind, list(run), bits, mse, *images))
     return curves
 
 
@@ -109,9 +122,8 @@ def anchor_curves(products: list[xr.Dataset]) -> list[Curve]:
     curves = []
     for (dataset, anchor), run in runs.items():
         run = dict(sorted(run.items()))
-        pixels = next(iter(run.values()))["pixels"].values
         own = 8 * stack(run, "bytes"), stack(run, "mse")
-        curves.append(Curve(dataset, "", anchor, "achieved", list(run), *own, pixels))
+        curves.append(Curve(dataset, "", anchor, "achieved", list(run), *own, *image_sizes(run)))
     return curves
 
 
@@ -151,32 +163,44 @@ def bd_rate_frame(curves: list[Curve], draws: dict) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def decomposition_frame(tables: dict, cubes: dict, limits: dict, draws: dict) -> pd.DataFrame:
-    """A row for each term: mean bit/pixel over images, with its 95 % interval."""
-    rows = []
+def image_frame(curves: list[Curve]) -> pd.DataFrame:
+    """A row for each image of each point: what the points are averages of."""
+    frames = []
+    for curve in curves:
+        for i, quality in enumerate(curve.qualities):
+            frames.append(
+                pd.DataFrame(
+                    {"dataset": curve.dataset, "codec": curve.codec, "curve": curve.name,
+                     "kind": curve.kind, "quality": quality, "image": curve.images,
+                     "bpp": curve.bpp[:, i], "psnr": psnr(curve.mse[:, i])}
+                )  # fmt: skip
+            )
+    return pd.concat(frames, ignore_index=True)
+
+
+def term_frame(tables: dict, cubes: dict, limits: dict) -> pd.DataFrame:
+    """A row for each image and term of each decomposition, bit/pixel; ``total`` is one of the terms."""
+    frames = []
     for (dataset, codec), run in tables.items():
         for quality, table in run.items():
             for limit, corner in limits.items():
                 terms = decompose(table, cubes[dataset, codec][quality], corner)
-                both = xr.concat(
-                    [terms["bits"], terms["total"].expand_dims(order=terms["order"], term=["total"])],
-                    "term",
-                )
-                bpp = both / terms["pixels"]
-                for order in bpp["order"].values:
-                    for term in bpp["term"].values:
-                        one = bpp.sel(order=order, term=term).values
-                        low, high = interval(one[draws[dataset]].mean(1))
-                        rows.append(
-                            {"dataset": dataset, "codec": codec, "quality": quality,
-                             "limit": limit, "kind": terms.attrs["kind"], "order": order,
-                             "term": term, "bpp": one.mean(), "bpp_low": low, "bpp_high": high}
-                        )  # fmt: skip
+                total = terms["total"].expand_dims(order=terms["order"], term=["total"])
+                bpp = xr.concat([terms["bits"], total], "term") / terms["pixels"]
+                frame = bpp.to_dataframe("bpp").reset_index()
+                frames.append(
+                    frame.assign(dataset=dataset, codec=codec, quality=quality, limit=limit,
+                                 kind=terms.attrs["kind"])
+                )  # fmt: skip
+    return pd.concat(frames, ignore_index=True)
+
+
+def decomposition_frame(terms: pd.DataFrame, draws: dict) -> pd.DataFrame:
+    """A row for each term: mean bit/pixel over images, with its 95 % interval."""
+    keys = ["dataset", "codec", "quality", "limit", "kind", "order", "term"]
+    rows = []
+    for values, group in terms.groupby(keys, sort=False):
+        bpp = group["bpp"].to_numpy()
+        low, high = interval(bpp[draws[values[0]]].mean(1))
+        rows.append(dict(zip(keys, values)) | {"bpp": bpp.mean(), "bpp_low": low, "bpp_high": high})
     return pd.DataFrame(rows)
-
-
-def write_csv(frame: pd.DataFrame, path: Path) -> None:
-    """Write a table whole or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    frame.to_csv(temporary, index=False, float_format="%.12g")
-    temporary.replace(path)

@@ -8,7 +8,8 @@ from pathlib import Path
 import safetensors.torch
 
 from rdpipe.datasets import manifest
-from rdpipe.training import train, write_atomically
+from rdpipe.files import write_atomically
+from rdpipe.training import train
 
 
 def run(spec: dict, manifest_file: Path, state: Path, out: Path) -> None:

@@ -23,6 +23,7 @@ rule train_codec:
     params:
         spec=lambda w: canonical(**config["training"][w.network]),
         state=subpath(output[0], strip_suffix=".safetensors"),
+        source=source("train_codec", "datasets"),
     shell:
         "python -m rdpipe train_codec --spec {params.spec:q} --manifest_file {input.manifest:q}"
         " --state {params.state:q}.state --out {output:q} > {log:q} 2>&1"

@@ -15,7 +15,9 @@ rule measure_gap:
         mem="2GB",
         runtime="1h",
     params:
-        spec=lambda w: canonical(**settings.gap_axes(config, w.component)),
+        spec=lambda w: canonical(
+            component=w.component, **settings.gap_axes(config, w.component)
+        ),
         source=source("measure_gap", "means", "variances", "quantizers"),
     shell:
         "python -m rdpipe measure_gap --spec {params.spec:q} --latents {input.latents:q}"

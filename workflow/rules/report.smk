@@ -1,3 +1,49 @@
-REPORT = []
-if config["codecs"]:
-    REPORT = rules.trace_bounds.output
+"""The figures and the page, of whatever data sets and codecs the config has."""
+
+from rdpipe.config import COMPONENTS
+
+
+rule make_report:
+    """One self-contained page, and its figures."""
+    input:
+        bounds=rules.trace_bounds.output.bounds,
+        latents=every_run(rules.extract_latents.output),
+        gaps=[
+            file
+            for component, axis in COMPONENTS.items()
+            if axis
+            for file in every_run(rules.measure_gap.output, component=component)
+        ],
+        manifests=expand(rules.prepare_dataset.output, dataset=config["datasets"]),
+    output:
+        page=report(
+            "<results>/report.html", caption="../report/page.rst", category="Report"
+        ),
+        figures=report(
+            expand(
+                "<results>/figures/{dataset}/{codec}/{figure}.{suffix}",
+                dataset=config["datasets"],
+                codec=config["codecs"],
+                figure=["bounds", "decomposition", "gaps"],
+                suffix=["svg", "png"],
+            ),
+            caption="../report/figures.rst",
+            category="Figures",
+        ),
+    log:
+        "<logs>/make_report.log",
+    benchmark:
+        "<benchmarks>/make_report.jsonl"
+    resources:
+        mem="2GB",
+        runtime="20m",
+    params:
+        spec=canonical(**config),
+        source=source("make_report"),
+    shell:
+        "python -m rdpipe make_report --spec {params.spec:q} --bounds {input.bounds:q}"
+        " --latents {input.latents:q} --gaps {input.gaps:q} --manifests {input.manifests:q}"
+        " --figures {output.figures:q} --out {output.page:q} > {log:q} 2>&1"
+
+
+REPORT = rules.make_report.output if config["codecs"] else []

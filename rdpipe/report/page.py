@@ -1,0 +1,151 @@
+"""The page: one self-contained HTML file."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+import jinja2
+import pandas as pd
+import yaml
+
+from rdpipe.decomposition import START
+from rdpipe.report.figures import FIGURES, meaning
+from rdpipe.report.figures import render as render_figure
+
+TERMS = {
+    "coder": "real bytes minus the model's own bits: entropy coder, header",
+    "prior": "the model's own bits minus those of a Gaussian of the same mean and scale, without floors",
+    "side": "side information that the limit does not send (0 where the limit needs it)",
+    "variance": "the codec's variance against the limit's",
+    "quantization": "rounding against the limit's quantizer at equal latent distortion",
+    "context": "the codec's mean against the limit's",
+    "total": "sum of the terms: from the real bytes to the limit",
+}
+KINDS = {
+    "achieved": "real bytes of a real bitstream that decodes to the reported image",
+    "achievable": "everything is known at the decoder, and the quantizer can be built",
+    "upper bound on R(D)": "everything is known at the decoder; the quantizer is the Gaussian test channel",
+    "genie-aided estimate": "an estimator looks at the very latents being coded: optimistic, not a bound",
+    "reference": "a published figure, with its source",
+}
+
+
+TEMPLATES = Path(__file__).parent
+
+
+def run_content(dataset: str, codec: str, tables: dict[str, pd.DataFrame]) -> dict:
+    """What the page says about one codec on one data set.
+
+    Parameters
+    ----------
+    dataset, codec : str
+    tables : dict of DataFrame
+        ``points``, ``bd_rates``, ``decomposition``, ``image_terms``, ``gaps`` and ``latents`` of
+        this data set and codec.
+    """
+    points, terms = tables["points"], tables["decomposition"]
+    limits = list(terms["limit"].unique())
+    return {
+        "dataset": dataset,
+        "codec": codec,
+        "images": points["images"].iloc[0],
+        "qualities": list(terms["quality"].unique()),
+        "answers": [answer(points, terms, limit) for limit in limits],
+        "bd_rates": tables["bd_rates"].to_dict("records"),
+        "limits": [limit_rows(terms[terms["limit"] == limit]) for limit in limits],
+        "gaps": gap_rows(tables["gaps"]),
+        "per_image": image_rows(tables["latents"], tables["image_terms"], limits),
+        "figures": {name: render_figure(name, "svg", tables) for name in FIGURES},
+    }
+
+
+def answer(points: pd.DataFrame, terms: pd.DataFrame, limit: str) -> str:
+    """One sentence on where a codec loses its bits, on the way to one limit."""
+    own = points[points["curve"] == "codec"].set_index("quality")
+    paper = terms[(terms["order"] == "paper") & (terms["limit"] == limit)]
+    table = paper.pivot(index="term", columns="quality", values="bpp")
+    share = (table.loc["total"] / own["bpp"]).dropna() * 100
+    parts = table.drop("total").mean(axis=1)
+    return (
+        f"At {own['bpp'].min():.3f} to {own['bpp'].max():.3f} bit/pixel, {share.min():.0f} to "
+        f"{share.max():.0f} % of the bits lie above “{limit}” ({meaning(paper['kind'].iloc[0])}), at "
+        f"equal distortion of the latents. The largest term is {parts.idxmax()}: {parts.max():.3f} "
+        "bit/pixel on average over the qualities."
+    )
+
+
+def limit_rows(terms: pd.DataFrame) -> dict:
+    """The table of the decomposition to one limit: a row for each term, a cell for each quality."""
+    rows = []
+    for term, same in terms.groupby("term", sort=False):
+        by_order = {order: one.set_index("quality") for order, one in same.groupby("order")}
+        paper, shapley = by_order["paper"], by_order["shapley"]
+        cells = [
+            {"paper": paper["bpp"][q], "low": paper["bpp_low"][q], "high": paper["bpp_high"][q],
+             "shapley": shapley["bpp"][q]}
+            for q in paper.index
+        ]  # fmt: skip
+        rows.append({"term": term, "cells": cells})
+    return {"name": terms["limit"].iloc[0], "kind": meaning(terms["kind"].iloc[0]), "rows": rows}
+
+
+def gap_rows(gaps: pd.DataFrame) -> list[dict]:
+    """A row for each estimator of each axis, a cell for each quality; saved is against the codec."""
+    keys = ["component", "estimator", "information"]
+    rows = []
+    for values, same in gaps.groupby(keys, sort=False):
+        start = gaps[(gaps["component"] == values[0]) & gaps["estimator"].isin(START.values())]
+        own = start.set_index("quality")["bpp"]
+        cells = [{"per_latent": one.per_latent, "bpp": one.bpp, "saved": own[one.quality] - one.bpp}
+                 for one in same.itertuples()]  # fmt: skip
+        rows.append(dict(zip(keys, values)) | {"cells": cells})
+    return rows
+
+
+def image_rows(latents: pd.DataFrame, terms: pd.DataFrame, limits: list[str]) -> list[dict]:
+    """A row for each image and quality, with what lies above each limit."""
+    total = terms[(terms["term"] == "total") & (terms["order"] == "paper")]
+    total = total.set_index(["image", "quality", "limit"])["bpp"]
+    return [
+        {"image": one.image, "width": one.width, "height": one.height, "quality": one.quality,
+         "bpp": 8 * one.bytes / one.pixels, "psnr": one.psnr,
+         "model_bpp": (one.latent_bits + one.side_bits) / one.pixels,
+         "side_bpp": one.side_bits / one.pixels,
+         "totals": [total[one.image, one.quality, limit] for limit in limits]}
+        for one in latents.sort_values(["image", "quality"]).itertuples()
+    ]  # fmt: skip
+
+
+def data_uri(svg: bytes) -> str:
+    """A figure as the source of an image."""
+    return "data:image/svg+xml;base64," + base64.b64encode(svg).decode()
+
+
+def render(runs: list[dict], datasets: dict[str, dict], config: dict, versions: dict) -> str:
+    """The page as HTML; everything that comes from outside is escaped.
+
+    Parameters
+    ----------
+    runs : list of dict
+        From :func:`run_content`.
+    datasets : dict of dict
+        Manifests by name.
+    config : dict
+        The complete config.
+    versions : dict of str
+        Versions of the packages.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters["data_uri"] = data_uri
+    content = {"runs": runs, "datasets": datasets, "config": config, "versions": versions}
+    text = yaml.safe_dump(config, sort_keys=True)
+    return environment.get_template("template.html.j2").render(
+        content, yaml=text, TERMS=TERMS, KINDS=KINDS
+    )

@@ -14,14 +14,13 @@ from pathlib import Path
 import jsonschema
 import yaml
 
-from rdpipe.axes import MEANS, QUANTIZERS, VARIANCES
+from rdpipe.axes import MEANS, QUANTIZERS, START, VARIANCES, cell_name
 from rdpipe.codecs import CODECS
 from rdpipe.codecs.classical import ANCHORS
 from rdpipe.datasets import DATASETS
 from rdpipe.errors import InputError
 from rdpipe.plugins import load, locate, nearest
 
-START = {"mean": "codec", "variance": "codec", "quantizer": "rounding"}
 AXES = {"mean": "means", "variance": "variances", "quantizer": "quantizers"}
 COMPONENTS = {"variance": "variance", "quantization": "quantizer", "context": "mean", "joint": None}
 """Each gap and the axis along which it is measured; joint is the whole array."""
@@ -152,13 +151,13 @@ def gap_axes(config: dict, component: str) -> dict:
 
 def simulation(config: dict) -> dict:
     """The simulated cells by name, with the entries of the estimators that they use."""
-    cells = [tuple(cell[axis] for axis in AXES) for cell in config["simulate"]["curves"]]
+    cells = config["simulate"]["curves"]
     used = {
-        section: {cell[i]: config[section][cell[i]] for cell in cells}
-        for i, section in enumerate(AXES.values())
+        section: {cell[axis]: config[section][cell[axis]] for cell in cells}
+        for axis, section in AXES.items()
     }
     sweep = {key: config["simulate"][key] for key in ("levels", "seed")}
-    return {**used, **sweep, "curves": {"/".join(cell): list(cell) for cell in cells}}
+    return {**used, **sweep, "curves": {cell_name(cell): cell for cell in cells}}
 
 
 def modules(config: dict, *sections: str) -> list[str]:

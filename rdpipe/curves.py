@@ -124,11 +124,12 @@ def bd_rate(anchor: Curve, curve: Curve, images=slice(None)) -> float:
     points = []
     for one in (anchor, curve):
         bpp, quality = one.points(images)
-        order = np.argsort(quality)
+        order = np.argsort(quality)[: np.isfinite(quality).sum()]  # NaN sorts last
         points += [bpp[order], quality[order]]
-    low = max(points[1][0], points[3][0])
-    if len(points[0]) < 2 or len(points[2]) < 2 or low >= min(points[1][-1], points[3][-1]):
+    if len(points[0]) < 2 or len(points[2]) < 2:
+        return float("nan")
+    if max(points[1][0], points[3][0]) >= min(points[1][-1], points[3][-1]):
         return float("nan")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # little overlap: common_range() says how much
+        warnings.simplefilter("ignore")  # of little overlap
         return float(bjontegaard.bd_rate(*points, method="akima", require_matching_points=False, min_overlap=0))

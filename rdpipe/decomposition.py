@@ -7,9 +7,9 @@ from itertools import combinations
 import numpy as np
 import xarray as xr
 
+from rdpipe.axes import START
 from rdpipe.theory import shapley
 
-START = {"mean": "codec", "variance": "codec", "quantizer": "rounding"}
 TERMS = {"variance": "variance", "quantizer": "quantization", "mean": "context"}
 """The axes in the paper's order, and the term that moving along each gives."""
 

@@ -8,13 +8,16 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-PACKAGES = ("rdpipe", "torch", "compressai", "numpy", "xarray", "zarr")
+import rdpipe
+
+PACKAGES = ("torch", "compressai", "numpy", "xarray", "zarr")
 ROOT = Path(__file__).parent
 
 
 def versions() -> dict[str, str]:
     """Versions of the packages that numbers depend on."""
-    return {f"version_{name}": version(name) for name in PACKAGES}
+    packages = {f"version_{name}": version(name) for name in PACKAGES}
+    return {"version_rdpipe": rdpipe.__version__, **packages}
 
 
 def source_digest(*modules: str) -> str:

@@ -88,7 +88,8 @@ def train(spec: dict, files: list[Path], state_dir: Path) -> dict[str, torch.Ten
     Raises
     ------
     InputError
-        If ``state_dir`` is of a training with another spec; only ``steps`` and ``save_every`` may change.
+        If ``state_dir`` is of a training with another spec (only ``steps`` and ``save_every`` may
+        change), or has gone beyond ``steps``.
     FloatingPointError
         If the loss is not finite; the last good state stays in ``state_dir``.
     SystemExit
@@ -107,7 +108,7 @@ def train(spec: dict, files: list[Path], state_dir: Path) -> dict[str, torch.Ten
     state_file, start = state_dir / "state.pt", 0
     if state_file.exists():
         state = torch.load(state_file, map_location=fabric.device, weights_only=True)
-        check_same_training(state["spec"], spec, state_dir)
+        check_same_training(state, spec, state_dir)
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         average.load_state_dict(state["average"])
@@ -160,9 +161,9 @@ def train(spec: dict, files: list[Path], state_dir: Path) -> dict[str, torch.Ten
     return averaged_weights(average, spec)
 
 
-def check_same_training(before: dict, now: dict, state_dir: Path) -> None:
-    """Refuse to go on from the state of a training with another spec."""
-    free = {"steps", "save_every"}
+def check_same_training(state: dict, now: dict, state_dir: Path) -> None:
+    """Refuse to go on from a state that this training cannot have come from."""
+    before, free = state["spec"], {"steps", "save_every"}
     changed = [f"{key} {before.get(key)!r} -> {now.get(key)!r}"
                for key in sorted({*before, *now} - free) if before.get(key) != now.get(key)]  # fmt: skip
     if changed:
@@ -170,6 +171,8 @@ def check_same_training(before: dict, now: dict, state_dir: Path) -> None:
             f"{state_dir} holds a training with another spec ({', '.join(changed)}); remove the folder"
             " to start anew, or give this training another name"
         )
+    if state["step"] > now["steps"]:
+        raise InputError(f"{state_dir} holds {state['step']} steps; {now['steps']} are asked for")
 
 
 def averaged_weights(average: AveragedModel, spec: dict) -> dict[str, torch.Tensor]:

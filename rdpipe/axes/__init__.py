@@ -19,6 +19,13 @@ QUANTIZERS = {
     "rounding": "rdpipe.axes.quantizer:Rounding",
     "test-channel": "rdpipe.axes.quantizer:TestChannel",
 }
+START = {"mean": "codec", "variance": "codec", "quantizer": "rounding"}
+"""The codec as it is: the corner of the array that every gap starts from."""
+
+
+def cell_name(cell: dict[str, str]) -> str:
+    """``mean/variance/quantizer``, the name of a cell's curve."""
+    return "/".join(cell[axis] for axis in START)
 
 
 def __getattr__(name: str):

@@ -60,19 +60,22 @@ def render(name: str, suffix: str, tables: dict[str, pd.DataFrame]) -> bytes:
 
 
 def bounds(points: pd.DataFrame):
-    """Bound curves: PSNR over bpp, bars are 95 % intervals over images."""
+    """Bound curves: PSNR over bpp, bars are 95 % intervals over images; anchors grey."""
     figure, axes = plt.subplots(figsize=(8.5, 5.2))
-    colours = iter(COLOURS * 9)
-    for (name, kind), curve in points.groupby(["curve", "kind"], sort=False):
-        own = name == "codec"
-        style = {"color": "black" if own else next(colours), "linewidth": 2.2 if own else 1.4,
-                 "markersize": 5, **STYLES[kind]}  # fmt: skip
+    colours, greys = iter(COLOURS * 9), iter(("0.45", "0.7") * 9)
+    for (codec, name, kind), curve in points.groupby(["codec", "curve", "kind"], sort=False):
+        own, anchor = name == "codec", codec == ""
+        colour = "black" if own else next(greys if anchor else colours)
+        style = {"color": colour, "linewidth": 2.2 if own else 1.4, "markersize": 5, **STYLES[kind]}
         axes.plot(curve["bpp"], curve["psnr"], label=f"{name}\n({meaning(kind)})", **style)
-        if own or kind != "achieved":
-            axes.hlines(curve["psnr"], curve["bpp_low"], curve["bpp_high"], color=style["color"],
+        if not anchor:
+            axes.hlines(curve["psnr"], curve["bpp_low"], curve["bpp_high"], color=colour,
                         linewidth=0.7, alpha=0.5)  # fmt: skip
-    axes.set(xlabel="rate, bit/pixel", ylabel="PSNR, dB (mean over images)")
-    axes.set_xlim(left=0)
+    ours = points[points["codec"] != ""]
+    margin = 0.15 * (ours["psnr"].max() - ours["psnr"].min()) + 0.5
+    axes.set(xlim=(0, 1.05 * ours["bpp_high"].max()),
+             ylim=(ours["psnr"].min() - margin, ours["psnr"].max() + margin),
+             xlabel="rate, bit/pixel", ylabel="PSNR, dB (mean over images)")  # fmt: skip
     axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, labelspacing=0.9)
     return figure
 
@@ -88,14 +91,16 @@ def decomposition(terms: pd.DataFrame):
     Bars go in the paper's order; a diamond stands where the term would end by its Shapley value.
     """
     limits, qualities = (list(terms[key].unique()) for key in ("limit", "quality"))
-    size = (1.2 + 2.7 * len(qualities), 0.6 + 2.3 * len(limits))
-    figure, grid = plt.subplots(len(limits), len(qualities), figsize=size, squeeze=False, sharey="row")
+    size = (1.2 + 2.5 * len(qualities), 1.0 + 2.5 * len(limits))
+    figure, grid = plt.subplots(
+        len(limits), len(qualities), figsize=size, squeeze=False, sharex=True, sharey="row"
+    )
     for row, limit in zip(grid, limits):
         for axes, quality in zip(row, qualities):
             panel = terms[(terms["limit"] == limit) & (terms["quality"] == quality)]
             waterfall(axes, panel)
             axes.set_title(f"quality {quality}", fontsize=9)
-        row[0].set_ylabel(f"to limit “{limit}”\n({meaning(panel['kind'].iloc[0])})\nsaved, bit/pixel")
+        row[0].set_ylabel(f"to “{limit}”, bit/pixel\n({meaning(panel['kind'].iloc[0])})")
     return figure
 
 
@@ -135,6 +140,7 @@ def gaps(cells: pd.DataFrame):
                      label=f"{name}{' (genie)' if genie else ''}")  # fmt: skip
         axes.set_xticks(range(len(qualities)), [f"q{quality}" for quality in qualities])
         axes.set(title=component, ylabel="latents, bit/pixel")
+        axes.grid(axis="x", visible=False)
         axes.legend(frameon=False, fontsize=8)
     return figure
 

@@ -9,7 +9,7 @@ import jinja2
 import pandas as pd
 import yaml
 
-from rdpipe.decomposition import START
+from rdpipe.axes import START, cell_name
 from rdpipe.report.figures import FIGURES, meaning
 from rdpipe.report.figures import render as render_figure
 
@@ -34,7 +34,9 @@ KINDS = {
 TEMPLATES = Path(__file__).parent
 
 
-def run_content(dataset: str, codec: str, tables: dict[str, pd.DataFrame]) -> dict:
+def run_content(
+    dataset: str, codec: str, tables: dict[str, pd.DataFrame], cells: dict[str, dict[str, str]]
+) -> dict:
     """What the page says about one codec on one data set.
 
     Parameters
@@ -43,6 +45,8 @@ def run_content(dataset: str, codec: str, tables: dict[str, pd.DataFrame]) -> di
     tables : dict of DataFrame
         ``points``, ``bd_rates``, ``decomposition``, ``image_terms``, ``gaps`` and ``latents`` of
         this data set and codec.
+    cells : dict of dict
+        The limits: ``mean``, ``variance`` and ``quantizer`` of each, in this order.
     """
     points, terms = tables["points"], tables["decomposition"]
     limits = list(terms["limit"].unique())
@@ -51,9 +55,17 @@ def run_content(dataset: str, codec: str, tables: dict[str, pd.DataFrame]) -> di
         "codec": codec,
         "images": points["images"].iloc[0],
         "qualities": list(terms["quality"].unique()),
-        "answers": [answer(points, terms, limit) for limit in limits],
+        "answers": [
+            answer(points, terms, limit) + answer_at_equal_psnr(tables["bd_rates"], cells[limit])
+            for limit in limits
+        ],
+        "unreached": points[points["bpp"].isna()][["curve", "quality"]].to_dict("records"),
         "bd_rates": tables["bd_rates"].to_dict("records"),
-        "limits": [limit_rows(terms[terms["limit"] == limit]) for limit in limits],
+        "limits": [
+            {"name": limit, "cell": cell_name(cells[limit]),
+             **limit_rows(terms[terms["limit"] == limit])}
+            for limit in limits
+        ],  # fmt: skip
         "gaps": gap_rows(tables["gaps"]),
         "per_image": image_rows(tables["latents"], tables["image_terms"], limits),
         "figures": {name: render_figure(name, "svg", tables) for name in FIGURES},
@@ -68,10 +80,22 @@ def answer(points: pd.DataFrame, terms: pd.DataFrame, limit: str) -> str:
     share = (table.loc["total"] / own["bpp"]).dropna() * 100
     parts = table.drop("total").mean(axis=1)
     return (
-        f"At {own['bpp'].min():.3f} to {own['bpp'].max():.3f} bit/pixel, {share.min():.0f} to "
-        f"{share.max():.0f} % of the bits lie above “{limit}” ({meaning(paper['kind'].iloc[0])}), at "
-        f"equal distortion of the latents. The largest term is {parts.idxmax()}: {parts.max():.3f} "
-        "bit/pixel on average over the qualities."
+        f"At {own['bpp'].min():.3f} to {own['bpp'].max():.3f} bit/pixel and equal distortion of the "
+        f"latents, {share.min():.0f} to {share.max():.0f} % of the bits lie above “{limit}” "
+        f"({meaning(paper['kind'].iloc[0])}). The largest term is {parts.idxmax()}: "
+        f"{parts.max():.3f} bit/pixel on average over the qualities."
+    )
+
+
+def answer_at_equal_psnr(bd_rates: pd.DataFrame, cell: dict[str, str]) -> str:
+    """What the limit saves at equal PSNR through the decoder, where its curve was simulated."""
+    found = bd_rates[bd_rates["curve"] == cell_name(cell)].dropna()
+    if found.empty:
+        return ""
+    one = found.iloc[0]
+    return (
+        f" At equal PSNR, through the codec's own decoder, its rate is {one['bd_rate']:+.1f} % "
+        f"(BD-rate; 95 % interval {one['bd_rate_low']:+.1f} to {one['bd_rate_high']:+.1f} %)."
     )
 
 
@@ -87,7 +111,7 @@ def limit_rows(terms: pd.DataFrame) -> dict:
             for q in paper.index
         ]  # fmt: skip
         rows.append({"term": term, "cells": cells})
-    return {"name": terms["limit"].iloc[0], "kind": meaning(terms["kind"].iloc[0]), "rows": rows}
+    return {"kind": meaning(terms["kind"].iloc[0]), "rows": rows}
 
 
 def gap_rows(gaps: pd.DataFrame) -> list[dict]:

@@ -56,12 +56,8 @@ def run(
         write_atomically(path, lambda temporary: temporary.write_bytes(figure))
     runs = tables["latents"].groupby(["dataset", "codec"], sort=False).groups
     datasets = dict(zip(spec["datasets"], map(manifest.load, manifests)))
-    text = page.render(
-        [page.run_content(dataset, codec, of_run(tables, dataset, codec)) for dataset, codec in runs],
-        datasets,
-        spec,
-        versions(),
-    )
+    contents = [page.run_content(*one, of_run(tables, *one), spec["limits"]) for one in runs]
+    text = page.render(contents, datasets, spec, versions())
     write_atomically(out, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 

@@ -24,7 +24,7 @@ def run(spec: dict, manifest_file: Path, latents: Path, out: Path) -> None:
     ----------
     spec : dict
         ``codec``, ``quality``, ``entry``, ``device`` as for ``extract_latents``; ``means``,
-        ``variances``, ``quantizers``; ``curves`` (name to one of each); ``levels`` (theta) and
+        ``variances``, ``quantizers``; ``curves`` (name to one of each, by axis); ``levels`` (theta) and
         ``seed``.
     manifest_file, latents : Path
         From ``prepare_dataset`` and ``extract_latents``.
@@ -34,7 +34,7 @@ def run(spec: dict, manifest_file: Path, latents: Path, out: Path) -> None:
     """
     entry = {**spec["entry"], "args": {"device": spec["device"], **spec["entry"].get("args", {})}}
     codec = make("codec", spec["codec"], entry, CODECS, spec["quality"])
-    cells = {name: Cell(spec, *corner) for name, corner in spec["curves"].items()}
+    cells = {name: Cell(spec, **corner) for name, corner in spec["curves"].items()}
     images = manifest.load(manifest_file)["images"]
     shape = (len(cells), len(images), len(spec["levels"]))
     bits, mse, levels = (np.full(shape, np.nan) for _ in range(3))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ import xarray as xr
 from rdpipe import store
 from rdpipe.curves import Curve, at_equal_psnr, bd_rate, interval, psnr, resamples
 from rdpipe.decomposition import decompose
+from rdpipe.errors import InputError
 from rdpipe.files import write_atomically
 
 
@@ -99,14 +101,21 @@ def codec_curves(tables: dict, sweeps: dict) -> list[Curve]:
 
 
 def cell_at_equal_psnr(name: str, sweeps: dict, run: dict) -> tuple[np.ndarray, np.ndarray]:
-    """Bits and MSE over (image, quality): swept cells at the codec's mean PSNR, others as is."""
+    """Bits and MSE over (image, quality): swept cells at the codec's mean PSNR, others as is.
+
+    NaN where the sweep does not reach that PSNR.
+    """
     columns = []
     for quality, sweep in sweeps.items():
         cell = sweep.sel(curve=name).dropna("level", how="all")
         bits, mse, levels = cell["bits"].values, cell["mse"].values, cell["theta"].values
         if len(levels) > 1:
             target = run[quality]["psnr"].mean().item()
-            columns.append(at_equal_psnr(levels, bits, mse, target))
+            try:
+                columns.append(at_equal_psnr(levels, bits, mse, target))
+            except InputError as error:  # the other points are worth having
+                print(f"{name}, quality {quality}: {error}", file=sys.stderr)
+                columns.append((np.full(len(bits), np.nan),) * 2)
         else:
             columns.append((bits[:, 0], mse[:, 0]))
     bits, mse = zip(*columns)

@@ -24,9 +24,10 @@ def run(spec: dict, manifest_file: Path, state: Path, out: Path) -> None:
     state : Path
         Side folder of the resume state and the TensorBoard scalars; no output of the rule.
     out : Path
-        Float16 ``.safetensors``; the spec is in its metadata.
+        Float16 ``.safetensors``; the spec is in its metadata, as JSON.
     """
     files = [Path(image["file"]) for image in manifest.load(manifest_file)["images"]]
     weights = train(spec, files, state)
-    metadata = {"spec": json.dumps(spec, sort_keys=True), "images": str(len(files))}
+    about = {"spec": spec, "images": len(files)}
+    metadata = {"rdpipe": json.dumps(about, sort_keys=True)}  # one key: their order is random
     write_atomically(out, lambda path: safetensors.torch.save_file(weights, path, metadata))

@@ -11,6 +11,8 @@ rule run_anchor:
         "<logs>/run_anchor/{dataset}/{anchor}/q{quality}.log",
     benchmark:
         "<benchmarks>/run_anchor/{dataset}/{anchor}/q{quality}.jsonl"
+    conda:
+        "../../environment.yml"
     resources:
         mem="1GB",
         runtime="1h",

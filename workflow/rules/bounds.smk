@@ -17,6 +17,8 @@ rule trace_bounds:
         "<logs>/trace_bounds.log",
     benchmark:
         "<benchmarks>/trace_bounds.jsonl"
+    conda:
+        "../../environment.yml"
     resources:
         mem="2GB",
         runtime="1h",

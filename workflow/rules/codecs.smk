@@ -15,6 +15,8 @@ rule train_codec:
         "<logs>/train_codec/{network}.log",
     benchmark:
         "<benchmarks>/train_codec/{network}.jsonl"
+    conda:
+        "../../environment.yml"
     threads: workflow.cores or 1
     resources:
         mem="8GB",

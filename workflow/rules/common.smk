@@ -1,13 +1,14 @@
 """The checked config, the specs that rules hand to their stages, and where the runs are."""
 
 import json
-import os
+import shlex
 import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
 from rdpipe import config as settings
+from rdpipe.datasets import folder
 from rdpipe.errors import InputError
 from rdpipe.provenance import source_digest
 
@@ -17,7 +18,7 @@ except InputError as error:
     raise WorkflowError(str(error))
 
 # jobs find the interpreter that runs Snakemake, also on the nodes of a cluster
-os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+shell.prefix(f"set -euo pipefail; export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; ")
 
 
 wildcard_constraints:
@@ -37,6 +38,17 @@ def canonical(**spec):
 def source(stage, *sections):
     """Digest of the source behind a stage, and behind the names in sections of the config."""
     return source_digest(f"rdpipe.stages.{stage}", *settings.modules(config, *sections))
+
+
+def image_files(wildcards):
+    """The images of a folder, so that a changed one is noticed."""
+    entry = config["datasets"][wildcards.dataset]
+    if entry.get("use", wildcards.dataset) != "folder":
+        return []
+    try:
+        return [source.file for source in folder.find(**entry["args"])]
+    except InputError as error:
+        raise WorkflowError(f"data set {wildcards.dataset!r}: {error}")
 
 
 def codec_spec(wildcards):

@@ -1,19 +1,6 @@
 """Data sets."""
 
 
-def image_files(wildcards):
-    """The images of a folder, so that a changed one is noticed."""
-    entry = config["datasets"][wildcards.dataset]
-    if entry.get("use", wildcards.dataset) != "folder":
-        return []
-    from rdpipe.datasets.folder import find
-
-    try:
-        return [source.file for source in find(**entry["args"])]
-    except InputError as error:
-        raise WorkflowError(f"data set {wildcards.dataset!r}: {error}")
-
-
 rule prepare_dataset:
     """Size, pixels and SHA-256 of every image, each decoded once."""
     input:
@@ -24,6 +11,8 @@ rule prepare_dataset:
         "<logs>/prepare_dataset/{dataset}.log",
     benchmark:
         "<benchmarks>/prepare_dataset/{dataset}.jsonl"
+    conda:
+        "../../environment.yml"
     resources:
         mem="1GB",
         runtime="20m",

@@ -11,6 +11,8 @@ rule measure_gap:
         "<logs>/measure_gap/{dataset}/{codec}/q{quality}/{component}.log",
     benchmark:
         "<benchmarks>/measure_gap/{dataset}/{codec}/q{quality}/{component}.jsonl"
+    conda:
+        "../../environment.yml"
     resources:
         mem="2GB",
         runtime="1h",

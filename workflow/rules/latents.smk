@@ -12,6 +12,8 @@ rule extract_latents:
         "<logs>/extract_latents/{dataset}/{codec}/q{quality}.log",
     benchmark:
         "<benchmarks>/extract_latents/{dataset}/{codec}/q{quality}.jsonl"
+    conda:
+        "../../environment.yml"
     resources:
         mem="4GB",
         runtime="2h",

@@ -34,6 +34,8 @@ rule make_report:
         "<logs>/make_report.log",
     benchmark:
         "<benchmarks>/make_report.jsonl"
+    conda:
+        "../../environment.yml"
     resources:
         mem="2GB",
         runtime="20m",

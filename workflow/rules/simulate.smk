@@ -13,6 +13,8 @@ rule simulate:
         "<logs>/simulate/{dataset}/{codec}/q{quality}.log",
     benchmark:
         "<benchmarks>/simulate/{dataset}/{codec}/q{quality}.jsonl"
+    conda:
+        "../../environment.yml"
     resources:
         mem="4GB",
         runtime="4h",

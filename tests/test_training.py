@@ -1,0 +1,138 @@
+"""The trainer: it learns, and an interruption leaves no trace in the weights."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from skimage import data
+
+from rdpipe.codecs.compressai import from_gained
+from rdpipe.codecs.trainable import GainedMeanScaleHyperprior, fold
+from rdpipe.datasets import manifest, sample
+from rdpipe.errors import InputError
+from rdpipe.training import Crops, learning_rate, train
+
+SPEC = {"N": 8, "M": 8, "lambdas": [0.01, 0.04], "steps": 12, "batch": 2, "crop": 64,
+        "learning_rate": 0.003, "seed": 1, "precision": "32-true", "save_every": 2}  # fmt: skip
+FILES = [Path(source.file) for source in sample.find()]
+
+
+@pytest.fixture(autouse=True)
+def signals_as_before():
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def command(folder: Path, spec: dict) -> list[str]:
+    manifest.write(folder / "manifest.json", manifest.build(sample.find()))
+    return [sys.executable, "-m", "rdpipe", "train_codec", "--spec", json.dumps(spec), "--manifest_file",
+            str(folder / "manifest.json"), "--state", str(folder / "state"), "--out",
+            str(folder / "net.safetensors")]  # fmt: skip
+
+
+def weights(folder: Path, spec: dict) -> bytes:
+    subprocess.run(command(folder, spec), check=True, capture_output=True, env=one_thread())
+    return (folder / "net.safetensors").read_bytes()
+
+
+def one_thread() -> dict:
+    return {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    return weights(tmp_path_factory.mktemp("undisturbed"), SPEC)
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_training_ends_in_the_same_bytes(tmp_path, undisturbed, how):
+    process = subprocess.Popen(command(tmp_path, SPEC), stderr=subprocess.PIPE, env=one_thread())
+    while not (tmp_path / "state" / "state.pt").exists():
+        assert process.poll() is None
+        time.sleep(0.002)
+    process.send_signal(how)
+    process.communicate()
+    interrupted = torch.load(tmp_path / "state" / "state.pt", weights_only=True)["step"]
+    assert process.returncode != 0 and not (tmp_path / "net.safetensors").exists()
+    assert 2 <= interrupted < 12
+    assert weights(tmp_path, SPEC) == undisturbed
+
+
+def test_more_steps_go_on_where_fewer_ended(tmp_path):
+    train({**SPEC, "steps": 2}, FILES, tmp_path)
+    train({**SPEC, "steps": 4}, FILES, tmp_path)
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    assert state["step"] == 4
+    assert state["average"]["n_averaged"] == 4
+
+
+def test_fewer_steps_than_were_made_are_refused(tmp_path):
+    train({**SPEC, "steps": 2}, FILES, tmp_path)
+    with pytest.raises(InputError, match="2 steps; 1 are asked for"):
+        train({**SPEC, "steps": 1}, FILES, tmp_path)
+
+
+def test_a_state_of_another_spec_is_refused(tmp_path):
+    train({**SPEC, "steps": 1}, FILES, tmp_path)
+    with pytest.raises(InputError, match=r"seed 1 -> 2\).*remove the folder"):
+        train({**SPEC, "seed": 2}, FILES, tmp_path)
+
+
+def test_training_lowers_the_cost(tmp_path):
+    x = torch.from_numpy(data.chelsea()[:256, :256].copy()).permute(2, 0, 1)[None].float() / 255
+
+    def cost(steps: int) -> float:
+        state = train({**SPEC, "steps": steps, "learning_rate": 0.01}, FILES, tmp_path)
+        model = GainedMeanScaleHyperprior(8, 8, SPEC["lambdas"])
+        model.load_state_dict({**model.state_dict(), **{k: v.float() for k, v in state.items()}})
+        with torch.no_grad():
+            out = model.eval()(x, torch.tensor([1]))
+        bpp = out["bits"].item() / 256**2
+        return bpp + 0.04 * 255**2 * (out["x_hat"] - x).square().mean().item()
+
+    before, after = cost(1), cost(100)
+    assert after < 0.75 * before
+
+
+def test_each_rate_folds_into_a_plain_model(tmp_path):
+    torch.manual_seed(0)
+    model = GainedMeanScaleHyperprior(8, 12, [0.01, 0.04]).eval()
+    with torch.no_grad():
+        model.log_gain += 0.1 * torch.randn_like(model.log_gain)
+    model.entropy_bottleneck.update(force=True, update_quantiles=True)
+    torch.save(dict(model.named_parameters()), tmp_path / "net.pt")
+    x = torch.rand(1, 3, 64, 64)
+    for rate in (0, 1):
+        plain = from_gained(rate + 1, str(tmp_path / "net.pt")).model
+        with torch.no_grad():
+            gained, folded = model(x, torch.tensor([rate])), plain(x)
+        bits = -sum(l.log2().sum() for l in folded["likelihoods"].values())
+        assert bits.item() == pytest.approx(gained["bits"].item(), rel=1e-4)
+        assert torch.allclose(folded["x_hat"], gained["x_hat"], atol=1e-4)
+    with pytest.raises(InputError, match="no quality 3; it has 1 to 2"):
+        from_gained(3, str(tmp_path / "net.pt"))
+    with pytest.raises(IndexError, match="rates 0 to 1"):
+        fold(model.state_dict(), 2)
+
+
+def test_a_crop_is_a_pure_function_of_seed_and_index():
+    first, second = Crops(FILES, 64, 5), Crops(FILES, 64, 5)
+    late = second[9]
+    assert all(np.array_equal(first[i], second[i]) for i in range(5))
+    assert np.array_equal(first[9], late) and not np.array_equal(first[8], late)
+    assert first[0].shape == (3, 64, 64) and first[0].dtype == np.uint8
+    assert not np.array_equal(Crops(FILES, 64, 6)[9], late)
+
+
+def test_a_longer_schedule_begins_like_a_shorter_one():
+    rates = [[learning_rate(step, steps, 1e-3) for step in range(2000)] for steps in (3000, 30000)]
+    assert rates[0] == rates[1]
+    assert max(rates[0]) == 1e-3 and learning_rate(2999, 3000, 1e-3) < 3e-5

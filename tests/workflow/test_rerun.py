@@ -1,0 +1,92 @@
+"""What runs again after which change: the exact job lists."""
+
+import copy
+
+import pytest
+
+from conftest import CONFIG
+
+RUNS = ("mini-mean-scale/q1", "mini-mean-scale/q2", "mine/q1")
+AFTERWARDS = {"bounds.zarr.zip", "report.html"}
+
+
+def test_a_second_run_has_nothing_to_do(project):
+    done = project.snakemake()
+    assert done.returncode == 0 and "Nothing to be done" in done.stdout
+
+
+def test_a_changed_estimator_reruns_only_the_gaps_that_use_it(project):
+    config = copy.deepcopy(CONFIG)
+    config["variances"]["window-3"] = {"use": "window", "args": {"size": 5}}
+    project.configure(config)
+    gaps = {f"tiny/{run}/gaps/{c}.zarr.zip" for run in RUNS for c in ("variance", "joint")}
+    assert project.jobs() == gaps | AFTERWARDS
+
+
+def test_an_added_quality_runs_only_that_quality(project):
+    config = copy.deepcopy(CONFIG)
+    config["codecs"]["mini-mean-scale"]["qualities"].append(3)
+    project.configure(config)
+    gaps = {f"tiny/mini-mean-scale/q3/gaps/{c}.zarr.zip" for c in ("variance", "quantization", "context", "joint")}
+    new = {"tiny/mini-mean-scale/q3/latents.zarr.zip", "tiny/mini-mean-scale/q3/simulation.zarr.zip"}
+    assert project.jobs() == gaps | new | AFTERWARDS
+
+
+def test_another_bootstrap_reruns_only_the_bounds(project):
+    config = copy.deepcopy(CONFIG)
+    config["bootstrap"] = {"resamples": 20}
+    project.configure(config)
+    assert project.jobs() == AFTERWARDS
+
+
+def test_an_edited_stage_reruns_and_a_touched_one_does_not(project):
+    stage = project.folder / "rdpipe" / "stages" / "run_anchor.py"
+    original = stage.read_text()
+    stage.touch()
+    assert project.jobs() == set()
+    try:
+        stage.write_text(original + "\n# edited\n")
+        anchors = {f"tiny/anchors/jpeg/q{q}.zarr.zip" for q in (5, 40, 95)}
+        assert project.jobs() == anchors | AFTERWARDS
+    finally:
+        stage.write_text(original)
+
+
+def test_an_edited_estimator_reruns_what_imports_it(project):
+    module = project.folder / "rdpipe" / "axes" / "variance.py"
+    original = module.read_text()
+    try:
+        module.write_text(original + "\n# edited\n")
+        products = {"simulation.zarr.zip"} | {
+            f"gaps/{c}.zarr.zip" for c in ("variance", "quantization", "context", "joint")
+        }
+        assert project.jobs() == {f"tiny/{run}/{product}" for run in RUNS for product in products} | AFTERWARDS
+    finally:
+        module.write_text(original)
+
+
+def test_one_component_of_one_quality_can_be_made_alone(project):
+    target = "results/tiny/mine/q1/gaps/variance.zarr.zip"
+    assert project.jobs("--force", target) == {target.removeprefix("results/")}
+
+
+@pytest.mark.parametrize(
+    "section, entries, message",
+    [
+        ("codecs", {"mini-mean-scal": {"qualities": [1]}}, "did you mean 'mini-mean-scale'?"),
+        ("datasets", {"sampel": {}}, "did you mean 'sample'?"),
+        ("variances", {"codec": {}, "windw-3": {}}, "unknown variance 'windw-3'; did you mean 'window'?"),
+        ("quantizers", {"rounding": {}, "test-chanel": {}}, "did you mean 'test-channel'?"),
+        ("means", {"codec": {}, "zeros": {}}, "did you mean 'zero'?"),
+        ("anchors", {"jpg": {"qualities": [5]}}, "did you mean 'jpeg'?"),
+        ("quantizer", {}, "unknown key 'quantizer'; did you mean 'quantizers'"),
+        ("simulate", {"level": [1]}, "simulate: unknown key 'level'; did you mean 'levels'?"),
+        ("device", "gpu", "device: 'gpu' does not match"),
+    ],
+)
+def test_unknown_names_are_refused_before_any_job(project, section, entries, message):
+    project.configure({**CONFIG, section: entries})
+    done = project.snakemake("--dry-run")
+    assert done.returncode != 0
+    assert message in done.stdout
+    assert "Traceback" not in done.stdout and "Job stats" not in done.stdout

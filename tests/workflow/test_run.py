@@ -1,0 +1,82 @@
+"""The tiny project, run for real."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from rdpipe import store
+
+
+def test_the_terms_sum_to_the_total(project):
+    table = pd.read_csv(project.folder / "results" / "decomposition.csv")
+    wide = table.pivot(index=["codec", "quality", "limit", "order"], columns="term", values="bpp")
+    assert len(wide) == 6
+    assert np.abs(wide.drop(columns="total").sum(axis=1) - wide["total"]).max() < 1e-9
+
+
+def test_total_is_from_real_bytes_to_the_limit(project):
+    run = project.folder / "results/tiny/mini-mean-scale/q1"
+    table, cube = store.read(run / "latents.zarr.zip"), store.read(run / "gaps/joint.zarr.zip")
+    cell = cube.sel(mean="codec", variance="codec", quantizer="test-channel")
+    above = (8 * table["bytes"] - table["side_bits"] - cell["bits"]) / (96 * 130)
+    shown = pd.read_csv(project.folder / "results/decomposition.csv")
+    shown = shown.query("codec == 'mini-mean-scale' and quality == 1 and term == 'total'")
+    assert shown["bpp"].to_numpy() == pytest.approx(np.full(2, above.mean().item()), rel=1e-9)
+
+
+def test_the_codecs_cell_through_the_decoder_is_the_codec(project):
+    points = pd.read_csv(project.folder / "results/bounds.csv")
+    points = points[points["codec"] == "mini-mean-scale"].set_index(["curve", "quality"])
+    own, cell = points.loc["codec"], points.loc["codec/codec/rounding"]
+    assert np.abs(own["psnr"] - cell["psnr"]).max() < 0.01
+    assert set(own["kind"]) == {"achieved"} and set(cell["kind"]) == {"achievable"}
+    assert set(points.loc["codec/codec/test-channel"]["kind"]) == {"upper bound on R(D)"}
+
+
+def test_the_report_is_one_file_with_every_image_and_figure(project):
+    page = (project.folder / "results/report.html").read_text()
+    assert "one.png" in page and "two.png" in page
+    assert page.count("data:image/svg+xml;base64,") == 6
+    assert not any(outside in page for outside in ('src="http', "<script", 'rel="stylesheet"'))
+    figures = project.folder / "results/figures/tiny/mine"
+    assert sorted(f.name for f in figures.iterdir()) == [
+        f"{name}.{suffix}" for name in ("bounds", "decomposition", "gaps") for suffix in ("png", "svg")
+    ]
+
+
+def test_the_table_and_the_path_of_the_report_end_the_run(project):
+    assert "mini-mean-scale on tiny: bit/pixel from real bytes to each limit" in project.first_run
+    assert str(project.folder / "results/report.html") in project.first_run
+
+
+def test_products_carry_what_they_were_made_from(project):
+    attributes = store.read(project.folder / "results/tiny/mine/q1/simulation.zarr.zip").attrs
+    assert '"seed": 0' in attributes["spec"] and attributes["version_torch"].startswith("2.13.0")
+
+
+def test_the_same_run_gives_the_same_bytes(project):
+    names = ["tiny/mine/q1/simulation.zarr.zip", "bounds.zarr.zip", "report.html",
+             "figures/tiny/mine/bounds.png", "training/net.safetensors"]  # fmt: skip
+    files = [project.folder / "results" / name for name in names]
+    before = [file.read_bytes() for file in files]
+    done = project.snakemake("--force", *(f"results/{name}" for name in names))
+    assert done.returncode == 0, done.stdout
+    assert [name for name, file, old in zip(names, files, before) if file.read_bytes() != old] == []
+
+
+def test_lint_is_clean(project):
+    done = project.snakemake("--lint")
+    assert done.returncode == 0, done.stdout
+    assert "your workflow is in a good condition" in done.stdout
+
+
+def test_an_unreadable_image_stops_the_run_or_is_listed(project, tmp_path):
+    bad = project.folder / "images" / "zz bad.png"
+    bad.write_bytes(b"")
+    try:
+        done = project.snakemake("results/tiny/manifest.json", "--show-failed-logs")
+        assert done.returncode != 0
+        assert "zz bad.png': the file is empty" in done.stdout
+    finally:
+        bad.unlink()
+        assert project.snakemake("results/tiny/manifest.json").returncode == 0

@@ -1,27 +1,45 @@
 """Quantizers: what is sent of a residual, at what rate and distortion (SCIENCE.md, section 2.3).
 
-Each works on residuals ``r`` = y - mu and variances ``v`` of one shape, at a ``level``: the step of
-rounding, the water level theta of the test channel. ``level`` None means that it is to be solved
-for, so that the distortion equals that of rounding.
+Each works on residuals ``r`` = y - mu and variances ``v`` of shape (channel, ...), at a ``level``: the
+step of rounding, the water level theta of the test channel. ``level`` None means that it is to be
+solved for, so that the distortion equals that of rounding. Random ones get standard normal ``noise``
+of the shape of ``r``, which a decoder can draw again.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import lazy_loader
 
 torch = lazy_loader.load("torch")
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
-class Rounding:
-    """Uniform mid-tread rounding to multiples of the step, midpoint reconstruction, ideal code.
+@dataclass(frozen=True)
+class Coded:
+    """What a quantizer made of some residuals.
 
     Parameters
     ----------
-    step : float
-        Quantization step, in units of the latents.
+    bits : Tensor
+        Code length of each element, bit; expected over the noise for the test channel.
+    distortion : Tensor
+        Squared error of each element; expected over the noise for the test channel.
+    residual : Tensor
+        What the decoder has in place of r.
     """
+
+    bits: Tensor
+    distortion: Tensor
+    residual: Tensor
+
+
+class Scalar:
+    """A quantizer that sends an index of each element: ``index``, its ``rate`` and its ``point``."""
 
     information = "decodable"
     realisable = True
@@ -29,23 +47,49 @@ class Rounding:
     def __init__(self, step: float = 1.0):
         self.level = step
 
-    def rate(self, r, v, step):
-        """Code length of each index under N(0, v): -log2 [Phi((q+s/2)/sigma) - Phi((q-s/2)/sigma)].
+    def code(self, r, v, step, noise=None) -> Coded:
+        """Quantize residuals of any shape."""
+        k = self.index(r, v, step, noise)
+        point = self.point(k, v, step, noise)
+        return Coded(self.rate(k, v, step, noise), (r - point).square(), point)
 
-        Bits, of the shape of ``r``; in the log domain, so exact where probabilities underflow.
-        """
-        q, sigma = self.reconstruct(r, v, step).abs(), v.sqrt()
-        upper = torch.special.log_ndtr((step / 2 - q) / sigma)
-        lower = torch.special.log_ndtr((-step / 2 - q) / sigma)
-        return -(upper + torch.log1p(-torch.exp(lower - upper))) / math.log(2)
 
-    def distortion(self, r, v, step):
-        """Squared error of each element, of the shape of ``r``."""
-        return (r - self.reconstruct(r, v, step)).square()
+def interval_bits(centre, v, width):
+    """-log2 of the probability of an interval under N(0, v).
 
-    def reconstruct(self, r, v, step, noise=None):
-        """The decoder's residual."""
-        return step * (r / step).round()
+    In the log domain on the nearer tail, so exact where probabilities underflow.
+
+    Parameters
+    ----------
+    centre, v : Tensor
+        Middle of each interval, and variance.
+    width : float or Tensor
+    """
+    sigma, centre = v.sqrt(), centre.abs()
+    upper = torch.special.log_ndtr((width / 2 - centre) / sigma)
+    lower = torch.special.log_ndtr((-width / 2 - centre) / sigma)
+    return -(upper + torch.log1p(-torch.exp(lower - upper))) / math.log(2)
+
+
+class Rounding(Scalar):
+    """Uniform mid-tread rounding to multiples of the step, midpoint reconstruction, ideal code.
+
+    The code length of index k is -log2 [Phi((k+1/2) step/sigma) - Phi((k-1/2) step/sigma)].
+
+    Parameters
+    ----------
+    step : float
+        Quantization step, in units of the latents.
+    """
+
+    def index(self, r, v, step, noise):
+        return (r / step).round()
+
+    def rate(self, k, v, step, noise):
+        return interval_bits(k * step, v, step)
+
+    def point(self, k, v, step, noise):
+        return k * step
 
 
 class TestChannel:
@@ -68,21 +112,16 @@ class TestChannel:
     def __init__(self, step: float = 1.0):
         self.step = step
 
-    def rate(self, r, v, theta):
-        """KL divergence of each element, bits: 1/2 [ln(v/theta) + (theta + a r^2)/v - 1] / ln 2.
+    def code(self, r, v, theta, noise=None) -> Coded:
+        """Send residuals through the channel; ``theta`` is a number or broadcasts to ``r``.
 
-        Zero where v <= theta. Of the shape of ``r``.
+        The rate is KL = 1/2 [ln(v/theta) + (theta + a r^2)/v - 1] / ln 2 bit, the expected squared
+        error (1-a)^2 r^2 + theta a; nothing is sent where v <= theta. Without ``noise`` the
+        residual is its expectation a r.
         """
         a = (1 - theta / v).clamp(min=0)
         nats = 0.5 * ((v / theta).log() + (theta + a * r.square()) / v - 1)
-        return torch.where(a > 0, nats, 0.0) / math.log(2)
-
-    def distortion(self, r, v, theta):
-        """Expected squared error of each element, (1-a)^2 r^2 + theta a."""
-        a = (1 - theta / v).clamp(min=0)
-        return (1 - a).square() * r.square() + theta * a
-
-    def reconstruct(self, r, v, theta, noise):
-        """The decoder's residual, given standard normal ``noise`` of the shape of ``r``."""
-        a = (1 - theta / v).clamp(min=0)
-        return a * r + (theta * a).sqrt() * noise
+        bits = torch.where(a > 0, nats, 0.0) / math.log(2)
+        distortion = (1 - a).square() * r.square() + theta * a
+        sent = a * r if noise is None else a * r + (theta * a).sqrt() * noise
+        return Coded(bits, distortion, sent)

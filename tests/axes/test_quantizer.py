@@ -30,11 +30,11 @@ def gaussian(sigma, count=400_000, seed=0):
 def test_anchor_figures_of_the_gaussian(sigma, entropy, distortion, rate):
     """SCIENCE.md, section 2.3: known figures for unit step, midpoint reconstruction."""
     r, v = gaussian(sigma), torch.tensor(sigma**2, dtype=torch.float64)
-    assert ROUNDING.rate(r, v, 1.0).mean() == pytest.approx(entropy, abs=2e-4)
-    assert ROUNDING.distortion(r, v, 1.0).mean() == pytest.approx(distortion, abs=2e-5)
+    assert ROUNDING.code(r, v, 1.0).bits.mean() == pytest.approx(entropy, abs=2e-4)
+    assert ROUNDING.code(r, v, 1.0).distortion.mean() == pytest.approx(distortion, abs=2e-5)
     # matched variance: the channel at theta = D costs 1/2 log2(v/D) and distorts by D
-    assert CHANNEL.rate(r, v, distortion).mean() == pytest.approx(rate, abs=2e-4)
-    assert CHANNEL.distortion(r, v, distortion).mean() == pytest.approx(distortion, rel=1e-4)
+    assert CHANNEL.code(r, v, distortion).bits.mean() == pytest.approx(rate, abs=2e-4)
+    assert CHANNEL.code(r, v, distortion).distortion.mean() == pytest.approx(distortion, rel=1e-4)
 
 
 @given(st.floats(-40, 40), st.floats(0.05, 50), st.floats(0.1, 3))
@@ -44,12 +44,12 @@ def test_rounding_rate_is_the_probability_of_the_cell(r, sigma, step):
     a, b = sorted((abs(q) - step / 2, abs(q) + step / 2))
     probability = norm.sf(a / sigma) - norm.sf(b / sigma)
     if probability > 1e-290:
-        got = ROUNDING.rate(double(r), double(sigma**2), step)
+        got = ROUNDING.code(double(r), double(sigma**2), step).bits
         assert got.item() == pytest.approx(-math.log2(probability), rel=1e-9, abs=1e-9)
 
 
 def test_rounding_rate_stays_finite_where_probabilities_underflow():
-    rate = ROUNDING.rate(double(1000.0), double(0.01), 1.0)
+    rate = ROUNDING.code(double(1000.0), double(0.01), 1.0).bits
     # the tail of a Gaussian: -log2 Q(x) ~ x^2 / (2 ln 2) + log2(x sqrt(2 pi))
     x = 999.5 / 0.1
     tail = x * x / (2 * math.log(2)) + math.log2(x * math.sqrt(2 * math.pi))
@@ -60,9 +60,9 @@ def test_rounding_rate_stays_finite_where_probabilities_underflow():
 def test_channel_agrees_with_theory(r, v, theta):
     arrays = np.array([v]), theta, np.array([r])
     one = double(r), double(v), theta
-    assert CHANNEL.rate(*one).item() == pytest.approx(theory.channel_rate(*arrays)[0], abs=1e-9)
+    assert CHANNEL.code(*one).bits.item() == pytest.approx(theory.channel_rate(*arrays)[0], abs=1e-9)
     expected = theory.channel_distortion(*arrays)[0]
-    assert CHANNEL.distortion(*one).item() == pytest.approx(expected, rel=1e-9, abs=1e-12)
+    assert CHANNEL.code(*one).distortion.item() == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
 @pytest.mark.parametrize("r, v, theta", [(0.7, 2.0, 0.5), (-3.0, 1.5, 0.1), (0.0, 1.0, 0.9)])
@@ -70,7 +70,7 @@ def test_channel_rate_is_the_divergence_of_what_is_sent_from_what_is_expected(r,
     a = 1 - theta / v
     sent, expected = norm(a * r, math.sqrt(theta * a)), norm(0, math.sqrt(v - theta))
     divergence = sent.expect(lambda x: sent.logpdf(x) - expected.logpdf(x)) / math.log(2)
-    got = CHANNEL.rate(double(r), double(v), theta)
+    got = CHANNEL.code(double(r), double(v), theta).bits
     assert got.item() == pytest.approx(divergence, abs=1e-7)
 
 
@@ -79,20 +79,19 @@ def test_channel_output_has_the_distortion_it_claims():
     r, v = torch.full((200_000,), 1.3).double(), torch.full((200_000,), 0.8).double()
     noise = torch.randn(r.shape, generator=generator, dtype=r.dtype)
 
-    got = (r - CHANNEL.reconstruct(r, v, 0.2, noise)).square().mean()
-    assert got == pytest.approx(CHANNEL.distortion(r, v, 0.2)[0].item(), rel=0.01)
+    coded = CHANNEL.code(r, v, 0.2, noise)
+    got = (r - coded.residual).square().mean()
+    assert got == pytest.approx(coded.distortion[0].item(), rel=0.01)
 
 
 def test_channel_sends_nothing_below_the_water_level():
     r, v = double(5.0), double(0.1)
-
-    assert CHANNEL.rate(r, v, 0.2) == 0
-    assert CHANNEL.distortion(r, v, 0.2) == 25
-    assert CHANNEL.reconstruct(r, v, 0.2, torch.ones(1).double()) == 0
+    coded = CHANNEL.code(r, v, 0.2, torch.ones(1).double())
+    assert (coded.bits, coded.distortion, coded.residual) == (0, 25, 0)
 
 
 @given(st.floats(0.2, 5), st.floats(0.02, 20))
 def test_scaling_residuals_and_step_together_changes_no_rate(scale, sigma):
     r, v = gaussian(sigma, 1000), torch.full((1000,), sigma**2).double()
-    one = ROUNDING.rate(r, v, 1.0)
-    torch.testing.assert_close(ROUNDING.rate(scale * r, scale**2 * v, scale), one, atol=1e-6, rtol=1e-6)
+    one, other = ROUNDING.code(r, v, 1.0), ROUNDING.code(scale * r, scale**2 * v, scale)
+    torch.testing.assert_close(other.bits, one.bits, atol=1e-6, rtol=1e-6)

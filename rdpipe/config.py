@@ -105,8 +105,37 @@ def check_names(config: dict) -> None:
     for cell in cells:
         for axis, name in cell.items():
             require(axis, name, config[AXES[axis]])
+    check_calibration(config)
     for training in config["training"].values():
         require("dataset", training["dataset"], config["datasets"])
+
+
+def check_calibration(config: dict) -> None:
+    """A data set to fit on where something is to be fitted, and another one to measure."""
+    name = config["calibration"]
+    if name is not None:
+        require("dataset", name, config["datasets"])
+        if config["codecs"] and len(config["datasets"]) == 1:
+            raise InputError(f"config: calibration {name!r} is the only data set; add one to measure")
+    elif fitted := fitted_estimators(config, {section: config[section] for section in AXES.values()}):
+        axis, estimator = fitted[0]
+        raise InputError(f"config: {axis} {estimator!r} is fitted: name a data set as `calibration`")
+
+
+def fitted_estimators(config: dict, used: dict) -> list[tuple[str, str]]:
+    """Axis and name of the estimators in use that must be fitted on calibration images."""
+    tables = {"mean": MEANS, "variance": VARIANCES, "quantizer": QUANTIZERS}
+    return [
+        (axis, name)
+        for axis, section in AXES.items()
+        for name, entry in used[section].items()
+        if getattr(load(locate(axis, entry.get("use", name), tables[axis])[0]), "fitted", False)
+    ]
+
+
+def measured(config: dict) -> list[str]:
+    """The data sets that are measured: all but the one for calibration."""
+    return [name for name in config["datasets"] if name != config["calibration"]]
 
 
 def require(what: str, name: str, known) -> None:
@@ -146,7 +175,7 @@ def gap_axes(config: dict, component: str) -> dict:
         else {START[axis]: config[section][START[axis]]}
         for axis, section in AXES.items()
     }
-    return {**axes, "matching": config["matching"]}
+    return {**axes, "matching": config["matching"], "seed": config["seed"]}
 
 
 def simulation(config: dict) -> dict:
@@ -156,7 +185,7 @@ def simulation(config: dict) -> dict:
         section: {cell[axis]: config[section][cell[axis]] for cell in cells}
         for axis, section in AXES.items()
     }
-    sweep = {key: config["simulate"][key] for key in ("levels", "seed")}
+    sweep = {"levels": config["simulate"]["levels"], "seed": config["seed"]}
     return {**used, **sweep, "curves": {cell_name(cell): cell for cell in cells}}
 
 

@@ -21,9 +21,16 @@ class Latents:
         Latents before quantization, in units of the codec's quantization step.
     mean, scale : Tensor of shape (channel, row, column)
         The codec's own mean and standard deviation for each element of ``y``.
+    hyper : Tensor of the same shape, or None
+        The codec's mean without its context model, where it has one.
+    gain : Tensor of shape (channel,), or None
+        The decoder's gain: squared change of the image, in pixel values of [0, 1], for a unit change
+        of one latent of the channel, averaged over the image.
     """
 
     name: str
     y: Tensor
     mean: Tensor
     scale: Tensor
+    hyper: Tensor | None = None
+    gain: Tensor | None = None

@@ -6,11 +6,16 @@ The registries give the names that configs, coordinates and plots use. ``window-
 
 MEANS = {
     "zero": "rdpipe.axes.mean:Zero",
+    "hyper": "rdpipe.axes.mean:Hyper",
     "codec": "rdpipe.axes.mean:Codec",
+    "linear-causal": "rdpipe.axes.mean:LinearCausal",
     "accuracy": "rdpipe.axes.mean:Accuracy",
 }
 VARIANCES = {
     "codec": "rdpipe.axes.variance:Codec",
+    "calibrated": "rdpipe.axes.variance:Calibrated",
+    "causal-window": "rdpipe.axes.variance:CausalWindow",
+    "block": "rdpipe.axes.variance:Block",
     "channel": "rdpipe.axes.variance:Channel",
     "window": "rdpipe.axes.variance:Window",
     "element": "rdpipe.axes.variance:Element",
@@ -18,6 +23,7 @@ VARIANCES = {
 QUANTIZERS = {
     "rounding": "rdpipe.axes.quantizer:Rounding",
     "test-channel": "rdpipe.axes.quantizer:TestChannel",
+    "weighted-test-channel": "rdpipe.axes.weighted:WeightedTestChannel",
 }
 START = {"mean": "codec", "variance": "codec", "quantizer": "rounding"}
 """The codec as it is: the corner of the array that every gap starts from."""

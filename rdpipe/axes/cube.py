@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from functools import partial
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,12 +12,16 @@ import xarray as xr
 from scipy.optimize import brentq
 
 from rdpipe.axes import MEANS, QUANTIZERS, VARIANCES
+from rdpipe.axes.causal import traverse
 from rdpipe.axes.quantizer import Rounding
+from rdpipe.axes.variance import Variance
 from rdpipe.errors import InputError
 from rdpipe.latents import Latents
 from rdpipe.plugins import make, nearest
-from rdpipe.random import generator
+from rdpipe.random import noise_key, standard_normal
 
+Fits = Mapping[tuple[str, str], dict[str, np.ndarray]]
+"""What fitted estimators found, by axis and name."""
 TABLES = {"mean": MEANS, "variance": VARIANCES, "quantizer": QUANTIZERS}
 LEVEL_BITS = 32
 """What it costs to tell the decoder a level solved for each image: one float32."""
@@ -25,11 +29,16 @@ GENIE = "genie-aided estimate"
 MATCHINGS = ("image", "dataset")
 
 
-def build(axis: str, entries: Iterable[str] | Mapping[str, dict]) -> dict:
-    """Estimators of one axis by name, from names or from config entries."""
-    if not isinstance(entries, Mapping):
-        entries = {name: {} for name in entries}
-    return {name: make(axis, name, entry, TABLES[axis]) for name, entry in entries.items()}
+def build(axis: str, name: str, entry: dict, fits: Fits):
+    """One estimator of an axis, with what it found on the calibration images if it is a fitted one."""
+    estimator = make(axis, name, entry, TABLES[axis])
+    if getattr(estimator, "fitted", False):
+        if (axis, name) not in fits:
+            raise InputError(
+                f"{axis} {name!r} must be fitted first: name a data set as `calibration` in the config"
+            )
+        estimator.use(fits[axis, name])
+    return estimator
 
 
 def kind(mean, variance, quantizer) -> str:
@@ -47,14 +56,6 @@ def side_counted(mean, variance, quantizer) -> bool:
     """
     needed = mean.uses_side or variance.uses_side
     return needed and kind(mean, variance, quantizer) != GENIE
-
-
-def residual(latents: Latents, mean, variance) -> tuple[torch.Tensor, torch.Tensor, float]:
-    """Residuals and variances in float64, and the bits the variance estimator sends."""
-    latents = Latents(latents.name, *(t.double() for t in (latents.y, latents.mean, latents.scale)))
-    r = latents.y - mean(latents)
-    v, bits = variance(latents, r)
-    return r, v, bits
 
 
 def solve_level(distortion, target: float, start: float) -> float:
@@ -83,7 +84,119 @@ def solve_level(distortion, target: float, start: float) -> float:
     return math.exp(low if low == high else brentq(excess, low, high, xtol=1e-12, rtol=1e-12))
 
 
-def evaluate(latents, means, variances, quantizers, matching: str = "image") -> xr.Dataset:
+@dataclass(frozen=True)
+class Prepared:
+    """An image as one cell sees it before coding begins.
+
+    Parameters
+    ----------
+    y, prediction, residual, spread, noise : Tensor of shape (channel, row, column), float64
+        Latents; the mean as far as it is known beforehand, and the residuals that the variance is
+        estimated from; the variance as far as it is known beforehand; standard normal noise.
+    bits : float
+        What the variance estimator sends.
+    """
+
+    y: torch.Tensor
+    prediction: torch.Tensor
+    residual: torch.Tensor
+    spread: torch.Tensor
+    noise: torch.Tensor
+    bits: float
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What a cell makes of one image: bits (the codec's side information not included), the sum of
+    squared errors of the latents, that sum weighted as the quantizer wants it, and y_hat."""
+
+    bits: float
+    distortion: float
+    weighted: float
+    y_hat: torch.Tensor
+
+
+class Cell:
+    """One cell of the array: a mean, a variance and a quantizer that code images together."""
+
+    def __init__(self, mean, variance, quantizer):
+        self.mean, self.variance, self.quantizer = mean, variance, quantizer
+        self.weights = getattr(quantizer, "weights", None)
+        self.kind = kind(mean, variance, quantizer)
+        self.side_counted = side_counted(mean, variance, quantizer)
+
+    @classmethod
+    def from_spec(cls, spec: dict, fits: Fits, mean: str, variance: str, quantizer: str) -> Cell:
+        """A cell from names, and the config entries of ``means``, ``variances``, ``quantizers``."""
+        names = {"mean": mean, "variance": variance, "quantizer": quantizer}
+        return cls(*(build(axis, n, spec[f"{axis}s"][n], fits) for axis, n in names.items()))
+
+    def levels(self, sweep: list[float]) -> list[float]:
+        """The quantizer's own level, or the whole sweep where it has none."""
+        return sweep if self.quantizer.level is None else [self.quantizer.level]
+
+    def prepare(self, latents: Latents, key: int = 0) -> Prepared:
+        """Work out all that does not depend on the level.
+
+        The noise depends on its key alone: the same in any cell, batch and order. A variance that
+        needs the residuals of a causal mean gets those that rounding leaves.
+        """
+        y = latents.y.double()
+        latents = replace(latents, y=y, mean=latents.mean.double(), scale=latents.scale.double())
+        prediction = self.mean(latents)
+        residual = y - prediction
+        if self.mean.causal:
+            residual = self._residual_of_rounding(y, prediction)
+        spread, bits = self.variance(latents, residual)
+        return Prepared(y, prediction, residual, spread, standard_normal(key, y.shape), bits)
+
+    def _residual_of_rounding(self, y, prediction):
+        residual = torch.empty_like(y)
+        step_size = self.quantizer.level or self.quantizer.step
+
+        def step(channels, positions, mu, v):
+            r = y.flatten(1)[channels, positions] - mu
+            residual.flatten(1)[channels, positions] = r
+            return step_size * (r / step_size).round()
+
+        traverse(self.mean, Variance, prediction, torch.ones_like(y), step)
+        return residual
+
+    def send(self, one: Prepared, level: float) -> Sent:
+        """Code an image at a level."""
+        y, noise = one.y.flatten(1), one.noise.flatten(1)
+        weights = torch.ones(len(y), 1, dtype=y.dtype) if self.weights is None else self.weights
+        sums = torch.zeros(3, dtype=y.dtype)
+
+        def step(channels, positions, mu, v):
+            r, w = y[channels, positions] - mu, weights[channels]
+            at_level = level if self.quantizer.level is not None else level / w
+            coded = self.quantizer.code(r, v, at_level, noise[channels, positions])
+            both = coded.distortion.sum(), (w * coded.distortion).sum()
+            sums.add_(torch.stack([coded.bits.sum(), *both]))
+            return coded.residual
+
+        y_hat = traverse(self.mean, self.variance, one.prediction, one.spread, step)
+        bits, distortion, weighted = sums.tolist()
+        return Sent(bits + one.bits, distortion, weighted, y_hat)
+
+    def matched_level(self, images: Iterable[Prepared]) -> float:
+        """The level at which some images together have the distortion that rounding has on them."""
+        images = list(images)
+        rounding = Cell(self.mean, self.variance, Rounding(self.quantizer.step))
+        rounding.weights = self.weights
+        target = sum(rounding.send(one, rounding.quantizer.level).weighted for one in images)
+        count = sum(one.y.numel() for one in images)
+
+        def distortion(level: float) -> float:
+            return sum(self.send(one, level).weighted for one in images)
+
+        return solve_level(distortion, target, target / count)
+
+
+def evaluate(
+    latents, means, variances, quantizers, matching: str = "image", seed: int = 0, fits: Fits = {}
+) -> xr.Dataset:
     """Rates and distortions of every combination of estimators on every image.
 
     Parameters
@@ -95,6 +208,11 @@ def evaluate(latents, means, variances, quantizers, matching: str = "image") -> 
     matching : {"image", "dataset"}
         The test channel's level equals its distortion to that of rounding on the same elements:
         of each image, or of all images together.
+
+    seed : int
+        Seed of the noise of random quantizers.
+    fits : mapping
+        What the fitted estimators found: arrays by name, by (axis, estimator).
 
     Returns
     -------
@@ -115,47 +233,31 @@ def evaluate(latents, means, variances, quantizers, matching: str = "image") -> 
     if matching not in MATCHINGS:
         raise InputError(f"unknown matching {matching!r}; {nearest(matching, MATCHINGS)}")
     latents = [latents] if isinstance(latents, Latents) else list(latents)
-    axes = {"mean": build("mean", means), "variance": build("variance", variances),
-            "quantizer": build("quantizer", quantizers)}  # fmt: skip
-    shape = (len(latents), *(len(axis) for axis in axes.values()))
-    cells = {name: np.empty(shape) for name in ("bits", "distortion", "level")}
+    entries = dict(zip(TABLES, map(as_entries, (means, variances, quantizers))))
+    axes = {
+        axis: {name: build(axis, name, entry, fits) for name, entry in named.items()}
+        for axis, named in entries.items()
+    }
+    results = np.empty((3, len(latents), *map(len, axes.values())))
     groups = [[i] for i in range(len(latents))] if matching == "image" else [range(len(latents))]
-    for m, mean in enumerate(axes["mean"].values()):
-        for v, variance in enumerate(axes["variance"].values()):
-            for group in groups:
-                draw = [partial(residual, latents[i], mean, variance) for i in group]
-                if matching == "image":  # one image fits in memory: estimate once
-                    draw = [lambda drawn=draw[0](): drawn]
-                for q, quantizer in enumerate(axes["quantizer"].values()):
-                    level = quantizer.level or matched_level(quantizer, draw)
-                    for i, one in zip(group, draw):
-                        r, var, side = one()
-                        if quantizer.level is None and matching == "image":
-                            side = side + LEVEL_BITS
-                        cells["bits"][i, m, v, q] = quantizer.rate(r, var, level).sum() + side
-                        cells["distortion"][i, m, v, q] = quantizer.distortion(r, var, level).sum()
-                        cells["level"][i, m, v, q] = level
+    for place in np.ndindex(results.shape[2:]):
+        cell = Cell(*(list(axis.values())[i] for axis, i in zip(axes.values(), place)))
+        for group in groups:
+            prepared = [cell.prepare(latents[i], noise_key(seed, latents[i].name)) for i in group]
+            solved = cell.quantizer.level is None
+            level = cell.matched_level(prepared) if solved else cell.quantizer.level
+            told = LEVEL_BITS if solved and matching == "image" else 0
+            for i, one in zip(group, prepared):
+                sent = cell.send(one, level)
+                results[:, i, *place] = sent.bits + told, sent.distortion, level
     elements = ("image", [one.y.numel() for one in latents])
+    cells = dict(zip(("bits", "distortion", "level"), results))
     return label(cells, [one.name for one in latents], axes).assign(elements=elements)
 
 
-def matched_level(quantizer, draw) -> float:
-    """Level at which a quantizer has the distortion of rounding on the same elements."""
-    rounding = Rounding(quantizer.step)
-    target, count = 0.0, 0
-    for one in draw:
-        r, v, _ = one()
-        target += rounding.distortion(r, v, rounding.level).sum().item()
-        count += r.numel()
-
-    def distortion(level: float) -> float:
-        total = 0.0
-        for one in draw:
-            r, v, _ = one()
-            total += quantizer.distortion(r, v, level).sum().item()
-        return total
-
-    return solve_level(distortion, target, target / count)
+def as_entries(estimators: Iterable[str] | Mapping[str, dict]) -> Mapping[str, dict]:
+    """Config entries by name, from them or from names alone."""
+    return estimators if isinstance(estimators, Mapping) else {name: {} for name in estimators}
 
 
 def label(cells: dict[str, np.ndarray], images: list[str], axes: dict[str, dict]) -> xr.Dataset:
@@ -172,40 +274,3 @@ def label(cells: dict[str, np.ndarray], images: list[str], axes: dict[str, dict]
     units = {"bits": "bit", "distortion": "squared latent units", "level": "latent units"}
     data = {name: (dims, cells[name], {"units": units[name]}) for name in cells}
     return xr.Dataset(data, coords)
-
-
-class Cell:
-    """One cell of the array, sending one image at a given level.
-
-    Parameters
-    ----------
-    spec : dict
-        ``means``, ``variances``, ``quantizers``: config entries by name.
-    mean, variance, quantizer : str
-        Names among them.
-    """
-
-    def __init__(self, spec: dict, mean: str, variance: str, quantizer: str):
-        self.parts = tuple(
-            make(axis, name, spec[f"{axis}s"][name], TABLES[axis])
-            for axis, name in zip(TABLES, (mean, variance, quantizer))
-        )
-        self.kind = kind(*self.parts)
-        self.side_counted = side_counted(*self.parts)
-
-    def levels(self, sweep: list[float]) -> list[float]:
-        """The quantizer's own level, or the whole sweep where it has none."""
-        own = self.parts[2].level
-        return sweep if own is None else [own]
-
-    def send(self, latents: Latents, level: float, seed: int) -> tuple[float, torch.Tensor]:
-        """Bits spent, and the decoder's y_hat of shape (channel, row, column).
-
-        The noise of a random quantizer depends on the seed and the image alone: the same at every
-        level, in any batch and order.
-        """
-        mean, variance, quantizer = self.parts
-        r, v, bits = residual(latents, mean, variance)
-        noise = torch.randn(r.shape, generator=generator(seed, latents.name), dtype=r.dtype)
-        bits += quantizer.rate(r, v, level).sum().item()
-        return bits, latents.y - r + quantizer.reconstruct(r, v, level, noise)

@@ -16,6 +16,7 @@ from rdpipe.codecs.protocol import Analysis
 from rdpipe.errors import InputError
 from rdpipe.latents import Latents
 from rdpipe.plugins import nearest
+from rdpipe.random import generator
 
 declare_missing_operators()
 
@@ -49,28 +50,67 @@ class CompressAI:
         model.update(force=True)
         self.model = model.eval().to(self.device)
         self.hyperprior = hasattr(model, "h_s")
+        self.has_mean = isinstance(model, model_architectures["mbt2018-mean"])
 
     @torch.inference_mode()
     def analyse(self, name: str, image: np.ndarray) -> Analysis:
         y = self.model.g_a(self._tensor(image))
-        if not self.hyperprior:
+        if self.hyperprior:
+            scale, mean, z_likelihoods = self._hyperprior(y)
+            _, likelihoods = self.model.gaussian_conditional(y, scale, means=mean)
+            scale = self.model.gaussian_conditional.lower_bound_scale(scale)  # as the coder does
+            mean, side_bits = torch.zeros_like(y) if mean is None else mean, _bits(z_likelihoods)
+        else:
             _, likelihoods = self.model.entropy_bottleneck(y)
-            mean, scale = factorized_moments(self.model.entropy_bottleneck)
-            return Analysis(_latents(name, y, mean, scale), _bits(likelihoods), 0.0)
-        scale, mean, z_likelihoods = self._hyperprior(y)
-        _, likelihoods = self.model.gaussian_conditional(y, scale, means=mean)
-        scale = self.model.gaussian_conditional.lower_bound_scale(scale)  # as the coder does
-        mean = torch.zeros_like(y) if mean is None else mean
-        return Analysis(_latents(name, y, mean, scale), _bits(likelihoods), _bits(z_likelihoods))
+            (mean, scale), side_bits = factorized_moments(self.model.entropy_bottleneck), 0.0
+        y, mean, scale = torch.broadcast_tensors(y, mean, scale)
+        gain = self._gain(name, y, mean, *image.shape[:2])
+        return Analysis(Latents(name, y[0], mean[0], scale[0], gain=gain), _bits(likelihoods), side_bits)
+
+    def _gain(self, name: str, y: Tensor, mean: Tensor, height: int, width: int) -> Tensor:
+        """Squared change of the image for a unit change of a latent, averaged over each channel.
+
+        E (J^T n)_i^2 = sum_j J_ji^2 for white noise n over the image: one backward pass (M. F.
+        Hutchinson, 1990), exact in the mean; the average over positions makes it sharp.
+        """
+        noise = torch.randn((1, 3, height, width), generator=generator(0, name)).to(self.device)
+        with torch.inference_mode(False), torch.enable_grad():
+            y_hat = ((y - mean).round() + mean).clone().requires_grad_()
+            x_hat = self.model.g_s(y_hat)[..., :height, :width]
+            (gradient,) = torch.autograd.grad(x_hat, y_hat, noise)
+        return gradient.square().mean((0, 2, 3))
 
     def _hyperprior(self, y: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
         """Scale, mean (None where the model has none) and likelihoods of the hyper-latents."""
-        has_mean = isinstance(self.model, model_architectures["mbt2018-mean"])
-        z = self.model.h_a(y if has_mean else y.abs())
-        z_hat, z_likelihoods = self.model.entropy_bottleneck(z)
+        z_hat, z_likelihoods = self.model.entropy_bottleneck(self._hyper_latents(y))
+        return *self._parameters(z_hat), z_likelihoods
+
+    def _hyper_latents(self, y: Tensor) -> Tensor:
+        return self.model.h_a(y if self.has_mean else y.abs())
+
+    def _parameters(self, z_hat: Tensor) -> tuple[Tensor, Tensor | None]:
         parameters = self.model.h_s(z_hat)
-        scale, mean = parameters.chunk(2, 1) if has_mean else (parameters, None)
-        return scale, mean, z_likelihoods
+        return parameters.chunk(2, 1) if self.has_mean else (parameters, None)
+
+    @torch.inference_mode()
+    def side(self, image: np.ndarray) -> bytes:
+        if not self.hyperprior:
+            return b""
+        z = self._hyper_latents(self.model.g_a(self._tensor(image)))
+        return self.model.entropy_bottleneck.compress(z)[0]
+
+    @torch.inference_mode()
+    def predict(self, side: bytes, height: int, width: int) -> tuple[Tensor, Tensor]:
+        if self.hyperprior:
+            shape = [_padded(length) // 64 for length in (height, width)]
+            scale, mean = self._parameters(self.model.entropy_bottleneck.decompress([side], shape))
+            scale = self.model.gaussian_conditional.lower_bound_scale(scale)
+            mean = torch.zeros_like(scale) if mean is None else mean
+        else:
+            mean, scale = factorized_moments(self.model.entropy_bottleneck)
+            shape = mean.shape[1], _padded(height) // 16, _padded(width) // 16
+            mean, scale = mean.expand(1, *shape), scale.expand(1, *shape)
+        return mean[0], scale[0]
 
     @torch.inference_mode()
     def synthesise(self, y_hat: Tensor, height: int, width: int) -> np.ndarray:
@@ -99,10 +139,6 @@ class CompressAI:
 
 def _padded(side: int) -> int:
     return -(-side // 64) * 64
-
-
-def _latents(name: str, y: Tensor, mean: Tensor, scale: Tensor) -> Latents:
-    return Latents(name, *(t.expand_as(y)[0] for t in (y, mean, scale)))
 
 
 def _bits(likelihoods: Tensor) -> float:

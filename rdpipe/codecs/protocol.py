@@ -50,3 +50,9 @@ class Codec(Protocol):
 
     def decompress(self, stream: bytes) -> np.ndarray:
         """The decoded image."""
+
+    def side(self, image: np.ndarray) -> bytes:
+        """The part of the bitstream that says what :meth:`predict` needs; may be empty."""
+
+    def predict(self, side: bytes, height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and scale of the latents, of shape (channel, row, column), as a decoder knows them."""

@@ -3,4 +3,5 @@
 DATASETS = {
     "folder": "rdpipe.datasets.folder:find",
     "sample": "rdpipe.datasets.sample:find",
+    "sample-calibration": "rdpipe.datasets.sample:find_calibration",
 }

@@ -67,6 +67,8 @@ def run_content(
             for limit in limits
         ],  # fmt: skip
         "gaps": gap_rows(tables["gaps"]),
+        "variance": variance_split(tables["gaps"]),
+        "codes": tables["codes"].to_dict("records"),
         "per_image": image_rows(tables["latents"], tables["image_terms"], limits),
         "figures": {name: render_figure(name, "svg", tables) for name in FIGURES},
     }
@@ -125,6 +127,24 @@ def gap_rows(gaps: pd.DataFrame) -> list[dict]:
                  for one in same.itertuples()]  # fmt: skip
         rows.append(dict(zip(keys, values)) | {"cells": cells})
     return rows
+
+
+def variance_split(gaps: pd.DataFrame) -> list[dict]:
+    """The variance gap in two: calibration, a free fix, and resolution, what better side information buys.
+
+    Calibration is codec -> calibrated, resolution calibrated -> the best decodable estimator, in
+    bit/pixel; empty without a calibrated estimator.
+    """
+    variances = gaps[gaps["component"] == "variance"]
+    decodable = variances[variances["information"] == "decodable"]
+    rates = decodable.pivot(index="quality", columns="estimator", values="bpp")
+    if "calibrated" not in rates:
+        return []
+    return [
+        {"quality": quality, "calibration": one["codec"] - one["calibrated"],
+         "resolution": one["calibrated"] - one.min(), "best": one.idxmin()}
+        for quality, one in rates.iterrows()
+    ]  # fmt: skip
 
 
 def image_rows(latents: pd.DataFrame, terms: pd.DataFrame, limits: list[str]) -> list[dict]:

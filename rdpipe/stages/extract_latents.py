@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import torch
 import xarray as xr
 
 from rdpipe import store
-from rdpipe.codecs import CODECS
 from rdpipe.curves import mean_squared_error, psnr
 from rdpipe.datasets import manifest
 from rdpipe.datasets.image import load
-from rdpipe.plugins import make
+from rdpipe.stages.inputs import make_codec
 
 UNITS = {"bytes": "byte", "latent_bits": "bit", "side_bits": "bit", "mse": "squared 8-bit levels",
          "psnr": "dB", "pixels": "pixel", "height": "pixel", "width": "pixel"}  # fmt: skip
@@ -29,10 +29,10 @@ def run(spec: dict, manifest_file: Path, out: Path) -> None:
         From ``prepare_dataset``.
     out : Path
         Store with a table over ``image`` at the root and a group ``0``, ``1``, ... of ``y``,
-        ``mean`` and ``scale`` over (channel, row, column) for each image.
+        ``mean`` and ``scale`` over (channel, row, column) for each image, ``hyper`` and ``gain``
+        where the codec has them.
     """
-    entry = {**spec["entry"], "args": {"device": spec["device"], **spec["entry"].get("args", {})}}
-    codec = make("codec", spec["codec"], entry, CODECS, spec["quality"])
+    codec = make_codec(spec)
     images = manifest.load(manifest_file)["images"]
     rows = []
     with store.create(out, spec) as writer:
@@ -43,6 +43,7 @@ def run(spec: dict, manifest_file: Path, out: Path) -> None:
         table = {key: ("image", [row[key] for row in rows], {"units": UNITS[key]}) for key in UNITS}
         identity = {key: spec[key] for key in ("dataset", "codec", "quality")}
         names = [image["name"] for image in images]
+        table["sha256"] = ("image", [image["sha256"] for image in images])
         writer.write(xr.Dataset(table, {"image": names, **identity}))
 
 
@@ -55,6 +56,10 @@ def extract(codec, name: str, image: np.ndarray) -> tuple[dict, xr.Dataset]:
     row = {"bytes": len(stream), "latent_bits": analysis.latent_bits,
            "side_bits": analysis.side_bits, "mse": mse, "psnr": psnr(mse),
            "pixels": height * width, "height": height, "width": width}  # fmt: skip
-    dims, latents = ("channel", "row", "column"), analysis.latents
-    arrays = {key: (dims, getattr(latents, key).cpu().numpy()) for key in ("y", "mean", "scale")}
+    dims = ("channel", "row", "column")
+    arrays = {
+        key: (dims[: value.ndim], value.cpu().numpy())
+        for key, value in vars(analysis.latents).items()
+        if isinstance(value, torch.Tensor)
+    }
     return row, xr.Dataset(arrays, attrs={"units": "quantization steps of the codec"})

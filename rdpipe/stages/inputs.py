@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
+import numpy as np
 import torch
 import xarray as xr
 
 from rdpipe import store
+from rdpipe.axes import START, cell_name
+from rdpipe.axes.cube import Cell
+from rdpipe.codecs import CODECS
+from rdpipe.errors import InputError
 from rdpipe.latents import Latents
+from rdpipe.plugins import load, locate, make
 
 
 class StoredLatents(Sequence):
@@ -26,10 +34,52 @@ class StoredLatents(Sequence):
         if not 0 <= index < len(self.names):
             raise IndexError(index)
         group = store.read(self.path, group=str(index))
-        tensors = (torch.from_numpy(group[key].values) for key in ("y", "mean", "scale"))
-        return Latents(self.names[index], *tensors)
+        return Latents(
+            self.names[index], **{key: torch.from_numpy(group[key].values) for key in group.data_vars}
+        )
+
+
+def make_codec(spec: dict):
+    """The codec of a spec (``codec``, ``quality``, ``entry``) on its ``device``, where it takes one."""
+    entry = {**spec["entry"], "args": dict(spec["entry"].get("args", {}))}
+    factory = load(locate("codec", entry.get("use", spec["codec"]), CODECS)[0])
+    if "device" in inspect.signature(factory).parameters:
+        entry["args"].setdefault("device", spec["device"])
+    return make("codec", spec["codec"], entry, CODECS, spec["quality"])
 
 
 def identity(table: xr.Dataset) -> dict:
     """Scalar coordinates that say what a product is about: dataset, codec and quality."""
     return {key: table[key].item() for key in ("dataset", "codec", "quality")}
+
+
+def codes(spec: dict, fits: dict) -> dict[str, Cell]:
+    """The cells of a spec that are real codes: all decodable, and the quantizer realisable."""
+    axes = (spec[section] for section in ("means", "variances", "quantizers"))
+    cells = {
+        cell_name(corner): Cell.from_spec(spec, fits, **corner)
+        for corner in (dict(zip(START, names)) for names in product(*axes))
+    }
+    return {name: cell for name, cell in cells.items() if cell.kind == "achievable"}
+
+
+def read_fits(paths: list[Path], table: xr.Dataset) -> dict[tuple[str, str], dict[str, np.ndarray]]:
+    """What fitted estimators found, by axis and name.
+
+    Raises
+    ------
+    InputError
+        If an image of ``table``, which is to be scored, is one that an estimator was fitted on.
+    """
+    fits = {}
+    for fit in map(store.read, paths):
+        axis, name = fit["axis"].item(), fit["estimator"].item()
+        known = np.isin(table["sha256"].values, fit["fitted_on"].values)
+        if known.any():
+            images = ", ".join(table["image"].values[known][:3])
+            raise InputError(
+                f"{axis} {name!r} was fitted on images that it is to score ({images}): judged on them "
+                "it would be a genie; name another data set as `calibration`"
+            )
+        fits[axis, name] = {key: fit[key].values for key in fit.data_vars if key != "fitted_on"}
+    return fits

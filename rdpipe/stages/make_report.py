@@ -16,7 +16,7 @@ from rdpipe.report import page
 
 AXIS = {"variance": "variance", "quantization": "quantizer", "context": "mean"}
 """The axis that the gap of each component moves along."""
-TABLES = ("points", "bd_rates", "decomposition", "image_terms")
+TABLES = ("points", "bd_rates", "decomposition", "codes", "image_terms")
 """Of the bounds, those that the page shows."""
 
 

@@ -9,15 +9,14 @@ import xarray as xr
 
 from rdpipe import store
 from rdpipe.axes.cube import Cell
-from rdpipe.codecs import CODECS
 from rdpipe.curves import mean_squared_error
 from rdpipe.datasets import manifest
 from rdpipe.datasets.image import load
-from rdpipe.plugins import make
-from rdpipe.stages.inputs import StoredLatents, identity
+from rdpipe.random import noise_key
+from rdpipe.stages.inputs import StoredLatents, identity, make_codec, read_fits
 
 
-def run(spec: dict, manifest_file: Path, latents: Path, out: Path) -> None:
+def run(spec: dict, manifest_file: Path, latents: Path, fits: list[Path], out: Path) -> None:
     """Simulate cells of the array over a sweep of levels.
 
     Parameters
@@ -28,26 +27,30 @@ def run(spec: dict, manifest_file: Path, latents: Path, out: Path) -> None:
         ``seed``.
     manifest_file, latents : Path
         From ``prepare_dataset`` and ``extract_latents``.
+    fits : list of Path
+        From ``fit_estimator``, of every fitted estimator among them.
     out : Path
         Store of ``bits`` and ``mse`` over (curve, image, level); a quantizer with a level of its
         own (rounding) stands at the first level, the others are NaN.
     """
-    entry = {**spec["entry"], "args": {"device": spec["device"], **spec["entry"].get("args", {})}}
-    codec = make("codec", spec["codec"], entry, CODECS, spec["quality"])
-    cells = {name: Cell(spec, **corner) for name, corner in spec["curves"].items()}
+    codec = make_codec(spec)
+    table = store.read(latents)
+    found = read_fits(fits, table)
+    cells = {name: Cell.from_spec(spec, found, **corner) for name, corner in spec["curves"].items()}
     images = manifest.load(manifest_file)["images"]
     shape = (len(cells), len(images), len(spec["levels"]))
     bits, mse, levels = (np.full(shape, np.nan) for _ in range(3))
     for i, one in enumerate(StoredLatents(latents)):
         image = load(images[i]["file"], images[i]["sha256"])
         for c, cell in enumerate(cells.values()):
+            prepared = cell.prepare(one, noise_key(spec["seed"], one.name))
             for k, level in enumerate(cell.levels(spec["levels"])):
-                rate, y_hat = cell.send(one, level, spec["seed"])
-                decoded = codec.synthesise(y_hat, *image.shape[:2])
-                bits[c, i, k], levels[c, i, k] = rate, level
+                sent = cell.send(prepared, level)
+                decoded = codec.synthesise(sent.y_hat, *image.shape[:2])
+                bits[c, i, k], levels[c, i, k] = sent.bits, level
                 mse[c, i, k] = mean_squared_error(image, decoded)
     with store.create(out, spec) as writer:
-        writer.write(_label(bits, mse, levels, cells, identity(store.read(latents)), images))
+        writer.write(_label(bits, mse, levels, cells, identity(table), images))
 
 
 def _label(bits, mse, levels, cells: dict, identity: dict, images: list) -> xr.Dataset:

@@ -12,6 +12,7 @@ import pandas as pd
 import xarray as xr
 
 from rdpipe import store
+from rdpipe.axes import START
 from rdpipe.curves import Curve, at_equal_psnr, bd_rate, interval, psnr, resamples
 from rdpipe.decomposition import decompose
 from rdpipe.errors import InputError
@@ -24,10 +25,12 @@ def run(
     gaps: list[Path],
     simulations: list[Path],
     anchors: list[Path],
+    decoded: list[Path],
     out: Path,
     points: Path,
     bd_rates: Path,
     decomposition: Path,
+    codes: Path,
 ) -> None:
     """Write the bounds as one store and as tidy tables.
 
@@ -38,11 +41,13 @@ def run(
         the bootstrap.
     latents, gaps, simulations, anchors : list of Path
         Of every data set, codec and quality; ``gaps`` are those of component ``joint``.
+    decoded : list of Path
+        From ``read_bitstreams``, where bitstreams were asked for.
     out : Path
-        Store with groups ``points``, ``bd_rates`` and ``decomposition``, and the numbers of each
-        image that they are averages of: ``image_points`` and ``image_terms``.
-    points, bd_rates, decomposition : Path
-        The first three as CSV.
+        Store with groups ``points``, ``bd_rates``, ``decomposition`` and ``codes``, and the numbers
+        of each image that they are averages of: ``image_points`` and ``image_terms``.
+    points, bd_rates, decomposition, codes : Path
+        The first four as CSV.
     """
     tables, cubes, sweeps = (by_run(paths) for paths in (latents, gaps, simulations))
     curves = codec_curves(tables, sweeps) + anchor_curves([store.read(path) for path in anchors])
@@ -52,13 +57,15 @@ def run(
         "points": points_frame(curves, draws),
         "bd_rates": bd_rate_frame(curves, draws),
         "decomposition": decomposition_frame(terms, draws),
+        "codes": code_frame(tables, cubes, by_run(decoded)),
         "image_points": image_frame(curves),
         "image_terms": terms,
     }
     with store.create(out, spec) as writer:
         for name, frame in frames.items():
             writer.write(xr.Dataset.from_dataframe(frame.rename_axis("row")), group=name)
-    for name, path in (("points", points), ("bd_rates", bd_rates), ("decomposition", decomposition)):
+    for name, path in (("points", points), ("bd_rates", bd_rates), ("decomposition", decomposition),
+                       ("codes", codes)):  # fmt: skip
         save = partial(frames[name].to_csv, index=False, float_format="%.12g")
         write_atomically(path, save)
 
@@ -213,3 +220,29 @@ def decomposition_frame(terms: pd.DataFrame, draws: dict) -> pd.DataFrame:
         low, high = interval(bpp[draws[values[0]]].mean(1))
         rows.append(dict(zip(keys, values)) | {"bpp": bpp.mean(), "bpp_low": low, "bpp_high": high})
     return pd.DataFrame(rows)
+
+
+def code_frame(tables: dict, cubes: dict, decoded: dict) -> pd.DataFrame:
+    """A row for each real code: bit/pixel as the array predicts and as the decoded bytes have.
+
+    Savings are against the codec as it is: its cell, and its own bitstream.
+    """
+    rows = []
+    for (dataset, codec), run in decoded.items():
+        for quality, product in run.items():
+            table, cube = tables[dataset, codec][quality], cubes[dataset, codec][quality]
+            bits = cube["bits"] + cube["side_counted"] * table["side_bits"]
+            own = (bits.sel(START) / table["pixels"]).mean().item()
+            own_real = (8 * table["bytes"] / table["pixels"]).mean().item()
+            for name in product["cell"].values.tolist():
+                corner = dict(zip(START, name.split("/")))
+                predicted = (bits.sel(corner) / table["pixels"]).mean().item()
+                real = (8 * product["size"].sel(cell=name) / table["pixels"]).mean().item()
+                rows.append(
+                    {"dataset": dataset, "codec": codec, "quality": quality, "cell": name,
+                     "predicted_bpp": predicted, "real_bpp": real,
+                     "predicted_saving": own - predicted, "real_saving": own_real - real}
+                )  # fmt: skip
+    columns = ["dataset", "codec", "quality", "cell", "predicted_bpp", "real_bpp",
+               "predicted_saving", "real_saving"]  # fmt: skip
+    return pd.DataFrame(rows, columns=columns)

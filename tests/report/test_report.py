@@ -46,8 +46,10 @@ def tables():
            "bd_rate_low": -14.0, "bd_rate_high": -11.0},
           {"curve": "jpeg", "kind": "achieved", "bd_rate": np.nan, "bd_rate_low": np.nan,
            "bd_rate_high": np.nan}]  # fmt: skip
+    codes = [{"cell": "codec/calibrated/rounding", "quality": 1, "predicted_bpp": 0.91, "real_bpp": 0.92,
+              "predicted_saving": 0.0123, "real_saving": 0.0111}]  # fmt: skip
     made = {"points": points, "decomposition": terms, "gaps": gaps, "latents": latents,
-            "image_terms": image_terms, "bd_rates": bd}  # fmt: skip
+            "image_terms": image_terms, "bd_rates": bd, "codes": codes}  # fmt: skip
     return {name: pd.DataFrame(rows) for name, rows in made.items()}
 
 
@@ -97,5 +99,5 @@ def test_what_is_missing_is_said(tables):
 
 
 def test_tables_show_the_numbers(html):
-    for shown in ("1.0000", "0.9429", "no common range", "images left out", "+0.4000"):
+    for shown in ("1.0000", "0.9429", "no common range", "images left out", "+0.4000", "+0.0123", "+0.0111"):
         assert shown in html, shown

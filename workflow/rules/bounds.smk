@@ -8,11 +8,13 @@ rule trace_bounds:
         gaps=every_run(rules.measure_gap.output, component="joint"),
         simulations=every_run(rules.simulate.output),
         anchors=every_anchor(rules.run_anchor.output),
+        decoded=every_run(rules.read_bitstreams.output) if config["bitstream"] else [],
     output:
         bounds="<results>/bounds.zarr.zip",
         points="<results>/bounds.csv",
         bd_rates="<results>/bd_rates.csv",
         decomposition="<results>/decomposition.csv",
+        codes="<results>/codes.csv",
     log:
         "<logs>/trace_bounds.log",
     benchmark:
@@ -28,5 +30,5 @@ rule trace_bounds:
     shell:
         "python -m rdpipe trace_bounds --spec {params.spec:q} --latents {input.latents:q}"
         " --gaps {input.gaps:q} --simulations {input.simulations:q} --anchors {input.anchors:q}"
-        " --out {output.bounds:q} --points {output.points:q} --bd_rates {output.bd_rates:q}"
-        " --decomposition {output.decomposition:q} > {log:q} 2>&1"
+        " --decoded {input.decoded:q} --out {output.bounds:q} --points {output.points:q} --bd_rates {output.bd_rates:q}"
+        " --decomposition {output.decomposition:q} --codes {output.codes:q} > {log:q} 2>&1"

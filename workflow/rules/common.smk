@@ -28,6 +28,8 @@ wildcard_constraints:
     network="[A-Za-z0-9._-]+",
     quality="[0-9]+",
     component="|".join(settings.COMPONENTS),
+    axis="|".join(settings.AXES),
+    estimator="[A-Za-z0-9._-]+",
 
 
 def canonical(**spec):
@@ -63,17 +65,39 @@ def codec_spec(wildcards):
     }
 
 
+def bitstream_spec(wildcards):
+    """What encoder and decoder must know; on the CPU, where both compute the same numbers."""
+    axes = {section: config[section] for section in settings.AXES.values()}
+    spec = {**codec_spec(wildcards), **axes, "seed": config["seed"], "device": "cpu"}
+    return canonical(**spec)
+
+
 def checkpoint(wildcards):
     """The file of weights of a codec, where it has one: a changed file is a changed codec."""
     file = config["codecs"][wildcards.codec]["args"].get("checkpoint")
     return [file.format(quality=wildcards.quality)] if file else []
 
 
-def every_run(pattern, **more):
-    """Files of every data set, codec and quality."""
+def fits(wildcards, used):
+    """What the fitted ones among the estimators in use found on the calibration images."""
     return [
         file
-        for dataset in config["datasets"]
+        for axis, estimator in settings.fitted_estimators(config, used)
+        for file in expand(
+            rules.fit_estimator.output,
+            codec=wildcards.codec,
+            quality=wildcards.quality,
+            axis=axis,
+            estimator=estimator,
+        )
+    ]
+
+
+def every_run(pattern, **more):
+    """Files of every data set that is measured, codec and quality."""
+    return [
+        file
+        for dataset in settings.measured(config)
         for codec, entry in config["codecs"].items()
         for file in expand(
             pattern, dataset=dataset, codec=codec, quality=entry["qualities"], **more
@@ -82,10 +106,10 @@ def every_run(pattern, **more):
 
 
 def every_anchor(pattern):
-    """Files of every data set, classical codec and quality."""
+    """Files of every data set that is measured, classical codec and quality."""
     return [
         file
-        for dataset in config["datasets"]
+        for dataset in settings.measured(config)
         for anchor, entry in config["anchors"].items()
         for file in expand(pattern, dataset=dataset, anchor=anchor, quality=entry["qualities"])
     ]

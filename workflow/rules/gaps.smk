@@ -5,6 +5,7 @@ rule measure_gap:
     """Rates and distortions along one axis, or all of them, from stored latents."""
     input:
         latents=rules.extract_latents.output,
+        fits=lambda w: fits(w, settings.gap_axes(config, w.component)),
     output:
         "<results>/{dataset}/{codec}/q{quality}/gaps/{component}.zarr.zip",
     log:
@@ -23,4 +24,4 @@ rule measure_gap:
         source=source("measure_gap", "means", "variances", "quantizers"),
     shell:
         "python -m rdpipe measure_gap --spec {params.spec:q} --latents {input.latents:q}"
-        " --out {output:q} > {log:q} 2>&1"
+        " --fits {input.fits:q} --out {output:q} > {log:q} 2>&1"

@@ -22,7 +22,7 @@ rule make_report:
         figures=report(
             expand(
                 "<results>/figures/{dataset}/{codec}/{figure}.{suffix}",
-                dataset=config["datasets"],
+                dataset=settings.measured(config),
                 codec=config["codecs"],
                 figure=["bounds", "decomposition", "gaps"],
                 suffix=["svg", "png"],

@@ -7,6 +7,7 @@ rule simulate:
         manifest=rules.prepare_dataset.output,
         checkpoint=checkpoint,
         latents=rules.extract_latents.output,
+        fits=lambda w: fits(w, settings.simulation(config)),
     output:
         "<results>/{dataset}/{codec}/q{quality}/simulation.zarr.zip",
     log:
@@ -24,4 +25,4 @@ rule simulate:
         source=source("simulate", "codecs", "means", "variances", "quantizers"),
     shell:
         "python -m rdpipe simulate --spec {params.spec:q} --manifest_file {input.manifest:q}"
-        " --latents {input.latents:q} --out {output:q} > {log:q} 2>&1"
+        " --latents {input.latents:q} --fits {input.fits:q} --out {output:q} > {log:q} 2>&1"

@@ -1,0 +1,131 @@
+"""The order in which elements are coded, and what the decoder has seen before each of them.
+
+Both encoder and decoder walk through the elements in waves. A wave is a set of elements that do not
+depend on each other: one of all elements, unless an estimator is causal. Causal ones see the past of
+the quantizer in the same cell, never the clean latents (SCIENCE.md, section 7)::
+
+    channel group 0                      group 1
+    0 1 2 3 4 5 6 7        . . . .       the same order, with all of group 0 in the past
+    3 4 5 6 7 8 9 .                      a wave: all positions with the same number; here radius 2,
+    6 7 8 9 . . . .                      so a wave lags 3 columns behind the row above
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import lazy_loader
+
+torch = lazy_loader.load("torch")
+
+
+class Past:
+    """What the decoder has decoded so far of one image.
+
+    Parameters
+    ----------
+    spread : Tensor of shape (channel, row, column)
+        The variance that is known beforehand.
+    radius : int
+        How far estimators look, elements.
+
+    Attributes
+    ----------
+    deviation, residual : Tensor of shape (channel, row + 2 radius, column + 2 radius)
+        y_hat minus the mean that was known beforehand, and y_hat minus the mean of the element;
+        0 where nothing is decoded yet.
+    done : Tensor of the same shape
+        1 where an element is decoded, otherwise 0.
+    spread : Tensor of the same shape
+        The variance that was known beforehand, 1 outside.
+    """
+
+    def __init__(self, spread, radius: int):
+        pad = (radius,) * 4
+        self.radius, self.columns = radius, spread.shape[2]
+        self.spread = torch.nn.functional.pad(spread.double(), pad, value=1.0)
+        self.width = self.spread.shape[2]
+        self.deviation, self.residual, self.done = (torch.zeros_like(self.spread) for _ in range(3))
+
+    def at(self, array, channels: slice, positions, offsets=((0, 0),)):
+        """An array at (row, column) offsets from each position, of shape (channel, position, offset)."""
+        shift = torch.tensor([row * self.width + column for row, column in offsets])
+        return array.view(len(array), -1)[channels][:, self._flat(positions)[:, None] + shift]
+
+    def put(self, channels: slice, positions, deviation, residual) -> None:
+        """Note what has been decoded at some positions of some channels."""
+        flat = self._flat(positions)
+        for array, value in ((self.deviation, deviation), (self.residual, residual), (self.done, 1.0)):
+            array.view(len(array), -1)[channels, flat] = value
+
+    def _flat(self, positions):
+        row, column = positions // self.columns, positions % self.columns
+        return (row + self.radius) * self.width + column + self.radius
+
+
+def waves(shape, groups: int, radius: int) -> Iterator[tuple[slice, torch.Tensor]]:
+    """Channels and positions of each wave, in coding order.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (channel, row, column).
+    groups : int
+        Groups of channels, coded one after the other.
+    radius : int
+        How far an estimator looks; 0: everything is one wave.
+
+    Yields
+    ------
+    channels : slice
+    positions : Tensor of int64, of shape (position,)
+        ``row * columns + column``.
+    """
+    channels, rows, columns = shape
+    index = torch.arange(rows * columns)
+    if radius == 0:
+        spatial = [index]
+    else:
+        number = index % columns + (radius + 1) * (index // columns)
+        order = torch.argsort(number, stable=True)
+        spatial = torch.split(order, torch.bincount(number).tolist())
+    size = -(-channels // groups)
+    for first in range(0, channels, size):
+        for positions in spatial:
+            if len(positions):
+                yield slice(first, min(first + size, channels)), positions
+
+
+def traverse(mean, variance, prediction, spread, step: Callable):
+    """Walk through the elements as encoder and decoder both do.
+
+    Parameters
+    ----------
+    mean, variance : estimators
+        Of the axes.
+    prediction, spread : Tensor of shape (channel, row, column)
+        Mean and variance as far as they are known beforehand.
+    step : callable
+        ``step(channels, positions, mu, v)`` with mu and v of shape (channel, position) returns the
+        decoded residual of the same shape.
+
+    Returns
+    -------
+    Tensor of shape (channel, row, column)
+        y_hat.
+    """
+    shape = prediction.shape
+    causal = [part for part in (mean, variance) if part.causal]
+    radius = max((part.radius for part in causal), default=0)
+    past = Past(spread, radius)
+    y_hat, prediction, spread = torch.empty_like(prediction), prediction.flatten(1), spread.flatten(1)
+    groups = max((part.groups for part in causal), default=1)
+    for channels, positions in waves(shape, groups, radius):
+        known, v = prediction[channels][:, positions], spread[channels][:, positions]
+        mu = mean.at(past, known, channels, positions) if mean.causal else known
+        v = variance.at(past, v, channels, positions) if variance.causal else v
+        residual = step(channels, positions, mu, v)
+        y_hat.flatten(1)[channels, positions] = mu + residual
+        if causal:
+            past.put(channels, positions, mu - known + residual, residual)
+    return y_hat

@@ -1,0 +1,98 @@
+"""Real bytes of a cell of the array whose coordinates are all decodable and realisable.
+
+.. code-block:: none
+
+    header | side information of the codec | range coder: what the variance sends, then the residuals
+    30 bytes  only where mean or variance use it
+
+References
+----------
+R. Bamler, "Understanding Entropy Coding With Asymmetric Numeral Systems (ANS): a Statistician's
+Perspective", arXiv 2201.01741, 2022 (the ``constriction`` package, whose range coder this is).
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import replace
+
+import constriction
+import numpy as np
+import torch
+
+from rdpipe.axes.causal import traverse
+from rdpipe.axes.cube import Cell
+from rdpipe.errors import InputError
+from rdpipe.latents import Latents
+from rdpipe.random import standard_normal
+
+HEADER = struct.Struct(">HHHIIIQ")  # channels, rows, columns; height, width; bytes of side; noise key
+
+
+def encode(codec, cell: Cell, latents: Latents, image: np.ndarray, key: int) -> tuple[bytes, torch.Tensor]:
+    """Write an image as a real bitstream.
+
+    Parameters
+    ----------
+    codec : Codec
+        With ``side`` and ``predict``.
+    cell : Cell
+        One of kind "achievable".
+    latents : Latents
+        Of the image; mean and scale are replaced by what a decoder will know.
+    image : array of uint8, of shape (height, width, 3)
+    key : int
+        Of the noise of a random quantizer, 0 to 2^64 - 1; sent.
+
+    Returns
+    -------
+    stream : bytes
+    y_hat : Tensor of shape (channel, row, column)
+        What the decoder must find.
+    """
+    if cell.kind != "achievable":
+        raise InputError(f"a cell of kind {cell.kind!r} has no bitstream; allowed is 'achievable'")
+    height, width = image.shape[:2]
+    side = codec.side(image) if cell.side_counted else b""
+    latents = _as_decoder(codec, cell, side, latents, height, width)
+    prepared = cell.prepare(latents, key)
+    coder = constriction.stream.queue.RangeEncoder()
+    if sender := cell.variance.sender:
+        sender.write(coder, sender.index(prepared.residual))
+    y, noise = prepared.y.flatten(1), prepared.noise.flatten(1)
+
+    def step(channels, positions, mu, v):
+        r = y[channels, positions] - mu
+        return cell.quantizer.write(coder, r, v, cell.quantizer.level, noise[channels, positions])
+
+    y_hat = traverse(cell.mean, cell.variance, prepared.prediction, prepared.spread, step)
+    header = HEADER.pack(*latents.y.shape, height, width, len(side), key)
+    return header + side + coder.get_compressed().astype(">u4").tobytes(), y_hat
+
+
+def decode(codec, cell: Cell, stream: bytes) -> torch.Tensor:
+    """y_hat, of shape (channel, row, column), from the bytes and the codec alone."""
+    *shape, height, width, length, key = HEADER.unpack_from(stream)
+    side, body = stream[HEADER.size :][:length], stream[HEADER.size + length :]
+    unknown = torch.full(shape, torch.nan, dtype=torch.float64)
+    latents = Latents("", unknown, unknown, unknown)
+    latents = _as_decoder(codec, cell, side, latents, height, width)
+    coder = constriction.stream.queue.RangeDecoder(np.frombuffer(body, ">u4").astype(np.uint32))
+    if sender := cell.variance.sender:
+        spread = sender.from_index(sender.read(coder, shape), shape)
+    else:
+        spread, _ = cell.variance(latents, None)
+    noise = standard_normal(key, shape).flatten(1)
+
+    def step(channels, positions, mu, v):
+        return cell.quantizer.read(coder, v, cell.quantizer.level, noise[channels, positions])
+
+    return traverse(cell.mean, cell.variance, cell.mean(latents), spread, step)
+
+
+def _as_decoder(codec, cell, side: bytes, latents: Latents, height: int, width: int) -> Latents:
+    """Latents with the mean and scale that a decoder knows; NaN where it is sent nothing."""
+    mean = scale = torch.full(latents.y.shape, torch.nan, dtype=torch.float64)
+    if cell.side_counted:
+        mean, scale = (one.double().cpu() for one in codec.predict(side, height, width))
+    return replace(latents, mean=mean, scale=scale)

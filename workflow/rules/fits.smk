@@ -1,0 +1,28 @@
+"""Estimators that are fitted on a data set of their own."""
+
+
+rule fit_estimator:
+    """What one estimator finds in the latents of the calibration images."""
+    input:
+        latents=expand(
+            rules.extract_latents.output, dataset=config["calibration"], allow_missing=True
+        ),
+    output:
+        "<results>/fits/{codec}/q{quality}/{axis}/{estimator}.zarr.zip",
+    log:
+        "<logs>/fit_estimator/{codec}/q{quality}/{axis}/{estimator}.log",
+    benchmark:
+        "<benchmarks>/fit_estimator/{codec}/q{quality}/{axis}/{estimator}.jsonl"
+    conda:
+        "../../environment.yml"
+    resources:
+        mem="4GB",
+        runtime="2h",
+    params:
+        spec=lambda w: canonical(
+            axis=w.axis, name=w.estimator, entry=config[settings.AXES[w.axis]][w.estimator]
+        ),
+        source=source("fit_estimator", "means", "variances", "quantizers"),
+    shell:
+        "python -m rdpipe fit_estimator --spec {params.spec:q} --latents {input.latents:q}"
+        " --out {output:q} > {log:q} 2>&1"

@@ -17,7 +17,7 @@ import lazy_loader
 import numpy as np
 
 constriction = lazy_loader.load("constriction")
-special = lazy_loader.load("scipy.special")
+scipy = lazy_loader.load("scipy")
 
 
 def adaptive_bits(letters: np.ndarray, alphabet: int) -> float:
@@ -31,7 +31,7 @@ def adaptive_bits(letters: np.ndarray, alphabet: int) -> float:
         K.
     """
     counts = np.bincount(letters, minlength=alphabet)
-    log_gamma = special.gammaln
+    log_gamma = scipy.special.gammaln
     nats = (
         log_gamma(len(letters) + alphabet / 2)
         - log_gamma(alphabet / 2)

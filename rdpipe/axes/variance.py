@@ -19,7 +19,7 @@ from rdpipe.errors import InputError
 
 torch = lazy_loader.load("torch")
 constriction = lazy_loader.load("constriction")
-optimize = lazy_loader.load("scipy.optimize")
+scipy = lazy_loader.load("scipy")
 
 FLOOR = 1e-9
 """Least genie variance, units of step^2; it only keeps divisions finite.
@@ -79,7 +79,7 @@ class Calibrated(Variance):
                 for name, one in zip(bins.tolist(), total.tolist()):
                     sums.setdefault(name, [0.0, 0.0, 0.0])[key] += one
         count, log_scale, square = np.array([sums[name] for name in sorted(sums)]).T
-        moment = optimize.isotonic_regression(square / count, weights=count).x
+        moment = scipy.optimize.isotonic_regression(square / count, weights=count).x
         log_scale /= count
         return {"log_scale": log_scale, "log_ratio": np.log2(moment.clip(FLOOR)) - 2 * log_scale}
 

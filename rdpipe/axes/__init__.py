@@ -9,6 +9,7 @@ MEANS = {
     "hyper": "rdpipe.axes.mean:Hyper",
     "codec": "rdpipe.axes.mean:Codec",
     "linear-causal": "rdpipe.axes.mean:LinearCausal",
+    "network": "rdpipe.axes.network:Network",
     "accuracy": "rdpipe.axes.mean:Accuracy",
 }
 VARIANCES = {
@@ -17,6 +18,7 @@ VARIANCES = {
     "causal-window": "rdpipe.axes.variance:CausalWindow",
     "block": "rdpipe.axes.variance:Block",
     "channel": "rdpipe.axes.variance:Channel",
+    "searched-channel": "rdpipe.axes.variance:SearchedChannel",
     "window": "rdpipe.axes.variance:Window",
     "element": "rdpipe.axes.variance:Element",
 }

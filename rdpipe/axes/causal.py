@@ -102,7 +102,7 @@ def traverse(mean, variance, prediction, spread, step: Callable):
     Parameters
     ----------
     mean, variance : estimators
-        Of the axes.
+        Of the axes; a mean may bring an order of its own.
     prediction, spread : Tensor of shape (channel, row, column)
         Mean and variance as far as they are known beforehand.
     step : callable
@@ -120,7 +120,8 @@ def traverse(mean, variance, prediction, spread, step: Callable):
     past = Past(spread, radius)
     y_hat, prediction, spread = torch.empty_like(prediction), prediction.flatten(1), spread.flatten(1)
     groups = max((part.groups for part in causal), default=1)
-    for channels, positions in waves(shape, groups, radius):
+    order = mean.order(shape) if hasattr(mean, "order") else waves(shape, groups, radius)
+    for channels, positions in order:
         known, v = prediction[channels][:, positions], spread[channels][:, positions]
         mu = mean.at(past, known, channels, positions) if mean.causal else known
         v = variance.at(past, v, channels, positions) if variance.causal else v

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from rdpipe.axes import evaluate, mean, quantizer, variance
 from rdpipe.axes.causal import Past, waves
 from rdpipe.axes.cube import Cell
+from rdpipe.axes.network import Network
 from rdpipe.axes.quantizer import Rounding
 from rdpipe.axes.weighted import WeightedTestChannel
 from rdpipe.errors import InputError
@@ -242,3 +243,52 @@ def test_the_gain_is_averaged_over_calibration_images():
 def test_bad_settings_are_named(make, message):
     with pytest.raises(InputError, match=message):
         make()
+
+
+def checkerboard_field(seed):
+    """White positions are the mean of their black neighbours, which are independent."""
+    y = 20 * normal((2, 32, 32), seed)
+    white = torch.arange(32)[:, None].add(torch.arange(32)) % 2 == 1
+    around = torch.nn.functional.pad(y, (1, 1, 1, 1))
+    mean_of_four = (around[:, :-2, 1:-1] + around[:, 2:, 1:-1] + around[:, 1:-1, :-2] + around[:, 1:-1, 2:]) / 4
+    return latents(torch.where(white, mean_of_four, y))
+
+
+@pytest.fixture(scope="module")
+def trained():
+    estimator = Network(groups=1, width=24, steps=400)
+    fit = estimator.fit([checkerboard_field(seed) for seed in range(8)])
+    estimator.use(fit)
+    return estimator, fit
+
+
+def test_the_network_learns_what_neighbours_tell(trained):
+    one = checkerboard_field(99)
+    residual = Cell(trained[0], variance.Codec(), Rounding()).prepare(one).residual
+    white = torch.arange(32)[:, None].add(torch.arange(32)) % 2 == 1
+    before, after = (values[:, white].square().mean().item() for values in (one.y, residual))
+    assert before == pytest.approx(100, rel=0.2) and after < 0.1 * before
+    torch.testing.assert_close(residual[:, ~white], one.y[:, ~white], atol=3.0, rtol=0)
+
+
+def test_the_network_sees_only_what_is_decoded(trained):
+    estimator, _ = trained
+    cell = Cell(estimator, variance.Codec(), Rounding())
+    one = checkerboard_field(5).y
+    changed = one.clone()
+    changed[:, 3, 4] += 50  # white, decoded last
+    first, second = (cell.send(cell.prepare(latents(y)), 1.0).y_hat for y in (one, changed))
+    differ = (first != second).nonzero()
+    assert set(map(tuple, differ.tolist())) == {(0, 3, 4), (1, 3, 4)}
+
+
+def test_the_network_begins_as_the_codec():
+    estimator = Network(groups=2, width=4, steps=1)
+    one = latents(normal((4, 6, 6)), m=0.3)
+    fit = estimator.fit([one])
+    assert all(np.isfinite(array).all() for array in fit.values())
+    fit["4_weight"][:], fit["4_bias"][:] = 0, 0
+    estimator.use(fit)
+    cells = (Cell(m, variance.Codec(), Rounding()) for m in (estimator, mean.Codec()))
+    first, second = (cell.send(cell.prepare(one), 1.0) for cell in cells)
+    assert first.bits == pytest.approx(second.bits, rel=1e-12)

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rdpipe.axes.adaptive import adaptive_bits, read_adaptive, write_adaptive
-from rdpipe.axes.variance import Block, CausalWindow, Channel, Codec
+from rdpipe.axes.variance import Block, CausalWindow, Channel, Codec, SearchedChannel
+from rdpipe.axes.quantizer import interval_bits
 from rdpipe.latents import Latents
 
 
@@ -18,7 +19,7 @@ def residuals(shape=(12, 13, 18), seed=0):
     return (torch.randn(shape, generator=generator) * strength).double()
 
 
-@pytest.mark.parametrize("estimator", [Channel(), Block(4), Block(8), CausalWindow().sender])
+@pytest.mark.parametrize("estimator", [Channel(), SearchedChannel(), Block(4), Block(8), CausalWindow().sender])
 def test_what_is_sent_is_read_back_and_as_long_as_stated(estimator):
     r = residuals((96, 32, 48))
     index = estimator.index(r)
@@ -59,6 +60,28 @@ def test_adaptive_letters_are_read_back():
     decoder = constriction.stream.queue.RangeDecoder(words)
     assert np.array_equal(read_adaptive(decoder, 3000, 65), letters)
     assert 32 * len(words) == pytest.approx(adaptive_bits(letters, 65), abs=64)
+
+
+SHAPES = {
+    "Gaussian": lambda g: g,
+    "Laplacian": lambda g: g.sign() * torch.special.ndtr(-g.abs()).mul(2).log().abs() / 2**0.5,
+    "mixture": lambda g: g * torch.where(torch.arange(g.numel()).view_as(g) % 10 == 0, 3.0, 0.33),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("sigma, tolerance", [(16.0, 1e-3), (4.0, 1e-2)])
+def test_no_variance_beats_the_second_moment(shape, sigma, tolerance):
+    """The density's optimum, whatever the distribution; rounding leaves at most the tolerance."""
+    g = torch.randn((1, 400, 400), generator=torch.Generator().manual_seed(2)).double()
+    r = SHAPES[shape](g) * sigma
+    v = r.square().mean()
+    bits = lambda variance: interval_bits(r.round(), variance.expand_as(r), 1.0).mean().item()
+    best = min(bits(v * 2 ** (k / 16)) for k in range(-32, 33))
+    assert bits(v) - best < tolerance
+    sent = Channel().from_index(SearchedChannel().index(r), r.shape)[0, 0, 0]
+    assert bits(sent) <= bits(Channel().from_index(Channel().index(r), r.shape)[0, 0, 0])
+    assert bits(sent) - best < 0.003  # 1/8 octave
 
 
 def test_only_senders_send():

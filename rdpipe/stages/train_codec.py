@@ -30,4 +30,5 @@ def run(spec: dict, manifest_file: Path, state: Path, out: Path) -> None:
     weights = train(spec, files, state)
     about = {"spec": spec, "images": len(files)}
     metadata = {"rdpipe": json.dumps(about, sort_keys=True)}  # one key: their order is random
-    write_atomically(out, lambda path: safetensors.torch.save_file(weights, path, metadata))
+    data = safetensors.torch.save(weights, metadata)
+    write_atomically(out, lambda path: path.write_bytes(data))

@@ -42,7 +42,10 @@ def parser(stage: str, run) -> argparse.ArgumentParser:
         required = parameter.default is inspect.Parameter.empty
         options = TYPES[parameter.annotation]
         stage_parser.add_argument(
-            f"--{name}", required=required, default=None if required else parameter.default, **options
+            f"--{name}",
+            required=required,
+            default=None if required else parameter.default,
+            **options,
         )
     return stage_parser
 
@@ -52,7 +55,9 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     if not argv or argv[0] not in STAGES:
         known = "\n  ".join(STAGES)
-        print(f"usage: rdpipe STAGE [flags], rdpipe STAGE --help; stages:\n  {known}", file=sys.stderr)
+        print(
+            f"usage: rdpipe STAGE [flags], rdpipe STAGE --help; stages:\n  {known}", file=sys.stderr
+        )
         return 0 if argv in (["-h"], ["--help"]) else 2
     run = importlib.import_module(f"rdpipe.stages.{argv[0]}").run
     arguments = vars(parser(argv[0], run).parse_args(argv[1:]))

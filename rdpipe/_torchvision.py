@@ -14,7 +14,8 @@ def declare_missing_operators() -> None:
     for name in ("nms", "qnms"):
         try:
             torch.library.define(
-                f"torchvision::{name}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+                f"torchvision::{name}",
+                "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
             )
         except RuntimeError:  # already there: torchvision's own library loaded
             pass

@@ -26,10 +26,13 @@ from rdpipe.errors import InputError
 from rdpipe.latents import Latents
 from rdpipe.random import standard_normal
 
-HEADER = struct.Struct(">HHHIIIQ")  # channels, rows, columns; height, width; bytes of side; noise key
+HEADER = struct.Struct(">HHHIIIQ")
+"""Channels, rows and columns of the latents; height, width; bytes of side information; noise key."""
 
 
-def encode(codec, cell: Cell, latents: Latents, image: np.ndarray, key: int) -> tuple[bytes, torch.Tensor]:
+def encode(
+    codec, cell: Cell, latents: Latents, image: np.ndarray, key: int
+) -> tuple[bytes, torch.Tensor]:
     """Write an image as a real bitstream.
 
     Parameters

@@ -94,7 +94,7 @@ def check_names(config: dict) -> None:
         for name, entry in config[section].items():
             target, numbers = locate(what, entry.get("use", name), table)
             check_importable(what, name, target)
-            if what not in ("codec",):  # codecs import torch; their arguments are checked by the job
+            if what != "codec":  # codecs import torch; their arguments are checked by the job
                 check_arguments(what, name, target, numbers, entry["args"])
     for name in config["anchors"]:
         require("anchor", name, ANCHORS)
@@ -116,10 +116,16 @@ def check_calibration(config: dict) -> None:
     if name is not None:
         require("dataset", name, config["datasets"])
         if config["codecs"] and len(config["datasets"]) == 1:
-            raise InputError(f"config: calibration {name!r} is the only data set; add one to measure")
-    elif fitted := fitted_estimators(config, {section: config[section] for section in AXES.values()}):
+            raise InputError(
+                f"config: calibration {name!r} is the only data set; add one to measure"
+            )
+    elif fitted := fitted_estimators(
+        config, {section: config[section] for section in AXES.values()}
+    ):
         axis, estimator = fitted[0]
-        raise InputError(f"config: {axis} {estimator!r} is fitted: name a data set as `calibration`")
+        raise InputError(
+            f"config: {axis} {estimator!r} is fitted: name a data set as `calibration`"
+        )
 
 
 def fitted_estimators(config: dict, used: dict) -> list[tuple[str, str]]:
@@ -150,7 +156,9 @@ def check_importable(what: str, name: str, target: str) -> None:
     except ModuleNotFoundError:
         found = None
     if found is None:
-        raise InputError(f"config: {what} {name!r}: there is no module {module!r} on the Python path")
+        raise InputError(
+            f"config: {what} {name!r}: there is no module {module!r} on the Python path"
+        )
 
 
 def check_arguments(what: str, name: str, target: str, numbers: list, args: dict) -> None:

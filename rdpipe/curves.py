@@ -132,4 +132,8 @@ def bd_rate(anchor: Curve, curve: Curve, images=slice(None)) -> float:
         return float("nan")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of little overlap
-        return float(bjontegaard.bd_rate(*points, method="akima", require_matching_points=False, min_overlap=0))
+        return float(
+            bjontegaard.bd_rate(
+                *points, method="akima", require_matching_points=False, min_overlap=0
+            )
+        )

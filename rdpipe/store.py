@@ -92,4 +92,6 @@ def read(path: Path, group: str | None = None) -> xr.Dataset:
     except GroupNotFoundError as error:
         raise InputError(f"{path}: no group {group!r} in this store") from error
     except (zipfile.BadZipFile, EOFError, ValueError, KeyError, RuntimeError) as error:
-        raise InputError(f"{path}: damaged store, delete it to have it made again: {error}") from error
+        raise InputError(
+            f"{path}: damaged store, delete it to have it made again: {error}"
+        ) from error

@@ -134,14 +134,18 @@ def train(spec: dict, files: list[Path], state_dir: Path) -> dict[str, torch.Ten
     for step, batch in progress:
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, spec["steps"], spec["learning_rate"])
-        torch.manual_seed(spec["seed"] * 1_000_003 + step)  # the noise too is a function of the step
+        torch.manual_seed(
+            spec["seed"] * 1_000_003 + step
+        )  # the noise too is a function of the step
         x = batch.to(fabric.device).to(memory_format=torch.channels_last).float() / 255
         out = model(x, rate)
         bpp = out["bits"] / spec["crop"] ** 2
         mse = (out["x_hat"].float() - x).square().mean((1, 2, 3))
         loss = (bpp + weight * mse).mean()
         if not torch.isfinite(loss):
-            raise FloatingPointError(f"loss {loss.item()} at step {step}; last good state: {state_file}")
+            raise FloatingPointError(
+                f"loss {loss.item()} at step {step}; last good state: {state_file}"
+            )
         optimizer.zero_grad()
         fabric.backward(loss)
         fabric.clip_gradients(model, optimizer, max_norm=1.0)

@@ -66,7 +66,11 @@ def test_mistakes_are_named(change, message):
 
 def test_a_gap_depends_only_on_the_axis_it_moves_along():
     config = complete(CODEC, SCHEMA)
-    for component, moved in (("variance", "variances"), ("quantization", "quantizers"), ("context", "means")):
+    for component, moved in (
+        ("variance", "variances"),
+        ("quantization", "quantizers"),
+        ("context", "means"),
+    ):
         axes = gap_axes(config, component)
         assert axes[moved] == config[moved]
         assert all(len(axes[other]) == 1 for other in set(AXES.values()) - {moved})

@@ -5,7 +5,15 @@ import math
 import numpy as np
 import pytest
 
-from rdpipe.curves import Curve, at_equal_psnr, bd_rate, interval, mean_squared_error, psnr, resamples
+from rdpipe.curves import (
+    Curve,
+    at_equal_psnr,
+    bd_rate,
+    interval,
+    mean_squared_error,
+    psnr,
+    resamples,
+)
 from rdpipe.errors import InputError
 
 PIXELS = np.array([1000.0, 4000.0])
@@ -73,4 +81,6 @@ def test_bootstrap_interval_of_a_mean_is_that_of_the_central_limit():
     values = np.random.default_rng(0).normal(size=400)
     low, high = interval(values[resamples(400, 2000, 1)].mean(1))
     half = 1.96 * values.std() / 20
-    assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.1 * half)
+    assert (low, high) == pytest.approx(
+        (values.mean() - half, values.mean() + half), abs=0.1 * half
+    )

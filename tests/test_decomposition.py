@@ -17,7 +17,9 @@ def measured():
     for name in "abc":
         mean, y = torch.randn((2, 6, 9, 8), generator=g) * 3
         images.append(Latents(name, y, mean, torch.rand(y.shape, generator=g) * 4 + 0.11))
-    cube = evaluate(images, ["codec", "zero"], ["codec", "channel", "element"], ["rounding", "test-channel"])
+    cube = evaluate(
+        images, ["codec", "zero"], ["codec", "channel", "element"], ["rounding", "test-channel"]
+    )
     rng = np.random.default_rng(0)
     table = xr.Dataset(
         {name: ("image", rng.uniform(50, 900, 3)) for name in ("bytes", "latent_bits", "side_bits")}
@@ -79,5 +81,9 @@ def test_shapley_is_the_average_over_the_orders(measured):
             corner[axis] = limit[axis]
             saved[axis] = saved[axis] + (before - cube["bits"].sel(corner).values) / 6
     bits = decompose(table, cube, limit)["bits"].sel(order="shapley")
-    for axis, term in (("mean", "context"), ("variance", "variance"), ("quantizer", "quantization")):
+    for axis, term in (
+        ("mean", "context"),
+        ("variance", "variance"),
+        ("quantizer", "quantization"),
+    ):
         np.testing.assert_allclose(bits.sel(term=term), saved[axis], atol=1e-9)

@@ -32,7 +32,9 @@ def test_theory_knows_only_numpy_and_scipy():
 
 @pytest.mark.parametrize("folder", ["axes", "codecs", "datasets", "report"])
 def test_nothing_below_the_stages_imports_them(folder):
-    assert not any(name.startswith(("rdpipe.stages", "rdpipe.__main__")) for name in packages(folder))
+    assert not any(
+        name.startswith(("rdpipe.stages", "rdpipe.__main__")) for name in packages(folder)
+    )
 
 
 def test_axes_know_no_files():
@@ -40,7 +42,9 @@ def test_axes_know_no_files():
 
 
 def test_only_the_store_knows_zarr():
-    assert [f.name for f in ROOT.rglob("*.py") if any("zarr" in n for n in imports(f))] == ["store.py"]
+    assert [f.name for f in ROOT.rglob("*.py") if any("zarr" in n for n in imports(f))] == [
+        "store.py"
+    ]
 
 
 def test_nothing_imports_snakemake():
@@ -50,4 +54,11 @@ def test_nothing_imports_snakemake():
 def test_what_the_snakefile_imports_is_light():
     code = "import sys, rdpipe.config, rdpipe.provenance; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert not set(done.stdout.split()) & {"torch", "compressai", "xarray", "zarr", "pandas", "scipy"}
+    assert not set(done.stdout.split()) & {
+        "torch",
+        "compressai",
+        "xarray",
+        "zarr",
+        "pandas",
+        "scipy",
+    }

@@ -17,7 +17,9 @@ def test_names_families_and_modules():
 def test_entries_say_what_to_use_and_with_which_arguments():
     assert make("variance", "window-7", {}, TABLE).size == 7
     assert make("variance", "mine", {"use": "window", "args": {"size": 9}}, TABLE).size == 9
-    assert make("variance", "mine", {"use": "fractions:Fraction", "args": {"numerator": 3}}, {}) == 3
+    assert (
+        make("variance", "mine", {"use": "fractions:Fraction", "args": {"numerator": 3}}, {}) == 3
+    )
 
 
 def test_a_near_miss_gets_a_hint():

@@ -24,6 +24,9 @@ VARIANCES = {
 }
 QUANTIZERS = {
     "rounding": "rdpipe.axes.quantizer:Rounding",
+    "dithered": "rdpipe.axes.quantizer:Dithered",
+    "dithered-wiener": "rdpipe.axes.quantizer:DitheredWiener",
+    "deadzone": "rdpipe.axes.quantizer:DeadZone",
     "test-channel": "rdpipe.axes.quantizer:TestChannel",
     "weighted-test-channel": "rdpipe.axes.weighted:WeightedTestChannel",
 }

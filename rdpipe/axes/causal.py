@@ -47,20 +47,21 @@ class Past:
         self.width = self.spread.shape[2]
         self.deviation, self.residual, self.done = (torch.zeros_like(self.spread) for _ in range(3))
 
-    def at(self, array, channels: slice, positions, offsets=((0, 0),)):
-        """An array at (row, column) offsets from each position, of shape (channel, position, offset)."""
-        shift = torch.tensor([row * self.width + column for row, column in offsets])
-        return array.view(len(array), -1)[channels][:, self._flat(positions)[:, None] + shift]
-
-    def put(self, channels: slice, positions, deviation, residual) -> None:
-        """Note what has been decoded at some positions of some channels."""
-        flat = self._flat(positions)
-        for array, value in ((self.deviation, deviation), (self.residual, residual), (self.done, 1.0)):
-            array.view(len(array), -1)[channels, flat] = value
-
-    def _flat(self, positions):
+    def move(self, positions) -> None:
+        """Go to the positions of a wave."""
         row, column = positions // self.columns, positions % self.columns
-        return (row + self.radius) * self.width + column + self.radius
+        self.here = (row + self.radius) * self.width + column + self.radius
+
+    def at(self, array, channels: slice, offsets=((0, 0),)):
+        """An array at (row, column) offsets from here, of shape (channel, position, offset)."""
+        shift = torch.tensor([row * self.width + column for row, column in offsets])
+        return array.view(len(array), -1)[channels][:, self.here[:, None] + shift]
+
+    def put(self, channels: slice, deviation, residual) -> None:
+        """Note what has been decoded here."""
+        values = ((self.deviation, deviation), (self.residual, residual), (self.done, 1.0))
+        for array, value in values:
+            array.view(len(array), -1)[channels, self.here] = value
 
 
 def waves(shape, groups: int, radius: int) -> Iterator[tuple[slice, torch.Tensor]]:
@@ -118,15 +119,17 @@ def traverse(mean, variance, prediction, spread, step: Callable):
     causal = [part for part in (mean, variance) if part.causal]
     radius = max((part.radius for part in causal), default=0)
     past = Past(spread, radius)
-    y_hat, prediction, spread = torch.empty_like(prediction), prediction.flatten(1), spread.flatten(1)
+    y_hat = torch.empty_like(prediction)
+    prediction, spread = prediction.flatten(1), spread.flatten(1)
     groups = max((part.groups for part in causal), default=1)
     order = mean.order(shape) if hasattr(mean, "order") else waves(shape, groups, radius)
     for channels, positions in order:
+        past.move(positions)
         known, v = prediction[channels][:, positions], spread[channels][:, positions]
         mu = mean.at(past, known, channels, positions) if mean.causal else known
         v = variance.at(past, v, channels, positions) if variance.causal else v
         residual = step(channels, positions, mu, v)
         y_hat.flatten(1)[channels, positions] = mu + residual
         if causal:
-            past.put(channels, positions, mu - known + residual, residual)
+            past.put(channels, mu - known + residual, residual)
     return y_hat

@@ -58,8 +58,8 @@ def side_counted(mean, variance, quantizer) -> bool:
     return needed and kind(mean, variance, quantizer) != GENIE
 
 
-def solve_level(distortion, target: float, start: float) -> float:
-    """The lowest level at which a quantizer's distortion reaches a target, to 1e-12.
+def solve_level(distortion, target: float, start: float, tolerance: float = 1e-12) -> float:
+    """The lowest level at which a quantizer's distortion reaches a target.
 
     Parameters
     ----------
@@ -69,6 +69,8 @@ def solve_level(distortion, target: float, start: float) -> float:
         The distortion wanted, at most that of sending nothing.
     start : float
         A guess at the level, positive.
+    tolerance : float
+        Relative, of the level.
     """
     if target <= 0:
         return 0.0
@@ -81,7 +83,7 @@ def solve_level(distortion, target: float, start: float) -> float:
         low, high = high, high + 0.5
     while excess(low) > 0:
         low, high = low - 0.5, low
-    return math.exp(low if low == high else brentq(excess, low, high, xtol=1e-12, rtol=1e-12))
+    return math.exp(low if low == high else brentq(excess, low, high, xtol=tolerance, rtol=1e-12))
 
 
 @dataclass(frozen=True)
@@ -191,7 +193,9 @@ class Cell:
         def distortion(level: float) -> float:
             return sum(self.send(one, level).weighted for one in images)
 
-        return solve_level(distortion, target, target / count)
+        # a causal cell is walked through anew at every level: a millionth is enough
+        causal = self.mean.causal or self.variance.causal
+        return solve_level(distortion, target, target / count, 1e-6 if causal else 1e-12)
 
 
 def evaluate(

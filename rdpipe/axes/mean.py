@@ -87,10 +87,10 @@ class LinearCausal(Mean):
 
     def at(self, past, known, channels, positions):
         """Mean given the past, of shape (channel, position)."""
-        space = past.at(past.deviation, channels, positions, self.neighbours)
+        space = past.at(past.deviation, channels, self.neighbours)
         correction = torch.einsum("cpk,ck->cp", space, self.weights["space"][channels])
         if channels.start:
-            before = past.at(past.deviation, slice(0, channels.start), positions)[..., 0]
+            before = past.at(past.deviation, slice(0, channels.start))[..., 0]
             correction += self.weights["channel"][channels, : channels.start] @ before
         return known + correction
 
@@ -103,10 +103,11 @@ class LinearCausal(Mean):
             r = (latents.y - latents.mean).double()
             past, everything = Past(torch.ones_like(r), self.radius), slice(0, len(r))
             positions = torch.arange(r[0].numel())
-            past.put(everything, positions, r.round().flatten(1), 0.0)
-            space = past.at(past.deviation, everything, positions, self.neighbours)
+            past.move(positions)
+            past.put(everything, r.round().flatten(1), 0.0)
+            space = past.at(past.deviation, everything, self.neighbours)
             for channels, _ in waves(r.shape, self.groups, 0):
-                before = past.at(past.deviation, slice(0, channels.start), positions)[..., 0]
+                before = past.at(past.deviation, slice(0, channels.start))[..., 0]
                 for c in range(channels.start, channels.stop):
                     features = torch.cat([space[c].T, before])
                     left, right = gram.get(c, (0.0, 0.0))

@@ -257,7 +257,7 @@ class CausalWindow(Variance):
 
     def at(self, past, known, channels, positions):
         """Variance given the past, of shape (channel, position)."""
-        around = (channels, positions, self.window)
+        around = (channels, self.window)
         square = past.at(past.residual, *around).square() / past.at(past.spread, *around)
         count = past.at(past.done, *around).sum(2)
         return known * (self.weight + square.sum(2)) / (self.weight + count)
@@ -278,7 +278,9 @@ class Window(Variance):
 
     def __init__(self, size: int):
         if not (isinstance(size, int) and size > 0 and size % 2):
-            raise InputError(f"window of size {size!r}: allowed are odd whole numbers, 1, 3, 5, ...")
+            raise InputError(
+                f"window of size {size!r}: allowed are odd whole numbers, 1, 3, 5, ..."
+            )
         self.size = size
 
     def __call__(self, latents, r):

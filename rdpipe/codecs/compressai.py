@@ -65,7 +65,9 @@ class CompressAI:
             (mean, scale), side_bits = factorized_moments(self.model.entropy_bottleneck), 0.0
         y, mean, scale = torch.broadcast_tensors(y, mean, scale)
         gain = self._gain(name, y, mean, *image.shape[:2])
-        return Analysis(Latents(name, y[0], mean[0], scale[0], gain=gain), _bits(likelihoods), side_bits)
+        return Analysis(
+            Latents(name, y[0], mean[0], scale[0], gain=gain), _bits(likelihoods), side_bits
+        )
 
     def _gain(self, name: str, y: Tensor, mean: Tensor, height: int, width: int) -> Tensor:
         """Squared change of the image for a unit change of a latent, averaged over each channel.

@@ -106,7 +106,9 @@ def decomposition(terms: pd.DataFrame):
 
 def waterfall(axes, panel: pd.DataFrame) -> None:
     """Terms one on top of the other, and their total."""
-    paper, shapley = (panel[panel["order"] == order].set_index("term") for order in ("paper", "shapley"))
+    paper, shapley = (
+        panel[panel["order"] == order].set_index("term") for order in ("paper", "shapley")
+    )
     names = list(paper.index)
     values = paper["bpp"].to_numpy()
     starts = np.concatenate([[0.0], np.cumsum(values[:-1])[:-1], [0.0]])
@@ -126,7 +128,9 @@ def waterfall(axes, panel: pd.DataFrame) -> None:
 def gaps(cells: pd.DataFrame):
     """Along each axis: the rate of every estimator at every quality; hatched ones are genies."""
     components = list(cells["component"].unique())
-    figure, grid = plt.subplots(1, len(components), figsize=(4.2 * len(components), 3.4), squeeze=False)
+    figure, grid = plt.subplots(
+        1, len(components), figsize=(4.2 * len(components), 3.4), squeeze=False
+    )
     for axes, component in zip(grid[0], components):
         panel = cells[cells["component"] == component]
         qualities = list(panel["quality"].unique())

@@ -62,8 +62,11 @@ def run_content(
         "unreached": points[points["bpp"].isna()][["curve", "quality"]].to_dict("records"),
         "bd_rates": tables["bd_rates"].to_dict("records"),
         "limits": [
-            {"name": limit, "cell": cell_name(cells[limit]),
-             **limit_rows(terms[terms["limit"] == limit])}
+            {
+                "name": limit,
+                "cell": cell_name(cells[limit]),
+                **limit_rows(terms[terms["limit"] == limit]),
+            }
             for limit in limits
         ],  # fmt: skip
         "gaps": gap_rows(tables["gaps"]),

@@ -35,7 +35,8 @@ class StoredLatents(Sequence):
             raise IndexError(index)
         group = store.read(self.path, group=str(index))
         return Latents(
-            self.names[index], **{key: torch.from_numpy(group[key].values) for key in group.data_vars}
+            self.names[index],
+            **{key: torch.from_numpy(group[key].values) for key in group.data_vars},
         )
 
 

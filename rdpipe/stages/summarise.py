@@ -21,7 +21,9 @@ def run(bounds: Path, page: Path) -> None:
     terms = store.read(bounds, "decomposition").to_dataframe()
     rates = store.read(bounds, "bd_rates").to_dataframe()
     for (dataset, codec), own in terms.groupby(["dataset", "codec"], sort=False):
-        print(f"\n{codec} on {dataset}: bit/pixel from real bytes to each limit (and by Shapley value)")
+        print(
+            f"\n{codec} on {dataset}: bit/pixel from real bytes to each limit (and by Shapley value)"
+        )
         for (limit, kind), table in own.groupby(["limit", "kind"], sort=False):
             print(f"\n  to {limit} ({kind})")
             print(indent(decomposition_table(table)))

@@ -186,9 +186,16 @@ def image_frame(curves: list[Curve]) -> pd.DataFrame:
         for i, quality in enumerate(curve.qualities):
             frames.append(
                 pd.DataFrame(
-                    {"dataset": curve.dataset, "codec": curve.codec, "curve": curve.name,
-                     "kind": curve.kind, "quality": quality, "image": curve.images,
-                     "bpp": curve.bpp[:, i], "psnr": psnr(curve.mse[:, i])}
+                    {
+                        "dataset": curve.dataset,
+                        "codec": curve.codec,
+                        "curve": curve.name,
+                        "kind": curve.kind,
+                        "quality": quality,
+                        "image": curve.images,
+                        "bpp": curve.bpp[:, i],
+                        "psnr": psnr(curve.mse[:, i]),
+                    }
                 )  # fmt: skip
             )
     return pd.concat(frames, ignore_index=True)

@@ -44,7 +44,9 @@ def fitted_mean(images, **args):
     return estimator
 
 
-@given(st.integers(1, 9), st.integers(1, 7), st.integers(1, 8), st.integers(1, 4), st.integers(0, 3))
+@given(
+    st.integers(1, 9), st.integers(1, 7), st.integers(1, 8), st.integers(1, 4), st.integers(0, 3)
+)
 def test_waves_visit_every_element_once(channels, rows, columns, groups, radius):
     count = torch.zeros(channels, rows * columns)
     for part, positions in waves((channels, rows, columns), groups, radius):
@@ -62,14 +64,18 @@ def test_a_wave_depends_only_on_earlier_ones(radius):
     for i in range(rows):
         for j in range(columns):
             past = [(i, j - k) for k in range(1, radius + 1)]
-            past += [(i - k, j + d) for k in range(1, radius + 1) for d in range(-radius, radius + 1)]
+            past += [
+                (i - k, j + d) for k in range(1, radius + 1) for d in range(-radius, radius + 1)
+            ]
             assert all(number[p] < number[i, j] for p in past if p[0] >= 0 and 0 <= p[1] < columns)
 
 
 def test_the_past_is_zero_where_nothing_is_decoded():
     past = Past(torch.ones(2, 3, 4), 2)
-    past.put(slice(1, 2), torch.tensor([5]), torch.tensor([[3.0]]).double(), torch.tensor([[2.0]]).double())
-    seen = past.at(past.residual, slice(0, 2), torch.tensor([5, 6, 10, 0]), [(0, 0), (0, -1), (-1, -1)])
+    past.move(torch.tensor([5]))
+    past.put(slice(1, 2), torch.tensor([[3.0]]).double(), torch.tensor([[2.0]]).double())
+    past.move(torch.tensor([5, 6, 10, 0]))
+    seen = past.at(past.residual, slice(0, 2), [(0, 0), (0, -1), (-1, -1)])
     assert seen[1].tolist() == [[2, 0, 0], [0, 2, 0], [0, 0, 2], [0, 0, 0]]
     assert (seen[0] == 0).all() and past.done.sum() == 1
 
@@ -89,7 +95,9 @@ def test_linear_causal_finds_the_coefficients_and_saves_what_they_promise(a, b):
     saved = (bits.sel(mean="zero") - bits.sel(mean="linear-causal")).item()
     # of this sample, whose second moment is uncertain by a few per cent; borders cost 0.01
     moment = draw(3).y.square().mean().item()
-    assert saved == pytest.approx(0.5 * math.log2(moment / (60**2 * (1 - a * a) * (1 - b * b))), abs=0.02)
+    assert saved == pytest.approx(
+        0.5 * math.log2(moment / (60**2 * (1 - a * a) * (1 - b * b))), abs=0.02
+    )
 
 
 def test_linear_causal_finds_dependence_between_channels():
@@ -152,7 +160,9 @@ def test_nothing_depends_on_what_is_coded_later(how, causal):
     order = list(waves(y.shape, estimator.groups if causal == "mean" else 1, 2))
     here = next(i for i, (channels, p) in enumerate(order) if channels.stop > 2 and 3 * 8 + 4 in p)
     for channels, positions in order[:here]:
-        assert torch.equal(one.flatten(1)[channels, positions], other.flatten(1)[channels, positions])
+        assert torch.equal(
+            one.flatten(1)[channels, positions], other.flatten(1)[channels, positions]
+        )
     assert not torch.equal(one, other)
 
 
@@ -167,7 +177,9 @@ def test_causal_window_follows_a_variance_that_changes():
 @pytest.mark.parametrize("factor", [0.5, 0.8, 1.25, 2.0])
 def test_calibrated_removes_a_misstated_scale(factor):
     """SCIENCE.md, section 6, case 3: all of the gap (c^-2 - 1)/(2 ln 2) + log2 c is removed."""
-    sigma = 2 ** (2 + 3 * torch.rand((4, 80, 80), generator=torch.Generator().manual_seed(1)).double())
+    sigma = 2 ** (
+        2 + 3 * torch.rand((4, 80, 80), generator=torch.Generator().manual_seed(1)).double()
+    )
     draw = lambda seed, c: Latents("a", sigma * normal(sigma.shape, seed), 0 * sigma, c * sigma)
     fit = variance.Calibrated().fit([draw(2, factor), draw(3, factor)])
     wrong, true = draw(4, factor), draw(4, 1.0)
@@ -180,7 +192,9 @@ def test_calibrated_removes_a_misstated_scale(factor):
 
 
 def test_calibrated_is_monotone_in_sigma():
-    scale = 2 ** (6 * torch.rand((1, 60, 60), generator=torch.Generator().manual_seed(1)).double() - 3)
+    scale = 2 ** (
+        6 * torch.rand((1, 60, 60), generator=torch.Generator().manual_seed(1)).double() - 3
+    )
     fit = variance.Calibrated().fit([Latents("a", normal(scale.shape), 0 * scale, scale)])
     moment = fit["log_ratio"] + 2 * fit["log_scale"]
     assert (np.diff(moment) >= -1e-12).all() and (np.diff(fit["log_scale"]) > 0).all()
@@ -202,7 +216,9 @@ def test_weights_of_one_change_nothing():
     one = latents(normal((3, 20, 20)) * 3, scale=3.0)
     fit = {("quantizer", "weighted-test-channel"): {"weights": np.ones(3)}}
     cube = evaluate(one, ["zero"], ["codec"], ["test-channel", "weighted-test-channel"], fits=fit)
-    np.testing.assert_allclose(cube["bits"].values.ravel()[0], cube["bits"].values.ravel()[1], rtol=1e-12)
+    np.testing.assert_allclose(
+        cube["bits"].values.ravel()[0], cube["bits"].values.ravel()[1], rtol=1e-12
+    )
 
 
 def test_weights_fill_water_where_errors_cost_little():
@@ -224,7 +240,10 @@ def test_weights_fill_water_where_errors_cost_little():
 
 
 def test_the_gain_is_averaged_over_calibration_images():
-    images = [Latents("a", torch.zeros(2, 1, 1), None, None, gain=torch.tensor(g)) for g in ([1.0, 3.0], [3.0, 9.0])]
+    images = [
+        Latents("a", torch.zeros(2, 1, 1), None, None, gain=torch.tensor(g))
+        for g in ([1.0, 3.0], [3.0, 9.0])
+    ]
     assert WeightedTestChannel().fit(images)["weights"].tolist() == [0.5, 1.5]
     with pytest.raises(InputError, match="does not tell its decoder's gain"):
         WeightedTestChannel().fit([latents(normal((1, 2, 2)))])
@@ -236,7 +255,10 @@ def test_the_gain_is_averaged_over_calibration_images():
         (lambda: mean.LinearCausal(groups=0), "groups 0: allowed are 1, 2, 3"),
         (lambda: variance.CausalWindow(4), "size 4: allowed are 3, 5, 7"),
         (lambda: variance.CausalWindow(weight=0), "weight 0: allowed are positive"),
-        (lambda: variance.CausalWindow(towards="image"), "towards 'image': allowed are channel, codec"),
+        (
+            lambda: variance.CausalWindow(towards="image"),
+            "towards 'image': allowed are channel, codec",
+        ),
         (lambda: variance.Block(0), "size 0: allowed are 1, 2, 3"),
     ],
 )
@@ -250,7 +272,9 @@ def checkerboard_field(seed):
     y = 20 * normal((2, 32, 32), seed)
     white = torch.arange(32)[:, None].add(torch.arange(32)) % 2 == 1
     around = torch.nn.functional.pad(y, (1, 1, 1, 1))
-    mean_of_four = (around[:, :-2, 1:-1] + around[:, 2:, 1:-1] + around[:, 1:-1, :-2] + around[:, 1:-1, 2:]) / 4
+    mean_of_four = (
+        around[:, :-2, 1:-1] + around[:, 2:, 1:-1] + around[:, 1:-1, :-2] + around[:, 1:-1, 2:]
+    ) / 4
     return latents(torch.where(white, mean_of_four, y))
 
 

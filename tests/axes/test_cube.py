@@ -68,7 +68,9 @@ def test_a_misstated_scale_costs_what_the_formula_says(factor):
     """SCIENCE.md, section 6, case 3, at high rate: (c^-2 - 1)/(2 ln 2) + log2 c per element."""
     g = torch.randn((1, 500, 500), generator=torch.Generator().manual_seed(4)).double()
     true, wrong = (Latents("a", 200 * g, 0 * g, torch.full_like(g, 200 * c)) for c in (1, factor))
-    bits = [evaluate(one, ["codec"], ["codec"], ["rounding"])["bits"].item() for one in (true, wrong)]
+    bits = [
+        evaluate(one, ["codec"], ["codec"], ["rounding"])["bits"].item() for one in (true, wrong)
+    ]
     # the sample's own second moment stands for the true variance
     ratio = g.square().mean().item()
     expected = ratio * (factor**-2 - 1) / (2 * math.log(2)) + math.log2(factor)
@@ -105,7 +107,9 @@ def test_elements_may_be_permuted():
     shuffle = lambda t: t.flatten(1)[:, order].view_as(t)
     other = Latents("a", *(shuffle(t) for t in (one.y, one.mean, one.scale)))
     axes = (MEANS, ["codec", "channel", "element"], QUANTIZERS)
-    np.testing.assert_allclose(evaluate(one, *axes)["bits"], evaluate(other, *axes)["bits"], rtol=1e-10)
+    np.testing.assert_allclose(
+        evaluate(one, *axes)["bits"], evaluate(other, *axes)["bits"], rtol=1e-10
+    )
 
 
 def test_bits_add_up_over_elements():
@@ -143,14 +147,18 @@ def test_tiny_and_silent_latents_are_coded_for_nothing():
     silent = Latents("a", zero, zero, zero + 0.11)
     bits = evaluate(silent, ["codec"], ["codec", "window-3", "element"], ["rounding"])["bits"]
     assert (bits < 1e-3).all()
-    small = Latents("a", zero + 0.01, zero, zero + 0.11)  # rounding sends nothing: nor need the channel
+    small = Latents(
+        "a", zero + 0.01, zero, zero + 0.11
+    )  # rounding sends nothing: nor need the channel
     bits = evaluate(small, ["codec"], ["element"], QUANTIZERS)["bits"]
     assert bits.sel(quantizer="test-channel").item() == pytest.approx(32)  # the level itself
 
 
 @pytest.mark.parametrize("target", [1e-6, 0.3, 1.0, 7.0])
 def test_solve_level_finds_the_level(target):
-    assert solve_level(lambda level: level**2, target, 1.0) == pytest.approx(math.sqrt(target), rel=1e-10)
+    assert solve_level(lambda level: level**2, target, 1.0) == pytest.approx(
+        math.sqrt(target), rel=1e-10
+    )
 
 
 @pytest.mark.parametrize(

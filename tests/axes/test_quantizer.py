@@ -60,7 +60,9 @@ def test_rounding_rate_stays_finite_where_probabilities_underflow():
 def test_channel_agrees_with_theory(r, v, theta):
     arrays = np.array([v]), theta, np.array([r])
     one = double(r), double(v), theta
-    assert CHANNEL.code(*one).bits.item() == pytest.approx(theory.channel_rate(*arrays)[0], abs=1e-9)
+    assert CHANNEL.code(*one).bits.item() == pytest.approx(
+        theory.channel_rate(*arrays)[0], abs=1e-9
+    )
     expected = theory.channel_distortion(*arrays)[0]
     assert CHANNEL.code(*one).distortion.item() == pytest.approx(expected, rel=1e-9, abs=1e-12)
 

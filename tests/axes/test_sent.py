@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rdpipe.axes.adaptive import adaptive_bits, read_adaptive, write_adaptive
-from rdpipe.axes.variance import Block, CausalWindow, Channel, Codec, SearchedChannel
 from rdpipe.axes.quantizer import interval_bits
+from rdpipe.axes.variance import Block, CausalWindow, Channel, Codec, SearchedChannel
 from rdpipe.latents import Latents
 
 
@@ -19,7 +19,9 @@ def residuals(shape=(12, 13, 18), seed=0):
     return (torch.randn(shape, generator=generator) * strength).double()
 
 
-@pytest.mark.parametrize("estimator", [Channel(), SearchedChannel(), Block(4), Block(8), CausalWindow().sender])
+@pytest.mark.parametrize(
+    "estimator", [Channel(), SearchedChannel(), Block(4), Block(8), CausalWindow().sender]
+)
 def test_what_is_sent_is_read_back_and_as_long_as_stated(estimator):
     r = residuals((96, 32, 48))
     index = estimator.index(r)
@@ -30,7 +32,9 @@ def test_what_is_sent_is_read_back_and_as_long_as_stated(estimator):
     assert torch.equal(back, index)
     assert 32 * len(words) == pytest.approx(estimator.index_bits(index), rel=0.002, abs=64)
     v, bits = estimator(None, r)
-    assert bits == estimator.index_bits(index) and torch.equal(v, estimator.from_index(back, r.shape))
+    assert bits == estimator.index_bits(index) and torch.equal(
+        v, estimator.from_index(back, r.shape)
+    )
 
 
 def test_a_block_has_its_second_moment_to_half_an_octave():

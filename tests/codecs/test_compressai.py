@@ -14,11 +14,10 @@ from rdpipe.codecs.compressai import (
     from_gained,
     load_model,
     mini_mean_scale,
+    model_architectures,
 )
 from rdpipe.codecs.trainable import GainedMeanScaleHyperprior, fold
 from rdpipe.errors import InputError
-
-from compressai.zoo.image import model_architectures  # after the adapter, which makes it importable
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (70, 130, 3), dtype=np.uint8)
 
@@ -104,7 +103,9 @@ def test_moments_of_a_learned_density_by_sampling():
     mean, scale = factorized_moments(bottleneck)
     x = torch.linspace(-400, 400, 400_001)
     with torch.no_grad():
-        cumulative = bottleneck._logits_cumulative(x.expand(3, 1, -1), True).sigmoid()[:, 0].double()
+        cumulative = (
+            bottleneck._logits_cumulative(x.expand(3, 1, -1), True).sigmoid()[:, 0].double()
+        )
     for channel in range(3):
         samples = np.interp((np.arange(1_000_000) + 0.5) / 1e6, cumulative[channel], x)
         assert mean[0, channel, 0, 0].item() == pytest.approx(np.median(samples), abs=0.01)
@@ -123,7 +124,9 @@ def test_folding_the_gains_changes_nothing():
             y = network.g_a(x) * network.log_gain[rate].exp()[:, None, None]
             torch.testing.assert_close(folded.g_a(x), y)
             inverse = network.log_inverse_gain[rate].exp()[:, None, None]
-            torch.testing.assert_close(folded.g_s(y), network.g_s(y * inverse), atol=1e-5, rtol=1e-4)
+            torch.testing.assert_close(
+                folded.g_s(y), network.g_s(y * inverse), atol=1e-5, rtol=1e-4
+            )
 
 
 def test_embedded_codec_spends_more_bits_for_better_images_at_each_quality():

@@ -41,7 +41,10 @@ def test_alpha_is_composited_over_white(tmp_path):
     alpha = RNG.integers(0, 256, (5, 7), dtype=np.uint8)
     pixels, _, conversion = read(saved(tmp_path, Image.fromarray(np.dstack([COLOUR, alpha]))))
     a = alpha[..., None] / 255
-    assert np.abs(pixels - (a * COLOUR + (1 - a) * 255)).max() <= 1 and conversion == "alpha over white"
+    assert (
+        np.abs(pixels - (a * COLOUR + (1 - a) * 255)).max() <= 1
+        and conversion == "alpha over white"
+    )
 
 
 def test_palette_gives_its_colours(tmp_path):

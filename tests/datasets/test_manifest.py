@@ -52,7 +52,9 @@ def test_unreadable_images_stop_or_are_quarantined(images):
     (images / "y.png").write_bytes(b"broken")
     (images / "x.png").write_bytes(b"")
     sources = folder.find(str(images))
-    with pytest.raises(InputError, match="(?s)2 of 4 images.*x.png.*empty.*y.png.*not an image") as error:
+    with pytest.raises(
+        InputError, match="(?s)2 of 4 images.*x.png.*empty.*y.png.*not an image"
+    ) as error:
         manifest.build(sources)
     assert "on_error: skip" in str(error.value)
     built = manifest.build(sources, on_error="skip")

@@ -20,7 +20,14 @@ def tables():
          "bpp_low": q - 0.1 * i - 0.05, "bpp_high": q - 0.1 * i + 0.05, "psnr": 28.0 + q, "images": 2}
         for i, (name, codec, kind) in enumerate(curves) for q in qualities
     ]  # fmt: skip
-    values = {"coder": 0.01, "prior": 0.0, "side": 0.0, "variance": 0.05, "quantization": 0.2, "context": -0.01}
+    values = {
+        "coder": 0.01,
+        "prior": 0.0,
+        "side": 0.0,
+        "variance": 0.05,
+        "quantization": 0.2,
+        "context": -0.01,
+    }
     values["total"] = sum(values.values())
     terms = [
         {"dataset": "d", "codec": "c", "quality": q, "limit": "decodable", "kind": "upper bound on R(D)",
@@ -58,7 +65,9 @@ def html(tables):
     image = {"name": EVIL, "width": 70, "height": 50, "conversion": "none", "sha256": "0" * 64}
     manifest = {"images": [image], "quarantined": [{"name": EVIL, "error": f"{EVIL}: broken"}]}
     config = {"matching": "image", "datasets": {"d": {"args": {"root": EVIL}}}}
-    return page.render([page.run_content("d", "c", tables, CELLS)], {"d": manifest}, config, {"torch": "2"})
+    return page.render(
+        [page.run_content("d", "c", tables, CELLS)], {"d": manifest}, config, {"torch": "2"}
+    )
 
 
 @pytest.mark.parametrize("suffix, start", [("png", b"\x89PNG"), ("svg", b"<?xml")])
@@ -93,11 +102,21 @@ def test_the_answer_names_share_term_and_equal_psnr(html):
 
 def test_what_is_missing_is_said(tables):
     points = tables["points"]
-    points.loc[(points["quality"] == 2) & (points["curve"] == "codec/codec/test-channel"), "bpp"] = np.nan
+    points.loc[
+        (points["quality"] == 2) & (points["curve"] == "codec/codec/test-channel"), "bpp"
+    ] = np.nan
     content = page.run_content("d", "c", tables, CELLS)
     assert content["unreached"] == [{"curve": "codec/codec/test-channel", "quality": 2}]
 
 
 def test_tables_show_the_numbers(html):
-    for shown in ("1.0000", "0.9429", "no common range", "images left out", "+0.4000", "+0.0123", "+0.0111"):
+    for shown in (
+        "1.0000",
+        "0.9429",
+        "no common range",
+        "images left out",
+        "+0.4000",
+        "+0.0123",
+        "+0.0111",
+    ):
         assert shown in html, shown

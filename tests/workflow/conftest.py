@@ -15,7 +15,12 @@ from PIL import Image
 ROOT = Path(__file__).parents[2]
 
 CONFIG = {
-    "datasets": {"tiny": {"use": "folder", "args": {"root": "images"}}},
+    "datasets": {
+        "tiny": {"use": "folder", "args": {"root": "images"}},
+        "other": {"use": "folder", "args": {"root": "calibration"}},
+    },
+    "calibration": "other",
+    "bitstream": True,
     "codecs": {
         "mini-mean-scale": {"qualities": [1, 2]},
         "mine": {
@@ -25,7 +30,7 @@ CONFIG = {
         },
     },
     "anchors": {"jpeg": {"qualities": [5, 40, 95]}},
-    "variances": {"codec": {}, "channel": {}, "window-3": {}},
+    "variances": {"codec": {}, "calibrated": {}, "window-3": {}},
     "limits": {"decodable": {"mean": "codec", "variance": "codec", "quantizer": "test-channel"}},
     "simulate": {
         "curves": [
@@ -57,7 +62,16 @@ class Project:
 
     def snakemake(self, *flags: str) -> subprocess.CompletedProcess:
         """Run Snakemake on the tiny config."""
-        command = [sys.executable, "-m", "snakemake", "--configfile", "tiny.yaml", "--cores", "2", *flags]
+        command = [
+            sys.executable,
+            "-m",
+            "snakemake",
+            "--configfile",
+            "tiny.yaml",
+            "--cores",
+            "2",
+            *flags,
+        ]
         environment = {**os.environ, "PYTHONPATH": str(self.folder)}
         return subprocess.run(command, cwd=self.folder, env=environment, text=True,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
@@ -66,18 +80,21 @@ class Project:
         """First output of every job that Snakemake would run, without ``results/``."""
         done = self.snakemake("--dry-run", *flags)
         assert done.returncode == 0, done.stdout
-        return {path.removeprefix("results/") for path in re.findall(r"^    output: ([^,\n]+)", done.stdout, re.M)}
+        return {
+            path.removeprefix("results/")
+            for path in re.findall(r"^    output: ([^,\n]+)", done.stdout, re.M)
+        }
 
 
 @pytest.fixture(scope="session")
 def project(tmp_path_factory):
     """The project after one complete run."""
     folder = tmp_path_factory.mktemp("project")
-    (folder / "images").mkdir()
     y, x = np.mgrid[:96, :130]
-    for i, name in enumerate(("one.png", "two.png")):
+    for i, name in enumerate(("images/one.png", "images/two.png", "calibration/three.png")):
         colours = [128 + 100 * np.sin(x / (9 + 5 * i + c)) * np.cos(y / (7 + c)) for c in range(3)]
-        Image.fromarray(np.stack(colours, -1).astype(np.uint8)).save(folder / "images" / name)
+        (folder / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(np.stack(colours, -1).astype(np.uint8)).save(folder / name)
     project = Project(folder)
     done = project.snakemake()
     assert done.returncode == 0, done.stdout

@@ -3,11 +3,14 @@
 import copy
 
 import pytest
-
 from conftest import CONFIG
 
 RUNS = ("mini-mean-scale/q1", "mini-mean-scale/q2", "mine/q1")
 AFTERWARDS = {"bounds.zarr.zip", "report.html"}
+
+
+def bitstreams(runs):
+    return {f"tiny/{run}/{name}.zarr.zip" for run in runs for name in ("bitstreams", "decoded")}
 
 
 def test_a_second_run_has_nothing_to_do(project):
@@ -20,16 +23,30 @@ def test_a_changed_estimator_reruns_only_the_gaps_that_use_it(project):
     config["variances"]["window-3"] = {"use": "window", "args": {"size": 5}}
     project.configure(config)
     gaps = {f"tiny/{run}/gaps/{c}.zarr.zip" for run in RUNS for c in ("variance", "joint")}
-    assert project.jobs() == gaps | AFTERWARDS
+    assert project.jobs() == gaps | bitstreams(RUNS) | AFTERWARDS
+
+
+def test_a_changed_fit_reruns_it_and_what_uses_it(project):
+    config = copy.deepcopy(CONFIG)
+    config["variances"]["also-calibrated"] = {"use": "calibrated"}
+    project.configure(config)
+    gaps = {f"tiny/{run}/gaps/{c}.zarr.zip" for run in RUNS for c in ("variance", "joint")}
+    fits = {f"fits/{run}/variance/also-calibrated.zarr.zip" for run in RUNS}
+    assert project.jobs() == fits | gaps | bitstreams(RUNS) | AFTERWARDS
 
 
 def test_an_added_quality_runs_only_that_quality(project):
     config = copy.deepcopy(CONFIG)
     config["codecs"]["mini-mean-scale"]["qualities"].append(3)
     project.configure(config)
-    gaps = {f"tiny/mini-mean-scale/q3/gaps/{c}.zarr.zip" for c in ("variance", "quantization", "context", "joint")}
-    new = {"tiny/mini-mean-scale/q3/latents.zarr.zip", "tiny/mini-mean-scale/q3/simulation.zarr.zip"}
-    assert project.jobs() == gaps | new | AFTERWARDS
+    gaps = {
+        f"tiny/mini-mean-scale/q3/gaps/{c}.zarr.zip"
+        for c in ("variance", "quantization", "context", "joint")
+    }
+    run = "mini-mean-scale/q3"
+    new = {f"tiny/{run}/latents.zarr.zip", f"tiny/{run}/simulation.zarr.zip"} | bitstreams([run])
+    fitted = {f"other/{run}/latents.zarr.zip", f"fits/{run}/variance/calibrated.zarr.zip"}
+    assert project.jobs() == gaps | new | fitted | AFTERWARDS
 
 
 def test_another_bootstrap_reruns_only_the_bounds(project):
@@ -57,10 +74,14 @@ def test_an_edited_estimator_reruns_what_imports_it(project):
     original = module.read_text()
     try:
         module.write_text(original + "\n# edited\n")
-        products = {"simulation.zarr.zip"} | {
+        products = {"simulation.zarr.zip", "bitstreams.zarr.zip", "decoded.zarr.zip"} | {
             f"gaps/{c}.zarr.zip" for c in ("variance", "quantization", "context", "joint")
         }
-        assert project.jobs() == {f"tiny/{run}/{product}" for run in RUNS for product in products} | AFTERWARDS
+        fits = {f"fits/{run}/variance/calibrated.zarr.zip" for run in RUNS}
+        assert (
+            project.jobs()
+            == fits | {f"tiny/{run}/{product}" for run in RUNS for product in products} | AFTERWARDS
+        )
     finally:
         module.write_text(original)
 
@@ -75,7 +96,11 @@ def test_one_component_of_one_quality_can_be_made_alone(project):
     [
         ("codecs", {"mini-mean-scal": {"qualities": [1]}}, "did you mean 'mini-mean-scale'?"),
         ("datasets", {"sampel": {}}, "did you mean 'sample'?"),
-        ("variances", {"codec": {}, "windw-3": {}}, "unknown variance 'windw-3'; did you mean 'window'?"),
+        (
+            "variances",
+            {"codec": {}, "windw-3": {}},
+            "unknown variance 'windw-3'; did you mean 'window'?",
+        ),
         ("quantizers", {"rounding": {}, "test-chanel": {}}, "did you mean 'test-channel'?"),
         ("means", {"codec": {}, "zeros": {}}, "did you mean 'zero'?"),
         ("anchors", {"jpg": {"qualities": [5]}}, "did you mean 'jpeg'?"),

@@ -5,6 +5,8 @@ import pandas as pd
 import pytest
 
 from rdpipe import store
+from rdpipe.errors import InputError
+from rdpipe.stages.inputs import read_fits
 
 
 def test_the_terms_sum_to_the_total(project):
@@ -33,6 +35,29 @@ def test_the_codecs_cell_through_the_decoder_is_the_codec(project):
     assert set(points.loc["codec/codec/test-channel"]["kind"]) == {"upper bound on R(D)"}
 
 
+def test_real_bytes_are_as_long_as_the_array_says(project):
+    codes = pd.read_csv(project.folder / "results/codes.csv")
+    cells = {
+        f"{mean}/{variance}/rounding"
+        for mean in ("zero", "codec")
+        for variance in ("codec", "calibrated")
+    }
+    assert set(codes["cell"]) == cells and len(codes) == 3 * len(cells)
+    pixels = 96 * 130
+    allowed = 0.002 * codes["predicted_bpp"] + 8 * 64 / pixels
+    assert (abs(codes["real_bpp"] - codes["predicted_bpp"]) < allowed).all()
+    saving = codes["real_saving"] - codes["predicted_saving"]
+    assert (abs(saving) < 2 * allowed + 8 * 64 / pixels).all()
+
+
+def test_images_an_estimator_was_fitted_on_are_not_scored(project):
+    latents = project.folder / "results/other/mini-mean-scale/q1/latents.zarr.zip"
+    fit = project.folder / "results/fits/mini-mean-scale/q1/variance/calibrated.zarr.zip"
+    with pytest.raises(InputError, match="was fitted on images that it is to score .three.png"):
+        read_fits([fit], store.read(latents))
+    assert read_fits([fit], store.read(project.folder / "results/tiny/mine/q1/latents.zarr.zip"))
+
+
 def test_the_report_is_one_file_with_every_image_and_figure(project):
     page = (project.folder / "results/report.html").read_text()
     assert "one.png" in page and "two.png" in page
@@ -40,7 +65,9 @@ def test_the_report_is_one_file_with_every_image_and_figure(project):
     assert not any(outside in page for outside in ('src="http', "<script", 'rel="stylesheet"'))
     figures = project.folder / "results/figures/tiny/mine"
     assert sorted(f.name for f in figures.iterdir()) == [
-        f"{name}.{suffix}" for name in ("bounds", "decomposition", "gaps") for suffix in ("png", "svg")
+        f"{name}.{suffix}"
+        for name in ("bounds", "decomposition", "gaps")
+        for suffix in ("png", "svg")
     ]
 
 

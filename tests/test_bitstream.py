@@ -1,0 +1,115 @@
+"""Real bytes of the array's cells: they decode exactly, and are as long as the cell says."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from rdpipe.axes.cube import TABLES, Cell
+from rdpipe.bitstream import HEADER, decode, encode
+from rdpipe.codecs.compressai import CompressAI, model_architectures
+from rdpipe.errors import InputError
+from rdpipe.plugins import make
+
+IMAGE = np.random.default_rng(0).integers(0, 256, (150, 130, 3), dtype=np.uint8)
+MEANS = {
+    "zero": {},
+    "codec": {},
+    "linear-causal": {"args": {"groups": 2}},
+    "network": {"args": {"steps": 2}},
+}
+VARIANCES = {"codec": {}, "calibrated": {}, "causal-window": {}, "block-2": {}, "channel": {}}
+QUANTIZERS = ("rounding", "dithered", "dithered-wiener", "deadzone", "lattice-e8", "trellis")
+
+
+def make_codec(architecture):
+    torch.manual_seed(0)
+    model = model_architectures[architecture](8, 16)
+    with torch.no_grad():
+        model.g_a[6].weight /= model.g_a(torch.rand(1, 3, 128, 128)).std() / 3
+        model.h_s[-1 if architecture == "mbt2018-mean" else -2].bias[:16] += 2
+    model.update(force=True, update_quantiles=True)
+    return CompressAI(model.eval(), "cpu")
+
+
+@pytest.fixture(scope="module")
+def codec():
+    return make_codec("mbt2018-mean")
+
+
+@pytest.fixture(scope="module")
+def latents(codec):
+    return codec.analyse("image", IMAGE).latents
+
+
+@pytest.fixture(scope="module")
+def fits(latents):
+    return {
+        (axis, name): estimator.fit([latents])
+        for axis, entries in (("mean", MEANS), ("variance", VARIANCES))
+        for name, entry in entries.items()
+        if (estimator := make(axis, name, entry, TABLES[axis])).fitted
+    }
+
+
+def make_cell(fits, mean, variance, quantizer):
+    spec = {"means": MEANS, "variances": VARIANCES, "quantizers": dict.fromkeys(QUANTIZERS, {})}
+    return Cell.from_spec(spec, fits, mean, variance, quantizer)
+
+
+@pytest.mark.parametrize("mean, variance", itertools.product(MEANS, VARIANCES))
+def test_every_mean_and_variance_decodes_exactly(codec, latents, fits, mean, variance):
+    cell = make_cell(fits, mean, variance, "rounding")
+    stream, y_hat = encode(codec, cell, latents, IMAGE, 1)
+    assert torch.equal(decode(codec, cell, stream), y_hat)
+    bits = cell.send(cell.prepare(latents, 1), 1.0).bits
+    side = len(codec.side(IMAGE)) if cell.side_counted else 0
+    assert 8 * (len(stream) - side) == pytest.approx(bits, rel=0.002, abs=8 * 64)
+
+
+@pytest.mark.parametrize("quantizer", QUANTIZERS)
+@pytest.mark.parametrize("mean, variance", [("codec", "codec"), ("linear-causal", "causal-window")])
+def test_every_quantizer_decodes_exactly(codec, latents, fits, mean, variance, quantizer):
+    cell = make_cell(fits, mean, variance, quantizer)
+    stream, y_hat = encode(codec, cell, latents, IMAGE, 2**64 - 1)
+    assert torch.equal(decode(codec, cell, stream), y_hat)
+    sent = cell.send(cell.prepare(latents, 2**64 - 1), cell.quantizer.level)
+    assert torch.equal(sent.y_hat, y_hat)
+    side = len(codec.side(IMAGE))
+    assert 8 * (len(stream) - side) == pytest.approx(sent.bits, rel=0.002, abs=8 * 64)
+
+
+@pytest.mark.parametrize("architecture", ["mbt2018-mean", "bmshj2018-hyperprior"])
+def test_a_decoder_predicts_what_the_encoder_did(architecture):
+    codec = make_codec(architecture)
+    one = codec.analyse("image", IMAGE).latents
+    mean, scale = codec.predict(codec.side(IMAGE), *IMAGE.shape[:2])
+    assert torch.equal(mean, one.mean) and torch.equal(scale, one.scale)
+
+
+def test_no_side_information_is_sent_where_none_is_used(codec, latents, fits):
+    stream, _ = encode(codec, make_cell(fits, "zero", "channel", "rounding"), latents, IMAGE, 0)
+    assert HEADER.unpack_from(stream)[5] == 0
+
+
+def test_only_real_codes_have_bitstreams(codec, latents):
+    spec = {"means": {"codec": {}}, "variances": {"element": {}, "codec": {}},
+            "quantizers": {"rounding": {}, "test-channel": {}}}  # fmt: skip
+    for variance, quantizer in (("element", "rounding"), ("codec", "test-channel")):
+        cell = Cell.from_spec(spec, {}, "codec", variance, quantizer)
+        with pytest.raises(InputError, match="has no bitstream; allowed is 'achievable'"):
+            encode(codec, cell, latents, IMAGE, 0)
+
+
+def test_a_decoder_never_sees_the_latents(codec, fits):
+    """An estimator that looks at the latents finds NaN in the decoder."""
+    cell = make_cell(fits, "zero", "codec", "rounding")
+    seen = []
+    cell.mean = type(
+        "Spy", (type(cell.mean),), {"__call__": lambda self, l: seen.append(l.y) or 0 * l.mean}
+    )()
+    one = codec.analyse("image", IMAGE).latents
+    stream, _ = encode(codec, cell, one, IMAGE, 0)
+    decode(codec, cell, stream)
+    assert not seen[0].isnan().any() and seen[-1].isnan().all()

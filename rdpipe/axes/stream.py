@@ -18,8 +18,8 @@ import numpy as np
 constriction = lazy_loader.load("constriction")
 torch = lazy_loader.load("torch")
 
-LIMIT = 511
-"""Largest index of the Gaussian alphabet."""
+ALPHABETS = ((0.0, 511), (40.0, 2**15 - 1))
+"""Least scale and largest index of the Gaussian alphabets."""
 LETTERS = 48
 """Size of the alphabet of magnitudes; enough for scales up to 4."""
 
@@ -27,25 +27,34 @@ LETTERS = 48
 def write_gaussian(coder, k, mean, scale) -> None:
     """Write indices under the masses of N(mean, scale^2) on [k - 1/2, k + 1/2]."""
     k = k.numpy().ravel()
-    clipped = k.clip(-LIMIT, LIMIT)
-    coder.encode(clipped.astype(np.int32), *_gaussian(mean, scale))
-    for value in k[abs(clipped) == LIMIT]:
-        write_elias(coder, int(abs(value)) - LIMIT + 1)
+    for chosen, limit, *model in _gaussian(mean, scale):
+        clipped = k[chosen].clip(-limit, limit)
+        coder.encode(clipped.astype(np.int32), *model)
+        for value in k[chosen][abs(clipped) == limit]:
+            write_elias(coder, int(abs(value)) - limit + 1)
 
 
 def read_gaussian(coder, mean, scale):
     """Read indices back, of the shape of ``scale``."""
-    k = coder.decode(*_gaussian(mean, scale)).astype(np.float64)
-    for i in np.flatnonzero(abs(k) == LIMIT):
-        k[i] += np.sign(k[i]) * (read_elias(coder) - 1)
+    k = np.empty(scale.numel())
+    for chosen, limit, *model in _gaussian(mean, scale):
+        part = coder.decode(*model).astype(np.float64)
+        for i in np.flatnonzero(abs(part) == limit):
+            part[i] += np.sign(part[i]) * (read_elias(coder) - 1)
+        k[chosen] = part
     return torch.from_numpy(k).view(scale.shape)
 
 
 def _gaussian(mean, scale):
-    scale = scale.numpy().ravel().astype(np.float64)
+    """Elements, largest index, model and its parameters of each alphabet that is used."""
+    scale = scale.numpy().ravel().astype(np.float64).clip(1e-6, 1e6)
     mean = np.broadcast_to(np.asarray(mean, dtype=np.float64).ravel(), scale.shape)
-    model = constriction.stream.model.QuantizedGaussian(-LIMIT, LIMIT)
-    return model, np.ascontiguousarray(mean), scale.clip(1e-6, 1e6)
+    alphabet = np.searchsorted([least for least, _ in ALPHABETS], scale) - 1
+    for number, (_, limit) in enumerate(ALPHABETS):
+        chosen = np.flatnonzero(alphabet == number)
+        model = constriction.stream.model.QuantizedGaussian(-limit, limit)
+        if len(chosen):
+            yield chosen, limit, model, mean[chosen], scale[chosen]
 
 
 def write_symmetric(coder, k, bits) -> None:

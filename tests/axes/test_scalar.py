@@ -1,0 +1,148 @@
+"""Dithered and dead-zone quantizers against numerical integration; the streams of all of them."""
+
+import math
+
+import constriction
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import integrate
+from scipy.stats import norm
+
+from rdpipe import theory
+from rdpipe.axes.quantizer import DeadZone, Dithered, DitheredWiener, Rounding, centroid, dead_zones
+from rdpipe.axes.stream import read_elias, write_elias
+from rdpipe.errors import InputError
+
+SCALAR = [Rounding, Dithered, DitheredWiener, DeadZone]
+
+
+def normal(shape, seed=0):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def code(quantizer, sigma, count=400_000, step=1.0):
+    r = sigma * normal((count,), 1)
+    coded = quantizer.code(r, torch.full_like(r, sigma**2), step, normal((count,), 2))
+    return coded.bits.mean().item(), coded.distortion.mean().item()
+
+
+@pytest.mark.parametrize("sigma", [0.1, 0.5, 1.0, 3.0])
+def test_dithered_has_the_rate_of_the_uniform_noise_channel(sigma):
+    """Zamir and Feder: E rate = h(r + u) - h(u), and the error is that of u whatever r is."""
+    rate, distortion = code(Dithered(), sigma)
+    density = lambda x: norm.cdf((x + 0.5) / sigma) - norm.cdf((x - 0.5) / sigma)
+    entropy = lambda x: -density(x) * math.log2(density(x)) if density(x) > 0 else 0.0
+    end = 0.5 + 9 * sigma
+    expected = integrate.quad(entropy, -end, end, points=[-0.5, 0.5], limit=400)[0]
+    assert rate == pytest.approx(expected, abs=0.01)
+    assert distortion == pytest.approx(1 / 12, rel=0.01)
+
+
+@pytest.mark.parametrize("sigma", [0.1, 0.5, 3.0])
+def test_wiener_scaling_leaves_the_error_of_the_best_linear_estimate(sigma):
+    rate, distortion = code(DitheredWiener(), sigma)
+    assert distortion == pytest.approx(sigma**2 / 12 / (sigma**2 + 1 / 12), rel=0.01)
+    assert rate == code(Dithered(), sigma)[0]
+
+
+@given(st.floats(0, 60), st.floats(0.01, 5), st.floats(1e-3, 1e3))
+def test_centroid_is_the_mean_of_the_interval(low, width, sigma):
+    got = centroid(*(torch.tensor(x, dtype=torch.float64) for x in (low, width, sigma**2)))
+    # integrated relative to the density at `low`, so that nothing underflows
+    weight = lambda x: math.exp(-((x - low) * (x + low)) / (2 * sigma**2))
+    end = min(low + width, low + 50 * sigma**2 / max(low, sigma))
+    mass = integrate.quad(weight, low, end)[0]
+    expected = integrate.quad(lambda x: x * weight(x), low, end)[0] / mass
+    assert got.item() == pytest.approx(expected, rel=1e-6, abs=1e-9)
+
+
+@pytest.mark.parametrize("sigma", [0.4, 0.5, 0.7, 1.0, 2.0])
+def test_deadzone_lies_between_the_limit_and_rounding(sigma):
+    """At the slope it is made for, D + lambda R is below that of rounding with centroids."""
+    slope = 2 * math.log(2) / 12
+    rate, distortion = code(DeadZone(), sigma)
+    assert rate > theory.gaussian_rate(sigma**2, min(distortion, sigma**2))
+    rounding = theory.rounding_distortion(sigma, reconstruction="centroid") + slope * theory.rounding_rate(sigma)
+    assert distortion + slope * rate < rounding + 5e-4  # sampling
+
+
+@pytest.mark.parametrize("sigma", [0.3, 0.8, 2.0, 30.0])
+def test_the_cells_of_the_dead_zone_have_total_probability_one(sigma):
+    k = torch.arange(-400, 401).double()
+    v = torch.full_like(k, sigma**2)
+    total = torch.exp2(-DeadZone().rate(k, v, 1.0, None)).sum()
+    assert total.item() == pytest.approx(1, abs=1e-12)
+
+
+def test_the_dead_zone_is_that_of_a_search_over_integrals():
+    sigma = 0.7
+    delta = np.interp(math.log2(sigma), *dead_zones())
+
+    def cost(delta):
+        edges = [0.0] + [k + 0.5 + delta for k in range(12)] + [np.inf]
+        total = 0.0
+        for k, (a, b) in enumerate(zip(edges, edges[1:])):
+            mass = norm.cdf(b / sigma) - norm.cdf(a / sigma)
+            moment = integrate.quad(lambda x: x * norm.pdf(x, scale=sigma), a, min(b, 12))[0]
+            second = integrate.quad(lambda x: x * x * norm.pdf(x, scale=sigma), a, min(b, 12))[0]
+            if mass > 1e-12:
+                spent = -math.log2(2 * mass) if k == 0 else -math.log2(mass)
+                total += 2 * (second - (moment**2 / mass if k else 0)) + math.log(2) / 6 * 2 * mass * spent
+        return total
+
+    best = min(np.linspace(0, 0.4, 41), key=cost)
+    assert delta == pytest.approx(best, abs=0.02)
+
+
+@pytest.mark.parametrize("quantizer", SCALAR)
+@pytest.mark.parametrize("sigma", [0.01, 0.3, 1.0, 5.0, 200.0])
+def test_streams_decode_exactly_and_are_as_long_as_stated(quantizer, sigma):
+    quantizer, shape = quantizer(), (8, 500)
+    spread = sigma * torch.exp(0.5 * normal(shape, 3))
+    r, v, noise = spread * normal(shape, 4), spread.square(), normal(shape, 5)
+    encoder = constriction.stream.queue.RangeEncoder()
+    sent = quantizer.write(encoder, r, v, 1.0, noise)
+    words = encoder.get_compressed()
+    coded = quantizer.code(r, v, 1.0, noise)
+    decoder = constriction.stream.queue.RangeDecoder(words)
+    assert torch.equal(sent, coded.residual)
+    assert torch.equal(quantizer.read(decoder, v, 1.0, noise), sent)
+    assert 32 * len(words) == pytest.approx(coded.bits.sum().item(), rel=0.002, abs=100)
+
+
+@pytest.mark.parametrize("quantizer", SCALAR)
+def test_streams_hold_what_no_model_expects(quantizer):
+    r = torch.tensor([[0.0, 1e5, -7e4, 600.0, -511.0, 52.0, 0.3]]).double()
+    v, noise = torch.full_like(r, 0.02), torch.zeros_like(r)
+    encoder, quantizer = constriction.stream.queue.RangeEncoder(), quantizer()
+    sent = quantizer.write(encoder, r, v, 1.0, noise)
+    decoder = constriction.stream.queue.RangeDecoder(encoder.get_compressed())
+    assert torch.equal(quantizer.read(decoder, v, 1.0, noise), sent)
+    if quantizer.__class__ is not DitheredWiener:  # which takes the model at its word
+        assert (sent - r).abs().max() <= 1.6
+
+
+def test_one_coder_serves_many_waves():
+    quantizer, encoder = DeadZone(), constriction.stream.queue.RangeEncoder()
+    waves = [(3 * normal((4, n), n), torch.full((4, n), 9.0).double()) for n in (1, 5, 2, 0, 7)]
+    sent = [quantizer.write(encoder, r, v, 1.0, None) for r, v in waves]
+    decoder = constriction.stream.queue.RangeDecoder(encoder.get_compressed())
+    assert all(torch.equal(quantizer.read(decoder, v, 1.0, None), s) for (_, v), s in zip(waves, sent))
+
+
+@given(st.lists(st.integers(1, 10**9), max_size=20))
+def test_elias_codes_are_read_back(values):
+    encoder = constriction.stream.queue.RangeEncoder()
+    for value in values:
+        write_elias(encoder, value)
+    decoder = constriction.stream.queue.RangeDecoder(encoder.get_compressed())
+    assert [read_elias(decoder) for _ in values] == values
+
+
+@pytest.mark.parametrize("quantizer", SCALAR)
+def test_a_step_must_be_positive(quantizer):
+    with pytest.raises(InputError, match="step 0: allowed are positive numbers"):
+        quantizer(step=0)

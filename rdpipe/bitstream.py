@@ -15,11 +15,13 @@ from __future__ import annotations
 
 import struct
 from dataclasses import replace
+from itertools import product
 
 import constriction
 import numpy as np
 import torch
 
+from rdpipe.axes import START, cell_name
 from rdpipe.axes.causal import traverse
 from rdpipe.axes.cube import Cell
 from rdpipe.errors import InputError
@@ -28,6 +30,16 @@ from rdpipe.random import standard_normal
 
 HEADER = struct.Struct(">HHHIIIQ")
 """Channels, rows and columns of the latents; height, width; bytes of side information; noise key."""
+
+
+def codes(spec: dict, fits: dict) -> dict[str, Cell]:
+    """The cells of a spec that are real codes: all decodable, and the quantizer realisable."""
+    axes = (spec[section] for section in ("means", "variances", "quantizers"))
+    cells = {
+        cell_name(corner): Cell.from_spec(spec, fits, **corner)
+        for corner in (dict(zip(START, names)) for names in product(*axes))
+    }
+    return {name: cell for name, cell in cells.items() if cell.kind == "achievable"}
 
 
 def encode(

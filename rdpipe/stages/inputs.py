@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +11,6 @@ import torch
 import xarray as xr
 
 from rdpipe import store
-from rdpipe.axes import START, cell_name
-from rdpipe.axes.cube import Cell
 from rdpipe.codecs import CODECS
 from rdpipe.errors import InputError
 from rdpipe.latents import Latents
@@ -52,16 +49,6 @@ def make_codec(spec: dict):
 def identity(table: xr.Dataset) -> dict:
     """Scalar coordinates that say what a product is about: dataset, codec and quality."""
     return {key: table[key].item() for key in ("dataset", "codec", "quality")}
-
-
-def codes(spec: dict, fits: dict) -> dict[str, Cell]:
-    """The cells of a spec that are real codes: all decodable, and the quantizer realisable."""
-    axes = (spec[section] for section in ("means", "variances", "quantizers"))
-    cells = {
-        cell_name(corner): Cell.from_spec(spec, fits, **corner)
-        for corner in (dict(zip(START, names)) for names in product(*axes))
-    }
-    return {name: cell for name, cell in cells.items() if cell.kind == "achievable"}
 
 
 def read_fits(paths: list[Path], table: xr.Dataset) -> dict[tuple[str, str], dict[str, np.ndarray]]:

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from rdpipe import store
-from rdpipe.bitstream import decode
-from rdpipe.stages.inputs import codes, make_codec, read_fits
+from rdpipe.bitstream import codes, decode
+from rdpipe.stages.inputs import make_codec, read_fits
 from rdpipe.stages.write_bitstreams import digest
 
 

@@ -9,11 +9,11 @@ import numpy as np
 import xarray as xr
 
 from rdpipe import store
-from rdpipe.bitstream import encode
+from rdpipe.bitstream import codes, encode
 from rdpipe.datasets import manifest
 from rdpipe.datasets.image import load
 from rdpipe.random import noise_key
-from rdpipe.stages.inputs import StoredLatents, codes, identity, make_codec, read_fits
+from rdpipe.stages.inputs import StoredLatents, identity, make_codec, read_fits
 
 
 def run(spec: dict, manifest_file: Path, latents: Path, fits: list[Path], out: Path) -> None:

@@ -99,9 +99,9 @@ def test_one_component_of_one_quality_can_be_made_alone(project):
         (
             "variances",
             {"codec": {}, "windw-3": {}},
-            "unknown variance 'windw-3'; did you mean 'window'?",
+            "unknown variance 'windw-3'; did you mean 'window' or",
         ),
-        ("quantizers", {"rounding": {}, "test-chanel": {}}, "did you mean 'test-channel'?"),
+        ("quantizers", {"rounding": {}, "test-chanel": {}}, "did you mean 'test-channel' or"),
         ("means", {"codec": {}, "zeros": {}}, "did you mean 'zero'?"),
         ("anchors", {"jpg": {"qualities": [5]}}, "did you mean 'jpeg'?"),
         ("quantizer", {}, "unknown key 'quantizer'; did you mean 'quantizers'"),

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from rdpipe._torchvision import declare_missing_operators
+from rdpipe.axes.quantizer import interval_bits
 
 declare_missing_operators()
 
@@ -71,11 +72,21 @@ class GainedMeanScaleHyperprior(MeanScaleHyperprior):
             z_hat, z_likelihoods = self.entropy_bottleneck(z)
         scales, means = self.h_s(z_hat).float().chunk(2, 1)
         with torch.autocast(x.device.type, enabled=False):
-            _, y_likelihoods = self.gaussian_conditional(y, scales, means=means)
+            y_bits = self._latent_bits(y, scales, means)
         y_hat = quantize_ste(y - means) + means
         x_hat = self.g_s(y_hat * self.log_inverse_gain[rate].exp()[:, :, None, None])
-        bits = -sum(l.log2().sum((1, 2, 3)) for l in (y_likelihoods, z_likelihoods))
+        bits = y_bits.sum((1, 2, 3)) - z_likelihoods.log2().sum((1, 2, 3))
         return {"x_hat": x_hat, "bits": bits}
+
+    def _latent_bits(self, y: Tensor, scales: Tensor, means: Tensor) -> Tensor:
+        """Code length of each latent, noisy in training and rounded otherwise.
+
+        In the log domain: CompressAI's likelihoods stop at 1e-9, where an outlier would cost 30 bits
+        however far out it lies, and feel no gradient.
+        """
+        mode = "noise" if self.training else "dequantize"
+        residual = self.gaussian_conditional.quantize(y, mode, means) - means
+        return interval_bits(residual, self.gaussian_conditional.lower_bound_scale(scales).square(), 1.0)
 
 
 def fold(state: dict[str, Tensor], rate: int) -> dict[str, Tensor]:

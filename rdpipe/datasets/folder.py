@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from rdpipe.datasets.manifest import Source
@@ -37,3 +38,15 @@ def find(root: str, pattern: str = "**/*") -> list[Source]:
     if not sources:
         raise InputError(f"{root!r}: no image matches {pattern!r}; known: {', '.join(SUFFIXES)}")
     return sorted(sources, key=lambda source: source.name)
+
+
+def fingerprint(**args) -> str:
+    """Digest of the names, sizes and times of the images that :func:`find` gives.
+
+    Cheap enough to ask before every run whether anything in the directory has changed.
+    """
+    digest = hashlib.sha256()
+    for source in find(**args):
+        status = Path(source.file).stat()
+        digest.update(f"{source.name}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
+    return digest.hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 from pathlib import Path
 
@@ -31,7 +32,10 @@ def run(bounds: Path, page: Path) -> None:
         print("\n  BD-rate against the codec, with its 95 % interval over images")
         for one in rates[related].itertuples():
             between = f"[{one.bd_rate_low:+.1f}, {one.bd_rate_high:+.1f}]"
-            print(f"    {one.curve:32} {one.bd_rate:+7.1f} %  {between:18} {one.kind}")
+            rate = f"{one.bd_rate:+7.1f} %  {between:18}"
+            if math.isnan(one.bd_rate):
+                rate = f"{'no common range of PSNR':29}"
+            print(f"    {one.curve:32} {rate} {one.kind}")
     made = datetime.fromtimestamp(page.stat().st_mtime).isoformat(" ", "seconds")
     print(f"\nreport: {page.absolute()} (made {made})")
 

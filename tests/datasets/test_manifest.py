@@ -27,6 +27,16 @@ def test_a_folder_gives_its_images_in_order(images):
     assert [source.name for source in folder.find(str(images), "*.png")] == ["z.png"]
 
 
+def test_a_fingerprint_changes_with_the_images_and_only_with_them(images):
+    before = folder.fingerprint(root=str(images))
+    (images / "notes.txt").write_text("other words")
+    assert folder.fingerprint(root=str(images)) == before
+    Image.fromarray(np.ones((9, 9, 3), np.uint8)).save(images / "z.png")
+    changed = folder.fingerprint(root=str(images))
+    (images / "z.png").rename(images / "y.png")
+    assert len({before, changed, folder.fingerprint(root=str(images))}) == 3
+
+
 @pytest.mark.parametrize("root", ["absent", "notes.txt"])
 def test_a_missing_folder_is_named(images, root):
     with pytest.raises(InputError, match=root):

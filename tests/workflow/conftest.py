@@ -91,7 +91,7 @@ def project(tmp_path_factory):
     """The project after one complete run."""
     folder = tmp_path_factory.mktemp("project")
     y, x = np.mgrid[:96, :130]
-    for i, name in enumerate(("images/one.png", "images/two.png", "calibration/three.png")):
+    for i, name in enumerate(("images/one.png", "images/two <b>{q}&.png", "calibration/three.png")):
         colours = [128 + 100 * np.sin(x / (9 + 5 * i + c)) * np.cos(y / (7 + c)) for c in range(3)]
         (folder / name).parent.mkdir(exist_ok=True)
         Image.fromarray(np.stack(colours, -1).astype(np.uint8)).save(folder / name)

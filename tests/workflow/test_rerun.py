@@ -1,6 +1,7 @@
 """What runs again after which change: the exact job lists."""
 
 import copy
+import os
 
 import pytest
 from conftest import CONFIG
@@ -54,6 +55,17 @@ def test_another_bootstrap_reruns_only_the_bounds(project):
     config["bootstrap"] = {"resamples": 20}
     project.configure(config)
     assert project.jobs() == AFTERWARDS
+
+
+def test_a_changed_image_reruns_everything_on_its_data_set(project):
+    image = project.folder / "images" / "one.png"
+    original = image.read_bytes(), image.stat()
+    try:
+        image.write_bytes(original[0] + b"changed")
+        assert "tiny/manifest.json" in project.jobs() and "other/manifest.json" not in project.jobs()
+    finally:
+        image.write_bytes(original[0])
+        os.utime(image, ns=(original[1].st_atime_ns, original[1].st_mtime_ns))
 
 
 def test_an_edited_stage_reruns_and_a_touched_one_does_not(project):

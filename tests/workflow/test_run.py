@@ -60,7 +60,7 @@ def test_images_an_estimator_was_fitted_on_are_not_scored(project):
 
 def test_the_report_is_one_file_with_every_image_and_figure(project):
     page = (project.folder / "results/report.html").read_text()
-    assert "one.png" in page and "two.png" in page
+    assert "one.png" in page and "two &lt;b&gt;{q}&amp;.png" in page
     assert page.count("data:image/svg+xml;base64,") == 6
     assert not any(outside in page for outside in ('src="http', "<script", 'rel="stylesheet"'))
     figures = project.folder / "results/figures/tiny/mine"

@@ -42,13 +42,16 @@ def source(stage, *sections):
     return source_digest(f"rdpipe.stages.{stage}", *settings.modules(config, *sections))
 
 
-def image_files(wildcards):
-    """The images of a folder, so that a changed one is noticed."""
+def images(wildcards):
+    """Digest of the images of a folder, so that a changed one is noticed.
+
+    They are no inputs: their names may hold whatever a file system allows.
+    """
     entry = config["datasets"][wildcards.dataset]
     if entry.get("use", wildcards.dataset) != "folder":
-        return []
+        return ""
     try:
-        return [source.file for source in folder.find(**entry["args"])]
+        return folder.fingerprint(**entry["args"])
     except InputError as error:
         raise WorkflowError(f"data set {wildcards.dataset!r}: {error}")
 

@@ -3,8 +3,6 @@
 
 rule prepare_dataset:
     """Size, pixels and SHA-256 of every image, each decoded once."""
-    input:
-        image_files,
     output:
         "<results>/{dataset}/manifest.json",
     log:
@@ -20,6 +18,7 @@ rule prepare_dataset:
         spec=lambda w: canonical(
             name=w.dataset, entry=config["datasets"][w.dataset], on_error=config["on_error"]
         ),
+        images=images,
         source=source("prepare_dataset", "datasets"),
     shell:
         "python -m rdpipe prepare_dataset --spec {params.spec:q} --out {output:q} > {log:q} 2>&1"

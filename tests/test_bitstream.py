@@ -20,7 +20,7 @@ MEANS = {
     "network": {"args": {"steps": 2}},
 }
 VARIANCES = {"codec": {}, "calibrated": {}, "causal-window": {}, "block-2": {}, "channel": {}}
-QUANTIZERS = ("rounding", "dithered", "dithered-wiener", "deadzone")
+QUANTIZERS = ("rounding", "dithered", "dithered-wiener", "deadzone", "lattice-e8", "trellis")
 
 
 def make_codec(architecture):

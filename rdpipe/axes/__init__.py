@@ -4,6 +4,8 @@ The registries give the names that configs, coordinates and plots use. ``window-
 ``window`` with the number 5; ``module:attribute`` is an estimator of one's own.
 """
 
+import lazy_loader
+
 MEANS = {
     "zero": "rdpipe.axes.mean:Zero",
     "hyper": "rdpipe.axes.mean:Hyper",
@@ -27,6 +29,8 @@ QUANTIZERS = {
     "dithered": "rdpipe.axes.quantizer:Dithered",
     "dithered-wiener": "rdpipe.axes.quantizer:DitheredWiener",
     "deadzone": "rdpipe.axes.quantizer:DeadZone",
+    "lattice-e8": "rdpipe.axes.vector:LatticeE8",
+    "trellis": "rdpipe.axes.vector:Trellis",
     "test-channel": "rdpipe.axes.quantizer:TestChannel",
     "weighted-test-channel": "rdpipe.axes.weighted:WeightedTestChannel",
 }
@@ -39,9 +43,4 @@ def cell_name(cell: dict[str, str]) -> str:
     return "/".join(cell[axis] for axis in START)
 
 
-def __getattr__(name: str):
-    if name == "evaluate":
-        from rdpipe.axes.cube import evaluate
-
-        return evaluate
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__, _ = lazy_loader.attach(__name__, submod_attrs={"cube": ["evaluate"]})

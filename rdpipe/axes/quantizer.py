@@ -17,6 +17,7 @@ import lazy_loader
 import numpy as np
 
 from rdpipe.axes import stream
+from rdpipe.axes.stream import interval_bits
 from rdpipe.errors import InputError
 
 scipy = lazy_loader.load("scipy")
@@ -79,23 +80,6 @@ class Scalar:
     def read(self, coder, v, step, noise):
         """Read from a range decoder what the decoder has."""
         return self.point(self.read_index(coder, v, step, noise), v, step, noise)
-
-
-def interval_bits(centre, v, width):
-    """-log2 of the probability of an interval under N(0, v).
-
-    In the log domain on the nearer tail, so exact where probabilities underflow.
-
-    Parameters
-    ----------
-    centre, v : Tensor
-        Middle of each interval, and variance.
-    width : float or Tensor
-    """
-    sigma, centre = v.sqrt(), centre.abs()
-    upper = torch.special.log_ndtr((width / 2 - centre) / sigma)
-    lower = torch.special.log_ndtr((-width / 2 - centre) / sigma)
-    return -(upper + torch.log1p(-torch.exp(lower - upper))) / math.log(2)
 
 
 class Rounding(Scalar):
@@ -166,7 +150,7 @@ class DeadZone(Scalar):
 
     def rate(self, k, v, step, noise):
         delta = self.delta(v, step)
-        zero = interval_bits(torch.zeros_like(v), v, (1 + 2 * delta) * step)
+        zero = interval_bits(torch.zeros_like(delta), v, (1 + 2 * delta) * step)
         other = interval_bits((k.abs() + delta) * step, v, step)
         return torch.where(k == 0, zero, other)
 
@@ -186,7 +170,9 @@ class DeadZone(Scalar):
     def read_index(self, coder, v, step, noise):
         wide, k = self._is_rounding(v, step), torch.empty_like(v)
         k[wide] = stream.read_gaussian(coder, 0.0, v[wide].sqrt() / step)
-        k[~wide] = stream.read_symmetric(coder, self._magnitude_bits(v[~wide], step), int((~wide).sum()))
+        k[~wide] = stream.read_symmetric(
+            coder, self._magnitude_bits(v[~wide], step), int((~wide).sum())
+        )
         return k
 
     def _is_rounding(self, v, step):
@@ -194,13 +180,8 @@ class DeadZone(Scalar):
         return v > (4 * step) ** 2
 
     def _magnitude_bits(self, v, step):
-        """Code length of magnitude ``m``, with its sign, of the elements chosen by a mask."""
-
-        def bits(m: int, chosen):
-            one = v[chosen]
-            return self.rate(torch.full_like(one, m), one, step, None)
-
-        return bits
+        """Code length of magnitudes, with their sign, of the elements that a mask chooses."""
+        return lambda chosen, magnitudes: self.rate(magnitudes, v[chosen][:, None], step, None)
 
 
 def centroid(low, width, v):
@@ -209,7 +190,9 @@ def centroid(low, width, v):
     a, b = low / sigma, (low + width) / sigma
     log_q = torch.special.log_ndtr
     density = torch.exp(-0.5 * a.square() - 0.5 * math.log(2 * math.pi) - log_q(-a))
-    inside = sigma * density * torch.expm1((a - b) * (a + b) / 2) / torch.expm1(log_q(-b) - log_q(-a))
+    inside = (
+        sigma * density * torch.expm1((a - b) * (a + b) / 2) / torch.expm1(log_q(-b) - log_q(-a))
+    )
     return torch.where(b - a < 1e-4, low + width / 2, inside.clamp(low, low + width))
 
 

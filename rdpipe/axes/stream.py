@@ -12,6 +12,8 @@ sets and representations of the integers", IEEE Trans. Inf. Theory 21(2), 1975.
 
 from __future__ import annotations
 
+import math
+
 import lazy_loader
 import numpy as np
 
@@ -22,6 +24,25 @@ ALPHABETS = ((0.0, 511), (40.0, 2**15 - 1))
 """Least scale and largest index of the Gaussian alphabets."""
 LETTERS = 48
 """Size of the alphabet of magnitudes; enough for scales up to 4."""
+EVERY_OTHER = 24
+"""Largest whole number of the alphabet of every other one."""
+
+
+def interval_bits(centre, v, width):
+    """-log2 of the probability of an interval under N(0, v).
+
+    In the log domain on the nearer tail, so exact where probabilities underflow.
+
+    Parameters
+    ----------
+    centre, v : Tensor
+        Middle of each interval, and variance.
+    width : float or Tensor
+    """
+    sigma, centre = v.sqrt(), centre.abs()
+    upper = torch.special.log_ndtr((width / 2 - centre) / sigma)
+    lower = torch.special.log_ndtr((-width / 2 - centre) / sigma)
+    return -(upper + torch.log1p(-torch.exp(lower - upper))) / math.log(2)
 
 
 def write_gaussian(coder, k, mean, scale) -> None:
@@ -57,43 +78,102 @@ def _gaussian(mean, scale):
             yield chosen, limit, model, mean[chosen], scale[chosen]
 
 
-def write_symmetric(coder, k, bits) -> None:
-    """Write indices of shape (n,) whose magnitude m has the code length ``bits(m, chosen)``.
+def write_symmetric(coder, k, bits, letters: int = LETTERS) -> None:
+    """Write indices of shape (n,) by their magnitude and sign.
 
-    Sign included; ``chosen`` is a mask of shape (n,).
+    Parameters
+    ----------
+    coder
+    k : Tensor of shape (n,)
+    bits : callable
+        ``bits(chosen, magnitudes)`` is the code length, sign included, of some magnitudes of the
+        elements that a mask of shape (n,) chooses: of shape (chosen, magnitude).
+    letters : int
+        Size of the alphabet of magnitudes.
     """
     zero = k == 0
-    coder.encode(zero.numpy().astype(np.int32), *_zero(bits, torch.ones_like(zero)))
+    write_flags(coder, zero, torch.exp2(-bits(torch.ones_like(zero), torch.zeros(1))[:, 0]))
     sign, letter = (k[~zero] > 0).numpy(), (k[~zero].abs() - 1).numpy()
     coder.encode(sign.astype(np.int32), constriction.stream.model.Uniform(2))
-    clipped = letter.clip(0, LETTERS - 1)
-    coder.encode(clipped.astype(np.int32), *_letters(bits, ~zero))
-    for value in letter[clipped == LETTERS - 1]:
-        write_elias(coder, int(value) - LETTERS + 2)
+    clipped = letter.clip(0, letters - 1)
+    coder.encode(clipped.astype(np.int32), *_letters(bits, ~zero, letters))
+    for value in letter[clipped == letters - 1]:
+        write_elias(coder, int(value) - letters + 2)
 
 
-def read_symmetric(coder, bits, count: int):
+def read_symmetric(coder, bits, count: int, letters: int = LETTERS):
     """Read indices of shape (count,) back."""
-    zero = torch.from_numpy(coder.decode(*_zero(bits, torch.ones(count, dtype=torch.bool))) == 1)
+    zero = read_flags(
+        coder, torch.exp2(-bits(torch.ones(count, dtype=torch.bool), torch.zeros(1))[:, 0])
+    )
     sign = coder.decode(constriction.stream.model.Uniform(2), int((~zero).sum()))
-    letter = coder.decode(*_letters(bits, ~zero)).astype(np.float64)
-    for i in np.flatnonzero(letter == LETTERS - 1):
+    letter = coder.decode(*_letters(bits, ~zero, letters)).astype(np.float64)
+    for i in np.flatnonzero(letter == letters - 1):
         letter[i] += read_elias(coder) - 1
     k = torch.zeros(count, dtype=torch.float64)
     k[~zero] = torch.from_numpy((2.0 * sign - 1) * (letter + 1))
     return k
 
 
-def _zero(bits, chosen):
-    probability = torch.exp2(-bits(0, chosen)).numpy().ravel().clip(1e-7, 1 - 1e-7)
-    return constriction.stream.model.Bernoulli(perfect=False), probability
-
-
-def _letters(bits, chosen):
+def _letters(bits, chosen, letters: int):
     """Magnitudes 1, 2, ... of the elements that are not 0; the last letter stands for all beyond."""
-    cost = torch.stack([bits(m, chosen) for m in range(1, LETTERS + 1)], 1)
+    return _categorical(bits(chosen, torch.arange(1.0, letters + 1, dtype=torch.float64)))
+
+
+def _categorical(cost):
+    """Model of letters of the given code lengths, bit, of shape (element, letter)."""
     mass = torch.exp2(cost.amin(1, keepdim=True) - cost)
-    return constriction.stream.model.Categorical(perfect=False), (mass / mass.sum(1, keepdim=True)).numpy()
+    return constriction.stream.model.Categorical(perfect=False), (
+        mass / mass.sum(1, keepdim=True)
+    ).numpy()
+
+
+def write_flags(coder, flags, probability) -> None:
+    """Write flags, each of which is set with a probability."""
+    coder.encode(flags.numpy().ravel().astype(np.int32), *_flags(probability))
+
+
+def read_flags(coder, probability):
+    """Read flags back, of the shape of ``probability``."""
+    return torch.from_numpy(coder.decode(*_flags(probability)) == 1).view(probability.shape)
+
+
+def _flags(probability):
+    model = constriction.stream.model.Bernoulli(perfect=False)
+    return model, probability.numpy().ravel().clip(1e-7, 1 - 1e-7)
+
+
+def write_every_other(coder, m, shift, scale) -> None:
+    """Write whole numbers m under the masses of N(0, scale^2) on [2m + shift +- 1/4].
+
+    Beyond a scale of 4 the mass of [2m + shift +- 1] stands for it, which costs 0.0002 bit.
+    """
+    m, shift, scale = m.flatten(), shift.flatten(), scale.flatten()
+    wide = scale > 4
+    write_gaussian(coder, m[wide], -shift[wide] / 2, scale[wide] / 2)
+    m = m[~wide].numpy()
+    clipped = m.clip(-EVERY_OTHER, EVERY_OTHER)
+    letters = (clipped + EVERY_OTHER).astype(np.int32)
+    coder.encode(letters, *_every_other(shift[~wide], scale[~wide]))
+    for value in m[abs(clipped) == EVERY_OTHER]:
+        write_elias(coder, int(abs(value)) - EVERY_OTHER + 1)
+
+
+def read_every_other(coder, shift, scale):
+    """Read whole numbers back, of the shape of ``shift``."""
+    shape, shift, scale = shift.shape, shift.flatten(), scale.flatten()
+    wide, m = scale > 4, torch.empty_like(scale)
+    m[wide] = read_gaussian(coder, -shift[wide] / 2, scale[wide] / 2)
+    part = coder.decode(*_every_other(shift[~wide], scale[~wide])) - float(EVERY_OTHER)
+    for i in np.flatnonzero(abs(part) == EVERY_OTHER):
+        part[i] += np.sign(part[i]) * (read_elias(coder) - 1)
+    m[~wide] = torch.from_numpy(part)
+    return m.view(shape)
+
+
+def _every_other(shift, scale):
+    t = 2 * torch.arange(-EVERY_OTHER, EVERY_OTHER + 1) + shift[:, None]
+    return _categorical(interval_bits(t, scale.square()[:, None], 0.5))
 
 
 def write_elias(coder, value: int) -> None:

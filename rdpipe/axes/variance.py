@@ -15,7 +15,7 @@ import lazy_loader
 import numpy as np
 
 from rdpipe.axes.adaptive import adaptive_bits, read_adaptive, write_adaptive
-from rdpipe.axes.quantizer import interval_bits
+from rdpipe.axes.stream import interval_bits
 from rdpipe.errors import InputError
 
 torch = lazy_loader.load("torch")

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from rdpipe._torchvision import declare_missing_operators
-from rdpipe.axes.quantizer import interval_bits
+from rdpipe.axes.stream import interval_bits
 
 declare_missing_operators()
 
@@ -86,7 +86,9 @@ class GainedMeanScaleHyperprior(MeanScaleHyperprior):
         """
         mode = "noise" if self.training else "dequantize"
         residual = self.gaussian_conditional.quantize(y, mode, means) - means
-        return interval_bits(residual, self.gaussian_conditional.lower_bound_scale(scales).square(), 1.0)
+        return interval_bits(
+            residual, self.gaussian_conditional.lower_bound_scale(scales).square(), 1.0
+        )
 
 
 def fold(state: dict[str, Tensor], rate: int) -> dict[str, Tensor]:

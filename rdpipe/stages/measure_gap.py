@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rdpipe import store
-from rdpipe.axes import evaluate
+from rdpipe.axes.cube import evaluate
 from rdpipe.stages.inputs import StoredLatents, identity, read_fits
 
 

@@ -65,7 +65,9 @@ def test_deadzone_lies_between_the_limit_and_rounding(sigma):
     slope = 2 * math.log(2) / 12
     rate, distortion = code(DeadZone(), sigma)
     assert rate > theory.gaussian_rate(sigma**2, min(distortion, sigma**2))
-    rounding = theory.rounding_distortion(sigma, reconstruction="centroid") + slope * theory.rounding_rate(sigma)
+    rounding = theory.rounding_distortion(
+        sigma, reconstruction="centroid"
+    ) + slope * theory.rounding_rate(sigma)
     assert distortion + slope * rate < rounding + 5e-4  # sampling
 
 
@@ -90,7 +92,10 @@ def test_the_dead_zone_is_that_of_a_search_over_integrals():
             second = integrate.quad(lambda x: x * x * norm.pdf(x, scale=sigma), a, min(b, 12))[0]
             if mass > 1e-12:
                 spent = -math.log2(2 * mass) if k == 0 else -math.log2(mass)
-                total += 2 * (second - (moment**2 / mass if k else 0)) + math.log(2) / 6 * 2 * mass * spent
+                total += (
+                    2 * (second - (moment**2 / mass if k else 0))
+                    + math.log(2) / 6 * 2 * mass * spent
+                )
         return total
 
     best = min(np.linspace(0, 0.4, 41), key=cost)
@@ -130,7 +135,9 @@ def test_one_coder_serves_many_waves():
     waves = [(3 * normal((4, n), n), torch.full((4, n), 9.0).double()) for n in (1, 5, 2, 0, 7)]
     sent = [quantizer.write(encoder, r, v, 1.0, None) for r, v in waves]
     decoder = constriction.stream.queue.RangeDecoder(encoder.get_compressed())
-    assert all(torch.equal(quantizer.read(decoder, v, 1.0, None), s) for (_, v), s in zip(waves, sent))
+    assert all(
+        torch.equal(quantizer.read(decoder, v, 1.0, None), s) for (_, v), s in zip(waves, sent)
+    )
 
 
 @given(st.lists(st.integers(1, 10**9), max_size=20))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rdpipe.axes.adaptive import adaptive_bits, read_adaptive, write_adaptive
-from rdpipe.axes.quantizer import interval_bits
+from rdpipe.axes.stream import interval_bits
 from rdpipe.axes.variance import Block, CausalWindow, Channel, Codec, SearchedChannel
 from rdpipe.latents import Latents
 

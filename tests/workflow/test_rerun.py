@@ -62,7 +62,9 @@ def test_a_changed_image_reruns_everything_on_its_data_set(project):
     original = image.read_bytes(), image.stat()
     try:
         image.write_bytes(original[0] + b"changed")
-        assert "tiny/manifest.json" in project.jobs() and "other/manifest.json" not in project.jobs()
+        assert (
+            "tiny/manifest.json" in project.jobs() and "other/manifest.json" not in project.jobs()
+        )
     finally:
         image.write_bytes(original[0])
         os.utime(image, ns=(original[1].st_atime_ns, original[1].st_mtime_ns))

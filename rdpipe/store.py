@@ -78,6 +78,12 @@ def _zip(folder: Path, path: Path) -> None:
             archive.writestr(info, file.read_bytes())
 
 
+def has(path: Path, group: str) -> bool:
+    """Whether a product has a group."""
+    with zipfile.ZipFile(path) as archive:
+        return f"{group}/zarr.json" in archive.namelist()
+
+
 def read(path: Path, group: str | None = None) -> xr.Dataset:
     """Read a product, or one group of it, into memory.
 

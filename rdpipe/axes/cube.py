@@ -199,7 +199,13 @@ class Cell:
 
 
 def evaluate(
-    latents, means, variances, quantizers, matching: str = "image", seed: int = 0, fits: Fits = {}
+    latents,
+    means,
+    variances,
+    quantizers,
+    matching: str = "image",
+    seed: int = 0,
+    fits: Fits | None = None,
 ) -> xr.Dataset:
     """Rates and distortions of every combination of estimators on every image.
 
@@ -239,7 +245,7 @@ def evaluate(
     latents = [latents] if isinstance(latents, Latents) else list(latents)
     entries = dict(zip(TABLES, map(as_entries, (means, variances, quantizers))))
     axes = {
-        axis: {name: build(axis, name, entry, fits) for name, entry in named.items()}
+        axis: {name: build(axis, name, entry, fits or {}) for name, entry in named.items()}
         for axis, named in entries.items()
     }
     results = np.empty((3, len(latents), *map(len, axes.values())))

@@ -6,6 +6,8 @@ A codec is made for one quality by a factory ``factory(quality, **args)``; confi
 
 CODECS = {
     "compressai": "rdpipe.codecs.compressai:from_checkpoint",
+    "dct": "rdpipe.codecs.linear:dct",
     "gained": "rdpipe.codecs.compressai:from_gained",
+    "klt": "rdpipe.codecs.linear:klt",
     "mini-mean-scale": "rdpipe.codecs.compressai:mini_mean_scale",
 }

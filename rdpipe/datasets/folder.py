@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from rdpipe.datasets.manifest import Source
+from rdpipe.datasets.source import Source
 from rdpipe.errors import InputError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")

@@ -27,6 +27,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from rdpipe.datasets import gaussian_field
 from rdpipe.errors import InputError
 
 
@@ -45,11 +46,12 @@ def load(file: str, sha256: str) -> np.ndarray:
 
 
 def read(file: str) -> tuple[np.ndarray, str, str]:
-    """Decode an image file.
+    """Decode an image file, or make the Gaussian field that a source names.
 
     Returns
     -------
     pixels : array of uint8, of shape (height, width, 3)
+        Of a Gaussian field: float32 of shape (height, width, 1).
     sha256 : str
         Of the bytes of the file.
     conversion : str
@@ -60,6 +62,9 @@ def read(file: str) -> tuple[np.ndarray, str, str]:
     InputError
         If it cannot be read; names the file and what is wrong.
     """
+    if file.startswith(gaussian_field.PREFIX):
+        field = gaussian_field.make(file)
+        return field, hashlib.sha256(field.tobytes()).hexdigest(), "none"
     try:
         data = Path(file).read_bytes()
         if not data:

@@ -4,20 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 
 from rdpipe.datasets.image import read
+from rdpipe.datasets.source import Source
 from rdpipe.errors import InputError
 from rdpipe.files import write_atomically
-
-
-@dataclass(frozen=True)
-class Source:
-    """An image of a data set: a unique name, and the file it is in."""
-
-    name: str
-    file: str
 
 
 def build(sources: list[Source], on_error: str = "stop") -> dict:

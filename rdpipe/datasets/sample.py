@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
-from rdpipe.datasets.manifest import Source
+from rdpipe.datasets.source import Source
 
 CALIBRATION = ("brick.png", "camera.png", "clock_motion.png", "coins.png", "grass.png", "gravel.png",
                "hubble_deep_field.jpg", "ihc.png", "moon.png")  # fmt: skip

@@ -43,6 +43,10 @@ def run(spec: dict, manifest_file: Path, out: Path) -> None:
         table = {key: ("image", [row[key] for row in rows], {"units": UNITS[key]}) for key in UNITS}
         identity = {key: spec[key] for key in ("dataset", "codec", "quality")}
         names = [image["name"] for image in images]
+        if hasattr(codec, "reference"):  # a source whose limit is known
+            mse, bpp = codec.reference()
+            arrays = {"mse": ("point", mse), "bpp": ("point", bpp)}
+            writer.write(xr.Dataset(arrays), group="reference")
         table["sha256"] = ("image", [image["sha256"] for image in images])
         writer.write(xr.Dataset(table, {"image": names, **identity}))
 

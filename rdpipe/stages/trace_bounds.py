@@ -50,7 +50,7 @@ def run(
         The first four as CSV.
     """
     tables, cubes, sweeps = (by_run(paths) for paths in (latents, gaps, simulations))
-    curves = codec_curves(tables, sweeps) + anchor_curves([store.read(path) for path in anchors])
+    curves = codec_curves(tables, sweeps) + reference_curves(latents, tables) + anchor_curves([store.read(path) for path in anchors])
     draws = {c.dataset: resamples(len(c.pixels), spec["resamples"], spec["seed"]) for c in curves}
     terms = term_frame(tables, cubes, spec["limits"])
     frames = {
@@ -127,6 +127,24 @@ def cell_at_equal_psnr(name: str, sweeps: dict, run: dict) -> tuple[np.ndarray, 
             columns.append((bits[:, 0], mse[:, 0]))
     bits, mse = zip(*columns)
     return np.stack(bits, 1), np.stack(mse, 1)
+
+
+def reference_curves(latents: list[Path], tables: dict) -> list[Curve]:
+    """The known R(D) of the source of a codec, where it has one."""
+    curves = []
+    first = {tuple(store.read(p)[k].item() for k in ("dataset", "codec")): p for p in latents[::-1]}
+    for identity, path in first.items():
+        if not store.has(path, "reference"):
+            continue
+        known = store.read(path, "reference")
+        pixels, images = image_sizes(tables[identity])
+        bits, mse = (np.tile(known[name].values, (len(pixels), 1)) for name in ("bpp", "mse"))
+        qualities = list(range(mse.shape[1]))
+        curves.append(
+            Curve(*identity, "R(D) of the source", "reference", qualities, bits * pixels[:, None], mse,
+                  pixels, images)
+        )  # fmt: skip
+    return curves
 
 
 def anchor_curves(products: list[xr.Dataset]) -> list[Curve]:

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from rdpipe.datasets import folder, manifest, sample
-from rdpipe.datasets.manifest import Source
+from rdpipe.datasets.source import Source
 from rdpipe.errors import InputError
 
 

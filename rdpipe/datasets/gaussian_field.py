@@ -46,10 +46,13 @@ def find(
     if rho is not None and not abs(rho) < 1:
         raise InputError(f"gaussian-field rho {rho!r}: allowed are -1 < rho < 1")
     if not (size > 0 and count > 0 and sigma > 0):
-        raise InputError(f"gaussian-field size {size}, count {count}, sigma {sigma}: all must be positive")
+        raise InputError(
+            f"gaussian-field size {size}, count {count}, sigma {sigma}: all must be positive"
+        )
     spec = {"size": size, "rho": rho, "exponent": exponent, "sigma": sigma, "seed": seed}
     return [
-        Source(f"field-{i}", PREFIX + json.dumps({**spec, "index": i}, sort_keys=True)) for i in range(count)
+        Source(f"field-{i}", PREFIX + json.dumps({**spec, "index": i}, sort_keys=True))
+        for i in range(count)
     ]
 
 

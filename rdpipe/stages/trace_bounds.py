@@ -50,7 +50,11 @@ def run(
         The first four as CSV.
     """
     tables, cubes, sweeps = (by_run(paths) for paths in (latents, gaps, simulations))
-    curves = codec_curves(tables, sweeps) + reference_curves(latents, tables) + anchor_curves([store.read(path) for path in anchors])
+    curves = (
+        codec_curves(tables, sweeps)
+        + reference_curves(latents, tables)
+        + anchor_curves([store.read(path) for path in anchors])
+    )
     draws = {c.dataset: resamples(len(c.pixels), spec["resamples"], spec["seed"]) for c in curves}
     terms = term_frame(tables, cubes, spec["limits"])
     frames = {

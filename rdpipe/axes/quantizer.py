@@ -1,9 +1,10 @@
 """Quantizers: what is sent of a residual, at what rate and distortion (SCIENCE.md, section 2.3).
 
-Each works on residuals ``r`` = y - mu and variances ``v`` of shape (channel, ...), at a ``level``: the
-step of rounding, the water level theta of the test channel. ``level`` None means that it is to be
-solved for, so that the distortion equals that of rounding. Random ones get standard normal ``noise``
-of the shape of ``r``, which a decoder can draw again.
+Each works on residuals ``r`` = y - mu and variances ``v`` of shape (channel, ...), at a ``level``:
+the step of rounding, the water level theta of the test channel. ``level`` None means that it is to
+be solved for, so that the distortion equals that of rounding. Random ones get standard normal
+``noise`` of the shape of ``r``, which a decoder can draw again. Those that are realisable write
+real bits.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from rdpipe.axes import stream
 from rdpipe.axes.stream import interval_bits
 from rdpipe.errors import InputError
 
-scipy = lazy_loader.load("scipy")
 torch = lazy_loader.load("torch")
+SLOPE = 2 * math.log(2) / 12
+"""-dD/dR of rounding with unit step at high rate, squared latent units per bit."""
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -45,11 +47,12 @@ class Coded:
     residual: Tensor
 
 
-class Scalar:
-    """A quantizer that sends an index of each element.
+class Realisable:
+    """A quantizer that sends an index: all that subclasses share.
 
-    ``index`` chooses it, ``rate`` is its code length, ``point`` what the decoder makes of it;
-    ``write_index`` and ``read_index`` are the code itself.
+    They say how an index is chosen (``index``), its code length (``rate``), what the decoder makes
+    of it (``point``), and how it is sent (``transfer``: given an index it writes, given None it
+    reads; one piece of code, so that the two cannot differ).
 
     Parameters
     ----------
@@ -61,25 +64,44 @@ class Scalar:
     realisable = True
 
     def __init__(self, step: float = 1.0):
-        if not step > 0:
+        if not 0 < step < math.inf:
             raise InputError(f"step {step!r}: allowed are positive numbers")
         self.level = step
 
     def code(self, r, v, step, noise=None) -> Coded:
-        """Quantize residuals of any shape."""
+        """Quantize residuals of shape (channel, ...)."""
         k = self.index(r, v, step, noise)
         point = self.point(k, v, step, noise)
         return Coded(self.rate(k, v, step, noise), (r - point).square(), point)
 
-    def write(self, coder, r, v, step, noise):
+    def write(self, coder, r, v, step, noise=None):
         """Write residuals to a range encoder; returns what the decoder will have."""
         k = self.index(r, v, step, noise)
-        self.write_index(coder, k, v, step, noise)
-        return self.point(k, v, step, noise)
+        return self.point(self.transfer(coder, k, v, step, noise), v, step, noise)
 
-    def read(self, coder, v, step, noise):
+    def read(self, coder, v, step, noise=None):
         """Read from a range decoder what the decoder has."""
-        return self.point(self.read_index(coder, v, step, noise), v, step, noise)
+        return self.point(self.transfer(coder, None, v, step, noise), v, step, noise)
+
+
+class Scalar(Realisable):
+    """A quantizer of each element, whose code is the masses of cells under N(0, v).
+
+    ``edge(m, ...)`` is where cell m - 1 ends and cell m begins, for any whole number m.
+    """
+
+    def rate(self, k, v, step, noise):
+        return cell_bits(self.edge(k, v, step, noise), self.edge(k + 1, v, step, noise), v)
+
+    def transfer(self, coder, k, v, step, noise):
+        k = torch.full_like(v, torch.nan) if k is None else k
+        tail = stream.gaussian_tail(lambda m: self.edge(m, v, step, noise), v)
+        return stream.index(coder, k, tail)
+
+
+def cell_bits(low, high, v):
+    """-log2 of the probability of [low, high] under N(0, v)."""
+    return interval_bits((low + high) / 2, v, high - low)
 
 
 class Rounding(Scalar):
@@ -89,30 +111,21 @@ class Rounding(Scalar):
     """
 
     def index(self, r, v, step, noise):
-        return ((r - self.dither(noise, step)) / step).round()
+        return (r / step).round()
 
-    def rate(self, k, v, step, noise):
-        return interval_bits(k * step + self.dither(noise, step), v, step)
+    def edge(self, m, v, step, noise):
+        return (m - 0.5) * step
 
     def point(self, k, v, step, noise):
-        return k * step + self.dither(noise, step)
-
-    def dither(self, noise, step):
-        """What is subtracted before rounding and added again after."""
-        return 0.0
-
-    def write_index(self, coder, k, v, step, noise):
-        stream.write_gaussian(coder, k, -self.dither(noise, step) / step, v.sqrt() / step)
-
-    def read_index(self, coder, v, step, noise):
-        return stream.read_gaussian(coder, -self.dither(noise, step) / step, v.sqrt() / step)
+        return k * step
 
 
-class Dithered(Rounding):
-    """Rounding with subtractive dither, uniform on +- step/2 and known to the decoder.
+class Dithered(Scalar):
+    """Rounding with subtractive dither d, uniform on +- step/2 and known to the decoder.
 
-    The error is uniform and independent of r: step^2/12 at any variance. The expected code length is
-    the mutual information across the channel r -> r + u, h(r + u) - log2(step) for r ~ N(0, v).
+    d = step (Phi(noise) - 1/2) is taken off before rounding and put back after. The error is
+    uniform and independent of r: step^2/12 at any variance. The expected code length is the mutual
+    information across the channel r -> r + u, h(r + u) - log2(step) for r ~ N(0, v).
 
     References
     ----------
@@ -120,8 +133,19 @@ class Dithered(Rounding):
     Trans. Inf. Theory 38(2), 1992.
     """
 
-    def dither(self, noise, step):
-        return step * (torch.special.ndtr(noise) - 0.5)
+    def index(self, r, v, step, noise):
+        return ((r - dither(noise, step)) / step).round()
+
+    def edge(self, m, v, step, noise):
+        return (m - 0.5) * step + dither(noise, step)
+
+    def point(self, k, v, step, noise):
+        return k * step + dither(noise, step)
+
+
+def dither(noise, step):
+    """Standard normal noise made uniform on +- step/2."""
+    return step * (torch.special.ndtr(noise) - 0.5)
 
 
 class DitheredWiener(Dithered):
@@ -132,11 +156,11 @@ class DitheredWiener(Dithered):
 
 
 class DeadZone(Scalar):
-    """Uniform thresholds with a dead zone, centroid reconstruction, and the code of those cells.
+    """Uniform thresholds with a dead zone, and reconstruction at the centroids of the cells.
 
     Cell 0 is |r| < (1/2 + delta) step; cell k >= 1 is [(k - 1/2 + delta) step, (k + 1/2 + delta)
     step), and so to the other side. delta, a function of sigma/step, minimises D + lambda R under
-    N(0, v) at the slope of rounding at high rate, lambda = (2 ln 2 / 12) step^2.
+    N(0, v) at the slope of rounding at high rate, lambda = ``SLOPE`` step^2 = (2 ln 2 / 12) step^2.
 
     References
     ----------
@@ -145,72 +169,55 @@ class DeadZone(Scalar):
     """
 
     def index(self, r, v, step, noise):
-        shifted = r.abs() / step + 0.5 - self.delta(v, step)
-        return r.sign() * shifted.floor().clamp(min=0)
+        return r.sign() * (r.abs() / step + 0.5 - dead_zone(v, step)).floor().clamp(min=0)
 
-    def rate(self, k, v, step, noise):
-        delta = self.delta(v, step)
-        zero = interval_bits(torch.zeros_like(delta), v, (1 + 2 * delta) * step)
-        other = interval_bits((k.abs() + delta) * step, v, step)
-        return torch.where(k == 0, zero, other)
+    def edge(self, m, v, step, noise):
+        delta = dead_zone(v, step)
+        return (m - 0.5 + torch.where(m > 0, delta, -delta)) * step
 
     def point(self, k, v, step, noise):
-        low = (k.abs() - 0.5 + self.delta(v, step)) * step
-        return torch.where(k == 0, 0.0, k.sign() * centroid(low.clamp(min=0), step, v))
+        low = self.edge(k.abs().clamp(min=1), v, step, noise)
+        return torch.where(k == 0, 0.0, k.sign() * centroid(low, step, v))
 
-    def delta(self, v, step):
-        """Half of what the dead zone is wider than a step, in steps."""
-        return torch.from_numpy(np.interp(0.5 * v.log2().numpy() - math.log2(step), *dead_zones()))
 
-    def write_index(self, coder, k, v, step, noise):
-        wide = self._is_rounding(v, step)
-        stream.write_gaussian(coder, k[wide], 0.0, v[wide].sqrt() / step)
-        stream.write_symmetric(coder, k[~wide], self._magnitude_bits(v[~wide], step))
-
-    def read_index(self, coder, v, step, noise):
-        wide, k = self._is_rounding(v, step), torch.empty_like(v)
-        k[wide] = stream.read_gaussian(coder, 0.0, v[wide].sqrt() / step)
-        k[~wide] = stream.read_symmetric(
-            coder, self._magnitude_bits(v[~wide], step), int((~wide).sum())
-        )
-        return k
-
-    def _is_rounding(self, v, step):
-        """Where delta is 0, so that the cells are those of rounding."""
-        return v > (4 * step) ** 2
-
-    def _magnitude_bits(self, v, step):
-        """Code length of magnitudes, with their sign, of the elements that a mask chooses."""
-        return lambda chosen, magnitudes: self.rate(magnitudes, v[chosen][:, None], step, None)
+def dead_zone(v, step):
+    """delta, half of what the dead zone is wider than a step, in steps."""
+    log_sigma = 0.5 * torch.log2(v) - math.log2(step)
+    return torch.from_numpy(np.interp(log_sigma.numpy(), *dead_zones())).view(v.shape)
 
 
 def centroid(low, width, v):
-    """Mean of N(0, v) on [low, low + width], low >= 0; safe far out in the tail."""
-    sigma = v.sqrt()
+    """Mean of N(0, v) on [low, low + width], low >= 0.
+
+    sigma (1 - e^-t) / (M(a) - e^-t M(b)) with the ends a, b in sigmas, t = (b^2 - a^2)/2 and Mills'
+    ratio M, which holds far out in the tail; where t is small, the middle and what the slope of the
+    density adds.
+    """
+    sigma, middle = v.sqrt(), low + width / 2
     a, b = low / sigma, (low + width) / sigma
-    log_q = torch.special.log_ndtr
-    density = torch.exp(-0.5 * a.square() - 0.5 * math.log(2 * math.pi) - log_q(-a))
-    inside = (
-        sigma * density * torch.expm1((a - b) * (a + b) / 2) / torch.expm1(log_q(-b) - log_q(-a))
-    )
-    return torch.where(b - a < 1e-4, low + width / 2, inside.clamp(low, low + width))
+    t = width * middle / v
+    mills = math.sqrt(math.pi / 2) * (_erfcx(a) - torch.exp(-t) * _erfcx(b))
+    mean = torch.where(t < 1e-4, middle - width * t / 12, -sigma * torch.expm1(-t) / mills)
+    return mean.clamp(low, low + width)
+
+
+def _erfcx(a):
+    return torch.special.erfcx(a / math.sqrt(2))
 
 
 @cache
 def dead_zones() -> tuple[np.ndarray, np.ndarray]:
-    """log2(sigma/step) and the best delta of :class:`DeadZone` there, between 0 and 1."""
-    log_sigma = np.arange(-4, 5.01, 0.125)
-    sigma = 2 ** log_sigma[:, None, None]
-    delta = np.linspace(0, 1, 101)[:, None]
-    edge = np.concatenate([np.zeros((101, 1)), np.arange(400) + 0.5 + delta], axis=1) / sigma
-    tail, density = scipy.special.ndtr(-edge), np.exp(-edge * edge / 2) / math.sqrt(2 * math.pi)
-    tail, density = (np.concatenate([a, np.zeros_like(a[..., :1])], -1) for a in (tail, density))
-    mass, moment = 2 * -np.diff(tail), 2 * -np.diff(density) * sigma
-    captured = np.divide(moment**2, mass, out=np.zeros_like(mass), where=mass > 1e-300)[..., 1:]
-    distortion = sigma[..., 0] ** 2 - captured.sum(-1)
-    rate = scipy.special.entr(mass).sum(-1) / math.log(2) + mass[..., 1:].sum(-1)  # and the sign
-    best = (distortion + 2 * math.log(2) / 12 * rate).argmin(1)
-    return log_sigma, delta[best, 0]
+    """log2(sigma/step), and the best delta of :class:`DeadZone` there among 0, 0.01, ... 1."""
+    log_sigma = torch.arange(-4, 3.01, 0.125, dtype=torch.float64)
+    v, delta = (
+        4 ** log_sigma[:, None, None],
+        torch.linspace(0, 1, 101, dtype=torch.float64)[:, None],
+    )
+    low = torch.arange(100) + 0.5 + delta
+    bits, zero = cell_bits(low, low + 1, v), cell_bits(-low[:, :1], low[:, :1], v)
+    gain = 2 * torch.exp2(-bits) * (centroid(low, 1.0, v).square() - SLOPE * bits)
+    cost = SLOPE * torch.exp2(-zero) * zero - gain.sum(-1, keepdim=True)
+    return log_sigma.numpy(), delta[cost[..., 0].argmin(1), 0].numpy()
 
 
 class TestChannel:

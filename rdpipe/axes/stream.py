@@ -1,13 +1,19 @@
-"""Range coding of indices; ``coder`` is a range encoder or decoder of ``constriction``.
+"""Range coding of indices, a yes-or-no question at a time.
 
-Models assign at least 2^-24 to each letter, so alphabets are small; an index beyond them is written
-as the last letter and what it lacks, which is rare, in the Elias gamma code.
+Encoder and decoder run the same code: :func:`flag` writes the answers to a range encoder or reads
+them from a range decoder of ``constriction``, and returns them. What a decoder does not know yet it
+gives as NaN. Questions instead of an alphabet need no range, and none of them costs more than 24
+bits::
+
+    k != 0?   k > 0?   |k| >= 2?   |k| >= 4?   ...   |k| in the upper half of [2^j, 2^(j+1))?   ...
+
+which is the Elias gamma code with the probability that each of its bits has under the model.
 
 References
 ----------
-R. Bamler, "Understanding Entropy Coding With Asymmetric Numeral Systems (ANS): a Statistician's
-Perspective", arXiv 2201.01741, 2022 (the ``constriction`` package); P. Elias, "Universal codeword
-sets and representations of the integers", IEEE Trans. Inf. Theory 21(2), 1975.
+P. Elias, "Universal codeword sets and representations of the integers", IEEE Trans. Inf. Theory
+21(2), 1975; R. Bamler, "Understanding Entropy Coding With Asymmetric Numeral Systems (ANS): a
+Statistician's Perspective", arXiv 2201.01741, 2022 (the ``constriction`` package).
 """
 
 from __future__ import annotations
@@ -20,12 +26,72 @@ import numpy as np
 constriction = lazy_loader.load("constriction")
 torch = lazy_loader.load("torch")
 
-ALPHABETS = ((0.0, 511), (40.0, 2**15 - 1))
-"""Least scale and largest index of the Gaussian alphabets."""
-LETTERS = 48
-"""Size of the alphabet of magnitudes; enough for scales up to 4."""
-EVERY_OTHER = 24
-"""Largest whole number of the alphabet of every other one."""
+LEAST = 1e-7
+"""Least probability of an answer; the coder resolves 2^-24."""
+
+
+def flag(coder, probability, truth, chosen=None):
+    """Write yes-or-no answers, or read them.
+
+    Parameters
+    ----------
+    coder : RangeEncoder or RangeDecoder
+    probability : Tensor of shape (...)
+        Of yes; NaN stands for 1/2.
+    truth : Tensor of bool, of shape (...)
+        The answers; a decoder ignores it.
+    chosen : Tensor of bool, of shape (...), optional
+        Which elements are asked; all by default.
+
+    Returns
+    -------
+    Tensor of bool, of shape (...)
+        The answers; no for those who are not asked.
+    """
+    chosen = torch.ones_like(truth) if chosen is None else chosen
+    answers = torch.zeros_like(truth)
+    p = probability[chosen].nan_to_num(0.5).clamp(LEAST, 1 - LEAST).numpy()
+    model = constriction.stream.model.Bernoulli(perfect=False)
+    if isinstance(coder, constriction.stream.queue.RangeDecoder):
+        answers[chosen] = torch.from_numpy(coder.decode(model, p)).bool()
+    else:
+        answers[chosen] = truth[chosen]
+        coder.encode(truth[chosen].numpy().astype(np.int32), model, p)
+    return answers
+
+
+def index(coder, k, tail):
+    """Write indices, or read them.
+
+    Parameters
+    ----------
+    coder : RangeEncoder or RangeDecoder
+    k : Tensor of shape (...)
+        Whole numbers of any size; NaN to read them.
+    tail : callable
+        ``tail(m, up)``, the log of the probability that the index is m or more where ``up``, -m or
+        less elsewhere; m >= 1.
+
+    Returns
+    -------
+    Tensor of shape (...)
+        k.
+    """
+    m, yes = torch.ones_like(k), torch.ones_like(k, dtype=torch.bool)
+    above, below = tail(m, yes), tail(m, ~yes)
+    nonzero = flag(coder, above.exp() + below.exp(), k != 0)
+    up = flag(coder, torch.sigmoid(above - below), k > 0, nonzero)
+    more = nonzero
+    while more.any():
+        more = flag(coder, (tail(2 * m, up) - tail(m, up)).exp(), k.abs() >= 2 * m, more)
+        m = torch.where(more, 2 * m, m)
+    half = m / 2
+    while (wide := nonzero & (half >= 1)).any():
+        low, middle, high = (tail(m + i * half, up) for i in range(3))
+        upper = (middle - low).exp() * torch.expm1(high - middle) / torch.expm1(high - low)
+        m = torch.where(flag(coder, upper, k.abs() >= m + half, wide), m + half, m)
+        half = half / 2
+    return torch.where(nonzero, torch.where(up, m, -m), 0.0)
 
 
 def interval_bits(centre, v, width):
@@ -40,153 +106,16 @@ def interval_bits(centre, v, width):
     width : float or Tensor
     """
     sigma, centre = v.sqrt(), centre.abs()
-    upper = torch.special.log_ndtr((width / 2 - centre) / sigma)
-    lower = torch.special.log_ndtr((-width / 2 - centre) / sigma)
-    return -(upper + torch.log1p(-torch.exp(lower - upper))) / math.log(2)
+    inner = torch.special.log_ndtr((width / 2 - centre) / sigma)
+    outer = torch.special.log_ndtr((-width / 2 - centre) / sigma)
+    return -(inner + torch.log(-torch.expm1(outer - inner))) / math.log(2)
 
 
-def write_gaussian(coder, k, mean, scale) -> None:
-    """Write indices under the masses of N(mean, scale^2) on [k - 1/2, k + 1/2]."""
-    k = k.numpy().ravel()
-    for chosen, limit, *model in _gaussian(mean, scale):
-        clipped = k[chosen].clip(-limit, limit)
-        coder.encode(clipped.astype(np.int32), *model)
-        for value in k[chosen][abs(clipped) == limit]:
-            write_elias(coder, int(abs(value)) - limit + 1)
+def gaussian_tail(edge, v):
+    """Tails of N(0, v) as :func:`index` wants them; cell m begins at ``edge(m)``."""
 
+    def tail(m, up):
+        end = edge(torch.where(up, m, 1 - m))
+        return torch.special.log_ndtr(torch.where(up, -end, end) / v.sqrt())
 
-def read_gaussian(coder, mean, scale):
-    """Read indices back, of the shape of ``scale``."""
-    k = np.empty(scale.numel())
-    for chosen, limit, *model in _gaussian(mean, scale):
-        part = coder.decode(*model).astype(np.float64)
-        for i in np.flatnonzero(abs(part) == limit):
-            part[i] += np.sign(part[i]) * (read_elias(coder) - 1)
-        k[chosen] = part
-    return torch.from_numpy(k).view(scale.shape)
-
-
-def _gaussian(mean, scale):
-    """Elements, largest index, model and its parameters of each alphabet that is used."""
-    scale = scale.numpy().ravel().astype(np.float64).clip(1e-6, 1e6)
-    mean = np.broadcast_to(np.asarray(mean, dtype=np.float64).ravel(), scale.shape)
-    alphabet = np.searchsorted([least for least, _ in ALPHABETS], scale) - 1
-    for number, (_, limit) in enumerate(ALPHABETS):
-        chosen = np.flatnonzero(alphabet == number)
-        model = constriction.stream.model.QuantizedGaussian(-limit, limit)
-        if len(chosen):
-            yield chosen, limit, model, mean[chosen], scale[chosen]
-
-
-def write_symmetric(coder, k, bits, letters: int = LETTERS) -> None:
-    """Write indices of shape (n,) by their magnitude and sign.
-
-    Parameters
-    ----------
-    coder
-    k : Tensor of shape (n,)
-    bits : callable
-        ``bits(chosen, magnitudes)`` is the code length, sign included, of some magnitudes of the
-        elements that a mask of shape (n,) chooses: of shape (chosen, magnitude).
-    letters : int
-        Size of the alphabet of magnitudes.
-    """
-    zero = k == 0
-    write_flags(coder, zero, torch.exp2(-bits(torch.ones_like(zero), torch.zeros(1))[:, 0]))
-    sign, letter = (k[~zero] > 0).numpy(), (k[~zero].abs() - 1).numpy()
-    coder.encode(sign.astype(np.int32), constriction.stream.model.Uniform(2))
-    clipped = letter.clip(0, letters - 1)
-    coder.encode(clipped.astype(np.int32), *_letters(bits, ~zero, letters))
-    for value in letter[clipped == letters - 1]:
-        write_elias(coder, int(value) - letters + 2)
-
-
-def read_symmetric(coder, bits, count: int, letters: int = LETTERS):
-    """Read indices of shape (count,) back."""
-    zero = read_flags(
-        coder, torch.exp2(-bits(torch.ones(count, dtype=torch.bool), torch.zeros(1))[:, 0])
-    )
-    sign = coder.decode(constriction.stream.model.Uniform(2), int((~zero).sum()))
-    letter = coder.decode(*_letters(bits, ~zero, letters)).astype(np.float64)
-    for i in np.flatnonzero(letter == letters - 1):
-        letter[i] += read_elias(coder) - 1
-    k = torch.zeros(count, dtype=torch.float64)
-    k[~zero] = torch.from_numpy((2.0 * sign - 1) * (letter + 1))
-    return k
-
-
-def _letters(bits, chosen, letters: int):
-    """Magnitudes 1, 2, ... of the elements that are not 0; the last letter stands for all beyond."""
-    return _categorical(bits(chosen, torch.arange(1.0, letters + 1, dtype=torch.float64)))
-
-
-def _categorical(cost):
-    """Model of letters of the given code lengths, bit, of shape (element, letter)."""
-    mass = torch.exp2(cost.amin(1, keepdim=True) - cost)
-    return constriction.stream.model.Categorical(perfect=False), (
-        mass / mass.sum(1, keepdim=True)
-    ).numpy()
-
-
-def write_flags(coder, flags, probability) -> None:
-    """Write flags, each of which is set with a probability."""
-    coder.encode(flags.numpy().ravel().astype(np.int32), *_flags(probability))
-
-
-def read_flags(coder, probability):
-    """Read flags back, of the shape of ``probability``."""
-    return torch.from_numpy(coder.decode(*_flags(probability)) == 1).view(probability.shape)
-
-
-def _flags(probability):
-    model = constriction.stream.model.Bernoulli(perfect=False)
-    return model, probability.numpy().ravel().clip(1e-7, 1 - 1e-7)
-
-
-def write_every_other(coder, m, shift, scale) -> None:
-    """Write whole numbers m under the masses of N(0, scale^2) on [2m + shift +- 1/4].
-
-    Beyond a scale of 4 the mass of [2m + shift +- 1] stands for it, which costs 0.0002 bit.
-    """
-    m, shift, scale = m.flatten(), shift.flatten(), scale.flatten()
-    wide = scale > 4
-    write_gaussian(coder, m[wide], -shift[wide] / 2, scale[wide] / 2)
-    m = m[~wide].numpy()
-    clipped = m.clip(-EVERY_OTHER, EVERY_OTHER)
-    letters = (clipped + EVERY_OTHER).astype(np.int32)
-    coder.encode(letters, *_every_other(shift[~wide], scale[~wide]))
-    for value in m[abs(clipped) == EVERY_OTHER]:
-        write_elias(coder, int(abs(value)) - EVERY_OTHER + 1)
-
-
-def read_every_other(coder, shift, scale):
-    """Read whole numbers back, of the shape of ``shift``."""
-    shape, shift, scale = shift.shape, shift.flatten(), scale.flatten()
-    wide, m = scale > 4, torch.empty_like(scale)
-    m[wide] = read_gaussian(coder, -shift[wide] / 2, scale[wide] / 2)
-    part = coder.decode(*_every_other(shift[~wide], scale[~wide])) - float(EVERY_OTHER)
-    for i in np.flatnonzero(abs(part) == EVERY_OTHER):
-        part[i] += np.sign(part[i]) * (read_elias(coder) - 1)
-    m[~wide] = torch.from_numpy(part)
-    return m.view(shape)
-
-
-def _every_other(shift, scale):
-    t = 2 * torch.arange(-EVERY_OTHER, EVERY_OTHER + 1) + shift[:, None]
-    return _categorical(interval_bits(t, scale.square()[:, None], 0.5))
-
-
-def write_elias(coder, value: int) -> None:
-    """Write a whole number from 1 on in the Elias gamma code."""
-    for bit in f"{value:0{2 * value.bit_length() - 1}b}":
-        coder.encode(int(bit), constriction.stream.model.Uniform(2))
-
-
-def read_elias(coder) -> int:
-    """Read a whole number from 1 on."""
-    bit, length, value = constriction.stream.model.Uniform(2), 0, 1
-    while coder.decode(bit) == 0:
-        length += 1
-    for _ in range(length):
-        value = 2 * value + coder.decode(bit)
-    return value
+    return tail

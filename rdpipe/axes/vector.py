@@ -1,335 +1,341 @@
-"""Vector quantizers that exist: how much of the 0.2546 bit above R(D) can be had.
-
-Both work along the channels of a position, so that they go with any causal estimator in space.
-"""
+"""Quantizers of several elements at once: how much of 1/2 log2(pi e/6) = 0.2546 bit can be had."""
 
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import lazy_loader
 
 from rdpipe.axes import stream
-from rdpipe.axes.quantizer import Coded
-from rdpipe.axes.stream import interval_bits
+from rdpipe.axes.quantizer import SLOPE, Realisable, cell_bits
 from rdpipe.errors import InputError
 
 torch = lazy_loader.load("torch")
 
-E8_SECOND_MOMENT = 929 / 12960
-"""Second moment per dimension of the Voronoi cell of E8, whose volume is 1."""
-PADDING = 0.25
-"""Variance of filling elements, in units of the lattice; they are 0, but a neighbour's parity may
-move them, so they cannot be taken for certain."""
+SECOND_MOMENT = 929 / 12960
+"""Of the Voronoi cell of E8 per dimension, at its volume of 1."""
+ORDERS = ("variance", "channel")
+NARROW = 4.0
+"""Spread below which a discrete Gaussian on every other whole number is summed term by term."""
 
 
-class LatticeE8:
-    """The Gosset lattice E8 along 8 channels: D8 and its translate D8 + 1/2.
+class LatticeE8(Realisable):
+    """The lattice E8 = D8 u (D8 + 1/2), nearest point, Gaussian code, and a linear estimate of r.
 
-    Scaled so that a uniform input has the distortion step^2/12 of rounding. The code: a point has
-    probability prod_i w_i(t_i) / Z, w_i(t) the mass of N(0, v_i) on [t - 1/4, t + 1/4] in units of
-    the lattice. With p_i = sum_n w_i(n) and b_i = sum_n (-1)^n w_i(n), those of even coordinate sum
-    in Z^8 have the weight (prod p_i + prod b_i) / 2, those of its translate prod (1 - p_i) / 2; Z is
-    their sum. So the code can be written coordinate by coordinate, with the parity still to come.
+    In units in which rounding has the same distortion at high rate, step sqrt(1080/929), the code
+    is the lattice Gaussian P(t) = prod_i exp(-t_i^2 / 2 s_i) / Z with the variance of the point,
+    s = v + 929/12960. With Jacobi's theta functions of each s_i, sums over the whole numbers,
+    the same with alternating signs, and over the halves,
 
-    The number of channels is padded to a multiple of 8 by elements that are 0, whose bits count.
+        Z = 1/2 [prod theta3 + prod theta4 + prod theta2]
+
+    (the theta series of E8 where all s_i are equal). It is sent as the coset, seven parities, and
+    eight coordinates of which every other whole or half number is left. The decoder takes
+    v / (v + step^2/12) of the point. So the gap to R(D) is about 1/2 log2(2 pi e 929/12960) =
+    0.1460 bit wherever v is above step^2/12.
 
     Parameters
     ----------
     step : float
-        Step of the rounding whose distortion it has at high rate.
+        Step of the rounding that has the distortion of this at high rate.
+    order : {"variance", "channel"}
+        Eight elements of similar variance, or of consecutive channels, make a block. The last one
+        of a call is filled up with zeros, whose bits count.
 
     References
     ----------
-    J. H. Conway, N. J. A. Sloane, "Fast Quantizing and Decoding Algorithms for Lattice Quantizers and
-    Codes", IEEE Trans. Inf. Theory 28(2), 1982; the second moment: their "Sphere Packings, Lattices
-    and Groups", table 2.3.
+    J. H. Conway, N. J. A. Sloane, "Fast Quantizing and Decoding Algorithms for Lattice Quantizers
+    and Codes", IEEE Trans. Inf. Theory 28(2), 1982; R. Zamir, M. Feder, "Information Rates of
+    Pre/Post-Filtered Dithered Quantizers", IEEE Trans. Inf. Theory 42(5), 1996 (the linear
+    estimate).
     """
 
-    information = "decodable"
-    realisable = True
+    def __init__(self, step: float = 1.0, order: str = "variance"):
+        super().__init__(step)
+        if order not in ORDERS:
+            raise InputError(f"order {order!r}: allowed are {', '.join(ORDERS)}")
+        self.order = order
 
-    def __init__(self, step: float = 1.0):
-        if not step > 0:
-            raise InputError(f"step {step!r}: allowed are positive numbers")
-        self.level = step
+    def index(self, r, v, step, noise):
+        return nearest_e8(self._blocks(r, v) / _unit(step))
 
-    def code(self, r, v, step, noise=None) -> Coded:
-        """Quantize residuals of shape (channel, ...)."""
-        scale = self._scale(step)
-        x, u = _eights(r / scale, 0.0), _eights(v / scale**2, PADDING)
-        point = nearest_e8(x)
-        bits = (self.point_bits(point, u) / 8).expand_as(point)
-        sent, bits = self._sent(point, r, scale), bits.reshape(-1, *r.shape[1:])
-        padding = bits[len(r) :].sum(0, keepdim=True) / len(r)  # what is sent for the padding
-        return Coded(bits[: len(r)] + padding, (r - sent).square(), sent)
+    def rate(self, t, v, step, noise):
+        spread = self._spread(v, step)
+        own = t.square() / (2 * math.log(2) * spread) + theta(spread)[0].log2()
+        common = sum(coset_weights(spread)).log2() - 1
+        bits = (own + common[:, None] / 8).flatten()
+        filled = bits.numel() - v.numel()
+        return self._unblock(bits, v) + bits[:filled].sum() / v.numel()
 
-    def write(self, coder, r, v, step, noise):
-        """Write residuals to a range encoder; returns what the decoder will have."""
-        scale = self._scale(step)
-        u, point = _eights(v / scale**2, PADDING), nearest_e8(_eights(r / scale, 0.0))
-        coset = point[:, 0] % 1 != 0
-        stream.write_flags(coder, coset, half_probability(u))
-        odd = (point - 0.5 * coset[:, None]) % 2 == 1
-        parity = torch.zeros_like(coset)
-        for i, (same, remaining) in enumerate(_parities(u, coset)):
-            stream.write_flags(coder, odd[:, i], odd_probability(same, remaining, parity))
-            parity = parity ^ odd[:, i]
-        shift = odd + 0.5 * coset[:, None]
-        stream.write_every_other(coder, (point - shift) / 2, shift, u.sqrt())
-        return self._sent(point, v, scale)
+    def point(self, t, v, step, noise):
+        return self._unblock(t, v) * _unit(step) * v / (v + step**2 / 12)
 
-    def read(self, coder, v, step, noise):
-        """Read from a range decoder what the decoder has."""
-        scale = self._scale(step)
-        u = _eights(v / scale**2, PADDING)
-        coset = stream.read_flags(coder, half_probability(u))
-        parity, odd = torch.zeros_like(coset), torch.zeros(u.shape, dtype=torch.bool)
-        for i, (same, remaining) in enumerate(_parities(u, coset)):
-            odd[:, i] = stream.read_flags(coder, odd_probability(same, remaining, parity))
-            parity = parity ^ odd[:, i]
-        shift = odd + 0.5 * coset[:, None]
-        point = 2 * stream.read_every_other(coder, shift, u.sqrt()) + shift
-        return self._sent(point, v, scale)
+    def transfer(self, coder, t, v, step, noise):
+        spread = self._spread(v, step)
+        t = torch.full_like(spread, torch.nan) if t is None else t
+        whole, half = coset_weights(spread)
+        coset = stream.flag(coder, half / (whole + half), t[:, 0] % 1 != 0)[:, None]
+        alternating = torch.where(coset, 0.0, theta(spread)[1])
+        odd = send_parities(coder, (t - 0.5 * coset) % 2 == 1, alternating)
+        offset = odd + 0.5 * coset
+        m = stream.index(coder, (t - offset) / 2, every_other(offset, spread))
+        return 2 * m + offset
 
-    def _sent(self, point, v, scale: float):
-        return scale * point.reshape(-1, *v.shape[1:])[: len(v)]
+    def _spread(self, v, step):
+        """Variance of the coordinates of the point, in units of the lattice."""
+        return self._blocks(v, v) / _unit(step) ** 2 + SECOND_MOMENT
 
-    def point_bits(self, point, u):
-        """Code length of points of shape (block, 8, ...) under variances ``u``; 8 becomes 1."""
-        even, odd = coset_weights(u)
-        spent = interval_bits(point, u, 0.5).sum(1, keepdim=True)
-        return spent + (even + odd).log2()
+    def _blocks(self, x, v):
+        flat = x.flatten()[self._permutation(v)]
+        return torch.nn.functional.pad(flat, (-len(flat) % 8, 0)).view(-1, 8)
 
-    def _scale(self, step: float) -> float:
-        return step / math.sqrt(12 * E8_SECOND_MOMENT)
+    def _unblock(self, blocks, v):
+        flat = torch.empty_like(v).flatten()
+        flat[self._permutation(v)] = blocks.flatten()[-len(flat) :]
+        return flat.view(v.shape)
+
+    def _permutation(self, v):
+        if self.order == "variance":
+            return torch.argsort(v.flatten(), stable=True)
+        return torch.arange(v.numel()).view(len(v), -1).T.flatten()
 
 
-def _eights(x, fill: float):
-    """(channel, ...) as (block, 8, ...), the last block filled up."""
-    missing = -len(x) % 8
-    padding = torch.full((missing, *x.shape[1:]), fill, dtype=x.dtype)
-    return torch.cat([x, padding]).reshape(-1, 8, *x.shape[1:])
+def _unit(step: float) -> float:
+    return step * math.sqrt(1 / 12 / SECOND_MOMENT)
 
 
 def nearest_e8(x):
-    """Nearest point of E8 to each vector of shape (block, 8, ...)."""
+    """The nearest point of E8 to each of some points of shape (..., 8)."""
     whole, half = _nearest_d8(x), _nearest_d8(x - 0.5) + 0.5
-    closer = (x - half).square().sum(1, keepdim=True) < (x - whole).square().sum(1, keepdim=True)
+    closer = (x - half).square().sum(-1, keepdim=True) < (x - whole).square().sum(-1, keepdim=True)
     return torch.where(closer, half, whole)
 
 
 def _nearest_d8(x):
-    """Nearest whole vector of even sum: the worst coordinate goes the other way if the sum is odd."""
+    """Whole numbers of even sum: where it is odd, the worst rounded goes to the other side."""
     near = x.round()
     error = x - near
-    worst = error.abs().argmax(1, keepdim=True)
-    other = near.scatter_add(
-        1, worst, torch.where(error.gather(1, worst) < 0, -1.0, 1.0).to(x.dtype)
-    )
-    return torch.where(near.sum(1, keepdim=True) % 2 == 0, near, other)
+    worst = error.abs().argmax(-1, keepdim=True)
+    other = torch.where(error.gather(-1, worst) < 0, -1.0, 1.0).to(x)
+    return near.scatter_add(-1, worst, other * (near.sum(-1, keepdim=True) % 2 != 0))
 
 
-def coset_weights(u):
-    """Weights of the two cosets of E8 under variances of shape (block, 8, ...)."""
-    whole, signed = whole_mass(u)
-    even = 0.5 * (whole.prod(1, keepdim=True) + signed.prod(1, keepdim=True))
-    return even, 0.5 * (1 - whole).prod(1, keepdim=True)
+def theta(spread):
+    """Jacobi's theta functions of a Gaussian of variance ``spread``, 0.05 or more.
 
+    Parameters
+    ----------
+    spread : Tensor
+        s.
 
-def whole_mass(u):
-    """sum_n w(n) and sum_n (-1)^n w(n), w(n) the mass of N(0, u) on [n - 1/4, n + 1/4].
-
-    By Poisson's formula where u > 1/4, directly elsewhere; both to 1e-15.
+    Returns
+    -------
+    total, alternating, halves : Tensor
+        theta3 = sum_n exp(-n^2 / 2 s), and relative to it theta4, with the signs (-1)^n, and
+        theta2, over n + 1/2. Term by term below s = 1, above it by Poisson's formula.
     """
-    n = torch.arange(1, 6, dtype=u.dtype).view(-1, *[1] * u.dim())
-    sigma = u.sqrt()
-    mass = torch.special.ndtr((n + 0.25) / sigma) - torch.special.ndtr((n - 0.25) / sigma)
-    zero = torch.special.erf(0.25 / (sigma * math.sqrt(2)))
-    direct = zero + 2 * mass.sum(0), zero + 2 * ((-1) ** n * mass).sum(0)
-    wave = lambda f: (
-        torch.sin(math.pi * f / 2) / (math.pi * f) * torch.exp(-2 * (math.pi * f * sigma) ** 2)
-    )
-    smooth = 0.5 + 2 * wave(n).sum(0), 2 * wave(n - 0.5).sum(0)
-    return tuple(torch.where(u > 0.25, s, d) for s, d in zip(smooth, direct))
+    n, s = torch.arange(-9, 10, dtype=spread.dtype), spread.clamp(max=1)[..., None]
+    terms = torch.exp(-n * n / (2 * s))
+    total, alternating = terms.sum(-1), (terms * (-1) ** n).sum(-1)
+    halves = torch.exp(-((n + 0.5) ** 2) / (2 * s)).sum(-1)
+    wave = 2 * torch.exp(-2 * math.pi**2 * spread)
+    wide = (2 * math.pi * spread).sqrt() * (1 + wave)
+    even = 2 * torch.exp(-(math.pi**2) * spread / 2) / (1 + wave)
+    pairs = (total, wide), (alternating / total, even), (halves / total, (1 - wave) / (1 + wave))
+    return tuple(torch.where(spread < 1, *pair) for pair in pairs)
 
 
-def half_probability(u):
-    """Probability of the coset D8 + 1/2, of shape (block, ...)."""
-    even, half = coset_weights(u)
-    return (half / (even + half))[:, 0]
+def coset_weights(spread):
+    """Weights of D8 and of D8 + 1/2 for spreads of shape (block, 8), over prod theta3 / 2."""
+    _, alternating, halves = theta(spread)
+    return 1 + alternating.prod(-1), halves.prod(-1)
 
 
-def _parities(u, coset):
-    """For each of the 8 coordinates: E (-1)^n of it, and of the sum of those that follow.
+def send_parities(coder, odd, alternating):
+    """Write or read which of eight numbers of even sum are odd.
 
-    In Z^8 that is b_i / p_i and its product; in the translate both parities are equally likely. The
-    sum of all is even, so that of those that follow the last, an empty one, is 1.
+    Parameters
+    ----------
+    coder : RangeEncoder or RangeDecoder
+    odd : Tensor of bool, of shape (block, 8)
+        A decoder ignores it.
+    alternating : Tensor of shape (block, 8)
+        P(even) - P(odd) of each, if the sum were free; of several it is the product.
     """
-    whole, signed = whole_mass(u)
-    same = torch.where(coset[:, None], 0.0, signed / whole)
-    remaining = torch.ones_like(u)
-    for i in range(6, -1, -1):
-        remaining[:, i] = remaining[:, i + 1] * same[:, i + 1]
-    return zip(same.unbind(1), remaining.unbind(1))
+    odd = odd.clone()
+    sign = torch.ones_like(alternating[:, 0])  # -1: the sum so far is odd
+    for i in range(7):
+        one, rest = alternating[:, i], alternating[:, i + 1 :].prod(-1)
+        probability = (1 - one) * (1 - sign * rest) / (2 * (1 + sign * one * rest))
+        odd[:, i] = stream.flag(coder, probability, odd[:, i])
+        sign = torch.where(odd[:, i], -sign, sign)
+    odd[:, 7] = sign < 0
+    return odd
 
 
-def odd_probability(same, remaining, parity):
-    """Probability that a coordinate is odd, given the parity of those before it."""
-    sign = 1 - 2.0 * parity
-    even = (1 + same) * (1 + sign * remaining)
-    odd = (1 - same) * (1 - sign * remaining)
-    return odd / (even + odd)
+def every_other(offset, spread):
+    """Tails of exp(-(2m + offset)^2 / 2 s) over whole m, as :func:`stream.index` wants them.
+
+    Where s is large they are those of a Gaussian on intervals of length 2, of variance s - 1/3 so
+    that with the interval's it is s; from s = 4 on that costs less than 3e-6 bit.
+    """
+    j = torch.arange(10, dtype=spread.dtype)
+    power = lambda t: -t.square() / (2 * spread.clamp(max=NARROW)[..., None])
+    total = power(2 * torch.arange(-10, 11) + offset[..., None]).logsumexp(-1)
+    sigma = (spread.clamp(min=NARROW) - 1 / 3).sqrt()
+
+    def tail(m, up):
+        t = 2 * m + torch.where(up, offset, -offset)
+        summed = power(t[..., None] + 2 * j).logsumexp(-1) - total
+        return torch.where(spread < NARROW, summed, torch.special.log_ndtr((1 - t) / sigma))
+
+    return tail
 
 
-class Trellis:
-    """Entropy-coded trellis-coded quantization along the channels, 4 or 8 states.
+TRELLISES = {
+    4: (((0, 2), (2, 0), (1, 3), (3, 1)), (0, 0, 1, 1), 0.56076),
+    8: (((0, 2), (5, 7), (1, 3), (6, 4), (2, 0), (4, 6), (3, 1), (7, 5)), (0, 1) * 4, 0.56659),
+}
+"""By number of states: the next state for an even and an odd index, the quantizer of each state,
+and delta/step, half of 10^(gain/20). The granular gains, 0.996 and 1.086 dB, were measured: 4e7
+numbers uniform modulo 4 delta, by Viterbi's algorithm, relative to rounding with step 2 delta."""
 
-    Two scalar quantizers share the points n delta: Q0 has the even n, Q1 the odd n and 0. Which one
-    codes an element depends on the state, which moves with the parity of each index; so every point
-    can be reached, on a path that Viterbi's algorithm finds. It minimises D + lambda R at the slope
-    of rounding at high rate, lambda = (2 ln 2 / 12) step^2. The code of an index is the mass under
-    N(0, v) of its nearest-neighbour cell within the quantizer of the state::
 
-        Q0    -4    -2     0     2     4         index -2 -1 0 1 2
-        Q1       -3    -1  0  1     3            index -2 -1 0 1 2
+class Trellis(Realisable):
+    """Entropy-coded trellis-coded quantization, also called dependent quantization, along channels.
 
-    delta is such that the distortion is step^2/12 at high rate.
+    Two scalar quantizers share the multiples of delta; which one an element gets is the state's,
+    and the state moves with the parity of the index k::
+
+        Q0    -4    -2     0     2     4           2 k delta
+        Q1       -3    -1  0  1     3              (2 k - sign k) delta
+
+    At each position the path starts in state 0 at the first channel, ends in any, and minimises
+    D + lambda R at the slope of rounding at high rate, lambda = ``SLOPE`` step^2. The code of an
+    index is the mass of its nearest-neighbour cell in its quantizer under N(0, u), u = v -
+    step^2/12 or at least v/4: what the test channel at that slope sends, as the chosen points are
+    fewer and smaller than r. At high rate the distortion is step^2/12.
 
     Parameters
     ----------
     step : float
-        Step of the rounding whose distortion it has at high rate.
-    states : {4, 8}
+        Step of the rounding that has the distortion of this at high rate.
+    states : {8, 4}
 
     References
     ----------
     M. W. Marcellin, T. R. Fischer, "Trellis Coded Quantization of Memoryless and Gauss-Markov
-    Sources", IEEE Trans. Commun. 38(1), 1990; H. Schwarz et al., "Quantization and Entropy Coding in
-    the Versatile Video Coding (VVC) Standard", IEEE Trans. Circuits Syst. Video Technol. 31(10), 2021
-    (the quantizers and the tables).
+    Sources", IEEE Trans. Commun. 38(1), 1990; H. Schwarz et al., "Quantization and Entropy Coding
+    in the Versatile Video Coding (VVC) Standard", IEEE Trans. Circuits Syst. Video Technol. 31(10),
+    2021.
     """
 
-    information = "decodable"
-    realisable = True
-
     def __init__(self, step: float = 1.0, states: int = 8):
-        if not step > 0:
-            raise InputError(f"step {step!r}: allowed are positive numbers")
-        if states not in TRELLIS:
-            raise InputError(
-                f"trellis states {states!r}: allowed are {', '.join(map(str, TRELLIS))}"
-            )
-        self.level = step
-        self.after, self.second, self.delta = (torch.tensor(part) for part in TRELLIS[states])
+        super().__init__(step)
+        if states not in TRELLISES:
+            raise InputError(f"states {states!r}: allowed are {', '.join(map(str, TRELLISES))}")
+        after, quantizer, self.delta = TRELLISES[states]
+        self.after, self.uses_second = torch.tensor(after), torch.tensor(quantizer) == 1
 
-    def code(self, r, v, step, noise=None) -> Coded:
-        """Quantize residuals of shape (channel, ...)."""
-        k, second = self._choose(r.flatten(1), v.flatten(1), step)
-        delta = step * self.delta
-        bits = trellis_bits(k.abs(), second, v.flatten(1), delta)
-        sent = (k.sign() * trellis_point(k.abs(), second, delta)).view_as(r)
-        return Coded(bits.view_as(r), (r - sent).square(), sent)
+    def index(self, r, v, step, noise):
+        indices, cost = self._options(
+            r.reshape(len(r), 1, 1, -1), v.reshape(len(r), 1, 1, -1), step
+        )
+        branch = self._best_path(cost.flatten(1, 2))
+        return indices.flatten(1, 2).gather(1, branch[:, None]).view(r.shape)
 
-    def write(self, coder, r, v, step, noise):
-        """Write residuals to a range encoder; returns what the decoder will have."""
-        k, second = self._choose(r.flatten(1), v.flatten(1), step)
-        delta = step * self.delta
-        for one, which, variance in zip(k, second, v.flatten(1)):
-            for chosen, letters, bits in self._alphabets(which, variance, delta):
-                stream.write_symmetric(coder, one[chosen], bits, letters)
-        return (k.sign() * trellis_point(k.abs(), second, delta)).view_as(r)
+    def rate(self, k, v, step, noise):
+        second, delta = self._second(k), self.delta * step
+        return index_bits(k, second, _sent_variance(v, step), delta)
 
-    def read(self, coder, v, step, noise):
-        """Read from a range decoder what the decoder has."""
-        variances, delta = v.flatten(1), step * self.delta
-        sent, state = torch.empty_like(variances), torch.zeros(variances.shape[1], dtype=torch.long)
-        for c, variance in enumerate(variances):
-            which, k = self.second[state], torch.empty_like(variance)
-            for chosen, letters, bits in self._alphabets(which, variance, delta):
-                k[chosen] = stream.read_symmetric(coder, bits, int(chosen.sum()), letters)
-            sent[c] = k.sign() * trellis_point(k.abs(), which, delta)
-            state = self.after[state, (k.abs() % 2).long()]
-        return sent.view_as(v)
+    def point(self, k, v, step, noise):
+        return trellis_point(k, self._second(k), self.delta * step)
 
-    def _alphabets(self, second, v, delta):
-        """Elements, alphabet size and code of narrow and of wide distributions."""
-        sigma = v.sqrt() / (2 * delta)
-        for low, high, letters in ((0, 4, 48), (4, 32, 384), (32, math.inf, 2048)):
-            chosen = (sigma > low) & (sigma <= high)
-            if chosen.any():
-                yield chosen, letters, trellis_code(second[chosen], v[chosen], delta)
+    def transfer(self, coder, k, v, step, noise):
+        delta, u = self.delta * step, _sent_variance(v, step).reshape(len(v), -1)
+        k = torch.full_like(u, torch.nan) if k is None else k.reshape(u.shape).clone()
+        state = torch.zeros(u.shape[1], dtype=torch.long)
+        for one, variance in zip(k, u):
+            second = self.uses_second[state]
+            tail = stream.gaussian_tail(partial(trellis_edge, second=second, delta=delta), variance)
+            one[:] = stream.index(coder, one, tail)
+            state = self.after[state, is_odd(one)]
+        return k.view(v.shape)
 
-    def _choose(self, r, v, step):
-        """Indices of shape (channel, position), and whether Q1 codes each of them."""
-        k, cost = self._options(r, v, step)
-        states, (channels, positions) = len(self.after), r.shape
-        into = [[(s, p) for s in range(states) for p in (0, 1) if self.after[s, p] == t]
-                for t in range(states)]  # fmt: skip
-        before, parity = torch.tensor(into).permute(2, 1, 0)  # of shape (predecessor, state)
-        total = torch.full((states, positions), torch.inf, dtype=r.dtype)
-        total[0] = 0
-        best = torch.empty((channels, states, positions), dtype=torch.long)
-        for c in range(channels):
-            ways = total[before] + cost[c][self.second[before].long(), parity]
-            total, best[c] = ways.min(0)
-        state = total.argmin(0)
-        chosen, second = torch.empty_like(r), torch.empty(r.shape, dtype=torch.bool)
-        here = torch.arange(positions)
-        for c in range(channels - 1, -1, -1):
-            way = best[c, state, here]
-            odd, state = parity[way, state], before[way, state]
-            second[c] = self.second[state]
-            chosen[c] = k[c, second[c].long(), odd, here]
-        return chosen, second
+    def _second(self, k):
+        """Whether an index is one of Q1."""
+        odd = is_odd(k.reshape(len(k), -1))
+        state, second = torch.zeros_like(odd[0]), torch.empty_like(odd, dtype=torch.bool)
+        for c, one in enumerate(odd):
+            second[c], state = self.uses_second[state], self.after[state, one]
+        return second.view(k.shape)
 
     def _options(self, r, v, step):
-        """The best index of each quantizer and parity and its cost, (channel, 2, 2, position)."""
-        delta, slope = step * self.delta, 2 * math.log(2) / 12 * step**2
-        second = torch.tensor([False, True]).view(2, 1, 1)
-        odd = torch.tensor([0.0, 1.0], dtype=r.dtype).view(2, 1)
-        size = (r.abs() / delta)[:, None, None]
-        offset = torch.where(second, torch.where(odd == 1, 1.0, -1.0), 2 * odd)
-        near = 2 * ((size - offset) / 4).round().clamp(min=0) + odd  # magnitudes of this parity
-        magnitude = torch.stack([near, torch.maximum(near - 2, odd.expand_as(near))])
-        v = v[:, None, None]
-        error = size * delta - trellis_point(magnitude, second, delta)
-        cost = error.square() + slope * trellis_bits(magnitude, second, v, delta)
-        cost, which = cost.min(0)
-        sign = torch.where(r < 0, -1.0, 1.0)[:, None, None]  # of an odd index even where r is 0
-        return sign * magnitude.gather(0, which[None])[0], cost
+        """The best index, and its D + lambda R, of each quantizer and parity.
+
+        The real number that minimises (r - q)^2 + lambda R, with the near edge q - delta of the
+        cell for R, is between two of them.
+
+        Parameters
+        ----------
+        r, v : Tensor of shape (channel, 1, 1, position)
+
+        Returns
+        -------
+        index, cost : Tensor of shape (channel, quantizer, parity, position)
+        """
+        delta, u = self.delta * step, _sent_variance(v, step)
+        second = torch.tensor([False, True])[:, None, None]
+        odd = torch.tensor([0.0, 1.0], dtype=r.dtype)[:, None]
+        pull = step**2 / 12 / u
+        wanted = ((r.abs() / delta + pull) / (1 + pull) + second) / 2
+        low = odd + 2 * ((wanted - odd) / 2).floor().clamp(min=0)
+        k = torch.stack([low, low + 2]) * torch.where(r < 0, -1.0, 1.0)
+        error = r - trellis_point(k, second, delta)
+        cost = error.square() + SLOPE * step**2 * index_bits(k, second, u, delta)
+        cost, best = cost.min(0)
+        return k.gather(0, best[None])[0], cost
+
+    def _best_path(self, cost):
+        """Viterbi's algorithm: branches 2 quantizer + parity of shape (channel, position)."""
+        states = range(len(self.after))
+        into = [[(s, p) for s in states for p in (0, 1) if self.after[s, p] == t] for t in states]
+        before, parity = torch.tensor(into).unbind(-1)  # of shape (state, 2)
+        branch = 2 * self.uses_second[before] + parity
+        total = torch.full((len(self.after), cost.shape[2]), torch.inf, dtype=cost.dtype)
+        total[0], choices = 0, []
+        for one in cost:
+            total, choice = (total[before] + one[branch]).min(1)
+            choices.append(choice)
+        state, path = total.argmin(0), []
+        for choice in reversed(choices):
+            came = choice.gather(0, state[None])[0]
+            path.append(branch[state, came])
+            state = before[state, came]
+        return torch.stack(path[::-1])
 
 
-def trellis_point(magnitude, second, delta):
-    """The point of an index: 2 k delta in Q0, (2 k - sign k) delta in Q1."""
-    return delta * (2 * magnitude - (second & (magnitude > 0)).to(magnitude.dtype))
+def _sent_variance(v, step):
+    """Variance of what the test channel at level step^2/12 sends, at least v/4."""
+    return torch.maximum(v - step**2 / 12, v / 4)
 
 
-def trellis_bits(magnitude, second, v, delta):
-    """Code length of an index of either sign: the mass of its cell under N(0, v)."""
-    centre, width = 2 * magnitude - second.to(v.dtype), torch.full_like(magnitude, 2.0)
-    zero, one = second & (magnitude == 0), second & (magnitude == 1)
-    centre = torch.where(zero, 0.0, torch.where(one, 1.25, centre))
-    width = torch.where(zero, 1.0, torch.where(one, 1.5, width))
-    return interval_bits(centre * delta, v, width * delta)
+def is_odd(k):
+    """1 where a whole number is odd, 0 elsewhere, int64."""
+    return (k.abs() % 2).long()
 
 
-def trellis_code(second, v, delta):
-    """What :func:`stream.write_symmetric` asks for: code lengths of magnitudes of chosen elements."""
-    return lambda chosen, magnitudes: trellis_bits(
-        magnitudes.expand(int(chosen.sum()), -1), second[chosen][:, None], v[chosen][:, None], delta
-    )
+def trellis_point(k, second, delta):
+    """2 k delta in Q0, (2 k - sign k) delta in Q1."""
+    return (2 * k - torch.where(second, k.sign(), 0.0)) * delta
 
 
-TRELLIS = {
-    4: (((0, 2), (2, 0), (1, 3), (3, 1)), (False, False, True, True), 0.5607),
-    8: (
-        ((0, 2), (5, 7), (1, 3), (6, 4), (2, 0), (4, 6), (3, 1), (7, 5)),
-        (False, True, False, True, False, True, False, True),
-        0.5663,
-    ),
-}
-"""By number of states: next state for an even and an odd index, states that use Q1, delta / step.
+def trellis_edge(m, second, delta):
+    """Half-way between the points of m - 1 and of m."""
+    return (trellis_point(m - 1, second, delta) + trellis_point(m, second, delta)) / 2
 
-delta was measured on 3 million Gaussian elements of sigma = 100 step; a test checks it.
-"""
+
+def index_bits(k, second, v, delta):
+    """-log2 of the mass of the nearest-neighbour cell of an index under N(0, v)."""
+    return cell_bits(trellis_edge(k, second, delta), trellis_edge(k + 1, second, delta), v)

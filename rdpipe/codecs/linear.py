@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from scipy.fft import dct as cosine_transform
 
-from rdpipe.axes import stream
+from rdpipe.axes.quantizer import Rounding
 from rdpipe.codecs.protocol import Analysis
 from rdpipe.errors import InputError
 from rdpipe.latents import Latents
@@ -48,7 +48,7 @@ class BlockTransform:
     def analyse(self, name: str, image: np.ndarray) -> Analysis:
         y = self._latents(image)
         mean, scale = self.predict(b"", *image.shape[:2])
-        bits = stream.interval_bits(y.round(), scale.square(), 1.0).sum().item()
+        bits = Rounding().code(y, scale.square(), 1.0).bits.sum().item()
         gain = torch.full((self.block**2,), self.step**2)
         return Analysis(Latents(name, y, mean, scale, gain=gain), bits, 0.0)
 
@@ -62,14 +62,15 @@ class BlockTransform:
     def compress(self, image: np.ndarray) -> bytes:
         coder = constriction.stream.queue.RangeEncoder()
         _, scale = self.predict(b"", *image.shape[:2])
-        stream.write_gaussian(coder, self._latents(image).round(), 0.0, scale)
+        Rounding().write(coder, self._latents(image), scale.square(), 1.0, None)
         return HEADER.pack(*image.shape[:2]) + coder.get_compressed().astype(">u4").tobytes()
 
-    def decompress(self, stream_: bytes) -> np.ndarray:
-        height, width = HEADER.unpack_from(stream_)
-        words = np.frombuffer(stream_, ">u4", offset=HEADER.size).astype(np.uint32)
+    def decompress(self, stream: bytes) -> np.ndarray:
+        height, width = HEADER.unpack_from(stream)
+        words = np.frombuffer(stream, ">u4", offset=HEADER.size).astype(np.uint32)
         _, scale = self.predict(b"", height, width)
-        y_hat = stream.read_gaussian(constriction.stream.queue.RangeDecoder(words), 0.0, scale)
+        coder = constriction.stream.queue.RangeDecoder(words)
+        y_hat = Rounding().read(coder, scale.square(), 1.0, None)
         return self.synthesise(y_hat, height, width)
 
     def side(self, image: np.ndarray) -> bytes:

@@ -13,7 +13,6 @@ from scipy.stats import norm
 
 from rdpipe import theory
 from rdpipe.axes.quantizer import DeadZone, Dithered, DitheredWiener, Rounding, centroid, dead_zones
-from rdpipe.axes.stream import read_elias, write_elias
 from rdpipe.errors import InputError
 
 SCALAR = [Rounding, Dithered, DitheredWiener, DeadZone]
@@ -138,15 +137,6 @@ def test_one_coder_serves_many_waves():
     assert all(
         torch.equal(quantizer.read(decoder, v, 1.0, None), s) for (_, v), s in zip(waves, sent)
     )
-
-
-@given(st.lists(st.integers(1, 10**9), max_size=20))
-def test_elias_codes_are_read_back(values):
-    encoder = constriction.stream.queue.RangeEncoder()
-    for value in values:
-        write_elias(encoder, value)
-    decoder = constriction.stream.queue.RangeDecoder(encoder.get_compressed())
-    assert [read_elias(decoder) for _ in values] == values
 
 
 @pytest.mark.parametrize("quantizer", SCALAR)

@@ -1,192 +1,200 @@
-"""The lattice and the trellis against brute force, sums over points, and figures of the literature."""
+"""E8 and trellis-coded quantization against brute force, closed forms and the literature."""
 
 import itertools
 import math
 
-import constriction
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import brentq
 from scipy.stats import norm
 
 from rdpipe import theory
 from rdpipe.axes.vector import (
-    E8_SECOND_MOMENT,
-    TRELLIS,
+    SECOND_MOMENT,
     LatticeE8,
     Trellis,
     coset_weights,
+    every_other,
+    index_bits,
     nearest_e8,
-    trellis_bits,
-    trellis_point,
-    whole_mass,
+    theta,
 )
 from rdpipe.errors import InputError
+
+LEAST_GAP = 0.5 * math.log2(2 * math.pi * math.e * SECOND_MOMENT)
 
 
 def normal(shape, seed=0):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def operational(quantizer, sigma, shape=(400, 1500)):
+def measure(quantizer, sigma, shape=(192, 2000)):
+    """Rate, distortion and gap to R(D) on Gaussians of known variance."""
     r = sigma * normal(shape, 1)
+    r *= sigma / r.square().mean().sqrt()
     coded = quantizer.code(r, torch.full_like(r, sigma**2), 1.0)
-    return coded.bits.mean().item(), coded.distortion.mean().item()
+    rate, distortion = coded.bits.mean().item(), coded.distortion.mean().item()
+    return rate, distortion, rate - theory.gaussian_rate(sigma**2, min(distortion, sigma**2))
 
 
-def test_the_nearest_point_is_that_of_brute_force():
-    x = 1.5 * normal((1, 8, 40), 2)
-    corners = [
-        x.floor() + torch.tensor(c).view(1, 8, 1) for c in itertools.product((0, 1), repeat=8)
-    ]
-    corners += [(x - 0.5).floor() + 0.5 + torch.tensor(c).view(1, 8, 1)
-                for c in itertools.product((0, 1), repeat=8)]  # fmt: skip
-    points = torch.cat(corners)
-    inside = (points - 0.5 * (points[:, :1] % 1 != 0)).sum(1) % 2 == 0
-    distance = (points - x).square().sum(1)
-    best = torch.where(inside, distance, torch.inf).amin(0)
-    torch.testing.assert_close((nearest_e8(x) - x).square().sum(1)[0], best)
+@given(st.lists(st.floats(-30, 30), min_size=8, max_size=8))
+def test_nearest_point_is_that_of_a_search(x):
+    x = np.array(x)
+    near = np.array(list(itertools.product((0, 1), repeat=8)))
+    points = np.concatenate([np.floor(x) + near, np.floor(x - 0.5) + near + 0.5])
+    points = points[points.sum(1) % 2 == 0]
+    got = nearest_e8(torch.from_numpy(x)[None])[0].numpy()
+    assert got.sum() % 2 == 0 and len(set(got % 1)) == 1
+    assert ((x - got) ** 2).sum() == pytest.approx(((x - points) ** 2).sum(1).min(), abs=1e-9)
 
 
-def test_the_cell_of_e8_has_its_known_second_moment():
-    x = 30 * normal((20_000, 8, 1), 3)
-    assert (nearest_e8(x) - x).square().mean().item() == pytest.approx(E8_SECOND_MOMENT, rel=5e-3)
+def test_second_moment_of_the_cell():
+    x = 100 * torch.rand((200_000, 8), generator=torch.Generator().manual_seed(0)).double()
+    assert (x - nearest_e8(x)).square().mean().item() == pytest.approx(929 / 12960, rel=1e-3)
 
 
-@given(st.floats(1e-12, 1e4))
-def test_masses_of_whole_numbers_are_their_sums(u):
-    whole, signed = whole_mass(torch.tensor([u], dtype=torch.float64))
-    n = np.arange(-1200, 1201)
-    mass = norm.cdf((n + 0.25) / math.sqrt(u)) - norm.cdf((n - 0.25) / math.sqrt(u))
-    assert whole.item() == pytest.approx(mass.sum(), abs=1e-12)
-    assert signed.item() == pytest.approx(((-1.0) ** abs(n) * mass).sum(), abs=1e-12)
+@pytest.mark.parametrize("spread", [0.07, 0.3, 0.99, 1.01, 4.0, 50.0])
+def test_the_normalisation_is_the_theta_series_of_e8(spread):
+    """1 + 240 sum_n sigma_3(n) q^n, the Eisenstein series of weight 4: the points of norm 2n."""
+    n = np.arange(1, 3001)
+    cubes = np.zeros(3000)
+    for d in n:
+        cubes[d - 1 :: d] += float(d) ** 3
+    expected = 1 + 240 * (cubes * np.exp(-n / spread)).sum()
+    s = torch.full((1, 8), spread, dtype=torch.float64)
+    got = theta(s)[0].prod() * sum(coset_weights(s)) / 2
+    assert got.item() == pytest.approx(expected, rel=1e-11)
 
 
-def test_the_probabilities_of_e8_sum_to_one():
-    u = torch.tensor([0.02, 0.02, 0.05, 0.03, 0.2, 0.01, 0.1, 0.04]).double().view(1, 8, 1)
-    even, half = coset_weights(u)
-    log_z = (even + half).log2().item()
-    total = 0.0
-    for shift in (0.0, 0.5):
-        grid = np.array(list(itertools.product((-2, -1, 0, 1, 2), repeat=8)))
-        grid = grid[grid.sum(1) % 2 == 0] + shift
-        sigma = u.sqrt().numpy().ravel()
-        tail = (
-            lambda t: norm.logcdf(-(np.abs(t) - 0.25) / sigma),
-            lambda t: norm.logcdf(-(np.abs(t) + 0.25) / sigma),
-        )
-        near, far = (f(grid) for f in tail)
-        total += np.exp((near + np.log1p(-np.exp(far - near))).sum(1)).sum()
-    assert total / 2**log_z == pytest.approx(1, abs=1e-6)
+def test_probabilities_of_lattice_points_of_unequal_variance_sum_to_one():
+    whole = itertools.product((-1.0, 0.0, 1.0), repeat=8)
+    half = itertools.product((-1.5, -0.5, 0.5, 1.5), repeat=8)
+    points = torch.tensor([t for t in (*whole, *half) if sum(t) % 2 == 0], dtype=torch.float64)
+    v = torch.linspace(0, 0.03, 8, dtype=torch.float64)[:, None].expand(8, len(points))
+    bits = LatticeE8(order="channel").rate(points, v.contiguous(), 1.0, None).sum(0)
+    assert torch.exp2(-bits).sum().item() == pytest.approx(1, abs=1e-7)
 
 
-def test_e8_gains_what_its_cell_promises():
-    """At high rate 1/2 log2((1/12) / (929/12960)) = 0.1086 bit over rounding, at its distortion."""
-    rate, distortion = operational(LatticeE8(), 30.0)
-    assert distortion == pytest.approx(1 / 12, rel=5e-3)
-    gap = rate - theory.gaussian_rate(30.0**2, distortion)
-    assert gap == pytest.approx(0.5 * math.log2(2 * math.pi * math.e * E8_SECOND_MOMENT), abs=4e-3)
+@pytest.mark.parametrize("sigma", [0.4, 0.7, 2.0, 300.0])
+def test_e8_has_the_gap_of_its_second_moment_at_any_rate(sigma):
+    rate, distortion, gap = measure(LatticeE8(), sigma)
+    assert gap == pytest.approx(LEAST_GAP, abs=0.003)
+    rounding = theory.rounding_rate(sigma)
+    if sigma > 10:  # at equal distortion
+        gain = rounding - rate + 0.5 * math.log2(1 / 12 / distortion)
+        assert gain == pytest.approx(0.1086, abs=0.003)
+        assert distortion == pytest.approx(1 / 12, rel=5e-3)
 
 
-@pytest.mark.parametrize("states, decibel", [(4, 0.99), (8, 1.09)])
-def test_the_trellis_gains_what_the_literature_says(states, decibel):
-    """Marcellin and Fischer's granular gain of TCQ, of 1.53 dB at most."""
-    quantizer = Trellis(states=states)
-    rate, distortion = operational(quantizer, 100.0)
-    assert distortion == pytest.approx(1 / 12, rel=0.01)
-    gain = 0.5 * math.log2(math.pi * math.e / 6) - (
-        rate - theory.gaussian_rate(100.0**2, distortion)
-    )
-    assert gain * 20 * math.log10(2) == pytest.approx(decibel, abs=0.06)
+@pytest.mark.parametrize("offset", [0.0, 0.5, 1.0, 1.5])
+@pytest.mark.parametrize("spread, loss", [(0.08, 1e-9), (3.9, 1e-9), (4.0, 3e-6), (90.0, 3e-6)])
+def test_code_of_every_other_number_is_a_discrete_gaussian(spread, loss, offset):
+    m = torch.arange(-60, 61, dtype=torch.float64)
+    weight = torch.exp(-((2 * m + offset) ** 2) / (2 * spread))
+    true = weight / weight.sum()
+    tail = every_other(torch.full_like(m, offset), torch.full_like(m, spread))
+    up, down = (tail(m.abs().clamp(min=1), torch.full_like(m, flag) == 1).exp() for flag in (1, 0))
+    up = torch.cat([up[m > 0], torch.zeros(1)])
+    down = torch.cat([torch.zeros(1), down[m < 0]])
+    zero = 1 - up[0] - down[-1]
+    sent = torch.cat([down[1:] - down[:-1], zero[None], up[:-1] - up[1:]])
+    likely = true > 1e-12
+    divergence = (true * (true / sent).log2())[likely].sum().item()
+    assert abs(divergence) < loss
 
 
-@pytest.mark.parametrize("quantizer", [LatticeE8(), Trellis(), Trellis(states=4)])
-@pytest.mark.parametrize("sigma", [0.7, 1.0, 2.0, 5.0])
-def test_they_lie_between_the_limit_and_rounding(quantizer, sigma):
-    rate, distortion = operational(quantizer, sigma)
-    gap = rate - theory.gaussian_rate(sigma**2, distortion)
-    rounding = theory.rounding_rate(sigma) - theory.gaussian_rate(
-        sigma**2, theory.rounding_distortion(sigma)
-    )
-    assert 0 < gap < rounding
+def test_bits_of_what_fills_up_a_block_count():
+    r, v = normal((5, 1)), torch.full((5, 1), 0.4).double()
+    filled = torch.cat([torch.zeros(3, 1).double(), r]), torch.cat([torch.zeros(3, 1).double(), v])
+    e8 = LatticeE8(order="channel")
+    assert e8.code(r, v, 1.0).bits.sum() == pytest.approx(e8.code(*filled, 1.0).bits.sum().item())
 
 
-@pytest.mark.parametrize("sigma", [0.05, 0.4, 3.0])
-@pytest.mark.parametrize("second", [False, True])
-def test_the_cells_of_the_trellis_have_total_probability_one(sigma, second):
-    m = torch.arange(0, 400).double()
-    which, v = torch.full_like(m, second, dtype=torch.bool), torch.full_like(m, sigma**2)
-    mass = torch.exp2(-trellis_bits(m, which, v, 0.55))
-    assert (mass[0] + 2 * mass[1:].sum()).item() == pytest.approx(1, abs=1e-12)
+@pytest.mark.parametrize("quantizer", [LatticeE8(), LatticeE8(order="channel"), Trellis()])
+def test_nothing_is_lost_in_extremes(quantizer):
+    exponent = torch.linspace(-9, 9, 19, dtype=torch.float64)
+    v = (10**exponent).repeat(16, 1)
+    for size in (0.0, 1e-9, 1.0, 1e9):
+        coded = quantizer.code(size * normal(v.shape), v, 1.0)
+        for part in (coded.bits, coded.distortion, coded.residual):
+            assert part.isfinite().all()
+        assert coded.bits.sum() > 0
 
 
-def test_the_path_through_the_trellis_is_the_cheapest():
-    quantizer = Trellis(states=4)
-    r, v = 1.3 * normal((4, 3), 6), torch.full((4, 3), 1.7).double()
-    coded = quantizer.code(r, v, 1.0)
-    slope = 2 * math.log(2) / 12
-    after, seconds, _ = TRELLIS[4]
-    delta = quantizer.delta
-    for p in range(3):
+@pytest.mark.parametrize("states", [4, 8])
+@pytest.mark.parametrize("sigma", [0.3, 1.0, 3.0])
+def test_viterbi_finds_the_best_of_all_paths(states, sigma):
+    """Against a plain loop over all paths of four indices, with scipy's normal distribution."""
+    trellis, channels, slope = Trellis(states=states), 4, 2 * math.log(2) / 12
+    after, delta = trellis.after.tolist(), trellis.delta
+    spread = norm(scale=math.sqrt(max(sigma**2 - 1 / 12, sigma**2 / 4)))
+    points = np.arange(-9, 10)
+    sets = [2 * points, 2 * points - np.sign(points)]
+    edges = [(s[1:] + s[:-1]) / 2 * delta for s in sets]
+    with np.errstate(divide="ignore"):
+        bits = [-np.log2(np.diff(spread.cdf(e))) for e in edges]  # of indices -8 to 8
+    for position in range(3):
+        r = sigma * normal((channels, 1), position)
         best = math.inf
-        for path in itertools.product(range(-3, 4), repeat=4):
-            state, cost = 0, 0.0
-            for c, k in enumerate(path):
-                size, second = torch.tensor(abs(k)).double(), torch.tensor(seconds[state])
-                point = math.copysign(trellis_point(size, second, delta).item(), k)
-                bits = trellis_bits(size[None], second[None], v[c, p][None], delta).item()
-                cost += (r[c, p].item() - point) ** 2 + slope * bits
-                state = after[state][abs(k) % 2]
+        for path in itertools.product(range(-6, 7), repeat=channels):
+            state = cost = 0
+            for x, k in zip(r[:, 0].tolist(), path):
+                q = int(trellis.uses_second[state])
+                cost += (x - sets[q][k + 9] * delta) ** 2 + slope * bits[q][k + 8]
+                state = after[state][k % 2]
             best = min(best, cost)
-        found = (coded.distortion + slope * coded.bits)[:, p].sum().item()
-        assert found == pytest.approx(best, rel=1e-5)
+        coded = trellis.code(r, torch.full_like(r, sigma**2), 1.0)
+        assert (coded.distortion + slope * coded.bits).sum().item() == pytest.approx(best, rel=1e-6)
 
 
-@pytest.mark.parametrize("quantizer", [LatticeE8(), Trellis(), Trellis(states=4)])
-@pytest.mark.parametrize("shape", [(96, 60), (13, 30), (8, 1)])
-@pytest.mark.parametrize("sigma", [0.01, 0.3, 1.0, 9.0, 60.0])
-def test_streams_decode_exactly_and_are_as_long_as_stated(quantizer, shape, sigma):
-    spread = sigma * torch.exp(0.5 * normal(shape, 3))
-    r, v = spread * normal(shape, 4), spread.square()
-    encoder = constriction.stream.queue.RangeEncoder()
-    sent = quantizer.write(encoder, r, v, 1.0, None)
-    words = encoder.get_compressed()
-    coded = quantizer.code(r, v, 1.0)
-    decoder = constriction.stream.queue.RangeDecoder(words)
-    assert torch.equal(sent, coded.residual)
-    assert torch.equal(quantizer.read(decoder, v, 1.0, None), sent)
-    assert 32 * len(words) == pytest.approx(coded.bits.sum().item(), rel=0.002, abs=100)
+@pytest.mark.parametrize("second", [False, True])
+@pytest.mark.parametrize("sigma", [0.1, 1.0, 30.0])
+def test_probabilities_of_indices_sum_to_one(second, sigma):
+    k = torch.arange(-400, 401).double()
+    bits = index_bits(k, torch.tensor(second), torch.full_like(k, sigma**2), 0.57)
+    assert torch.exp2(-bits).sum().item() == pytest.approx(1, abs=1e-12)
 
 
-@pytest.mark.parametrize("quantizer", [LatticeE8(), Trellis()])
-def test_streams_hold_what_no_model_expects(quantizer):
-    r, v = torch.zeros((8, 1)).double(), torch.full((8, 1), 0.05).double()
-    r[2], r[5] = 1e4, -300.0
-    encoder = constriction.stream.queue.RangeEncoder()
-    sent = quantizer.write(encoder, r, v, 1.0, None)
-    decoder = constriction.stream.queue.RangeDecoder(encoder.get_compressed())
-    assert torch.equal(quantizer.read(decoder, v, 1.0, None), sent)
-    assert coded_bits_are_finite(quantizer, r, v)
+@pytest.mark.parametrize("states, gain", [(4, 0.99), (8, 1.10)])
+def test_granular_gain_of_the_trellis(states, gain):
+    """At high rate D = step^2/12; the gain over rounding with its step is known (dB)."""
+    trellis, r = Trellis(states=states), 300 * normal((1500, 200))
+    coded = trellis.code(r, torch.full_like(r, 300.0**2), 1.0)
+    distortion = coded.distortion[20:-20].mean().item()
+    assert distortion == pytest.approx(1 / 12, rel=0.01)
+    measured = 10 * math.log10((2 * trellis.delta) ** 2 / 12 / distortion)
+    assert measured == pytest.approx(gain, abs=0.04)
 
 
-def coded_bits_are_finite(quantizer, r, v):
-    return quantizer.code(r, v, 1.0).bits.isfinite().all()
+@pytest.mark.parametrize("sigma", [0.5, 0.7, 1.0, 2.0, 8.0])
+def test_the_trellis_lies_between_the_limit_and_rounding(sigma):
+    rate, distortion, gap = measure(Trellis(), sigma)
+    equal = lambda step: theory.rounding_distortion(sigma, step, "centroid") - distortion
+    rounding = theory.rounding_rate(sigma, brentq(equal, 0.1, 4 * sigma))
+    assert LEAST_GAP / 2 < gap and rate < rounding - 0.03
+    assert rate < measure(Trellis(states=4), sigma)[0] or sigma < 0.7
 
 
 @settings(max_examples=20)
-@given(st.floats(0.1, 10))
-def test_scaling_residuals_and_step_together_changes_no_rate(scale):
-    r, v = 2 * normal((16, 50), 7), torch.full((16, 50), 4.0).double()
-    for quantizer in (LatticeE8(), Trellis()):
-        one, other = quantizer.code(r, v, 1.0), quantizer.code(scale * r, scale**2 * v, scale)
-        torch.testing.assert_close(other.bits, one.bits, atol=1e-6, rtol=1e-6)
+@given(
+    st.integers(1, 12), st.integers(1, 4), st.integers(1, 3), st.sampled_from([LatticeE8, Trellis])
+)
+def test_positions_have_any_shape(channels, rows, columns, quantizer):
+    r = normal((channels, rows, columns))
+    coded = quantizer().code(r, torch.ones_like(r), 1.0)
+    flat = quantizer().code(r.flatten(1), torch.ones_like(r).flatten(1), 1.0)
+    assert torch.equal(coded.residual.flatten(1), flat.residual)
+    assert torch.equal(coded.bits.flatten(1), flat.bits)
 
 
-def test_bad_settings_are_named():
-    with pytest.raises(InputError, match="trellis states 16: allowed are 4, 8"):
+def test_unknown_arguments_are_refused():
+    with pytest.raises(InputError, match="states 16: allowed are 4, 8"):
         Trellis(states=16)
-    for quantizer in (Trellis, LatticeE8):
-        with pytest.raises(InputError, match="step -1: allowed are positive"):
-            quantizer(step=-1)
+    with pytest.raises(InputError, match="order 'row': allowed are variance, channel"):
+        LatticeE8(order="row")
+    for quantizer in (LatticeE8, Trellis):
+        with pytest.raises(InputError, match="step -1.0: allowed are positive numbers"):
+            quantizer(step=-1.0)

@@ -83,9 +83,9 @@ class BlockTransform:
         return torch.zeros_like(scale), scale
 
     def reference(self) -> tuple[np.ndarray, np.ndarray]:
-        """R(D) of independent Gaussian blocks: MSE and bit/pixel, each of shape (65,)."""
+        """R(D) of independent Gaussian blocks: MSE and bit/pixel, each of shape (72,)."""
         variances = self.variances.ravel()
-        mse = variances.mean() * 2.0 ** np.linspace(-12, -0.25, 65)
+        mse = variances.mean() * 2.0 ** np.linspace(-18, -0.25, 72)
         rates = [reverse_waterfill(variances, d * len(variances)).rate for d in mse]
         return mse, np.array(rates) / len(variances)
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import lightning_fabric
 import numpy as np
+import safetensors.torch
 import torch
-from PIL import Image
+from PIL import Image, ImageEnhance
 from pytorch_optimizer import SOAP
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, Dataset
@@ -22,12 +23,17 @@ from rdpipe.files import write_atomically
 
 
 class Crops(Dataset):
-    """Random square crops, mirrored at random; crop ``i`` is a pure function of (seed, i).
+    """Random square crops, mirrored, zoomed and coloured at random; crop ``i`` is a pure function of
+    (seed, i).
+
+    Half of them are resampled, by up to 3/2 either way: other textures, and fewer artefacts of the
+    JPEG files that most training sets are. Half have their saturation changed, by up to 2 either way:
+    a hyperprior that has not seen saturated colours predicts means far out for them.
 
     Parameters
     ----------
     files : list of Path
-        Training images, each at least ``size`` pixels on a side.
+        Training images, each at least ``1.5 * size`` pixels on a side.
     size : int
         Side of a crop, pixels.
     seed : int
@@ -44,12 +50,27 @@ class Crops(Dataset):
         if file not in self.decoded:
             with Image.open(file) as image:
                 self.decoded[file] = np.asarray(image.convert("RGB"))
-        image = self.decoded[file]
-        top, left = (rng.integers(side - self.size + 1) for side in image.shape[:2])
-        crop = image[top : top + self.size, left : left + self.size]
+        crop = zoomed(self.decoded[file], self.size, rng)
         if rng.integers(2):
             crop = crop[:, ::-1]
-        return np.ascontiguousarray(crop.transpose(2, 0, 1))
+        return np.ascontiguousarray(saturated(crop, rng).transpose(2, 0, 1))
+
+
+def zoomed(image: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    """A crop of ``size``, of pixels as they are or resampled from a smaller or larger one."""
+    side = round(size * 1.5 ** rng.uniform(-1, 1)) if rng.integers(2) else size
+    top, left = (rng.integers(length - side + 1) for length in image.shape[:2])
+    crop = image[top : top + side, left : left + side]
+    if side != size:
+        crop = np.asarray(Image.fromarray(crop).resize((size, size), Image.Resampling.LANCZOS))
+    return crop
+
+
+def saturated(crop: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The crop as it is, or with its distance from grey multiplied."""
+    if rng.integers(2):
+        return crop
+    return np.asarray(ImageEnhance.Color(Image.fromarray(crop)).enhance(2 ** rng.uniform(-1, 1)))
 
 
 def learning_rate(step: int, steps: int, peak: float) -> float:
@@ -74,7 +95,8 @@ def train(spec: dict, files: list[Path], state_dir: Path) -> dict[str, torch.Ten
     Parameters
     ----------
     spec : dict
-        ``N, M, lambdas, steps, batch, crop, learning_rate, seed, precision, save_every``.
+        ``N, M, lambdas, steps, batch, crop, learning_rate, seed, precision, save_every``; and
+        ``start``, weights to begin with, if any.
     files : list of Path
         Training images.
     state_dir : Path
@@ -98,14 +120,15 @@ def train(spec: dict, files: list[Path], state_dir: Path) -> dict[str, torch.Ten
     fabric = lightning_fabric.Fabric(precision=spec["precision"], devices=1)
     fabric.seed_everything(spec["seed"], verbose=False)
     model = GainedMeanScaleHyperprior(spec["N"], spec["M"], spec["lambdas"])
+    state_dir.mkdir(parents=True, exist_ok=True)
+    state_file, start = state_dir / "state.pt", 0
+    if "start" in spec and not state_file.exists():
+        begin_with(model, spec["start"])
     model = model.to(memory_format=torch.channels_last)
     parameters = [p for name, p in model.named_parameters() if not name.endswith("quantiles")]
     optimizer = SOAP(parameters, lr=spec["learning_rate"], weight_decay=0.0)
     model, optimizer = fabric.setup(model, optimizer)
     average = AveragedModel(model.module, multi_avg_fn=moving_average)
-
-    state_dir.mkdir(parents=True, exist_ok=True)
-    state_file, start = state_dir / "state.pt", 0
     if state_file.exists():
         state = torch.load(state_file, map_location=fabric.device, weights_only=True)
         check_same_training(state, spec, state_dir)
@@ -163,6 +186,26 @@ def train(spec: dict, files: list[Path], state_dir: Path) -> dict[str, torch.Ten
             raise SystemExit(f"stopped by SIGTERM at step {step + 1}: the state is in {state_file}")
     save(spec["steps"])
     return averaged_weights(average, spec)
+
+
+def begin_with(model: torch.nn.Module, file: str) -> None:
+    """Take over every weight of another training that has the same name and shape here.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    given, own = safetensors.torch.load_file(file), dict(model.named_parameters())
+    fitting = {name: value for name, value in given.items()
+               if name in own and own[name].shape == value.shape}  # fmt: skip
+    if not fitting:
+        raise InputError(f"{file}: none of its {len(given)} arrays fits this network")
+    with torch.no_grad():
+        for name, value in fitting.items():
+            own[name].copy_(value)
+    print(f"began with {len(fitting)} arrays of {file}; not taken over: "
+          f"{sorted(given.keys() - fitting.keys()) or 'none'}")  # fmt: skip
 
 
 def check_same_training(state: dict, now: dict, state_dir: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from skimage import data
 
 from rdpipe.codecs.compressai import from_gained
@@ -100,6 +101,25 @@ def test_training_lowers_the_cost(tmp_path):
 
     before, after = cost(1), cost(100)
     assert after < 0.75 * before
+
+
+def test_a_training_begins_with_the_weights_of_another(tmp_path):
+    first = train({**SPEC, "steps": 5, "learning_rate": 0.02}, FILES, tmp_path / "first")
+    weights = tmp_path / "first.safetensors"
+    save_file(first, weights)
+    still = {**SPEC, "steps": 1, "learning_rate": 1e-9, "start": str(weights)}
+    taken = train(still, FILES, tmp_path / "second")
+    solved = {name for name in first if name.endswith("quantiles")}
+    assert all(torch.equal(taken[name], first[name]) for name in first.keys() - solved)
+    save_file({**first, "g_a.0.weight": first["g_a.0.weight"][:4]}, weights)
+    partly = train(still, FILES, tmp_path / "third")
+    differing = {
+        name for name in first.keys() - solved if not torch.equal(partly[name], first[name])
+    }
+    assert differing == {"g_a.0.weight"}
+    save_file({"other": torch.zeros(3)}, weights)
+    with pytest.raises(InputError, match="none of its 1 arrays fits"):
+        train(still, FILES, tmp_path / "fourth")
 
 
 def test_each_rate_folds_into_a_plain_model(tmp_path):

@@ -2,7 +2,7 @@
 
 .. code-block:: none
 
-    header | side information of the codec | range coder: what the variance sends, then the residuals
+    header | side information of the codec | range coder: what the variance sends; escapes and residuals
     30 bytes  only where mean or variance use it
 
 References
@@ -21,7 +21,7 @@ import constriction
 import numpy as np
 import torch
 
-from rdpipe.axes import START, cell_name
+from rdpipe.axes import START, cell_name, escape
 from rdpipe.axes.causal import traverse
 from rdpipe.axes.cube import Cell
 from rdpipe.errors import InputError
@@ -78,6 +78,7 @@ def encode(
 
     def step(channels, positions, mu, v):
         r = y[channels, positions] - mu
+        v = escape.corrected(v, escape.transfer(coder, escape.order(r, v, cell.step)))
         return cell.quantizer.write(coder, r, v, cell.quantizer.level, noise[channels, positions])
 
     y_hat = traverse(cell.mean, cell.variance, prepared.prediction, prepared.spread, step)
@@ -100,6 +101,7 @@ def decode(codec, cell: Cell, stream: bytes) -> torch.Tensor:
     noise = standard_normal(key, shape).flatten(1)
 
     def step(channels, positions, mu, v):
+        v = escape.corrected(v, escape.transfer(coder, torch.full_like(v, torch.nan)))
         return cell.quantizer.read(coder, v, cell.quantizer.level, noise[channels, positions])
 
     return traverse(cell.mean, cell.variance, cell.mean(latents), spread, step)

@@ -59,6 +59,7 @@ class Crops(Dataset):
 def zoomed(image: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
     """A crop of ``size``, of pixels as they are or resampled from a smaller or larger one."""
     side = round(size * 1.5 ** rng.uniform(-1, 1)) if rng.integers(2) else size
+    side = min(side, *image.shape[:2])
     top, left = (rng.integers(length - side + 1) for length in image.shape[:2])
     crop = image[top : top + side, left : left + side]
     if side != size:

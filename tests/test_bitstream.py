@@ -1,6 +1,7 @@
 """Real bytes of the array's cells: they decode exactly, and are as long as the cell says."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -78,6 +79,21 @@ def test_every_quantizer_decodes_exactly(codec, latents, fits, mean, variance, q
     assert torch.equal(sent.y_hat, y_hat)
     side = len(codec.side(IMAGE))
     assert 8 * (len(stream) - side) == pytest.approx(sent.bits, rel=0.002, abs=8 * 64)
+
+
+@pytest.mark.parametrize("quantizer", QUANTIZERS)
+def test_outliers_are_coded_as_stated(codec, latents, fits, quantizer):
+    far = latents.y.clone()
+    some = far.view(-1)[::97]
+    some *= 2.0 ** torch.arange(len(some)).clamp(max=25)
+    one, cell = replace(latents, y=far), make_cell(fits, "codec", "codec", quantizer)
+    stream, y_hat = encode(codec, cell, one, IMAGE, 3)
+    assert torch.equal(decode(codec, cell, stream), y_hat)
+    sent = cell.send(cell.prepare(one, 3), cell.quantizer.level)
+    usual = cell.send(cell.prepare(latents, 3), cell.quantizer.level)
+    side = len(codec.side(IMAGE))
+    assert 8 * (len(stream) - side) == pytest.approx(sent.bits, rel=0.002, abs=8 * 64)
+    assert sent.bits - usual.bits < 90 * (far != latents.y).sum()
 
 
 @pytest.mark.parametrize("architecture", ["mbt2018-mean", "bmshj2018-hyperprior"])

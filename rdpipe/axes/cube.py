@@ -11,7 +11,7 @@ import torch
 import xarray as xr
 from scipy.optimize import brentq
 
-from rdpipe.axes import MEANS, QUANTIZERS, VARIANCES
+from rdpipe.axes import MEANS, QUANTIZERS, VARIANCES, escape
 from rdpipe.axes.causal import traverse
 from rdpipe.axes.quantizer import Rounding
 from rdpipe.axes.variance import Variance
@@ -124,6 +124,7 @@ class Cell:
     def __init__(self, mean, variance, quantizer):
         self.mean, self.variance, self.quantizer = mean, variance, quantizer
         self.weights = getattr(quantizer, "weights", None)
+        self.step = quantizer.step if quantizer.level is None else quantizer.level
         self.kind = kind(mean, variance, quantizer)
         self.side_counted = side_counted(mean, variance, quantizer)
 
@@ -154,12 +155,11 @@ class Cell:
 
     def _residual_of_rounding(self, y, prediction):
         residual = torch.empty_like(y)
-        step_size = self.quantizer.level or self.quantizer.step
 
         def step(channels, positions, mu, v):
             r = y.flatten(1)[channels, positions] - mu
             residual.flatten(1)[channels, positions] = r
-            return step_size * (r / step_size).round()
+            return self.step * (r / self.step).round()
 
         traverse(self.mean, Variance, prediction, torch.ones_like(y), step)
         return residual
@@ -173,9 +173,11 @@ class Cell:
         def step(channels, positions, mu, v):
             r, w = y[channels, positions] - mu, weights[channels]
             at_level = level if self.quantizer.level is not None else level / w
+            j = escape.order(r, v, self.step)
+            v = escape.corrected(v, j)
             coded = self.quantizer.code(r, v, at_level, noise[channels, positions])
             both = coded.distortion.sum(), (w * coded.distortion).sum()
-            sums.add_(torch.stack([coded.bits.sum(), *both]))
+            sums.add_(torch.stack([(coded.bits + escape.bits(j)).sum(), *both]))
             return coded.residual
 
         y_hat = traverse(self.mean, self.variance, one.prediction, one.spread, step)
@@ -185,7 +187,7 @@ class Cell:
     def matched_level(self, images: Iterable[Prepared]) -> float:
         """The level at which some images together have the distortion that rounding has on them."""
         images = list(images)
-        rounding = Cell(self.mean, self.variance, Rounding(self.quantizer.step))
+        rounding = Cell(self.mean, self.variance, Rounding(self.step))
         rounding.weights = self.weights
         target = sum(rounding.send(one, rounding.quantizer.level).weighted for one in images)
         count = sum(one.y.numel() for one in images)

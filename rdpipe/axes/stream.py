@@ -2,8 +2,8 @@
 
 Encoder and decoder run the same code: :func:`flag` writes the answers to a range encoder or reads
 them from a range decoder of ``constriction``, and returns them. What a decoder does not know yet it
-gives as NaN. Questions instead of an alphabet need no range, and none of them costs more than 24
-bits::
+gives as NaN. Questions instead of an alphabet need no range, and an improbable answer costs what the
+model says::
 
     k != 0?   k > 0?   |k| >= 2?   |k| >= 4?   ...   |k| in the upper half of [2^j, 2^(j+1))?   ...
 
@@ -26,8 +26,10 @@ import numpy as np
 constriction = lazy_loader.load("constriction")
 torch = lazy_loader.load("torch")
 
-LEAST = 1e-7
-"""Least probability of an answer; the coder resolves 2^-24."""
+LEAST = 2.0**-20
+"""Least probability that the coder is given; it resolves 2^-24, so this one to 3 per cent."""
+NEVER = 1e-40
+"""Least probability of an answer."""
 
 
 def flag(coder, probability, truth, chosen=None):
@@ -49,14 +51,24 @@ def flag(coder, probability, truth, chosen=None):
         The answers; no for those who are not asked.
     """
     chosen = torch.ones_like(truth) if chosen is None else chosen
+    p = probability[chosen].nan_to_num(0.5)
+    yes_is_rare, rare = p <= 0.5, torch.minimum(p, 1 - p).clamp(min=NEVER)
     answers = torch.zeros_like(truth)
-    p = probability[chosen].nan_to_num(0.5).clamp(LEAST, 1 - LEAST).numpy()
-    model = constriction.stream.model.Bernoulli(perfect=False)
+    answers[chosen] = _surprise(coder, rare, truth[chosen] == yes_is_rare) == yes_is_rare
+    return answers
+
+
+def _surprise(coder, p, truth):
+    """Flags of a probability of at most 1/2; one below ``LEAST`` takes several in a row."""
+    model, step = constriction.stream.model.Bernoulli(perfect=False), p.clamp(min=LEAST)
     if isinstance(coder, constriction.stream.queue.RangeDecoder):
-        answers[chosen] = torch.from_numpy(coder.decode(model, p)).bool()
+        answers = torch.from_numpy(coder.decode(model, step.numpy())).bool()
     else:
-        answers[chosen] = truth[chosen]
-        coder.encode(truth[chosen].numpy().astype(np.int32), model, p)
+        answers = truth.clone()
+        coder.encode(truth.numpy().astype(np.int32), model, step.numpy())
+    again = answers & (p < LEAST)
+    if again.any():
+        answers[again] = _surprise(coder, p[again] / LEAST, truth[again])
     return answers
 
 

@@ -151,7 +151,7 @@ def test_tiny_and_silent_latents_are_coded_for_nothing():
         "a", zero + 0.01, zero, zero + 0.11
     )  # rounding sends nothing: nor need the channel
     bits = evaluate(small, ["codec"], ["element"], QUANTIZERS)["bits"]
-    assert bits.sel(quantizer="test-channel").item() == pytest.approx(32)  # the level itself
+    assert bits.sel(quantizer="test-channel").item() == pytest.approx(32, abs=1e-3)  # the level itself
 
 
 @pytest.mark.parametrize("target", [1e-6, 0.3, 1.0, 7.0])

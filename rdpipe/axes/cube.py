@@ -25,6 +25,8 @@ Fits = Mapping[tuple[str, str], dict[str, np.ndarray]]
 TABLES = {"mean": MEANS, "variance": VARIANCES, "quantizer": QUANTIZERS}
 LEVEL_BITS = 32
 """What it costs to tell the decoder a level solved for each image: one float32."""
+LEAST_LEVEL = 1e-9
+"""Least mean distortion that a level is solved for, squared steps: 13 bits below rounding's noise."""
 GENIE = "genie-aided estimate"
 MATCHINGS = ("image", "dataset")
 
@@ -59,7 +61,7 @@ def side_counted(mean, variance, quantizer) -> bool:
 
 
 def solve_level(distortion, target: float, start: float, tolerance: float = 1e-12) -> float:
-    """The lowest level at which a quantizer's distortion reaches a target.
+    """A level at which a quantizer's distortion reaches a target.
 
     Parameters
     ----------
@@ -71,12 +73,18 @@ def solve_level(distortion, target: float, start: float, tolerance: float = 1e-1
         A guess at the level, positive.
     tolerance : float
         Relative, of the level.
+
+    Raises
+    ------
+    FloatingPointError
+        If a distortion is not finite.
     """
-    if target <= 0:
-        return 0.0
 
     def excess(log_level: float) -> float:
-        return distortion(math.exp(log_level)) / target - (1 - 1e-13)
+        value = distortion(math.exp(log_level))
+        if not math.isfinite(value):
+            raise FloatingPointError(f"distortion {value} at level {math.exp(log_level)}")
+        return value / target - (1 - 1e-13)
 
     low = high = math.log(start)
     while excess(high) < 0:
@@ -185,12 +193,16 @@ class Cell:
         return Sent(bits + one.bits, distortion, weighted, y_hat)
 
     def matched_level(self, images: Iterable[Prepared]) -> float:
-        """The level at which some images together have the distortion that rounding has on them."""
+        """The level at which some images together have the distortion that rounding has on them.
+
+        At least ``LEAST_LEVEL`` squared steps, where rounding happens to make no error.
+        """
         images = list(images)
         rounding = Cell(self.mean, self.variance, Rounding(self.step))
         rounding.weights = self.weights
-        target = sum(rounding.send(one, rounding.quantizer.level).weighted for one in images)
+        target = sum(rounding.send(one, self.step).weighted for one in images)
         count = sum(one.y.numel() for one in images)
+        target = max(target, LEAST_LEVEL * self.step**2 * count)
 
         def distortion(level: float) -> float:
             return sum(self.send(one, level).weighted for one in images)

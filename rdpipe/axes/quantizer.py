@@ -250,6 +250,7 @@ class TestChannel:
         a = (1 - theta / v).clamp(min=0)
         nats = 0.5 * ((v / theta).log() + (theta + a * r.square()) / v - 1)
         bits = torch.where(a > 0, nats, 0.0) / math.log(2)
-        distortion = (1 - a).square() * r.square() + theta * a
-        sent = a * r if noise is None else a * r + (theta * a).sqrt() * noise
+        noise_power = torch.where(a > 0, theta * a, 0.0)  # theta is infinite where errors are free
+        distortion = (1 - a).square() * r.square() + noise_power
+        sent = a * r if noise is None else a * r + noise_power.sqrt() * noise
         return Coded(bits, distortion, sent)

@@ -37,7 +37,7 @@ def gaussian_rate(variance, distortion):
     variance = nonnegative("variance", variance)
     distortion = nonnegative("distortion", distortion)
     with np.errstate(divide="ignore", invalid="ignore"):
-        bits = 0.5 * np.log2(variance / distortion)
+        bits = 0.5 * (np.log2(variance) - np.log2(distortion))
     return np.where(variance > distortion, bits, 0.0)[()]
 
 

@@ -31,9 +31,11 @@ def variance_mismatch(ratio):
     >>> variance_mismatch([0.25, 1.0, 4.0]).round(4)
     array([0.459, 0.   , 1.164])
     """
-    excess = nonnegative("ratio", ratio) - 1
+    ratio = nonnegative("ratio", ratio)
+    excess = ratio - 1
     with np.errstate(divide="ignore"):
-        return 0.5 * (excess - np.log1p(excess)) / np.log(2)
+        log = np.where(ratio < 0.5, np.log(ratio), np.log1p(np.maximum(excess, -0.5)))
+    return 0.5 * (excess - log)[()] / np.log(2)
 
 
 def mean_gain(second_moment, residual_second_moment):
@@ -65,5 +67,5 @@ def mean_gain(second_moment, residual_second_moment):
     before = nonnegative("second_moment", second_moment)
     after = nonnegative("residual_second_moment", residual_second_moment)
     with np.errstate(divide="ignore", invalid="ignore"):
-        bits = 0.5 * np.log2(before / after)
+        bits = 0.5 * (np.log2(before) - np.log2(after))
     return np.where(before == after, 0.0, bits)[()]

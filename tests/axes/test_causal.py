@@ -223,6 +223,20 @@ def test_weights_of_one_change_nothing():
     )
 
 
+def test_where_errors_are_free_nothing_is_sent():
+    quantizer, y = WeightedTestChannel(), 3 * normal((2, 30, 30), 9)
+    cell = Cell(mean.Zero(), variance.Codec(), quantizer)
+    levels = []
+    for weight in (0.0, 1e-30):
+        quantizer.use({"weights": np.array([2.0, weight])})
+        cell.weights = quantizer.weights
+        prepared = cell.prepare(latents(y, scale=3.0))
+        levels.append(cell.matched_level([prepared]))
+        sent = cell.send(prepared, levels[-1])
+        assert math.isfinite(sent.distortion) and (sent.y_hat[1] == 0).all()
+    assert levels[0] == pytest.approx(levels[1], rel=1e-9)
+
+
 def test_weights_fill_water_where_errors_cost_little():
     """Closed form: theta_c = theta / w_c, and the rate is sum 1/2 log2(v_c / theta_c)."""
     v, w = torch.tensor([4.0, 9.0, 25.0]).double(), torch.tensor([0.5, 1.0, 1.5]).double()

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from rdpipe.axes import evaluate
-from rdpipe.axes.cube import solve_level
+from rdpipe.axes.cube import Cell, solve_level
 from rdpipe.errors import InputError
 from rdpipe.latents import Latents
+from rdpipe.random import noise_key
 
 MEANS, VARIANCES = ["zero", "codec"], ["codec", "channel", "window-3", "window-5", "element"]
 QUANTIZERS = ["rounding", "test-channel"]
@@ -152,6 +153,32 @@ def test_tiny_and_silent_latents_are_coded_for_nothing():
     )  # rounding sends nothing: nor need the channel
     bits = evaluate(small, ["codec"], ["element"], QUANTIZERS)["bits"]
     assert bits.sel(quantizer="test-channel").item() == pytest.approx(32, abs=1e-3)  # the level itself
+
+
+def test_latents_that_rounding_hits_exactly_have_a_finite_rate():
+    """At distortion 0 a divergence is infinite: the level stops at 1e-9."""
+    whole = latents().y.round()
+    one = Latents("a", whole, torch.zeros_like(whole), torch.ones_like(whole))
+    cube = evaluate(one, ["codec"], ["codec", "channel", "element"], QUANTIZERS).squeeze()
+    assert np.isfinite(cube["bits"]).all()
+    assert (cube["distortion"].sel(quantizer="rounding") == 0).all()
+    channel = cube["distortion"].sel(quantizer="test-channel") / whole.numel()
+    assert (channel < 1.001e-9).all()
+
+
+def test_a_level_is_not_solved_for_nonsense():
+    with pytest.raises(FloatingPointError, match="distortion nan at level 1"):
+        solve_level(lambda level: math.nan, 1.0, 1.0)
+
+
+def test_the_error_of_a_genie_mean_is_not_the_noise_of_the_channel():
+    """Stated distortion is what y_hat has: at 90 % accuracy they would differ by a fifth."""
+    y = 3 * torch.randn((4, 200, 200), generator=torch.Generator().manual_seed(2)).double()
+    one = Latents("a", y, 0 * y, torch.full_like(y, 3))
+    corner = {"mean": "accuracy-90", "variance": "channel", "quantizer": "test-channel"}
+    cell = Cell.from_spec({f"{axis}s": {name: {}} for axis, name in corner.items()}, {}, **corner)
+    sent = cell.send(cell.prepare(one, noise_key(0, "a")), 0.5)
+    assert (sent.y_hat - y).square().sum().item() == pytest.approx(sent.distortion, rel=0.01)
 
 
 @pytest.mark.parametrize("target", [1e-6, 0.3, 1.0, 7.0])

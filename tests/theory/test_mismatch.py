@@ -40,6 +40,13 @@ def test_small_mismatch():
     assert (variance_mismatch(np.linspace(1e-3, 5, 1000)) >= 0).all()
 
 
+@pytest.mark.parametrize("exponent", [-3, -12, -17, -300])
+def test_tiny_ratio(exponent):
+    # (x - 1 - ln x) / (2 ln 2)
+    expected = (10.0**exponent - 1 - exponent * math.log(10)) / (2 * math.log(2))
+    assert variance_mismatch(10.0**exponent) == pytest.approx(expected, rel=1e-14)
+
+
 def test_mean_gain_is_saved_code_length():
     # a mean of correlation rho with y: E r^2 = (1 - rho^2) E y^2
     saved = code_length(2.0, 2.0) - code_length(2.0 * 0.19, 2.0 * 0.19)

@@ -2,13 +2,14 @@
 
 .. code-block:: none
 
-    field --blocks--> T x T' / step --> y --> Q --> y_hat --> step T' y_hat T --> field
+    field --blocks--> T x / step --> y --> Q --> y_hat --> step T' y_hat --> field
 
 Every number the array gives for such a codec has a closed form to compare with.
 """
 
 from __future__ import annotations
 
+import math
 import struct
 
 import constriction
@@ -18,45 +19,51 @@ from scipy.fft import dct as cosine_transform
 
 from rdpipe.axes.quantizer import Rounding
 from rdpipe.codecs.protocol import Analysis
+from rdpipe.datasets import gaussian_field
 from rdpipe.errors import InputError
 from rdpipe.latents import Latents
-from rdpipe.theory import reverse_waterfill
+from rdpipe.theory import field_rate
 
 HEADER = struct.Struct(">II")  # height, width
 
 
 class BlockTransform:
-    """A separable block transform and uniform rounding, behind :class:`rdpipe.codecs.protocol.Codec`.
+    """A block transform and uniform rounding, behind :class:`rdpipe.codecs.protocol.Codec`.
 
     Images are float32 of shape (height, width, 1); sizes that are no multiple of the block are
     filled up by repeating the border.
 
     Parameters
     ----------
-    transform : array of shape (block, block)
-        Orthonormal, a basis vector in each row.
-    variances : array of shape (block, block)
+    transform : array of shape (block^2, block^2)
+        Orthonormal, a basis image in each row.
+    variances : array of shape (block^2,)
         Of the coefficients, squared grey levels.
+    spectrum : array
+        Power spectrum of the field, with a mean of its variance.
     step : float
         Quantization step, grey levels.
     """
 
-    def __init__(self, transform: np.ndarray, variances: np.ndarray, step: float):
-        self.transform, self.variances, self.step = transform, variances, step
-        self.block = len(transform)
+    def __init__(
+        self, transform: np.ndarray, variances: np.ndarray, spectrum: np.ndarray, step: float
+    ):
+        self.transform, self.variances = transform, variances
+        self.spectrum, self.step = spectrum, step
+        self.block = math.isqrt(len(transform))
 
     def analyse(self, name: str, image: np.ndarray) -> Analysis:
         y = self._latents(image)
         mean, scale = self.predict(b"", *image.shape[:2])
         bits = Rounding().code(y, scale.square(), 1.0).bits.sum().item()
-        gain = torch.full((self.block**2,), self.step**2)
+        gain = torch.full((len(y),), self.step**2)
         return Analysis(Latents(name, y, mean, scale, gain=gain), bits, 0.0)
 
     def synthesise(self, y_hat: torch.Tensor, height: int, width: int) -> np.ndarray:
-        rows, columns = y_hat.shape[1:]
-        blocks = y_hat.double().numpy().reshape(self.block, self.block, rows, columns) * self.step
-        pixels = np.einsum("ui,vj,uvrc->ricj", self.transform, self.transform, blocks)
-        pixels = pixels.reshape(rows * self.block, columns * self.block)
+        block, (rows, columns) = self.block, y_hat.shape[1:]
+        blocks = self.transform.T @ y_hat.double().flatten(1).numpy() * self.step
+        pixels = blocks.reshape(block, block, rows, columns).transpose(2, 0, 3, 1)
+        pixels = pixels.reshape(rows * block, columns * block)
         return pixels[:height, :width, None].astype(np.float32)
 
     def compress(self, image: np.ndarray) -> bytes:
@@ -78,58 +85,74 @@ class BlockTransform:
 
     def predict(self, side: bytes, height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
         shape = -(-height // self.block), -(-width // self.block)
-        scale = torch.from_numpy(np.sqrt(self.variances).ravel() / self.step)[:, None, None]
+        scale = torch.from_numpy(np.sqrt(self.variances) / self.step)[:, None, None]
         scale = scale.expand(-1, *shape).contiguous()
         return torch.zeros_like(scale), scale
 
-    def reference(self) -> tuple[np.ndarray, np.ndarray]:
-        """R(D) of independent Gaussian blocks: MSE and bit/pixel, each of shape (72,)."""
-        variances = self.variances.ravel()
-        mse = variances.mean() * 2.0 ** np.linspace(-18, -0.25, 72)
-        rates = [reverse_waterfill(variances, d * len(variances)).rate for d in mse]
-        return mse, np.array(rates) / len(variances)
+    def references(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Rate-distortion functions that are known: MSE and bit/pixel by name, each of shape (72,).
+
+        That of the coefficients as independent Gaussians is where the test channel must land; for
+        the KLT it is the R(D) of the blocks. That of the field, below it, is where no block
+        transform gets to.
+        """
+        mse = self.variances.mean() * 2.0 ** np.linspace(-18, -0.25, 72)
+        known = {"R(D) of the coefficients": self.variances, "R(D) of the field": self.spectrum}
+        return {
+            name: (mse, np.array([field_rate(spectrum, d) for d in mse]))
+            for name, spectrum in known.items()
+        }
 
     def _latents(self, image: np.ndarray) -> torch.Tensor:
-        height, width = image.shape[:2]
-        fill = [(0, -side % self.block) for side in (height, width)]
+        block, fill = self.block, [(0, -side % self.block) for side in image.shape[:2]]
         pixels = np.pad(image[..., 0].astype(np.float64), fill, "edge")
-        rows, columns = (side // self.block for side in pixels.shape)
-        blocks = pixels.reshape(rows, self.block, columns, self.block)
-        y = np.einsum("ui,vj,ricj->uvrc", self.transform, self.transform, blocks) / self.step
-        return torch.from_numpy(y.reshape(self.block**2, rows, columns))
+        rows, columns = (side // block for side in pixels.shape)
+        blocks = pixels.reshape(rows, block, columns, block).transpose(1, 3, 0, 2)
+        y = self.transform @ blocks.reshape(block**2, -1) / self.step
+        return torch.from_numpy(y.reshape(-1, rows, columns))
 
 
-def klt(quality: int, rho: float, steps: list[float], sigma: float = 40.0, block: int = 8):
-    """The Karhunen-Loeve transform of blocks of a separable AR(1) field: the best one there is.
+def klt(quality: int, steps: list[float], sigma: float = 40.0, block: int = 8, **field):
+    """The Karhunen-Loeve transform of the blocks of a Gaussian field: the best one there is.
 
     Parameters
     ----------
     quality : int
         From 1; picks the step.
-    rho, sigma : float
-        Of the field (:mod:`rdpipe.datasets.gaussian_field`).
     steps : list of float
         Quantization steps, grey levels.
+    sigma : float
+        Standard deviation of the field, grey levels.
     block : int
         Side of a block, pixels.
+    **field
+        ``rho`` or ``exponent``, and ``size``, of :mod:`rdpipe.datasets.gaussian_field`.
     """
-    _, vectors = np.linalg.eigh(correlation(rho, block))
-    return _codec(vectors.T[::-1].copy(), quality, rho, steps, sigma)
+    spectrum = sigma**2 * gaussian_field.spectrum(**{"size": 512, **field})
+    _, vectors = np.linalg.eigh(covariance(spectrum, block))
+    return _codec(vectors.T[::-1].copy(), spectrum, quality, steps)
 
 
-def dct(quality: int, rho: float, steps: list[float], sigma: float = 40.0, block: int = 8):
+def dct(quality: int, steps: list[float], sigma: float = 40.0, block: int = 8, **field):
     """The discrete cosine transform of the same blocks; parameters as for :func:`klt`."""
-    return _codec(cosine_transform(np.eye(block), axis=0, norm="ortho"), quality, rho, steps, sigma)
+    spectrum = sigma**2 * gaussian_field.spectrum(**{"size": 512, **field})
+    line = cosine_transform(np.eye(block), axis=0, norm="ortho")
+    return _codec(np.kron(line, line), spectrum, quality, steps)
 
 
-def correlation(rho: float, block: int) -> np.ndarray:
-    """Correlation rho^|i - j| of a line of a block."""
-    index = np.arange(block)
-    return rho ** np.abs(index[:, None] - index).astype(float)
+def covariance(spectrum: np.ndarray, block: int) -> np.ndarray:
+    """Covariance of the pixels of a block, row by row, of shape (block^2, block^2).
+
+    The autocovariance of a stationary field is the Fourier transform of its spectrum.
+    """
+    autocovariance = np.fft.ifft2(spectrum).real
+    row, column = np.divmod(np.arange(block**2), block)
+    return autocovariance[np.abs(row[:, None] - row), np.abs(column[:, None] - column)]
 
 
-def _codec(transform: np.ndarray, quality: int, rho: float, steps: list[float], sigma: float):
+def _codec(transform: np.ndarray, spectrum: np.ndarray, quality: int, steps: list[float]):
     if not 1 <= quality <= len(steps):
         raise InputError(f"no quality {quality}: steps has 1 to {len(steps)}")
-    line = np.diag(transform @ correlation(rho, len(transform)) @ transform.T)
-    return BlockTransform(transform, sigma**2 * np.outer(line, line), steps[quality - 1])
+    block = math.isqrt(len(transform))
+    variances = np.diag(transform @ covariance(spectrum, block) @ transform.T)
+    return BlockTransform(transform, variances, spectrum, steps[quality - 1])

@@ -51,7 +51,7 @@ class Codec(Protocol):
     def decompress(self, stream: bytes) -> np.ndarray:
         """The decoded image."""
 
-    # optional: reference() -> (mse, bpp), the R(D) of a source where it is known
+    # optional: references() -> {name: (mse, bpp)}, rate-distortion functions that are known
 
     def side(self, image: np.ndarray) -> bytes:
         """The part of the bitstream that says what :meth:`predict` needs; may be empty."""

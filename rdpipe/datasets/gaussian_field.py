@@ -41,10 +41,7 @@ def find(
     InputError
         If not exactly one of ``rho`` and ``exponent`` is given, or a value makes no field.
     """
-    if (rho is None) == (exponent is None):
-        raise InputError("gaussian-field: give either rho (AR(1)) or exponent (power law)")
-    if rho is not None and not abs(rho) < 1:
-        raise InputError(f"gaussian-field rho {rho!r}: allowed are -1 < rho < 1")
+    check(rho, exponent)
     if not (size > 0 and count > 0 and sigma > 0):
         raise InputError(
             f"gaussian-field size {size}, count {count}, sigma {sigma}: all must be positive"
@@ -56,13 +53,22 @@ def find(
     ]
 
 
+def check(rho: float | None, exponent: float | None) -> None:
+    """Refuse what is no spectrum."""
+    if (rho is None) == (exponent is None):
+        raise InputError("gaussian-field: give either rho (AR(1)) or exponent (power law)")
+    if rho is not None and not abs(rho) < 1:
+        raise InputError(f"gaussian-field rho {rho!r}: allowed are -1 < rho < 1")
+
+
 def make(file: str) -> np.ndarray:
     """The field that a source names, float32 of shape (size, size, 1)."""
     spec = json.loads(file.removeprefix(PREFIX))
     rng = np.random.default_rng([spec["seed"], spec["index"]])
     white = rng.standard_normal((spec["size"], spec["size"]))
     if spec["rho"] is None:
-        field = power_law(white, spec["exponent"])
+        amplitude = np.sqrt(spectrum(spec["size"], exponent=spec["exponent"]))
+        field = np.fft.ifft2(np.fft.fft2(white) * amplitude).real
     else:
         field = autoregressive(autoregressive(white, spec["rho"]).T, spec["rho"]).T
     return (spec["sigma"] * field).astype(np.float32)[..., None]
@@ -77,16 +83,27 @@ def autoregressive(white: np.ndarray, rho: float) -> np.ndarray:
     return lfilter([1.0], [1.0, -rho], driven, axis=1)
 
 
-def power_law(white: np.ndarray, exponent: float) -> np.ndarray:
-    """A periodic field of the spectrum of :func:`power_spectrum`, from white noise."""
-    amplitude = np.sqrt(power_spectrum(len(white), exponent))
-    return np.fft.ifft2(np.fft.fft2(white) * amplitude).real
+def spectrum(size: int, rho: float | None = None, exponent: float | None = None) -> np.ndarray:
+    """Power spectrum of a field of unit variance on the grid of the discrete Fourier transform.
 
+    Parameters
+    ----------
+    size, rho, exponent
+        As for :func:`find`.
 
-def power_spectrum(size: int, exponent: float) -> np.ndarray:
-    """|f|^-exponent on the grid of the discrete Fourier transform, 0 at f = 0, with a mean of 1."""
+    Returns
+    -------
+    array of shape (size, size)
+        With a mean of 1. AR(1): S(f) S(g), S(f) = (1 - rho^2) / (1 - 2 rho cos 2 pi f + rho^2);
+        power law: |f|^-exponent, 0 at f = 0.
+    """
+    check(rho, exponent)
     frequency = np.fft.fftfreq(size)
-    radius = np.hypot(frequency[:, None], frequency)
-    radius[0, 0] = np.inf
-    spectrum = radius**-exponent
-    return spectrum / spectrum.mean()
+    if rho is not None:
+        line = (1 - rho**2) / (1 - 2 * rho * np.cos(2 * np.pi * frequency) + rho**2)
+        power = np.outer(line, line)
+    else:
+        radius = np.hypot(frequency[:, None], frequency)
+        radius[0, 0] = np.inf
+        power = radius**-exponent
+    return power / power.mean()

@@ -27,7 +27,7 @@ KINDS = {
     "achievable": "everything is known at the decoder, and the quantizer can be built",
     "upper bound on R(D)": "everything is known at the decoder; the quantizer is the Gaussian test channel",
     "genie-aided estimate": "an estimator looks at the very latents being coded: optimistic, not a bound",
-    "reference": "a published figure, with its source",
+    "reference": "a published figure, with its source, or a rate-distortion function that is known",
 }
 
 

@@ -43,10 +43,12 @@ def run(spec: dict, manifest_file: Path, out: Path) -> None:
         table = {key: ("image", [row[key] for row in rows], {"units": UNITS[key]}) for key in UNITS}
         identity = {key: spec[key] for key in ("dataset", "codec", "quality")}
         names = [image["name"] for image in images]
-        if hasattr(codec, "reference"):  # a source whose limit is known
-            mse, bpp = codec.reference()
-            arrays = {"mse": ("point", mse), "bpp": ("point", bpp)}
-            writer.write(xr.Dataset(arrays), group="reference")
+        if hasattr(codec, "references"):  # a source whose limit is known
+            known = {
+                name: (("axis", "point"), np.stack(curve))
+                for name, curve in codec.references().items()
+            }
+            writer.write(xr.Dataset(known, {"axis": ["mse", "bpp"]}), group="references")
         table["sha256"] = ("image", [image["sha256"] for image in images])
         writer.write(xr.Dataset(table, {"image": names, **identity}))
 

@@ -134,20 +134,17 @@ def cell_at_equal_psnr(name: str, sweeps: dict, run: dict) -> tuple[np.ndarray, 
 
 
 def reference_curves(latents: list[Path], tables: dict) -> list[Curve]:
-    """The known R(D) of the source of a codec, where it has one."""
+    """The rate-distortion functions that a codec knows of its source, if any."""
     curves = []
     first = {tuple(store.read(p)[k].item() for k in ("dataset", "codec")): p for p in latents[::-1]}
     for identity, path in first.items():
-        if not store.has(path, "reference"):
+        if not store.has(path, "references"):
             continue
-        known = store.read(path, "reference")
         pixels, images = image_sizes(tables[identity])
-        bits, mse = (np.tile(known[name].values, (len(pixels), 1)) for name in ("bpp", "mse"))
-        qualities = list(range(mse.shape[1]))
-        curves.append(
-            Curve(*identity, "R(D) of the source", "reference", qualities, bits * pixels[:, None], mse,
-                  pixels, images)
-        )  # fmt: skip
+        for name, known in store.read(path, "references").data_vars.items():
+            mse, bpp = (np.tile(axis, (len(pixels), 1)) for axis in known.values)
+            points = list(range(mse.shape[1])), bpp * pixels[:, None], mse
+            curves.append(Curve(*identity, name, "reference", *points, pixels, images))
     return curves
 
 

@@ -81,7 +81,8 @@ def encode(
         v = escape.corrected(v, escape.transfer(coder, escape.order(r, v, cell.step)))
         return cell.quantizer.write(coder, r, v, cell.quantizer.level, noise[channels, positions])
 
-    y_hat = traverse(cell.mean, cell.variance, prepared.prediction, prepared.spread, step)
+    known = prepared.prediction, prepared.spread
+    y_hat = traverse(cell.mean, cell.variance, *known, step, cell.step**2 / 12)
     header = HEADER.pack(*latents.y.shape, height, width, len(side), key)
     return header + side + coder.get_compressed().astype(">u4").tobytes(), y_hat
 
@@ -104,7 +105,8 @@ def decode(codec, cell: Cell, stream: bytes) -> torch.Tensor:
         v = escape.corrected(v, escape.transfer(coder, torch.full_like(v, torch.nan)))
         return cell.quantizer.read(coder, v, cell.quantizer.level, noise[channels, positions])
 
-    return traverse(cell.mean, cell.variance, cell.mean(latents), spread, step)
+    known = cell.mean(latents), spread
+    return traverse(cell.mean, cell.variance, *known, step, cell.step**2 / 12)
 
 
 def _as_decoder(codec, cell, side: bytes, latents: Latents, height: int, width: int) -> Latents:

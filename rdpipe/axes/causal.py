@@ -19,6 +19,10 @@ import lazy_loader
 torch = lazy_loader.load("torch")
 
 
+FLOOR = 1e-9
+"""Least variance of an element, squared latent units; it only keeps divisions finite."""
+
+
 class Past:
     """What the decoder has decoded so far of one image.
 
@@ -28,24 +32,27 @@ class Past:
         The variance that is known beforehand.
     radius : int
         How far estimators look, elements.
+    noise : float or Tensor of shape (channel, 1, 1)
+        Variance of the error that the quantizer leaves where it sends something.
 
     Attributes
     ----------
-    deviation, residual : Tensor of shape (channel, row + 2 radius, column + 2 radius)
-        y_hat minus the mean that was known beforehand, and y_hat minus the mean of the element;
-        0 where nothing is decoded yet.
+    deviation : Tensor of shape (channel, row + 2 radius, column + 2 radius)
+        y_hat minus the mean that was known beforehand; 0 where nothing is decoded yet.
+    energy : Tensor of the same shape
+        E r^2 given r_hat over the variance that was known beforehand: r_hat^2 and what the quantizer
+        took off, the noise or the whole variance; 0 where nothing is decoded yet.
     done : Tensor of the same shape
         1 where an element is decoded, otherwise 0.
-    spread : Tensor of the same shape
-        The variance that was known beforehand, 1 outside.
     """
 
-    def __init__(self, spread, radius: int):
+    def __init__(self, spread, radius: int, noise=0.0):
         pad = (radius,) * 4
         self.radius, self.columns = radius, spread.shape[2]
         self.spread = torch.nn.functional.pad(spread.double(), pad, value=1.0)
+        self.lost = self.spread.clamp(max=torch.as_tensor(noise, dtype=self.spread.dtype))
         self.width = self.spread.shape[2]
-        self.deviation, self.residual, self.done = (torch.zeros_like(self.spread) for _ in range(3))
+        self.deviation, self.energy, self.done = (torch.zeros_like(self.spread) for _ in range(3))
 
     def move(self, positions) -> None:
         """Go to the positions of a wave."""
@@ -59,8 +66,9 @@ class Past:
 
     def put(self, channels: slice, deviation, residual) -> None:
         """Note what has been decoded here."""
-        values = ((self.deviation, deviation), (self.residual, residual), (self.done, 1.0))
-        for array, value in values:
+        lost, spread = (a.flatten(1)[channels, self.here] for a in (self.lost, self.spread))
+        energy = (residual**2 + lost) / spread
+        for array, value in ((self.deviation, deviation), (self.energy, energy), (self.done, 1.0)):
             array.view(len(array), -1)[channels, self.here] = value
 
 
@@ -97,7 +105,7 @@ def waves(shape, groups: int, radius: int) -> Iterator[tuple[slice, torch.Tensor
                 yield slice(first, min(first + size, channels)), positions
 
 
-def traverse(mean, variance, prediction, spread, step: Callable):
+def traverse(mean, variance, prediction, spread, step: Callable, noise=0.0):
     """Walk through the elements as encoder and decoder both do.
 
     Parameters
@@ -105,10 +113,12 @@ def traverse(mean, variance, prediction, spread, step: Callable):
     mean, variance : estimators
         Of the axes; a mean may bring an order of its own.
     prediction, spread : Tensor of shape (channel, row, column)
-        Mean and variance as far as they are known beforehand.
+        Mean and variance as far as they are known beforehand; a variance is at least ``FLOOR``.
     step : callable
         ``step(channels, positions, mu, v)`` with mu and v of shape (channel, position) returns the
         decoded residual of the same shape.
+    noise : float or Tensor of shape (channel, 1, 1)
+        Variance of the error that the quantizer leaves.
 
     Returns
     -------
@@ -118,8 +128,9 @@ def traverse(mean, variance, prediction, spread, step: Callable):
     shape = prediction.shape
     causal = [part for part in (mean, variance) if part.causal]
     radius = max((part.radius for part in causal), default=0)
-    past = Past(spread, radius)
-    y_hat = torch.empty_like(prediction)
+    spread = spread.clamp(min=FLOOR)
+    past = Past(spread, radius, noise)
+    y_hat = torch.empty(shape, dtype=prediction.dtype)
     prediction, spread = prediction.flatten(1), spread.flatten(1)
     groups = max((part.groups for part in causal), default=1)
     order = mean.order(shape) if hasattr(mean, "order") else waves(shape, groups, radius)

@@ -27,6 +27,8 @@ LEVEL_BITS = 32
 """What it costs to tell the decoder a level solved for each image: one float32."""
 LEAST_LEVEL = 1e-9
 """Least mean distortion that a level is solved for, squared steps: 13 bits below rounding's noise."""
+LARGEST = 700.0
+"""Logarithm of the largest level that is tried."""
 GENIE = "genie-aided estimate"
 MATCHINGS = ("image", "dataset")
 
@@ -68,11 +70,16 @@ def solve_level(distortion, target: float, start: float, tolerance: float = 1e-1
     distortion : callable
         Total distortion at a level; 0 at level 0 and continuous.
     target : float
-        The distortion wanted, at most that of sending nothing.
+        The distortion wanted.
     start : float
         A guess at the level, positive.
     tolerance : float
         Relative, of the level.
+
+    Returns
+    -------
+    float
+        Infinite if even sending nothing distorts less.
 
     Raises
     ------
@@ -87,10 +94,13 @@ def solve_level(distortion, target: float, start: float, tolerance: float = 1e-1
         return value / target - (1 - 1e-13)
 
     low = high = math.log(start)
+    reach = 0.5
     while excess(high) < 0:
-        low, high = high, high + 0.5
+        if high == LARGEST:
+            return math.inf
+        low, high, reach = high, min(high + reach, LARGEST), 2 * reach
     while excess(low) > 0:
-        low, high = low - 0.5, low
+        low, high, reach = low - reach, low, 2 * reach
     return math.exp(low if low == high else brentq(excess, low, high, xtol=tolerance, rtol=1e-12))
 
 
@@ -152,8 +162,10 @@ class Cell:
         The noise depends on its key alone: the same in any cell, batch and order. A variance that
         needs the residuals of a causal mean gets those that rounding leaves.
         """
-        y = latents.y.double()
-        latents = replace(latents, y=y, mean=latents.mean.double(), scale=latents.scale.double())
+        y, mean, scale = (
+            one.double().contiguous() for one in (latents.y, latents.mean, latents.scale)
+        )
+        latents = replace(latents, y=y, mean=mean, scale=scale)
         prediction = self.mean(latents)
         residual = y - prediction
         if self.mean.causal:
@@ -162,7 +174,7 @@ class Cell:
         return Prepared(y, prediction, residual, spread, standard_normal(key, y.shape), bits)
 
     def _residual_of_rounding(self, y, prediction):
-        residual = torch.empty_like(y)
+        residual = torch.empty(y.shape, dtype=y.dtype)
 
         def step(channels, positions, mu, v):
             r = y.flatten(1)[channels, positions] - mu
@@ -177,10 +189,12 @@ class Cell:
         y, noise = one.y.flatten(1), one.noise.flatten(1)
         weights = torch.ones(len(y), 1, dtype=y.dtype) if self.weights is None else self.weights
         sums = torch.zeros(3, dtype=y.dtype)
+        solved = level / weights if self.quantizer.level is None else None
+        noise_power = self.step**2 / 12 if solved is None else solved[..., None]
 
         def step(channels, positions, mu, v):
             r, w = y[channels, positions] - mu, weights[channels]
-            at_level = level if self.quantizer.level is not None else level / w
+            at_level = level if solved is None else solved[channels]
             j = escape.order(r, v, self.step)
             v = escape.corrected(v, j)
             coded = self.quantizer.code(r, v, at_level, noise[channels, positions])
@@ -188,7 +202,7 @@ class Cell:
             sums.add_(torch.stack([(coded.bits + escape.bits(j)).sum(), *both]))
             return coded.residual
 
-        y_hat = traverse(self.mean, self.variance, one.prediction, one.spread, step)
+        y_hat = traverse(self.mean, self.variance, one.prediction, one.spread, step, noise_power)
         bits, distortion, weighted = sums.tolist()
         return Sent(bits + one.bits, distortion, weighted, y_hat)
 

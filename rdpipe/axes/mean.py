@@ -156,7 +156,9 @@ class Accuracy(Mean):
     def __call__(self, latents):
         """Mean of each element, of shape (channel, row, column)."""
         y = latents.y
-        noise = torch.randn(y.shape, generator=generator("accuracy", self.seed, latents.name), dtype=y.dtype)
+        noise = torch.randn(
+            y.shape, generator=generator("accuracy", self.seed, latents.name), dtype=y.dtype
+        )
         sigma = y.square().mean((1, 2), keepdim=True).sqrt()
         rho = self.rho
         return rho**2 * y + rho * math.sqrt(1 - rho**2) * sigma * noise.to(y.device)

@@ -221,9 +221,11 @@ class Block(Sent):
 class CausalWindow(Variance):
     """Second moment of the residuals decoded before, in a window around the element.
 
-    v_i = p_i (s + sum_k r_k^2 / p_k) / (s + n) over the n decoded elements k of the window in the
-    same channel: shrunk, with the weight of s elements, to a variance p that is known beforehand. If
-    that is the channel's second moment, v_i = (s p + sum_k r_k^2) / (s + n).
+    v_i = p_i (s + sum_k m_k / p_k) / (s + n) over the n decoded elements k of the window in the same
+    channel: shrunk, with the weight of s elements, to a variance p that is known beforehand. If that
+    is the channel's second moment, v_i = (s p + sum_k m_k) / (s + n). m_k = r_hat_k^2 + min(d, p_k) is
+    the second moment of r_k given what was decoded of it, d the noise of the quantizer: step^2/12, or
+    theta of the test channel, whose r_hat has the variance v - theta.
 
     Parameters
     ----------
@@ -258,9 +260,8 @@ class CausalWindow(Variance):
     def at(self, past, known, channels, positions):
         """Variance given the past, of shape (channel, position)."""
         around = (channels, self.window)
-        square = past.at(past.residual, *around).square() / past.at(past.spread, *around)
-        count = past.at(past.done, *around).sum(2)
-        return known * (self.weight + square.sum(2)) / (self.weight + count)
+        energy, count = (past.at(one, *around).sum(2) for one in (past.energy, past.done))
+        return known * (self.weight + energy) / (self.weight + count)
 
 
 class Window(Variance):

@@ -16,6 +16,7 @@ from rdpipe.axes.quantizer import Rounding
 from rdpipe.axes.weighted import WeightedTestChannel
 from rdpipe.errors import InputError
 from rdpipe.latents import Latents
+from rdpipe.theory import gaussian_rate
 
 NO_ESCAPE = -math.log2(1 - 2**-20)
 
@@ -77,8 +78,8 @@ def test_the_past_is_zero_where_nothing_is_decoded():
     past.move(torch.tensor([5]))
     past.put(slice(1, 2), torch.tensor([[3.0]]).double(), torch.tensor([[2.0]]).double())
     past.move(torch.tensor([5, 6, 10, 0]))
-    seen = past.at(past.residual, slice(0, 2), [(0, 0), (0, -1), (-1, -1)])
-    assert seen[1].tolist() == [[2, 0, 0], [0, 2, 0], [0, 0, 2], [0, 0, 0]]
+    seen = past.at(past.energy, slice(0, 2), [(0, 0), (0, -1), (-1, -1)])
+    assert seen[1].tolist() == [[4, 0, 0], [0, 4, 0], [0, 0, 4], [0, 0, 0]]
     assert (seen[0] == 0).all() and past.done.sum() == 1
 
 
@@ -142,7 +143,8 @@ def test_causal_window_is_what_a_plain_loop_computes():
         for i in range(5):
             for j in range(6):
                 past = [(i - 1, j - 1), (i - 1, j), (i - 1, j + 1), (i, j - 1)]
-                past = [y[c, p, q].round() ** 2 for p, q in past if p >= 0 and 0 <= q < 6]
+                noise = min(1 / 12, known[c, 0, 0].item())
+                past = [y[c, p, q].round() ** 2 + noise for p, q in past if p >= 0 and 0 <= q < 6]
                 v = (2 * known[c, i, j] + sum(past)) / (2 + len(past))
                 bits += Rounding().code(y[c, i, j], v, 1.0).bits.item()
     assert cell.send(cell.prepare(one), 1.0).bits == pytest.approx(bits, rel=1e-12)
@@ -212,6 +214,18 @@ def test_hyper_is_the_mean_without_context_where_there_is_one():
     assert torch.equal(mean.Hyper()(latents(y, m=2.0)), torch.full_like(y, 2.0))
     both = Latents("a", y, y + 1, y.exp(), hyper=y + 2)
     assert torch.equal(mean.Hyper()(both), y + 2)
+
+
+@pytest.mark.parametrize("theta", [0.02, 0.25, 0.4])
+def test_a_causal_window_of_the_channels_output_is_a_second_moment(theta):
+    """r_hat has the variance v - theta: unmended, the estimate collapses at a high level."""
+    y = normal((1, 160, 160), 11)
+    one = latents(y)
+    window = Cell(mean.Zero(), variance.CausalWindow(towards="codec"), quantizer.TestChannel())
+    sent = window.send(window.prepare(one, 1), theta)
+    assert sent.distortion / y.numel() == pytest.approx(theta, rel=0.1)
+    above = sent.bits / y.numel() - gaussian_rate(1.0, sent.distortion / y.numel())
+    assert 0 < above < 0.06  # what estimating a known variance from 16 elements costs
 
 
 def test_weights_of_one_change_nothing():

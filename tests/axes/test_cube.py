@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 
 from rdpipe.axes import evaluate
 from rdpipe.axes.cube import Cell, solve_level
@@ -152,7 +153,9 @@ def test_tiny_and_silent_latents_are_coded_for_nothing():
         "a", zero + 0.01, zero, zero + 0.11
     )  # rounding sends nothing: nor need the channel
     bits = evaluate(small, ["codec"], ["element"], QUANTIZERS)["bits"]
-    assert bits.sel(quantizer="test-channel").item() == pytest.approx(32, abs=1e-3)  # the level itself
+    assert bits.sel(quantizer="test-channel").item() == pytest.approx(
+        32, abs=1e-3
+    )  # the level itself
 
 
 def test_latents_that_rounding_hits_exactly_have_a_finite_rate():
@@ -164,6 +167,36 @@ def test_latents_that_rounding_hits_exactly_have_a_finite_rate():
     assert (cube["distortion"].sel(quantizer="rounding") == 0).all()
     channel = cube["distortion"].sel(quantizer="test-channel") / whole.numel()
     assert (channel < 1.001e-9).all()
+
+
+@pytest.mark.parametrize("size", [0.0, 1e-6])
+def test_where_sending_nothing_distorts_less_nothing_is_sent(size):
+    y = torch.full((2, 8, 8), size).double()
+    one = Latents("a", y, 0 * y, 1 + 0 * y)
+    cube = evaluate(one, ["codec"], ["element", "window-3"], ["test-channel"])
+    assert (cube["level"] == math.inf).all()
+    assert cube["bits"].values.ravel() == pytest.approx([32, 32], abs=1e-3)
+    assert cube["distortion"].values.ravel() == pytest.approx(128 * size**2)
+
+
+def test_memory_layout_does_not_matter():
+    one = latents(shape=(4, 6, 8))
+    strided = lambda t: t.permute(2, 1, 0).contiguous().permute(2, 1, 0)
+    other = Latents("a", *(strided(t) for t in (one.y, one.mean, one.scale)))
+    assert not other.y.is_contiguous()
+    axes = (MEANS, ["codec", "causal-window", "block-4"], [*QUANTIZERS, "lattice-e8"])
+    xr.testing.assert_identical(evaluate(one, *axes), evaluate(other, *axes))
+
+
+def test_a_scale_of_zero_means_no_doubt():
+    """Elements that are as predicted cost nothing; another one escapes."""
+    y = torch.zeros((1, 4, 4)).double()
+    bits = []
+    for value in (0.0, 3.0):
+        y[0, 1, 1] = value
+        one = Latents("a", y, 0 * y, 0 * y)
+        bits.append(evaluate(one, ["codec"], ["codec"], ["rounding"])["bits"].item())
+    assert bits[0] < 1e-4 and 20 < bits[1] < 60
 
 
 def test_a_level_is_not_solved_for_nonsense():

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from rdpipe.axes import escape, evaluate, mean, variance
 from rdpipe.axes.cube import Cell
-from rdpipe.axes.quantizer import Rounding, TestChannel
+from rdpipe.axes.quantizer import Rounding
+from rdpipe.axes.quantizer import TestChannel as Channel
 from rdpipe.latents import Latents
 
 
@@ -53,7 +54,7 @@ def test_nothing_escapes_that_a_gaussian_allows(sigmas, sigma, step):
 @given(st.floats(1, 40), st.floats(1e-2, 1e2), st.booleans())
 def test_an_outlier_costs_the_logarithm_of_its_distance(octaves, sigma, channel):
     """Far out, 20 bits of escape, an order of log16, and the index itself: not the square."""
-    quantizer, level = (TestChannel(), 1 / 12) if channel else (Rounding(), 1.0)
+    quantizer, level = (Channel(), 1 / 12) if channel else (Rounding(), 1.0)
     sigmas = 2**octaves
     bits = cell_bits(sigmas * sigma, sigma, quantizer, level)
     unescaped = quantizer.code(double(sigmas * sigma), double(sigma**2), level).bits.item()

@@ -45,8 +45,7 @@ class Crops(Dataset):
         self.decoded: dict[Path, np.ndarray] = {}
 
     def __getitem__(self, index: int) -> np.ndarray:
-        rng = np.random.default_rng([self.seed, index])
-        file = self.files[rng.integers(len(self.files))]
+        rng, file = self._draw(index)
         if file not in self.decoded:
             with Image.open(file) as image:
                 self.decoded[file] = np.asarray(image.convert("RGB"))
@@ -54,6 +53,14 @@ class Crops(Dataset):
         if rng.integers(2):
             crop = crop[:, ::-1]
         return np.ascontiguousarray(saturated(crop, rng).transpose(2, 0, 1))
+
+    def _draw(self, index: int) -> tuple[np.random.Generator, Path]:
+        rng = np.random.default_rng([self.seed, index])
+        return rng, self.files[rng.integers(len(self.files))]
+
+    def sources(self, indices) -> str:
+        """Names of the files that some crops are from."""
+        return ", ".join(sorted({self._draw(index)[1].name for index in indices}))
 
 
 def zoomed(image: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
@@ -114,7 +121,7 @@ def train(spec: dict, files: list[Path], state_dir: Path) -> dict[str, torch.Ten
         If ``state_dir`` is of a training with another spec (only ``steps`` and ``save_every`` may
         change), or has gone beyond ``steps``.
     FloatingPointError
-        If the loss is not finite; the last good state stays in ``state_dir``.
+        If the loss or its gradient is not finite; the last good state stays in ``state_dir``.
     SystemExit
         On SIGTERM, after saving the state.
     """
@@ -166,13 +173,15 @@ def train(spec: dict, files: list[Path], state_dir: Path) -> dict[str, torch.Ten
         bpp = out["bits"] / spec["crop"] ** 2
         mse = (out["x_hat"].float() - x).square().mean((1, 2, 3))
         loss = (bpp + weight * mse).mean()
-        if not torch.isfinite(loss):
-            raise FloatingPointError(
-                f"loss {loss.item()} at step {step}; last good state: {state_file}"
-            )
         optimizer.zero_grad()
         fabric.backward(loss)
-        fabric.clip_gradients(model, optimizer, max_norm=1.0)
+        norm = fabric.clip_gradients(model, optimizer, max_norm=1.0, error_if_nonfinite=False)
+        if not torch.isfinite(loss + norm):
+            those = crops.sources(range(step * spec["batch"], (step + 1) * spec["batch"]))
+            raise FloatingPointError(
+                f"loss {loss.item()}, gradient {norm.item()} at step {step}, with crops of {those};"
+                f" last good state: {state_file}"
+            )
         optimizer.step()
         average.update_parameters(model.module)
         if step % 100 == 0:

@@ -122,6 +122,26 @@ def test_a_training_begins_with_the_weights_of_another(tmp_path):
         train(still, FILES, tmp_path / "fourth")
 
 
+def test_a_training_that_explodes_says_where(tmp_path):
+    train({**SPEC, "steps": 2}, FILES, tmp_path)
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    state["model"]["g_a.0.weight"][0] = torch.nan
+    torch.save(state, tmp_path / "state.pt")
+    with pytest.raises(FloatingPointError, match=r"at step 2, with crops of \w+\.\w+.*state\.pt"):
+        train({**SPEC, "steps": 4}, FILES, tmp_path)
+    assert torch.load(tmp_path / "state.pt", weights_only=True)["step"] == 2
+
+
+@pytest.mark.parametrize("distance", [0.0, 3.0, 1e3, 1e15])
+def test_an_outlier_feels_a_gradient_that_is_not_too_large(distance):
+    model = GainedMeanScaleHyperprior(8, 8, [0.01]).train()
+    means = torch.full((1, 1, 1, 1), distance, requires_grad=True)
+    bits = model._latent_bits(torch.zeros(1, 1, 1, 1), torch.full((1, 1, 1, 1), 0.2), means)
+    bits.sum().backward()
+    assert bits.item() < 23 + 2 * np.log2(1 + distance)
+    assert abs(means.grad.item()) < 60 and (distance == 0 or means.grad.item() > 0)
+
+
 def test_each_rate_folds_into_a_plain_model(tmp_path):
     torch.manual_seed(0)
     model = GainedMeanScaleHyperprior(8, 12, [0.01, 0.04]).eval()

@@ -81,14 +81,17 @@ class GainedMeanScaleHyperprior(MeanScaleHyperprior):
     def _latent_bits(self, y: Tensor, scales: Tensor, means: Tensor) -> Tensor:
         """Code length of each latent, noisy in training and rounded otherwise.
 
-        In the log domain: CompressAI's likelihoods stop at 1e-9, where an outlier would cost 30 bits
-        however far out it lies, and feel no gradient.
+        That of a Gaussian, or with a probability of 2^-20 of an escape, 2 log2(1 + |r|) bits.
+        CompressAI's likelihoods stop at 1e-9, where an outlier feels no gradient; without a stop its
+        gradient would drown all others.
         """
         mode = "noise" if self.training else "dequantize"
         residual = self.gaussian_conditional.quantize(y, mode, means) - means
-        return interval_bits(
-            residual, self.gaussian_conditional.lower_bound_scale(scales).square(), 1.0
-        )
+        variances = self.gaussian_conditional.lower_bound_scale(scales).square()
+        reach = 40 * variances.sqrt() + 2  # beyond, an escape is cheaper by a thousand bits
+        gaussian = interval_bits(residual.clamp(-reach, reach), variances, 1.0)
+        escape = 20 + 2 * torch.log2(1 + residual.abs())
+        return -torch.logaddexp2(-gaussian, -escape)
 
 
 def fold(state: dict[str, Tensor], rate: int) -> dict[str, Tensor]:

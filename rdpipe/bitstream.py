@@ -36,7 +36,7 @@ def codes(spec: dict, fits: dict) -> dict[str, Cell]:
     """The cells of a spec that are real codes: all decodable, and the quantizer realisable."""
     axes = (spec[section] for section in ("means", "variances", "quantizers"))
     cells = {
-        cell_name(corner): Cell.from_spec(spec, fits, **corner)
+        cell_name(corner): Cell.from_spec(spec, fits, corner)
         for corner in (dict(zip(START, names)) for names in product(*axes))
     }
     return {name: cell for name, cell in cells.items() if cell.kind == "achievable"}

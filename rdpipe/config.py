@@ -134,9 +134,14 @@ def fitted_estimators(config: dict, used: dict) -> list[tuple[str, str]]:
     return [
         (axis, name)
         for axis, section in AXES.items()
-        for name, entry in used[section].items()
+        for name, entry in used.get(section, {}).items()
         if getattr(load(locate(axis, entry.get("use", name), tables[axis])[0]), "fitted", False)
     ]
+
+
+def means_of(config: dict, axis: str) -> dict:
+    """The means whose residuals an estimator of an axis is fitted to; none but for a variance."""
+    return {"means": config["means"] if axis == "variance" else {}}
 
 
 def measured(config: dict) -> list[str]:

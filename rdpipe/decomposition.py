@@ -33,6 +33,7 @@ def decompose(table: xr.Dataset, cube: xr.Dataset, limit: dict[str, str]) -> xr.
         ``prior`` (the model's bits minus those of a Gaussian without floors), ``side``,
         ``variance``, ``quantization`` and ``context``, for the paper's order and the Shapley
         average over all orders. ``total`` over image is the sum of the terms in either order.
+        Attributes ``kind`` of the limit, and ``latent_mse`` as :func:`latent_mse` has it.
     """
     corners = {
         moved: _bits(cube, {axis: (limit if axis in moved else START)[axis] for axis in TERMS})
@@ -59,8 +60,19 @@ def decompose(table: xr.Dataset, cube: xr.Dataset, limit: dict[str, str]) -> xr.
             "pixels": table["pixels"],
         },
         coords,
-        attrs={"kind": cube["kind"].sel(limit).item()},
+        attrs={"kind": cube["kind"].sel(limit).item(), "latent_mse": latent_mse(cube, limit)},
     )
+
+
+def latent_mse(cube: xr.Dataset, cell: dict[str, str]) -> float:
+    """Distortion of the latents in a cell, over all images, relative to the codec as it is.
+
+    Bits of two cells compare at equal distortion only where this is 1. The test channel has the
+    distortion that rounding has with the same mean; other quantizers have their own, and another mean
+    leaves rounding with another one.
+    """
+    total = cube["distortion"].sum("image")
+    return (total.sel(cell) / total.sel(START)).item()
 
 
 def _bits(cube: xr.Dataset, corner: dict[str, str]) -> np.ndarray:

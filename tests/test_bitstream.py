@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from rdpipe.axes.cube import TABLES, Cell
+from rdpipe.axes.cube import TABLES, Cell, build
+from rdpipe.axes.variance import Calibrated
 from rdpipe.bitstream import HEADER, decode, encode
 from rdpipe.codecs.compressai import CompressAI, model_architectures
 from rdpipe.errors import InputError
@@ -46,17 +47,18 @@ def latents(codec):
 
 @pytest.fixture(scope="module")
 def fits(latents):
-    return {
-        (axis, name): estimator.fit([latents])
-        for axis, entries in (("mean", MEANS), ("variance", VARIANCES))
-        for name, entry in entries.items()
-        if (estimator := make(axis, name, entry, TABLES[axis])).fitted
-    }
+    found = {}
+    for name in ("linear-causal", "network"):
+        found["mean", name] = make("mean", name, MEANS[name], TABLES["mean"]).fit([latents])
+    means = {name: build("mean", name, entry, found) for name, entry in MEANS.items()}
+    found["variance", "calibrated"] = Calibrated().fit([latents], means)
+    return found
 
 
 def make_cell(fits, mean, variance, quantizer):
     spec = {"means": MEANS, "variances": VARIANCES, "quantizers": dict.fromkeys(QUANTIZERS, {})}
-    return Cell.from_spec(spec, fits, mean, variance, quantizer)
+    corner = {"mean": mean, "variance": variance, "quantizer": quantizer}
+    return Cell.from_spec(spec, fits, corner)
 
 
 @pytest.mark.parametrize("mean, variance", itertools.product(MEANS, VARIANCES))
@@ -113,7 +115,8 @@ def test_only_real_codes_have_bitstreams(codec, latents):
     spec = {"means": {"codec": {}}, "variances": {"element": {}, "codec": {}},
             "quantizers": {"rounding": {}, "test-channel": {}}}  # fmt: skip
     for variance, quantizer in (("element", "rounding"), ("codec", "test-channel")):
-        cell = Cell.from_spec(spec, {}, "codec", variance, quantizer)
+        corner = {"mean": "codec", "variance": variance, "quantizer": quantizer}
+        cell = Cell.from_spec(spec, {}, corner)
         with pytest.raises(InputError, match="has no bitstream; allowed is 'achievable'"):
             encode(codec, cell, latents, IMAGE, 0)
 

@@ -6,8 +6,9 @@ import torch
 import xarray as xr
 
 from rdpipe.axes import evaluate
-from rdpipe.decomposition import decompose
+from rdpipe.decomposition import decompose, latent_mse
 from rdpipe.latents import Latents
+from rdpipe.theory import rounding_distortion
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +54,16 @@ def test_a_genie_is_sent_no_side_information(measured):
     got = decompose(table, cube, limit)
     np.testing.assert_allclose(got["bits"].sel(term="side", order="paper"), table["side_bits"])
     assert got.attrs["kind"] == "genie-aided estimate"
+
+
+def test_latent_mse_is_what_other_quantizers_and_means_have():
+    """Dithered rounding has 1/12 at any variance, rounding less where it sends zeros."""
+    y = 0.3 * torch.randn((1, 300, 300), generator=torch.Generator().manual_seed(0)).double()
+    one = Latents("a", y, 0 * y, torch.full_like(y, 0.3))
+    cube = evaluate(one, ["codec"], ["codec"], ["rounding", "dithered", "test-channel"])
+    ratios = [latent_mse(cube, {"mean": "codec", "variance": "codec", "quantizer": name})
+              for name in ("rounding", "dithered", "test-channel")]  # fmt: skip
+    assert ratios == pytest.approx([1, 1 / 12 / rounding_distortion(0.3), 1], rel=0.03)
 
 
 def test_orders_agree_where_the_axes_do_not_interact(measured):

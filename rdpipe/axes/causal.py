@@ -20,7 +20,11 @@ torch = lazy_loader.load("torch")
 
 
 FLOOR = 1e-9
-"""Least variance of an element, squared latent units; it only keeps divisions finite."""
+"""Least variance, squared latent units; it only keeps divisions finite.
+
+A residual that small rounds to 0 at no cost and lies below any water level, so unlike a density neither
+of the two rates explodes there.
+"""
 
 
 class Past:

@@ -13,8 +13,9 @@ from scipy.optimize import brentq
 
 from rdpipe.axes import MEANS, QUANTIZERS, VARIANCES, escape
 from rdpipe.axes.causal import traverse
+from rdpipe.axes.mean import Codec
 from rdpipe.axes.quantizer import Rounding
-from rdpipe.axes.variance import Variance
+from rdpipe.axes.variance import residuals
 from rdpipe.errors import InputError
 from rdpipe.latents import Latents
 from rdpipe.plugins import make, nearest
@@ -42,24 +43,41 @@ def build(axis: str, name: str, entry: dict, fits: Fits):
                 f"{axis} {name!r} must be fitted first: name a data set as `calibration` in the config"
             )
         estimator.use(fits[axis, name])
+    estimator.name = name
     return estimator
 
 
-def kind(mean, variance, quantizer) -> str:
-    """What a curve of this cell may be called (SCIENCE.md, section 5); computed, never typed."""
+def kind(mean, variance, quantizer, context: bool = False) -> str:
+    """What a curve of this cell may be called (SCIENCE.md, section 5); computed, never typed.
+
+    Parameters
+    ----------
+    mean, variance, quantizer
+        Estimators.
+    context : bool
+        Whether the codec has a context model. What that predicts was stored with the codec's own
+        rounded past; in a cell with another past it is a genie's (SCIENCE.md, section 7).
+    """
     if any(part.information == "genie" for part in (mean, variance, quantizer)):
+        return GENIE
+    if context and not as_codec(mean, quantizer) and (mean.sees_context or variance.sees_context):
         return GENIE
     return "achievable" if quantizer.realisable else "upper bound on R(D)"
 
 
-def side_counted(mean, variance, quantizer) -> bool:
+def as_codec(mean, quantizer) -> bool:
+    """Whether a decoder of this cell has the y_hat of the codec's own."""
+    return type(mean) is Codec and type(quantizer) is Rounding and quantizer.level == 1
+
+
+def side_counted(mean, variance, quantizer, context: bool = False) -> bool:
     """Whether this cell's rate must include the codec's side information.
 
     It must where a real decoder would need it to know the mean or the variance. A genie is told
-    everything, so nothing is sent to it.
+    everything, so nothing is sent to it. Parameters as for :func:`kind`.
     """
     needed = mean.uses_side or variance.uses_side
-    return needed and kind(mean, variance, quantizer) != GENIE
+    return needed and kind(mean, variance, quantizer, context) != GENIE
 
 
 def solve_level(distortion, target: float, start: float, tolerance: float = 1e-12) -> float:
@@ -137,20 +155,29 @@ class Sent:
 
 
 class Cell:
-    """One cell of the array: a mean, a variance and a quantizer that code images together."""
+    """One cell of the array: a mean, a variance and a quantizer that code images together.
 
-    def __init__(self, mean, variance, quantizer):
-        self.mean, self.variance, self.quantizer = mean, variance, quantizer
+    Parameters
+    ----------
+    mean, variance, quantizer
+        Estimators.
+    context : bool
+        Whether the codec has a context model.
+    """
+
+    def __init__(self, mean, variance, quantizer, context: bool = False):
+        self.mean, self.quantizer = mean, quantizer
+        self.variance = variance.given(mean) if hasattr(variance, "given") else variance
         self.weights = getattr(quantizer, "weights", None)
         self.step = quantizer.step if quantizer.level is None else quantizer.level
-        self.kind = kind(mean, variance, quantizer)
-        self.side_counted = side_counted(mean, variance, quantizer)
+        self.kind = kind(mean, variance, quantizer, context)
+        self.side_counted = side_counted(mean, variance, quantizer, context)
 
     @classmethod
-    def from_spec(cls, spec: dict, fits: Fits, mean: str, variance: str, quantizer: str) -> Cell:
-        """A cell from names, and the config entries of ``means``, ``variances``, ``quantizers``."""
-        names = {"mean": mean, "variance": variance, "quantizer": quantizer}
-        return cls(*(build(axis, n, spec[f"{axis}s"][n], fits) for axis, n in names.items()))
+    def from_spec(cls, spec: dict, fits: Fits, corner: dict, context: bool = False) -> Cell:
+        """A cell from names by axis, and the config entries of ``means``, ``variances``, ``quantizers``."""
+        parts = (build(axis, corner[axis], spec[f"{axis}s"][corner[axis]], fits) for axis in TABLES)
+        return cls(*parts, context)
 
     def levels(self, sweep: list[float]) -> list[float]:
         """The quantizer's own level, or the whole sweep where it has none."""
@@ -167,22 +194,9 @@ class Cell:
         )
         latents = replace(latents, y=y, mean=mean, scale=scale)
         prediction = self.mean(latents)
-        residual = y - prediction
-        if self.mean.causal:
-            residual = self._residual_of_rounding(y, prediction)
+        residual = residuals(self.mean, y, prediction, self.step)
         spread, bits = self.variance(latents, residual)
         return Prepared(y, prediction, residual, spread, standard_normal(key, y.shape), bits)
-
-    def _residual_of_rounding(self, y, prediction):
-        residual = torch.empty(y.shape, dtype=y.dtype)
-
-        def step(channels, positions, mu, v):
-            r = y.flatten(1)[channels, positions] - mu
-            residual.flatten(1)[channels, positions] = r
-            return self.step * (r / self.step).round()
-
-        traverse(self.mean, Variance, prediction, torch.ones_like(y), step)
-        return residual
 
     def send(self, one: Prepared, level: float) -> Sent:
         """Code an image at a level."""
@@ -277,9 +291,10 @@ def evaluate(
         for axis, named in entries.items()
     }
     results = np.empty((3, len(latents), *map(len, axes.values())))
+    context = len(latents) > 0 and latents[0].hyper is not None
     groups = [[i] for i in range(len(latents))] if matching == "image" else [range(len(latents))]
     for place in np.ndindex(results.shape[2:]):
-        cell = Cell(*(list(axis.values())[i] for axis, i in zip(axes.values(), place)))
+        cell = Cell(*(list(axis.values())[i] for axis, i in zip(axes.values(), place)), context)
         for group in groups:
             prepared = [cell.prepare(latents[i], noise_key(seed, latents[i].name)) for i in group]
             solved = cell.quantizer.level is None
@@ -290,7 +305,7 @@ def evaluate(
                 results[:, i, *place] = sent.bits + told, sent.distortion, level
     elements = ("image", [one.y.numel() for one in latents])
     cells = dict(zip(("bits", "distortion", "level"), results))
-    return label(cells, [one.name for one in latents], axes).assign(elements=elements)
+    return label(cells, [one.name for one in latents], axes, context).assign(elements=elements)
 
 
 def as_entries(estimators: Iterable[str] | Mapping[str, dict]) -> Mapping[str, dict]:
@@ -298,7 +313,9 @@ def as_entries(estimators: Iterable[str] | Mapping[str, dict]) -> Mapping[str, d
     return estimators if isinstance(estimators, Mapping) else {name: {} for name in estimators}
 
 
-def label(cells: dict[str, np.ndarray], images: list[str], axes: dict[str, dict]) -> xr.Dataset:
+def label(
+    cells: dict[str, np.ndarray], images: list[str], axes: dict[str, dict], context: bool
+) -> xr.Dataset:
     """Put names, units and the computed labels on the bare arrays."""
     dims = ("image", "mean", "variance", "quantizer")
     names = {axis: list(estimators) for axis, estimators in axes.items()}
@@ -307,7 +324,7 @@ def label(cells: dict[str, np.ndarray], images: list[str], axes: dict[str, dict]
     for axis, estimators in axes.items():
         coords[f"{axis}_information"] = (axis, [e.information for e in estimators.values()])
     for name, rule in (("kind", kind), ("side_counted", side_counted)):
-        values = [[[rule(m, v, q) for q in quantizers] for v in variances] for m in means]
+        values = [[[rule(m, v, q, context) for q in quantizers] for v in variances] for m in means]
         coords[name] = (dims[1:], np.array(values))
     units = {"bits": "bit", "distortion": "squared latent units", "level": "latent units"}
     data = {name: (dims, cells[name], {"units": units[name]}) for name in cells}

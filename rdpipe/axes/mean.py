@@ -19,10 +19,11 @@ torch = lazy_loader.load("torch")
 
 
 class Mean:
-    """Defaults of every mean."""
+    """Defaults of every mean; ``uses_side`` and ``sees_context`` as for variances."""
 
     information = "decodable"
     uses_side = True
+    sees_context = False
     causal = False
     fitted = False
 
@@ -39,6 +40,8 @@ class Zero(Mean):
 
 class Codec(Mean):
     """The codec's own mean, its context model included."""
+
+    sees_context = True
 
     def __call__(self, latents):
         """Mean of each element, of shape (channel, row, column)."""
@@ -71,6 +74,7 @@ class LinearCausal(Mean):
         Added to the diagonal of the normal equations, per element, in squared latent units.
     """
 
+    sees_context = True
     causal = True
     fitted = True
     radius = 2

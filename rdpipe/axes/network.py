@@ -43,6 +43,7 @@ class Network(Mean):
     ICIP 2020.
     """
 
+    sees_context = True
     causal = True
     fitted = True
     radius = 1

@@ -11,10 +11,13 @@ positions)``. What is sent is the integer array of its ``sender`` (:class:`Sent`
 
 from __future__ import annotations
 
+import copy
+
 import lazy_loader
 import numpy as np
 
 from rdpipe.axes.adaptive import adaptive_bits, read_adaptive, write_adaptive
+from rdpipe.axes.causal import FLOOR, traverse
 from rdpipe.axes.stream import interval_bits
 from rdpipe.errors import InputError
 
@@ -22,19 +25,43 @@ torch = lazy_loader.load("torch")
 constriction = lazy_loader.load("constriction")
 scipy = lazy_loader.load("scipy")
 
-FLOOR = 1e-9
-"""Least genie variance, units of step^2; it only keeps divisions finite.
 
-A residual this small rounds to 0 at no cost and lies below any water level, so unlike a density
-neither quantizer's rate explodes there and no higher floor is needed.
-"""
+def residuals(mean, y, prediction, step: float = 1.0):
+    """y minus its mean; a causal mean sees the past that rounding leaves.
+
+    Parameters
+    ----------
+    mean
+        An estimator.
+    y, prediction : Tensor of shape (channel, row, column), float64
+        Latents, contiguous, and their mean as far as it is known beforehand.
+    step : float
+        Of the rounding.
+    """
+    if not mean.causal:
+        return y - prediction
+    r = torch.empty(y.shape, dtype=y.dtype)
+
+    def one_wave(channels, positions, mu, v):
+        exact = y.flatten(1)[channels, positions] - mu
+        r.flatten(1)[channels, positions] = exact
+        return step * (exact / step).round()
+
+    traverse(mean, Variance, prediction, torch.ones_like(y), one_wave)
+    return r
 
 
 class Variance:
-    """Defaults of every variance."""
+    """Defaults of every variance.
+
+    ``information`` is decodable or genie; ``uses_side``, whether a decoder needs the codec's side
+    information for it; ``sees_context``, whether it comes out of a codec's context model, where there
+    is one; ``sender``, what writes and reads what it sends.
+    """
 
     information = "decodable"
     uses_side = False
+    sees_context = False
     causal = False
     fitted = False
     sender = None
@@ -44,6 +71,7 @@ class Codec(Variance):
     """The variance the codec predicts, sigma_i^2."""
 
     uses_side = True
+    sees_context = True
 
     def __call__(self, latents, r):
         """Variance of each element, of shape (channel, row, column), and bits sent for it."""
@@ -55,25 +83,55 @@ class Calibrated(Variance):
 
     The second moments of r = y - mean in bins of 1/8 octave of sigma, made monotone by isotonic
     regression and interpolated in the log domain; beyond the outermost bins the ratio v / sigma^2
-    stays what it is there.
+    stays what it is there. There is one function for each mean, as each leaves residuals of its own.
     """
 
     uses_side = True
+    sees_context = True
     fitted = True
     bins_per_octave = 8
 
     def __call__(self, latents, r):
         """Variance of each element, of shape (channel, row, column), and bits sent for it."""
         log_scale = latents.scale.log2().numpy()
-        log_ratio = np.interp(log_scale, self.knots["log_scale"], self.knots["log_ratio"])
+        log_ratio = np.interp(log_scale, *self.knots[self.mean])
         return latents.scale.square() * torch.from_numpy(2**log_ratio), 0
 
-    def fit(self, images) -> dict[str, np.ndarray]:
-        """Knots ``log_scale`` (log2 sigma) and ``log_ratio`` (log2 of E r^2 / sigma^2)."""
+    def given(self, mean):
+        """The same for the residuals of one mean.
+
+        Raises
+        ------
+        InputError
+            If it was not fitted to them.
+        """
+        if mean.name not in self.knots:
+            raise InputError(
+                f"calibrated was not fitted to the mean {mean.name!r}; it was to"
+                f" {', '.join(sorted(self.knots))}"
+            )
+        one = copy.copy(self)
+        one.mean = mean.name
+        return one
+
+    def fit(self, images, means: dict) -> dict[str, np.ndarray]:
+        """Knots for each mean, of shape (2, knot): log2 sigma, and log2 of E r^2 / sigma^2.
+
+        Parameters
+        ----------
+        images : sequence of Latents
+        means : dict
+            Means by name. One that is fitted itself was so on the same images, whose residuals are a
+            little smaller than those of others.
+        """
+        return {name: self._fit_to(mean, images) for name, mean in means.items()}
+
+    def _fit_to(self, mean, images) -> np.ndarray:
         sums = {}
         for latents in images:
             log_scale = latents.scale.double().log2().flatten()
-            square = (latents.y - latents.mean).double().square().flatten()
+            y, prediction = latents.y.double(), mean(latents).double()
+            square = residuals(mean, y, prediction).square().flatten()
             bins, place = (log_scale * self.bins_per_octave).floor().unique(return_inverse=True)
             for key, values in enumerate((torch.ones_like(square), log_scale, square)):
                 total = torch.zeros_like(bins).index_add_(0, place, values)
@@ -82,7 +140,7 @@ class Calibrated(Variance):
         count, log_scale, square = np.array([sums[name] for name in sorted(sums)]).T
         moment = scipy.optimize.isotonic_regression(square / count, weights=count).x
         log_scale /= count
-        return {"log_scale": log_scale, "log_ratio": np.log2(moment.clip(FLOOR)) - 2 * log_scale}
+        return np.stack([log_scale, np.log2(moment.clip(FLOOR)) - 2 * log_scale])
 
     def use(self, fit: dict[str, np.ndarray]) -> None:
         """Take the knots that :meth:`fit` found."""
@@ -249,6 +307,7 @@ class CausalWindow(Variance):
             raise InputError(f"causal-window towards {towards!r}: allowed are channel, codec")
         self.radius, self.weight, self.uses_side = size // 2, weight, towards == "codec"
         self.known = Codec() if towards == "codec" else Channel()
+        self.sees_context = self.known.sees_context
         self.sender = self.known.sender
         around = range(-self.radius, self.radius + 1)
         self.window = [(i, j) for i in around for j in around if (i, j) != (0, 0)]

@@ -18,7 +18,7 @@ TERMS = {
     "prior": "the model's own bits minus those of a Gaussian of the same mean and scale, without floors",
     "side": "side information that the limit does not send (0 where the limit needs it)",
     "variance": "the codec's variance against the limit's",
-    "quantization": "rounding against the limit's quantizer at equal latent distortion",
+    "quantization": "rounding against the limit's quantizer, at the latent MSE that stands below",
     "context": "the codec's mean against the limit's",
     "total": "sum of the terms: from the real bytes to the limit",
 }
@@ -116,7 +116,8 @@ def limit_rows(terms: pd.DataFrame) -> dict:
             for q in paper.index
         ]  # fmt: skip
         rows.append({"term": term, "cells": cells})
-    return {"kind": meaning(terms["kind"].iloc[0]), "rows": rows}
+    latent_mse = terms.drop_duplicates("quality")["latent_mse"].tolist()
+    return {"kind": meaning(terms["kind"].iloc[0]), "rows": rows, "latent_mse": latent_mse}
 
 
 def gap_rows(gaps: pd.DataFrame) -> list[dict]:

@@ -7,30 +7,36 @@ from pathlib import Path
 import xarray as xr
 
 from rdpipe import store
-from rdpipe.axes.cube import TABLES
+from rdpipe.axes.cube import TABLES, build
 from rdpipe.plugins import make
-from rdpipe.stages.inputs import StoredLatents, identity
+from rdpipe.stages.inputs import StoredLatents, identity, read_fits
 
 
-def run(spec: dict, latents: Path, out: Path) -> None:
+def run(spec: dict, latents: Path, fits: list[Path], out: Path) -> None:
     """Write what an estimator finds.
 
     Parameters
     ----------
     spec : dict
-        ``axis``, ``name`` and ``entry`` (``use`` and ``args`` from the config).
+        ``axis``, ``name`` and ``entry`` (``use`` and ``args`` from the config); for a variance,
+        ``means``.
     latents : Path
         From ``extract_latents``, of the calibration images.
+    fits : list of Path
+        From ``fit_estimator``, of the fitted ones among ``means``.
     out : Path
-        Store of the estimator's arrays, and ``fitted_on``: SHA-256 of the images.
+        Store of ``fitted_on``, SHA-256 of the images, and a group ``found`` of the estimator's arrays.
     """
     table = store.read(latents)
     estimator = make(spec["axis"], spec["name"], spec["entry"], TABLES[spec["axis"]])
-    found = estimator.fit(StoredLatents(latents))
+    known, images = read_fits(fits), StoredLatents(latents)
+    means = {name: build("mean", name, entry, known) for name, entry in spec["means"].items()}
+    found = estimator.fit(images, means) if means else estimator.fit(images)
     arrays = {
         name: ([f"{name}_{i}" for i in range(array.ndim)], array) for name, array in found.items()
     }
-    arrays["fitted_on"] = ("calibration_image", table["sha256"].values)
     about = {**identity(table), "axis": spec["axis"], "estimator": spec["name"]}
+    fitted_on = {"fitted_on": ("calibration_image", table["sha256"].values)}
     with store.create(out, spec) as writer:
-        writer.write(xr.Dataset(arrays, about))
+        writer.write(xr.Dataset(fitted_on, about))
+        writer.write(xr.Dataset(arrays), group="found")

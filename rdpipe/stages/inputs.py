@@ -51,23 +51,34 @@ def identity(table: xr.Dataset) -> dict:
     return {key: table[key].item() for key in ("dataset", "codec", "quality")}
 
 
-def read_fits(paths: list[Path], table: xr.Dataset) -> dict[tuple[str, str], dict[str, np.ndarray]]:
+def read_fits(
+    paths: list[Path], scored: xr.Dataset | None = None
+) -> dict[tuple[str, str], dict[str, np.ndarray]]:
     """What fitted estimators found, by axis and name.
+
+    Parameters
+    ----------
+    paths : list of Path
+        From ``fit_estimator``.
+    scored : xarray.Dataset, optional
+        Table of the images that are to be scored.
 
     Raises
     ------
     InputError
-        If an image of ``table``, which is to be scored, is one that an estimator was fitted on.
+        If one of these is one that an estimator was fitted on.
     """
     fits = {}
-    for fit in map(store.read, paths):
+    for path in paths:
+        fit = store.read(path)
         axis, name = fit["axis"].item(), fit["estimator"].item()
-        known = np.isin(table["sha256"].values, fit["fitted_on"].values)
+        known = np.isin([] if scored is None else scored["sha256"].values, fit["fitted_on"].values)
         if known.any():
-            images = ", ".join(table["image"].values[known][:3])
+            images = ", ".join(scored["image"].values[known][:3])
             raise InputError(
                 f"{axis} {name!r} was fitted on images that it is to score ({images}): judged on them "
                 "it would be a genie; name another data set as `calibration`"
             )
-        fits[axis, name] = {key: fit[key].values for key in fit.data_vars if key != "fitted_on"}
+        found = store.read(path, "found").data_vars
+        fits[axis, name] = {key: array.values for key, array in found.items()}
     return fits

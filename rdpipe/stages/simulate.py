@@ -36,11 +36,16 @@ def run(spec: dict, manifest_file: Path, latents: Path, fits: list[Path], out: P
     codec = make_codec(spec)
     table = store.read(latents)
     found = read_fits(fits, table)
-    cells = {name: Cell.from_spec(spec, found, **corner) for name, corner in spec["curves"].items()}
+    stored = StoredLatents(latents)
+    context = stored[0].hyper is not None
+    cells = {
+        name: Cell.from_spec(spec, found, corner, context)
+        for name, corner in spec["curves"].items()
+    }
     images = manifest.load(manifest_file)["images"]
     shape = (len(cells), len(images), len(spec["levels"]))
     bits, mse, levels = (np.full(shape, np.nan) for _ in range(3))
-    for i, one in enumerate(StoredLatents(latents)):
+    for i, one in enumerate(stored):
         image = load(images[i]["file"], images[i]["sha256"])
         for c, cell in enumerate(cells.values()):
             prepared = cell.prepare(one, noise_key(spec["seed"], one.name))

@@ -41,13 +41,15 @@ def run(bounds: Path, page: Path) -> None:
 
 
 def decomposition_table(terms) -> str:
-    """Terms down, qualities across; the Shapley value in brackets."""
+    """Terms down, qualities across; the Shapley value in brackets; latent MSE over the codec's."""
     paper, shapley = (
         terms[terms["order"] == order].set_index(["term", "quality"])["bpp"]
         for order in ("paper", "shapley")
     )
     cells = paper.map("{:.4f}".format) + shapley.map(" ({:.4f})".format)
     table = cells.unstack("quality").loc[paper.index.unique("term")]
+    latent_mse = terms.drop_duplicates("quality").set_index("quality")["latent_mse"]
+    table.loc["latent MSE"] = latent_mse.map("x {:.3f}".format)
     table.columns = [f"q{quality}" for quality in table.columns]
     return table.rename_axis(None).to_string()
 

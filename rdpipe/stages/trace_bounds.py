@@ -14,7 +14,7 @@ import xarray as xr
 from rdpipe import store
 from rdpipe.axes import START
 from rdpipe.curves import Curve, at_equal_psnr, bd_rate, interval, psnr, resamples
-from rdpipe.decomposition import decompose
+from rdpipe.decomposition import decompose, latent_mse
 from rdpipe.errors import InputError
 from rdpipe.files import write_atomically
 
@@ -232,14 +232,14 @@ def term_frame(tables: dict, cubes: dict, limits: dict) -> pd.DataFrame:
                 frame = bpp.to_dataframe("bpp").reset_index()
                 frames.append(
                     frame.assign(dataset=dataset, codec=codec, quality=quality, limit=limit,
-                                 kind=terms.attrs["kind"])
+                                 **terms.attrs)
                 )  # fmt: skip
     return pd.concat(frames, ignore_index=True)
 
 
 def decomposition_frame(terms: pd.DataFrame, draws: dict) -> pd.DataFrame:
     """A row for each term: mean bit/pixel over images, with its 95 % interval."""
-    keys = ["dataset", "codec", "quality", "limit", "kind", "order", "term"]
+    keys = ["dataset", "codec", "quality", "limit", "kind", "latent_mse", "order", "term"]
     rows = []
     for values, group in terms.groupby(keys, sort=False):
         bpp = group["bpp"].to_numpy()
@@ -251,7 +251,8 @@ def decomposition_frame(terms: pd.DataFrame, draws: dict) -> pd.DataFrame:
 def code_frame(tables: dict, cubes: dict, decoded: dict) -> pd.DataFrame:
     """A row for each real code: bit/pixel as the array predicts and as the decoded bytes have.
 
-    Savings are against the codec as it is: its cell, and its own bitstream.
+    Savings are against the codec as it is: its cell, and its own bitstream. ``latent_mse`` is the
+    distortion of the latents relative to it.
     """
     rows = []
     for (dataset, codec), run in decoded.items():
@@ -266,9 +267,9 @@ def code_frame(tables: dict, cubes: dict, decoded: dict) -> pd.DataFrame:
                 real = (8 * product["size"].sel(cell=name) / table["pixels"]).mean().item()
                 rows.append(
                     {"dataset": dataset, "codec": codec, "quality": quality, "cell": name,
-                     "predicted_bpp": predicted, "real_bpp": real,
+                     "latent_mse": latent_mse(cube, corner), "predicted_bpp": predicted, "real_bpp": real,
                      "predicted_saving": own - predicted, "real_saving": own_real - real}
                 )  # fmt: skip
-    columns = ["dataset", "codec", "quality", "cell", "predicted_bpp", "real_bpp",
+    columns = ["dataset", "codec", "quality", "cell", "latent_mse", "predicted_bpp", "real_bpp",
                "predicted_saving", "real_saving"]  # fmt: skip
     return pd.DataFrame(rows, columns=columns)

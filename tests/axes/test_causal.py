@@ -16,7 +16,7 @@ from rdpipe.axes.quantizer import Rounding
 from rdpipe.axes.weighted import WeightedTestChannel
 from rdpipe.errors import InputError
 from rdpipe.latents import Latents
-from rdpipe.theory import gaussian_rate
+from rdpipe.theory import gaussian_rate, rounding_rate
 
 NO_ESCAPE = -math.log2(1 - 2**-20)
 
@@ -185,7 +185,7 @@ def test_calibrated_removes_a_misstated_scale(factor):
         2 + 3 * torch.rand((4, 80, 80), generator=torch.Generator().manual_seed(1)).double()
     )
     draw = lambda seed, c: Latents("a", sigma * normal(sigma.shape, seed), 0 * sigma, c * sigma)
-    fit = variance.Calibrated().fit([draw(2, factor), draw(3, factor)])
+    fit = variance.Calibrated().fit([draw(2, factor), draw(3, factor)], {"zero": mean.Zero()})
     wrong, true = draw(4, factor), draw(4, 1.0)
     bits = evaluate(wrong, ["zero"], ["codec", "calibrated"], ["rounding"],
                     fits={("variance", "calibrated"): fit})["bits"].squeeze() / sigma.numel()  # fmt: skip
@@ -199,9 +199,37 @@ def test_calibrated_is_monotone_in_sigma():
     scale = 2 ** (
         6 * torch.rand((1, 60, 60), generator=torch.Generator().manual_seed(1)).double() - 3
     )
-    fit = variance.Calibrated().fit([Latents("a", normal(scale.shape), 0 * scale, scale)])
-    moment = fit["log_ratio"] + 2 * fit["log_scale"]
-    assert (np.diff(moment) >= -1e-12).all() and (np.diff(fit["log_scale"]) > 0).all()
+    one = Latents("a", normal(scale.shape), 0 * scale, scale)
+    log_scale, log_ratio = variance.Calibrated().fit([one], {"codec": mean.Codec()})["codec"]
+    moment = log_ratio + 2 * log_scale
+    assert (np.diff(moment) >= -1e-12).all() and (np.diff(log_scale) > 0).all()
+
+
+def test_calibrated_knows_the_residuals_of_each_mean():
+    """A mean that is 2 sigma off: 5 sigma^2 is left of it, and none of the loss is a variance's."""
+    sigma = torch.full((2, 150, 150), 4.0).double()
+    draw = lambda seed: Latents("a", 8 * normal(sigma.shape, seed) + 4 * normal(sigma.shape, seed + 9),
+                                8 * normal(sigma.shape, seed), sigma)  # fmt: skip
+    means = {"zero": mean.Zero(), "codec": mean.Codec()}
+    fits = {("variance", "calibrated"): variance.Calibrated().fit([draw(1)], means)}
+    cube = evaluate(draw(2), list(means), ["calibrated"], ["rounding"], fits=fits)
+    bits = cube["bits"].squeeze() / sigma.numel()
+    assert bits.sel(mean="codec").item() == pytest.approx(rounding_rate(4.0), abs=0.02)
+    assert bits.sel(mean="zero").item() == pytest.approx(rounding_rate(math.sqrt(80)), abs=0.02)
+    with pytest.raises(InputError, match="not fitted to the mean 'hyper'; it was to codec, zero"):
+        evaluate(draw(2), ["hyper"], ["calibrated"], ["rounding"], fits=fits)
+
+
+def test_calibrated_knows_what_a_causal_mean_leaves():
+    y, later = (field(0.9, 0.8, 200, 200, seed, 20.0)[None] for seed in (1, 2))
+    estimator = fitted_mean([latents(y)], groups=1)
+    fit = variance.Calibrated().fit([latents(y)], {"linear-causal": estimator})
+    fits = {("variance", "calibrated"): fit, ("mean", "linear-causal"): {
+        name: w.numpy() for name, w in estimator.weights.items()}}  # fmt: skip
+    entries = {"linear-causal": {"args": {"groups": 1}}}
+    bits = evaluate(latents(later), entries, ["calibrated"], ["rounding"], fits=fits)["bits"]
+    left = 20**2 * (1 - 0.9**2) * (1 - 0.8**2)
+    assert bits.item() / y.numel() == pytest.approx(rounding_rate(math.sqrt(left)), abs=0.03)
 
 
 def test_fitted_estimators_must_be_fitted():

@@ -1,6 +1,7 @@
 """The labelled array: its labels, its invariances, and cases with known answers."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -37,6 +38,23 @@ def test_dimensions_labels_and_kinds():
     assert kinds.sel(variance="codec", quantizer="rounding") == "achievable"
     assert kinds.sel(variance="channel", quantizer="test-channel") == "upper bound on R(D)"
     assert kinds.sel(variance="window-3", quantizer="rounding") == "genie-aided estimate"
+
+
+def test_what_a_context_model_saw_is_a_genies_in_any_other_past():
+    """SCIENCE.md, section 7: it was predicted from the codec's own rounded latents."""
+    one = latents()
+    one = replace(one, hyper=0 * one.mean)
+    cube = evaluate(one, ["codec", "hyper", "zero"], ["codec", "channel"],
+                    {"rounding": {}, "coarse": {"use": "rounding", "args": {"step": 2.0}},
+                     "test-channel": {}})  # fmt: skip
+    kinds = cube["kind"]
+    assert set(kinds.sel(mean="codec", quantizer="rounding").values) == {"achievable"}
+    assert set(kinds.sel(mean="codec", quantizer=["coarse", "test-channel"]).values.ravel()) == {
+        "genie-aided estimate"}  # fmt: skip
+    for name in ("hyper", "zero"):
+        assert set(kinds.sel(mean=name, variance="codec").values) == {"genie-aided estimate"}
+        labels = kinds.sel(mean=name, variance="channel").values.tolist()
+        assert labels == ["achievable", "achievable", "upper bound on R(D)"]
 
 
 def test_side_information_is_counted_where_a_real_decoder_needs_it():
@@ -209,7 +227,7 @@ def test_the_error_of_a_genie_mean_is_not_the_noise_of_the_channel():
     y = 3 * torch.randn((4, 200, 200), generator=torch.Generator().manual_seed(2)).double()
     one = Latents("a", y, 0 * y, torch.full_like(y, 3))
     corner = {"mean": "accuracy-90", "variance": "channel", "quantizer": "test-channel"}
-    cell = Cell.from_spec({f"{axis}s": {name: {}} for axis, name in corner.items()}, {}, **corner)
+    cell = Cell.from_spec({f"{axis}s": {name: {}} for axis, name in corner.items()}, {}, corner)
     sent = cell.send(cell.prepare(one, noise_key(0, "a")), 0.5)
     assert (sent.y_hat - y).square().sum().item() == pytest.approx(sent.distortion, rel=0.01)
 

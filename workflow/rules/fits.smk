@@ -7,6 +7,7 @@ rule fit_estimator:
         latents=expand(
             rules.extract_latents.output, dataset=config["calibration"], allow_missing=True
         ),
+        fits=lambda w: fits(w, settings.means_of(config, w.axis)),
     output:
         "<results>/fits/{codec}/q{quality}/{axis}/{estimator}.zarr.zip",
     log:
@@ -20,9 +21,12 @@ rule fit_estimator:
         runtime="2h",
     params:
         spec=lambda w: canonical(
-            axis=w.axis, name=w.estimator, entry=config[settings.AXES[w.axis]][w.estimator]
+            axis=w.axis,
+            name=w.estimator,
+            entry=config[settings.AXES[w.axis]][w.estimator],
+            **settings.means_of(config, w.axis),
         ),
         source=source("fit_estimator", "means", "variances", "quantizers"),
     shell:
         "python -m rdpipe fit_estimator --spec {params.spec:q} --latents {input.latents:q}"
-        " --out {output:q} > {log:q} 2>&1"
+        " --fits {input.fits:q} --out {output:q} > {log:q} 2>&1"

@@ -21,7 +21,7 @@ STYLES = {
     "achievable": {"linestyle": "--", "marker": "s"},
     "upper bound on R(D)": {"linestyle": "-.", "marker": "^"},
     "genie-aided estimate": {"linestyle": ":", "marker": "D", "markerfacecolor": "white"},
-    "reference": {"linestyle": "-", "marker": "", "color": "0.6"},
+    "reference": {"linestyle": "-", "marker": ""},
 }
 """Line and marker of each kind of curve."""
 GENIE = "genie-aided estimate"
@@ -60,18 +60,18 @@ def render(name: str, suffix: str, tables: dict[str, pd.DataFrame]) -> bytes:
 
 
 def bounds(points: pd.DataFrame):
-    """Bound curves: PSNR over bpp, bars are 95 % intervals over images; anchors grey."""
+    """Bound curves: PSNR over bpp, bars are 95 % intervals over images; anchors and references grey."""
     figure, axes = plt.subplots(figsize=(8.5, 5.2))
-    colours, greys = iter(COLOURS * 9), iter(("0.45", "0.7") * 9)
+    colours, greys = iter(COLOURS * 9), iter(("0.4", "0.7") * 9)
     for (codec, name, kind), curve in points.groupby(["codec", "curve", "kind"], sort=False):
-        own, anchor = name == "codec", codec == ""
-        colour = "black" if own else next(greys if anchor else colours)
+        own, other = name == "codec", codec == "" or kind == "reference"
+        colour = "black" if own else next(greys if other else colours)
         style = {"color": colour, "linewidth": 2.2 if own else 1.4, "markersize": 5, **STYLES[kind]}
         axes.plot(curve["bpp"], curve["psnr"], label=f"{name}\n({meaning(kind)})", **style)
-        if not anchor:
+        if not other:
             axes.hlines(curve["psnr"], curve["bpp_low"], curve["bpp_high"], color=colour,
                         linewidth=0.7, alpha=0.5)  # fmt: skip
-    ours = points[points["codec"] != ""]
+    ours = points[(points["codec"] != "") & (points["kind"] != "reference")]
     margin = 0.15 * (ours["psnr"].max() - ours["psnr"].min()) + 0.5
     axes.set(xlim=(0, 1.05 * ours["bpp_high"].max()),
              ylim=(ours["psnr"].min() - margin, ours["psnr"].max() + margin),

@@ -37,7 +37,9 @@ def tables():
     gaps = [
         {"component": "variance", "estimator": name, "information": known, "quality": q, "bpp": q * share,
          "per_latent": 8 * q * share}
-        for name, known, share in (("codec", "decodable", 1.0), ("element", "genie", 0.6)) for q in qualities
+        for name, known, share in (("codec", "decodable", 1.0), ("element", "genie", 0.6),
+                                   ("channel", "decodable", 1.1), ("searched-channel", "decodable", 1.0976))
+        for q in qualities
     ]  # fmt: skip
     latents = [
         {"image": image, "quality": q, "width": 70, "height": 50, "pixels": 3500, "bytes": 437.5 * q,
@@ -118,5 +120,8 @@ def test_tables_show_the_numbers(html):
         "+0.4000",
         "+0.0123",
         "+0.0111",
+        "0.00240 bit/pixel at q1, 0.00480 bit/pixel at q2",
+        "1.250",
+        "1.125",
     ):
         assert shown in html, shown

@@ -1,0 +1,57 @@
+"""Sources whose R(D) is known, through the whole workflow (SCIENCE.md, section 6, case 2)."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from conftest import ROOT, Project
+
+
+@pytest.fixture(scope="module", params=["gaussian", "power-law"])
+def points(request, tmp_path_factory):
+    """bounds.csv of a committed config, with one field and two rates."""
+    config = yaml.safe_load((ROOT / f"config/{request.param}.yaml").read_text())
+    del config["pathvars"]
+    config["datasets"]["field"]["args"].update(count=1, size=256)
+    for codec in config["codecs"].values():
+        codec["args"]["size"] = 256
+        codec["qualities"] = [2, 4]
+    curves = config["simulate"]["curves"]
+    config["simulate"]["curves"] = [c for c in curves if c["quantizer"] in ("rounding", "test-channel")]
+    config["quantizers"] = {"rounding": {}, "test-channel": {}}
+    project = Project(tmp_path_factory.mktemp(request.param))
+    project.configure(config)
+    done = project.snakemake("results/bounds.csv")
+    assert done.returncode == 0, done.stdout
+    return pd.read_csv(project.folder / "results/bounds.csv")
+
+
+def above(points, codec, curve, limit):
+    """bit/pixel by which the points of a curve lie above a limit of equal MSE."""
+    own = points[points["codec"] == codec]
+    known = own[own["curve"] == limit].sort_values("psnr_of_mean_mse")
+    one = own[own["curve"] == curve]
+    return one["bpp"] - np.interp(one["psnr_of_mean_mse"], known["psnr_of_mean_mse"], known["bpp"])
+
+
+@pytest.mark.parametrize("codec", ["klt", "dct"])
+def test_the_test_channel_lands_on_the_closed_form(points, codec):
+    gap = above(points, codec, "codec/codec/test-channel", "R(D) of the coefficients")
+    assert len(gap) == 2 and (abs(gap) < 0.01).all()
+
+
+@pytest.mark.parametrize("codec", ["klt", "dct"])
+def test_rounding_lies_a_quarter_of_a_bit_above_at_high_rate(points, codec):
+    gap = above(points, codec, "codec/codec/rounding", "R(D) of the coefficients")
+    assert gap.iloc[-1] == pytest.approx(0.2546, abs=0.01)
+
+
+@pytest.mark.parametrize("codec", ["klt", "dct"])
+def test_only_a_genie_goes_below_the_source(points, codec):
+    """The label matters: every other curve lies above the R(D) of the field."""
+    for curve, kind in points[points["codec"] == codec].groupby("curve")["kind"].first().items():
+        gap = above(points, codec, curve, "R(D) of the field")
+        if kind == "genie-aided estimate":
+            assert gap.min() < -0.05
+        elif kind != "reference":
+            assert (gap > 0).all(), curve

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from rdpipe.codecs.trainable import GainedMeanScaleHyperprior
+from rdpipe.codecs.trainable import GainedHyperprior
 from rdpipe.errors import InputError
 from rdpipe.files import write_atomically
 
@@ -103,8 +103,8 @@ def train(spec: dict, files: list[Path], state_dir: Path) -> dict[str, torch.Ten
     Parameters
     ----------
     spec : dict
-        ``N, M, lambdas, steps, batch, crop, learning_rate, seed, precision, save_every``; and
-        ``start``, weights to begin with, if any.
+        ``N, M, lambdas, mean, quantizer, steps, batch, crop, learning_rate, seed, precision,
+        save_every``; and ``start``, weights to begin with, if any.
     files : list of Path
         Training images.
     state_dir : Path
@@ -127,7 +127,7 @@ def train(spec: dict, files: list[Path], state_dir: Path) -> dict[str, torch.Ten
     """
     fabric = lightning_fabric.Fabric(precision=spec["precision"], devices=1)
     fabric.seed_everything(spec["seed"], verbose=False)
-    model = GainedMeanScaleHyperprior(spec["N"], spec["M"], spec["lambdas"])
+    model = make_model(spec)
     state_dir.mkdir(parents=True, exist_ok=True)
     state_file, start = state_dir / "state.pt", 0
     if "start" in spec and not state_file.exists():
@@ -198,6 +198,11 @@ def train(spec: dict, files: list[Path], state_dir: Path) -> dict[str, torch.Ten
     return averaged_weights(average, spec)
 
 
+def make_model(spec: dict) -> GainedHyperprior:
+    """The untrained network of a spec."""
+    return GainedHyperprior(*(spec[key] for key in ("N", "M", "lambdas", "mean", "quantizer")))
+
+
 def begin_with(model: torch.nn.Module, file: str) -> None:
     """Take over every weight of another training that has the same name and shape here.
 
@@ -234,7 +239,7 @@ def check_same_training(state: dict, now: dict, state_dir: Path) -> None:
 
 def averaged_weights(average: AveragedModel, spec: dict) -> dict[str, torch.Tensor]:
     """Float16 weights of the average, its bottleneck's quantiles solved for, ready to code with."""
-    model = GainedMeanScaleHyperprior(spec["N"], spec["M"], spec["lambdas"])
+    model = make_model(spec)
     model.load_state_dict(average.module.state_dict())
-    model.entropy_bottleneck.update(force=True, update_quantiles=True)
+    model.settle()
     return {name: p.detach().half().contiguous() for name, p in model.named_parameters()}

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
 from rdpipe._torchvision import declare_missing_operators
 from rdpipe.axes.stream import interval_bits
+from rdpipe.errors import InputError
 
 declare_missing_operators()
 
 from compressai.models import MeanScaleHyperprior  # noqa: E402
-from compressai.ops import quantize_ste  # noqa: E402
+from compressai.ops import LowerBound, quantize_ste  # noqa: E402
+
+MEANS, QUANTIZERS = ("hyper", "zero"), ("ste", "test-channel")
+THETA = 1 / 12
+"""Level of the test channel in training, squared latent units: the gains find the right scale."""
+RARE_BITS = 20.0
+"""What an escape costs in training, bit."""
 
 
-class GainedMeanScaleHyperprior(MeanScaleHyperprior):
-    """A mean-scale hyperprior with one gain vector per rate, trained at all rates at once.
+class GainedHyperprior(MeanScaleHyperprior):
+    """A hyperprior with one gain vector per rate, trained at all rates at once.
 
     .. code-block:: none
 
@@ -33,6 +42,12 @@ class GainedMeanScaleHyperprior(MeanScaleHyperprior):
         Channels of the transforms and of the latents.
     lambdas : sequence of float
         One Lagrange multiplier per rate; the loss is ``bpp + lambda * 255**2 * MSE``.
+    mean : {"hyper", "zero"}
+        The mean axis: from the hyper-latents, or none.
+    quantizer : {"ste", "test-channel"}
+        The quantizer axis: rounding, noise in its place for the rate and its gradient passed straight
+        through for the synthesis; or the Gaussian test channel at level ``THETA``, whose rate is the
+        divergence of SCIENCE.md, section 2.3.
 
     References
     ----------
@@ -43,8 +58,12 @@ class GainedMeanScaleHyperprior(MeanScaleHyperprior):
     rounding for the synthesis).
     """
 
-    def __init__(self, N: int, M: int, lambdas):
+    def __init__(self, N: int, M: int, lambdas, mean: str = "hyper", quantizer: str = "ste"):
         super().__init__(N, M)
+        for what, value, allowed in (("mean", mean, MEANS), ("quantizer", quantizer, QUANTIZERS)):
+            if value not in allowed:
+                raise InputError(f"training {what} {value!r}: allowed are {', '.join(allowed)}")
+        self.mean, self.quantizer = mean, quantizer
         # the best step falls as lambda ** -1/2, because distortion grows as step ** 2
         log_gain = 0.5 * torch.log(torch.as_tensor(lambdas, dtype=torch.float32))
         log_gain = (log_gain - log_gain.mean())[:, None].repeat(1, M)
@@ -71,27 +90,50 @@ class GainedMeanScaleHyperprior(MeanScaleHyperprior):
         with torch.autocast(x.device.type, enabled=False):
             z_hat, z_likelihoods = self.entropy_bottleneck(z)
         scales, means = self.h_s(z_hat).float().chunk(2, 1)
+        means = means if self.mean == "hyper" else torch.zeros_like(means)
+        send = self._round if self.quantizer == "ste" else self._test_channel
         with torch.autocast(x.device.type, enabled=False):
-            y_bits = self._latent_bits(y, scales, means)
-        y_hat = quantize_ste(y - means) + means
-        x_hat = self.g_s(y_hat * self.log_inverse_gain[rate].exp()[:, :, None, None])
+            y_bits, r_hat = send(y - means, scales)
+        x_hat = self.g_s((means + r_hat) * self.log_inverse_gain[rate].exp()[:, :, None, None])
         bits = y_bits.sum((1, 2, 3)) - z_likelihoods.log2().sum((1, 2, 3))
         return {"x_hat": x_hat, "bits": bits}
 
-    def _latent_bits(self, y: Tensor, scales: Tensor, means: Tensor) -> Tensor:
-        """Code length of each latent, noisy in training and rounded otherwise.
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Make the weights what a plain model of CompressAI needs to code with them.
 
-        That of a Gaussian, or with a probability of 2^-20 of an escape, 2 log2(1 + |r|) bits.
-        CompressAI's likelihoods stop at 1e-9, where an outlier feels no gradient; without a stop its
-        gradient would drown all others.
+        The quantiles of the bottleneck are solved for, and where the mean is zero, h_s gives zeros.
         """
-        mode = "noise" if self.training else "dequantize"
-        residual = self.gaussian_conditional.quantize(y, mode, means) - means
-        variances = self.gaussian_conditional.lower_bound_scale(scales).square()
-        reach = 40 * variances.sqrt() + 2  # beyond, an escape is cheaper by a thousand bits
-        gaussian = interval_bits(residual.clamp(-reach, reach), variances, 1.0)
-        escape = 20 + 2 * torch.log2(1 + residual.abs())
-        return -torch.logaddexp2(-gaussian, -escape)
+        self.entropy_bottleneck.update(force=True, update_quantiles=True)
+        if self.mean == "zero":
+            for parameter in self.h_s[4].parameters():
+                parameter[len(parameter) // 2 :] = 0
+
+    def _round(self, r: Tensor, scales: Tensor) -> tuple[Tensor, Tensor]:
+        """Code length of each residual, with noise in training, and the rounded residual."""
+        noisy = self.gaussian_conditional.quantize(r, "noise" if self.training else "dequantize")
+        v = self.gaussian_conditional.lower_bound_scale(scales).square()
+        reach = 40 * v.sqrt() + 2  # beyond, an escape is cheaper by a thousand bits
+        bits = interval_bits(noisy.clamp(-reach, reach), v, 1.0)
+        return with_escape(bits, noisy), quantize_ste(r)
+
+    def _test_channel(self, r: Tensor, scales: Tensor) -> tuple[Tensor, Tensor]:
+        """Divergence for each residual, and what comes out of the channel."""
+        v = LowerBound(1.001 * THETA)(scales.square())  # above theta: its gradient is finite
+        a = 1 - THETA / v
+        reach = 40 * v.sqrt() + 2
+        nats = 0.5 * ((v / THETA).log() + (THETA + a * r.clamp(-reach, reach).square()) / v - 1)
+        r_hat = a * r + (THETA * a).sqrt() * torch.randn_like(r)
+        return with_escape(nats / math.log(2), r), r_hat
+
+
+def with_escape(bits: Tensor, r: Tensor) -> Tensor:
+    """Code length where a residual may escape, with a probability of 2^-20, for 2 log2(1 + |r|) bits.
+
+    CompressAI's likelihoods stop at 1e-9, where an outlier feels no gradient; without a stop its
+    gradient would drown all others.
+    """
+    return -torch.logaddexp2(-bits, -RARE_BITS - 2 * torch.log2(1 + r.abs()))
 
 
 def fold(state: dict[str, Tensor], rate: int) -> dict[str, Tensor]:
@@ -100,7 +142,7 @@ def fold(state: dict[str, Tensor], rate: int) -> dict[str, Tensor]:
     Parameters
     ----------
     state : dict of Tensor
-        State dict of a :class:`GainedMeanScaleHyperprior`.
+        State dict of a :class:`GainedHyperprior`.
     rate : int
         Which of its rates.
 

@@ -16,7 +16,7 @@ from rdpipe.codecs.compressai import (
     mini_mean_scale,
     model_architectures,
 )
-from rdpipe.codecs.trainable import GainedMeanScaleHyperprior, fold
+from rdpipe.codecs.trainable import GainedHyperprior, fold
 from rdpipe.errors import InputError
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (70, 130, 3), dtype=np.uint8)
@@ -115,7 +115,7 @@ def test_moments_of_a_learned_density_by_sampling():
 
 def test_folding_the_gains_changes_nothing():
     torch.manual_seed(0)
-    network = GainedMeanScaleHyperprior(8, 12, [0.01, 0.1]).eval()
+    network = GainedHyperprior(8, 12, [0.01, 0.1]).eval()
     network.log_inverse_gain.data += 0.3 * torch.randn(2, 12)
     x = torch.rand(1, 3, 64, 64)
     for rate in (0, 1):

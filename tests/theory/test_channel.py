@@ -47,6 +47,16 @@ def test_mismatched_rate_bounds_rate_distortion(true, assumed, theta):
     assert rate >= gaussian_rate(true, channel_distortion(assumed, theta, r)) - 1e-9
 
 
+@given(positive, positive, positive, st.floats(0, 1e3))
+def test_monotone_in_theta(variance, theta, other, r):
+    """The rate falls for any r; the distortion rises where r^2 >= v/2, so wherever E r^2 = v."""
+    low, high = sorted((theta, other))
+    assert channel_rate(variance, low, r) >= channel_rate(variance, high, r) * (1 - 1e-12)
+    if r**2 >= variance / 2:
+        distortions = channel_distortion(variance, [low, high], r)
+        assert distortions[0] <= distortions[1] * (1 + 1e-12)
+
+
 def test_below_the_level_nothing_is_sent():
     variance, theta = np.array([1.0, 1.0, 0.0, 0.0]), np.array([1.0, math.inf, 2.0, 0.0])
     assert channel_rate(variance, theta, 3.0).tolist() == [0] * 4

@@ -17,7 +17,9 @@ def points(request, tmp_path_factory):
         codec["args"]["size"] = 256
         codec["qualities"] = [2, 4]
     curves = config["simulate"]["curves"]
-    config["simulate"]["curves"] = [c for c in curves if c["quantizer"] in ("rounding", "test-channel")]
+    config["simulate"]["curves"] = [
+        c for c in curves if c["quantizer"] in ("rounding", "test-channel")
+    ]
     config["quantizers"] = {"rounding": {}, "test-channel": {}}
     project = Project(tmp_path_factory.mktemp(request.param))
     project.configure(config)

@@ -106,6 +106,8 @@ def check_names(config: dict) -> None:
         for axis, name in cell.items():
             require(axis, name, config[AXES[axis]])
     check_calibration(config)
+    for other in beside(config).values():
+        require("codec", other, config["codecs"])
     for training in config["training"].values():
         require("dataset", training["dataset"], config["datasets"])
 
@@ -142,6 +144,11 @@ def fitted_estimators(config: dict, used: dict) -> list[tuple[str, str]]:
 def means_of(config: dict, axis: str) -> dict:
     """The means whose residuals an estimator of an axis is fitted to; none but for a variance."""
     return {"means": config["means"] if axis == "variance" else {}}
+
+
+def beside(config: dict) -> dict[str, str]:
+    """Codecs whose bound curves join those of another one, and that one's name."""
+    return {name: one["beside"] for name, one in config["codecs"].items() if "beside" in one}
 
 
 def measured(config: dict) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -37,8 +38,8 @@ def run(
     Parameters
     ----------
     spec : dict
-        ``limits`` (name to ``mean``, ``variance``, ``quantizer``), ``resamples`` and ``seed`` of
-        the bootstrap.
+        ``limits`` (name to ``mean``, ``variance``, ``quantizer``), ``beside`` (codec to the one whose
+        curves its bounds join), ``resamples`` and ``seed`` of the bootstrap.
     latents, gaps, simulations, anchors : list of Path
         Of every data set, codec and quality; ``gaps`` are those of component ``joint``.
     decoded : list of Path
@@ -51,7 +52,7 @@ def run(
     """
     tables, cubes, sweeps = (by_run(paths) for paths in (latents, gaps, simulations))
     curves = (
-        codec_curves(tables, sweeps)
+        codec_curves(tables, sweeps, spec["beside"])
         + reference_curves(latents, tables)
         + anchor_curves([store.read(path) for path in anchors])
     )
@@ -94,8 +95,12 @@ def image_sizes(run: dict[int, xr.Dataset]) -> tuple[np.ndarray, np.ndarray]:
     return table["pixels"].values, table["image"].values
 
 
-def codec_curves(tables: dict, sweeps: dict) -> list[Curve]:
-    """The codec's own curve, and one for each simulated cell."""
+def codec_curves(tables: dict, sweeps: dict, beside: dict[str, str]) -> list[Curve]:
+    """The codec's own curve, and one for each simulated cell.
+
+    What is not achievable of a codec that stands beside another one is the other one's too, under
+    the name ``codec: cell``.
+    """
     curves = []
     for identity, run in tables.items():
         images, side = image_sizes(run), stack(run, "side_bits")
@@ -108,7 +113,12 @@ def codec_curves(tables: dict, sweeps: dict) -> list[Curve]:
             bits = bits + side * cell["side_counted"].item()
             kind = cell["kind"].item()
             curves.append(Curve(*identity, name, kind, list(run), bits, mse, *images))
-    return curves
+    joint = [
+        replace(one, codec=beside[one.codec], name=f"{one.codec}: {one.name}")
+        for one in curves
+        if one.codec in beside and one.kind not in ("achieved", "achievable")
+    ]
+    return curves + joint
 
 
 def cell_at_equal_psnr(name: str, sweeps: dict, run: dict) -> tuple[np.ndarray, np.ndarray]:

@@ -27,6 +27,7 @@ CONFIG = {
             "use": "gained",
             "args": {"checkpoint": "results/training/net.safetensors"},
             "qualities": [1],
+            "beside": "mini-mean-scale",
         },
     },
     "anchors": {"jpeg": {"qualities": [5, 40, 95]}},

@@ -35,6 +35,15 @@ def test_the_codecs_cell_through_the_decoder_is_the_codec(project):
     assert set(points.loc["codec/codec/test-channel"]["kind"]) == {"upper bound on R(D)"}
 
 
+def test_bounds_of_a_codec_beside_another_join_its_curves(project):
+    points = pd.read_csv(project.folder / "results/bounds.csv").drop(columns="codec")
+    joint = points[points["curve"] == "mine: codec/codec/test-channel"]
+    own = points[points["curve"] == "codec/codec/test-channel"].iloc[[-1]]
+    assert joint["kind"].tolist() == ["upper bound on R(D)"]
+    assert (joint.drop(columns="curve").to_numpy() == own.drop(columns="curve").to_numpy()).all()
+    assert not points["curve"].str.startswith("mine: codec/codec/rounding").any()
+
+
 def test_real_bytes_are_as_long_as_the_array_says(project):
     codes = pd.read_csv(project.folder / "results/codes.csv")
     cells = {

@@ -25,7 +25,9 @@ rule trace_bounds:
         mem="2GB",
         runtime="1h",
     params:
-        spec=canonical(limits=config["limits"], **config["bootstrap"]),
+        spec=canonical(
+            limits=config["limits"], beside=settings.beside(config), **config["bootstrap"]
+        ),
         source=source("trace_bounds"),
     shell:
         "python -m rdpipe trace_bounds --spec {params.spec:q} --latents {input.latents:q}"

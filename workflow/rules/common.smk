@@ -58,7 +58,7 @@ def images(wildcards):
 
 def codec_spec(wildcards):
     """What a stage must know to build one codec at one quality."""
-    entry = {k: v for k, v in config["codecs"][wildcards.codec].items() if k != "qualities"}
+    entry = {k: v for k, v in config["codecs"][wildcards.codec].items() if k in ("use", "args")}
     return {
         "dataset": wildcards.dataset,
         "codec": wildcards.codec,

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from rdpipe.codecs.trainable import GainedHyperprior
+from rdpipe.codecs.trainable import CHOICES, GainedHyperprior
 from rdpipe.errors import InputError
 from rdpipe.files import write_atomically
 
@@ -103,8 +103,8 @@ def train(spec: dict, files: list[Path], state_dir: Path) -> dict[str, torch.Ten
     Parameters
     ----------
     spec : dict
-        ``N, M, lambdas, mean, quantizer, steps, batch, crop, learning_rate, seed, precision,
-        save_every``; and ``start``, weights to begin with, if any.
+        ``N, M, lambdas, mean, variance, quantizer, steps, batch, crop, learning_rate, seed,
+        precision, save_every``; and ``start``, weights to begin with, if any.
     files : list of Path
         Training images.
     state_dir : Path
@@ -200,7 +200,8 @@ def train(spec: dict, files: list[Path], state_dir: Path) -> dict[str, torch.Ten
 
 def make_model(spec: dict) -> GainedHyperprior:
     """The untrained network of a spec."""
-    return GainedHyperprior(*(spec[key] for key in ("N", "M", "lambdas", "mean", "quantizer")))
+    axes = {axis: spec[axis] for axis in CHOICES}
+    return GainedHyperprior(spec["N"], spec["M"], spec["lambdas"], **axes)
 
 
 def begin_with(model: torch.nn.Module, file: str) -> None:

@@ -6,6 +6,7 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d
 
 from rdpipe._torchvision import declare_missing_operators
 from rdpipe.axes.stream import interval_bits
@@ -16,9 +17,16 @@ declare_missing_operators()
 from compressai.models import MeanScaleHyperprior  # noqa: E402
 from compressai.ops import LowerBound, quantize_ste  # noqa: E402
 
-MEANS, QUANTIZERS = ("hyper", "zero"), ("ste", "test-channel")
+CHOICES = {
+    "mean": ("hyper", "zero"),
+    "variance": ("hyperprior", "window-5"),
+    "quantizer": ("ste", "test-channel"),
+}
+"""By axis, what a network can be trained with."""
 THETA = 1 / 12
 """Level of the test channel in training, squared latent units: the gains find the right scale."""
+LEAST_SCALE = 0.11
+"""Least scale of CompressAI's coder."""
 RARE_BITS = 20.0
 """What an escape costs in training, bit."""
 
@@ -44,6 +52,9 @@ class GainedHyperprior(MeanScaleHyperprior):
         One Lagrange multiplier per rate; the loss is ``bpp + lambda * 255**2 * MSE``.
     mean : {"hyper", "zero"}
         The mean axis: from the hyper-latents, or none.
+    variance : {"hyperprior", "window-5"}
+        The variance axis: from the hyper-latents, or the second moment of what is coded over the
+        5 x 5 window around each element, which no decoder has (a genie).
     quantizer : {"ste", "test-channel"}
         The quantizer axis: rounding, noise in its place for the rate and its gradient passed straight
         through for the synthesis; or the Gaussian test channel at level ``THETA``, whose rate is the
@@ -58,12 +69,21 @@ class GainedHyperprior(MeanScaleHyperprior):
     rounding for the synthesis).
     """
 
-    def __init__(self, N: int, M: int, lambdas, mean: str = "hyper", quantizer: str = "ste"):
+    def __init__(
+        self,
+        N: int,
+        M: int,
+        lambdas,
+        mean: str = "hyper",
+        variance: str = "hyperprior",
+        quantizer: str = "ste",
+    ):
         super().__init__(N, M)
-        for what, value, allowed in (("mean", mean, MEANS), ("quantizer", quantizer, QUANTIZERS)):
-            if value not in allowed:
-                raise InputError(f"training {what} {value!r}: allowed are {', '.join(allowed)}")
-        self.mean, self.quantizer = mean, quantizer
+        self.axes = {"mean": mean, "variance": variance, "quantizer": quantizer}
+        for axis, choice in self.axes.items():
+            if choice not in CHOICES[axis]:
+                allowed = ", ".join(CHOICES[axis])
+                raise InputError(f"training {axis} {choice!r}: allowed are {allowed}")
         # the best step falls as lambda ** -1/2, because distortion grows as step ** 2
         log_gain = 0.5 * torch.log(torch.as_tensor(lambdas, dtype=torch.float32))
         log_gain = (log_gain - log_gain.mean())[:, None].repeat(1, M)
@@ -90,10 +110,13 @@ class GainedHyperprior(MeanScaleHyperprior):
         with torch.autocast(x.device.type, enabled=False):
             z_hat, z_likelihoods = self.entropy_bottleneck(z)
         scales, means = self.h_s(z_hat).float().chunk(2, 1)
-        means = means if self.mean == "hyper" else torch.zeros_like(means)
-        send = self._round if self.quantizer == "ste" else self._test_channel
+        means = means if self.axes["mean"] == "hyper" else torch.zeros_like(means)
         with torch.autocast(x.device.type, enabled=False):
-            y_bits, r_hat = send(y - means, scales)
+            r = y - means
+            own = self.axes["variance"] == "hyperprior"
+            v = scales.square() if own else avg_pool2d(r.square(), 5, 1, 2, count_include_pad=False)
+            rounds = self.axes["quantizer"] == "ste"
+            y_bits, r_hat = round_through(r, v, self.training) if rounds else test_channel(r, v)
         x_hat = self.g_s((means + r_hat) * self.log_inverse_gain[rate].exp()[:, :, None, None])
         bits = y_bits.sum((1, 2, 3)) - z_likelihoods.log2().sum((1, 2, 3))
         return {"x_hat": x_hat, "bits": bits}
@@ -105,26 +128,29 @@ class GainedHyperprior(MeanScaleHyperprior):
         The quantiles of the bottleneck are solved for, and where the mean is zero, h_s gives zeros.
         """
         self.entropy_bottleneck.update(force=True, update_quantiles=True)
-        if self.mean == "zero":
+        if self.axes["mean"] == "zero":
             for parameter in self.h_s[4].parameters():
                 parameter[len(parameter) // 2 :] = 0
 
-    def _round(self, r: Tensor, scales: Tensor) -> tuple[Tensor, Tensor]:
-        """Code length of each residual, with noise in training, and the rounded residual."""
-        noisy = self.gaussian_conditional.quantize(r, "noise" if self.training else "dequantize")
-        v = self.gaussian_conditional.lower_bound_scale(scales).square()
-        reach = 40 * v.sqrt() + 2  # beyond, an escape is cheaper by a thousand bits
-        bits = interval_bits(noisy.clamp(-reach, reach), v, 1.0)
-        return with_escape(bits, noisy), quantize_ste(r)
 
-    def _test_channel(self, r: Tensor, scales: Tensor) -> tuple[Tensor, Tensor]:
-        """Divergence for each residual, and what comes out of the channel."""
-        v = LowerBound(1.001 * THETA)(scales.square())  # above theta: its gradient is finite
-        a = 1 - THETA / v
-        reach = 40 * v.sqrt() + 2
-        nats = 0.5 * ((v / THETA).log() + (THETA + a * r.clamp(-reach, reach).square()) / v - 1)
-        r_hat = a * r + (THETA * a).sqrt() * torch.randn_like(r)
-        return with_escape(nats / math.log(2), r), r_hat
+def round_through(r: Tensor, v: Tensor, training: bool) -> tuple[Tensor, Tensor]:
+    """Code length of each residual, in training with noise for rounding, and the rounded residual."""
+    noisy, v = (
+        r + torch.rand_like(r) - 0.5 if training else r.round(),
+        LowerBound(LEAST_SCALE**2)(v),
+    )
+    reach = 40 * v.sqrt() + 2  # beyond, an escape is cheaper by a thousand bits
+    bits = interval_bits(noisy.clamp(-reach, reach), v, 1.0)
+    return with_escape(bits, noisy), quantize_ste(r)
+
+
+def test_channel(r: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    """Divergence for each residual, and what comes out of the channel at level ``THETA``."""
+    v = LowerBound(1.001 * THETA)(v)  # above theta, so that its gradient is finite
+    a, reach = 1 - THETA / v, 40 * v.sqrt() + 2
+    nats = 0.5 * ((v / THETA).log() + (THETA + a * r.clamp(-reach, reach).square()) / v - 1)
+    r_hat = a * r + (THETA * a).sqrt() * torch.randn_like(r)
+    return with_escape(nats / math.log(2), r), r_hat
 
 
 def with_escape(bits: Tensor, r: Tensor) -> Tensor:

@@ -113,8 +113,10 @@ class GainedHyperprior(MeanScaleHyperprior):
         means = means if self.axes["mean"] == "hyper" else torch.zeros_like(means)
         with torch.autocast(x.device.type, enabled=False):
             r = y - means
-            own = self.axes["variance"] == "hyperprior"
-            v = scales.square() if own else avg_pool2d(r.square(), 5, 1, 2, count_include_pad=False)
+            if self.axes["variance"] == "hyperprior":
+                v = LowerBound(LEAST_SCALE)(scales).square()
+            else:
+                v = avg_pool2d(r.square(), 5, 1, 2, count_include_pad=False)
             rounds = self.axes["quantizer"] == "ste"
             y_bits, r_hat = round_through(r, v, self.training) if rounds else test_channel(r, v)
         x_hat = self.g_s((means + r_hat) * self.log_inverse_gain[rate].exp()[:, :, None, None])
@@ -135,10 +137,8 @@ class GainedHyperprior(MeanScaleHyperprior):
 
 def round_through(r: Tensor, v: Tensor, training: bool) -> tuple[Tensor, Tensor]:
     """Code length of each residual, in training with noise for rounding, and the rounded residual."""
-    noisy, v = (
-        r + torch.rand_like(r) - 0.5 if training else r.round(),
-        LowerBound(LEAST_SCALE**2)(v),
-    )
+    noisy = r + torch.rand_like(r) - 0.5 if training else r.round()
+    v = LowerBound(LEAST_SCALE**2)(v)
     reach = 40 * v.sqrt() + 2  # beyond, an escape is cheaper by a thousand bits
     bits = interval_bits(noisy.clamp(-reach, reach), v, 1.0)
     return with_escape(bits, noisy), quantize_ste(r)

@@ -30,7 +30,7 @@ def decompose(table: xr.Dataset, cube: xr.Dataset, limit: dict[str, str]) -> xr.
     -------
     xarray.Dataset
         ``bits`` over (order, term, image): terms ``coder`` (real bytes minus the model's bits),
-        ``prior`` (the model's bits minus those of a Gaussian without floors), ``side``,
+        ``prior`` (the model's bits minus those of a Gaussian with escapes for floors), ``side``,
         ``variance``, ``quantization`` and ``context``, for the paper's order and the Shapley
         average over all orders. ``total`` over image is the sum of the terms in either order.
         Attributes ``kind`` of the limit, and ``latent_mse`` as :func:`latent_mse` has it.

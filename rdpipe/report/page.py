@@ -15,7 +15,7 @@ from rdpipe.report.figures import render as render_figure
 
 TERMS = {
     "coder": "real bytes minus the model's own bits: entropy coder, header",
-    "prior": "the model's own bits minus those of a Gaussian of the same mean and scale, without floors",
+    "prior": "the model's own bits minus those of a Gaussian of the same mean and scale, with escapes for floors",
     "side": "side information that the limit does not send (0 where the limit needs it)",
     "variance": "the codec's variance against the limit's",
     "quantization": "rounding against the limit's quantizer, at the latent MSE that stands below",

@@ -67,6 +67,12 @@ def encode(
     """
     if cell.kind != "achievable":
         raise InputError(f"a cell of kind {cell.kind!r} has no bitstream; allowed is 'achievable'")
+    if latents.hyper is not None:
+        raise InputError("bitstream: what a codec's context model predicts has no bitstream yet")
+    if cell.side_counted and not (hasattr(codec, "side") and hasattr(codec, "predict")):
+        raise InputError(
+            "bitstream: the codec must have side and predict (rdpipe/codecs/protocol.py)"
+        )
     height, width = image.shape[:2]
     side = codec.side(image) if cell.side_counted else b""
     latents = _as_decoder(codec, cell, side, latents, height, width)

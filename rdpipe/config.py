@@ -101,6 +101,12 @@ def check_names(config: dict) -> None:
     for axis, start in START.items():
         if config["codecs"] and start not in config[AXES[axis]]:
             raise InputError(f"config: {AXES[axis]} must have {start!r}, the codec as it is")
+        entry = config[AXES[axis]].get(start, {})
+        if entry.get("use", start) != start or entry.get("args"):
+            raise InputError(
+                f"config: {AXES[axis]}.{start} is the codec as it is and takes neither use nor args;"
+                " give another one a name of its own"
+            )
     cells = [*config["limits"].values(), *config["simulate"]["curves"]] if config["codecs"] else []
     for cell in cells:
         for axis, name in cell.items():

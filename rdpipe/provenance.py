@@ -12,6 +12,8 @@ import rdpipe
 
 PACKAGES = ("torch", "compressai", "numpy", "xarray", "zarr")
 ROOT = Path(__file__).parent
+DATA = (".safetensors", ".j2")
+"""What else than source makes a result."""
 
 
 def versions() -> dict[str, str]:
@@ -23,7 +25,8 @@ def versions() -> dict[str, str]:
 def source_digest(*modules: str) -> str:
     """Digest of the source of modules and of every rdpipe module that they import.
 
-    Imports are read from the source, not executed, so this is cheap enough for a Snakefile.
+    Imports are read from the source, not executed, so this is cheap enough for a Snakefile. Weights
+    and templates count with the modules that they lie beside, or below.
 
     Parameters
     ----------
@@ -43,6 +46,10 @@ def source_digest(*modules: str) -> str:
             seen[module] = file.read_bytes()
             if module.split(".")[0] == "rdpipe":
                 waiting.extend(_imports(seen[module]))
+    for folder in {_source(module).parent for module in seen if module.split(".")[0] == "rdpipe"}:
+        for file in folder.rglob("*"):
+            if file.suffix in DATA and folder != ROOT:
+                seen[str(file.relative_to(ROOT))] = file.read_bytes()
     digest = hashlib.sha256()
     for module in sorted(seen):
         digest.update(f"{module}\0{len(seen[module])}\0".encode() + seen[module])

@@ -18,6 +18,7 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from rdpipe.codecs.trainable import CHOICES, GainedHyperprior
+from rdpipe.datasets.image import read
 from rdpipe.errors import InputError
 from rdpipe.files import write_atomically
 
@@ -47,8 +48,7 @@ class Crops(Dataset):
     def __getitem__(self, index: int) -> np.ndarray:
         rng, file = self._draw(index)
         if file not in self.decoded:
-            with Image.open(file) as image:
-                self.decoded[file] = np.asarray(image.convert("RGB"))
+            self.decoded[file] = read(str(file))[0]
         crop = zoomed(self.decoded[file], self.size, rng)
         if rng.integers(2):
             crop = crop[:, ::-1]
@@ -104,7 +104,8 @@ def train(spec: dict, files: list[Path], state_dir: Path) -> dict[str, torch.Ten
     ----------
     spec : dict
         ``N, M, lambdas, mean, variance, quantizer, steps, batch, crop, learning_rate, seed,
-        precision, save_every``; and ``start``, weights to begin with, if any.
+        precision, save_every``; ``start``, weights to begin with, if any; and what else a state must
+        agree in, such as a digest of the images.
     files : list of Path
         Training images.
     state_dir : Path
@@ -158,8 +159,7 @@ def train(spec: dict, files: list[Path], state_dir: Path) -> dict[str, torch.Ten
     wanted = range(start * spec["batch"], spec["steps"] * spec["batch"])
     batches = DataLoader(crops, spec["batch"], sampler=wanted, num_workers=1, persistent_workers=True,
                          prefetch_factor=8)  # fmt: skip
-    rate = torch.arange(spec["batch"], device=fabric.device) % len(spec["lambdas"])
-    weight = 255**2 * torch.tensor(spec["lambdas"], device=fabric.device)[rate]
+    lambdas = torch.tensor(spec["lambdas"], device=fabric.device)
     scalars = SummaryWriter(state_dir / "tensorboard", purge_step=start)
     progress = tqdm(enumerate(batches, start), total=spec["steps"], initial=start, mininterval=10)
     for step, batch in progress:
@@ -169,10 +169,12 @@ def train(spec: dict, files: list[Path], state_dir: Path) -> dict[str, torch.Ten
             spec["seed"] * 1_000_003 + step
         )  # the noise too is a function of the step
         x = batch.to(fabric.device).to(memory_format=torch.channels_last).float() / 255
+        first = step * spec["batch"]  # every rate as often, whatever the batch
+        rate = torch.arange(first, first + spec["batch"], device=fabric.device) % len(lambdas)
         out = model(x, rate)
         bpp = out["bits"] / spec["crop"] ** 2
         mse = (out["x_hat"].float() - x).square().mean((1, 2, 3))
-        loss = (bpp + weight * mse).mean()
+        loss = (bpp + 255**2 * lambdas[rate] * mse).mean()
         optimizer.zero_grad()
         fabric.backward(loss)
         norm = fabric.clip_gradients(model, optimizer, max_norm=1.0, error_if_nonfinite=False)

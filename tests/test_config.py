@@ -57,6 +57,11 @@ def test_what_is_given_is_kept_and_the_input_is_not_changed():
         ({"simulate": {"levels": [0.1, 0]}}, "simulate.levels.1"),
         ({"training": {"n": {"dataset": "kodak", "lambdas": [1], "steps": 1}}}, "dataset 'kodak'"),
         ({"matching": "images"}, "matching: 'images' is not one of"),
+        ({"quantizers": {"rounding": {"args": {"step": 0.25}}, "test-channel": {}}},
+         "quantizers.rounding is the codec as it is and takes neither use nor args"),
+        ({"means": {"codec": {"use": "zero"}}}, "means.codec is the codec as it is"),
+        ({"limits": {}}, "limits"),
+        ({"simulate": {"curves": []}}, "simulate.curves"),
     ],
 )  # fmt: skip
 def test_mistakes_are_named(change, message):

@@ -16,7 +16,7 @@ def imports(file: Path) -> set[str]:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            found.add(node.module)
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
     return found
 
 
@@ -38,7 +38,8 @@ def test_nothing_below_the_stages_imports_them(folder):
 
 
 def test_axes_know_no_files():
-    assert not packages("axes") & {"pathlib", "rdpipe.store", "rdpipe.datasets", "rdpipe.codecs"}
+    outside = ("pathlib", "rdpipe.store", "rdpipe.datasets", "rdpipe.codecs", "rdpipe.stages")
+    assert not [name for name in packages("axes") if name.startswith(outside)]
 
 
 def test_only_the_store_knows_zarr():

@@ -212,6 +212,13 @@ def test_a_crop_is_a_pure_function_of_seed_and_index():
     assert not np.array_equal(Crops(FILES, 64, 6)[9], late)
 
 
+def test_every_rate_is_trained_whatever_the_batch(tmp_path):
+    spec = {**SPEC, "lambdas": [0.01, 0.02, 0.04], "batch": 2, "steps": 3, "learning_rate": 0.01}
+    trained = train(spec, FILES, tmp_path)["log_gain"]
+    initial = GainedHyperprior(8, 8, spec["lambdas"]).log_gain.detach().half()
+    assert (trained != initial).any(1).all()
+
+
 def test_a_longer_schedule_begins_like_a_shorter_one():
     rates = [[learning_rate(step, steps, 1e-3) for step in range(2000)] for steps in (3000, 30000)]
     assert rates[0] == rates[1]

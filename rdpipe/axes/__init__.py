@@ -36,6 +36,8 @@ QUANTIZERS = {
 }
 START = {"mean": "codec", "variance": "codec", "quantizer": "rounding"}
 """The codec as it is: the corner of the array that every gap starts from."""
+GENIE = "genie-aided estimate"
+"""What a cell with a genie in it may be called."""
 
 
 def cell_name(cell: dict[str, str]) -> str:

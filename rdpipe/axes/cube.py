@@ -11,7 +11,7 @@ import torch
 import xarray as xr
 from scipy.optimize import brentq
 
-from rdpipe.axes import MEANS, QUANTIZERS, VARIANCES, escape
+from rdpipe.axes import GENIE, MEANS, QUANTIZERS, VARIANCES, escape
 from rdpipe.axes.causal import traverse
 from rdpipe.axes.mean import Codec
 from rdpipe.axes.quantizer import Rounding
@@ -24,13 +24,20 @@ from rdpipe.random import noise_key, standard_normal
 Fits = Mapping[tuple[str, str], dict[str, np.ndarray]]
 """What fitted estimators found, by axis and name."""
 TABLES = {"mean": MEANS, "variance": VARIANCES, "quantizer": QUANTIZERS}
+DEFAULTS = {
+    "uses_side": True,
+    "sees_context": True,
+    "causal": False,
+    "fitted": False,
+    "sender": None,
+}
+"""Of means and variances."""
 LEVEL_BITS = 32
 """What it costs to tell the decoder a level solved for each image: one float32."""
 LEAST_LEVEL = 1e-9
 """Least mean distortion that a level is solved for, squared steps: 13 bits below rounding's noise."""
 LARGEST = 700.0
 """Logarithm of the largest level that is tried."""
-GENIE = "genie-aided estimate"
 MATCHINGS = ("image", "dataset")
 
 
@@ -44,7 +51,26 @@ def build(axis: str, name: str, entry: dict, fits: Fits):
             )
         estimator.use(fits[axis, name])
     estimator.name = name
+    complete(axis, estimator)
     return estimator
+
+
+def complete(axis: str, estimator) -> None:
+    """Give an estimator of one's own what it left out, on the safe side.
+
+    Raises
+    ------
+    InputError
+        If it does not say what it must.
+    """
+    needed = ("information", *(("realisable", "level") if axis == "quantizer" else ()))
+    for attribute in needed:
+        if not hasattr(estimator, attribute):
+            raise InputError(f"{axis} {estimator.name!r} must have an attribute {attribute!r}")
+    defaults = {} if axis == "quantizer" else DEFAULTS
+    for attribute, value in defaults.items():
+        if not hasattr(estimator, attribute):
+            setattr(estimator, attribute, value)
 
 
 def kind(mean, variance, quantizer, context: bool = False) -> str:
@@ -189,11 +215,9 @@ class Cell:
         The noise depends on its key alone: the same in any cell, batch and order. A variance that
         needs the residuals of a causal mean gets those that rounding leaves.
         """
-        y, mean, scale = (
-            one.double().contiguous() for one in (latents.y, latents.mean, latents.scale)
-        )
-        latents = replace(latents, y=y, mean=mean, scale=scale)
-        prediction = self.mean(latents)
+        known = ("y", "mean", "scale", *([] if latents.hyper is None else ["hyper"]))
+        latents = replace(latents, **{n: getattr(latents, n).double().contiguous() for n in known})
+        y, prediction = latents.y, self.mean(latents).double()
         residual = residuals(self.mean, y, prediction, self.step)
         spread, bits = self.variance(latents, residual)
         return Prepared(y, prediction, residual, spread, standard_normal(key, y.shape), bits)

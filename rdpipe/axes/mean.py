@@ -2,7 +2,7 @@
 
 ``mean(latents)`` is what is known before coding begins. A causal mean adds what it learns from the
 elements decoded before, ``at(past, known, channels, positions)``; a fitted one has ``fit`` and
-``use`` (:mod:`rdpipe.axes.fitting`).
+``use``.
 """
 
 from __future__ import annotations

@@ -134,6 +134,8 @@ class CompressAI:
         return _image(self.model.decompress(strings, shape)["x_hat"], height, width)
 
     def _tensor(self, image: np.ndarray) -> Tensor:
+        if image.shape[2] != 3:
+            raise InputError(f"an image of {image.shape[2]} channels; this codec takes RGB")
         height, width = image.shape[:2]
         x = torch.tensor(image, device=self.device).permute(2, 0, 1)[None].float() / 255
         return F.pad(x, (0, _padded(width) - width, 0, _padded(height) - height), "replicate")
@@ -249,11 +251,13 @@ def load_model(architecture: str, state: dict[str, Tensor], source: str) -> Comp
     try:
         N, M = (len(state[f"g_a.{layer}.weight"]) for layer in (0, 6))
         model = model_architectures[architecture](N, M)
-        state = {name: value.float() for name, value in _renamed(state).items()
-                 if name in dict(model.named_parameters())}  # fmt: skip
-        missing = dict(model.named_parameters()).keys() - state.keys()
-        if missing:
-            raise KeyError(f"lacks {', '.join(sorted(missing)[:3])}")
+        state, wanted = _renamed(state), dict(model.named_parameters())
+        if missing := wanted.keys() - state.keys():
+            raise RuntimeError(f"they lack {', '.join(sorted(missing)[:3])}")
+        # the coder's tables are made anew; anything else is of another architecture
+        if unknown := state.keys() - model.state_dict().keys():
+            raise RuntimeError(f"they have {', '.join(sorted(unknown)[:3])} too")
+        state = {name: state[name].float() for name in wanted}
         torch.nn.Module.load_state_dict(model, state, strict=False)
     except (KeyError, RuntimeError, IndexError) as error:
         message = f"{source}: these weights do not fit {architecture}: {_first_line(error)}"

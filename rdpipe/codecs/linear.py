@@ -104,6 +104,10 @@ class BlockTransform:
         }
 
     def _latents(self, image: np.ndarray) -> torch.Tensor:
+        if image.shape[2] != 1:
+            raise InputError(
+                f"an image of {image.shape[2]} channels; klt and dct take a gaussian-field"
+            )
         block, fill = self.block, [(0, -side % self.block) for side in image.shape[:2]]
         pixels = np.pad(image[..., 0].astype(np.float64), fill, "edge")
         rows, columns = (side // block for side in pixels.shape)

@@ -41,7 +41,10 @@ def load(file: str, sha256: str) -> np.ndarray:
     """
     pixels, digest, _ = read(file)
     if digest != sha256:
-        raise InputError(f"{file!r} has changed since the data set was prepared; prepare it again")
+        raise InputError(
+            f"{file!r} has changed since the data set was prepared; prepare it again:"
+            " snakemake --forcerun prepare_dataset"
+        )
     return pixels
 
 

@@ -13,6 +13,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
+from rdpipe.axes import GENIE
+
 matplotlib.use("Agg")
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -24,7 +26,6 @@ STYLES = {
     "reference": {"linestyle": "-", "marker": ""},
 }
 """Line and marker of each kind of curve."""
-GENIE = "genie-aided estimate"
 LOOK = {
     "svg.hashsalt": "rdpipe",
     "svg.fonttype": "none",
@@ -72,6 +73,7 @@ def bounds(points: pd.DataFrame):
             axes.hlines(curve["psnr"], curve["bpp_low"], curve["bpp_high"], color=colour,
                         linewidth=0.7, alpha=0.5)  # fmt: skip
     ours = points[(points["codec"] != "") & (points["kind"] != "reference")]
+    ours = ours[np.isfinite(ours["psnr"])]  # a lossless point is not on the page
     margin = 0.15 * (ours["psnr"].max() - ours["psnr"].min()) + 0.5
     axes.set(xlim=(0, 1.05 * ours["bpp_high"].max()),
              ylim=(ours["psnr"].min() - margin, ours["psnr"].max() + margin),

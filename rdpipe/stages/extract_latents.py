@@ -12,6 +12,7 @@ from rdpipe import store
 from rdpipe.curves import mean_squared_error, psnr
 from rdpipe.datasets import manifest
 from rdpipe.datasets.image import load
+from rdpipe.errors import InputError
 from rdpipe.stages.inputs import make_codec
 
 UNITS = {"bytes": "byte", "latent_bits": "bit", "side_bits": "bit", "mse": "squared 8-bit levels",
@@ -56,6 +57,9 @@ def run(spec: dict, manifest_file: Path, out: Path) -> None:
 def extract(codec, name: str, image: np.ndarray) -> tuple[dict, xr.Dataset]:
     """One image through a codec: a row of the table, and its latents."""
     analysis = codec.analyse(name, image)
+    for key, value in vars(analysis.latents).items():
+        if isinstance(value, torch.Tensor) and not value.isfinite().all():
+            raise InputError(f"{name!r}: the codec's {key} holds values that are not finite")
     stream = codec.compress(image)
     mse = mean_squared_error(image, codec.decompress(stream))
     height, width = image.shape[:2]

@@ -8,14 +8,13 @@ import pandas as pd
 import xarray as xr
 
 from rdpipe import store
+from rdpipe.config import AXES, COMPONENTS
 from rdpipe.datasets import manifest
 from rdpipe.files import write_atomically
 from rdpipe.provenance import versions
 from rdpipe.report import figures as draw
 from rdpipe.report import page
 
-AXIS = {"variance": "variance", "quantization": "quantizer", "context": "mean"}
-"""The axis that the gap of each component moves along."""
 TABLES = ("points", "bd_rates", "decomposition", "codes", "image_terms")
 """Of the bounds, those that the page shows."""
 
@@ -76,8 +75,8 @@ def image_frame(table: xr.Dataset) -> pd.DataFrame:
 
 def gap_frame(cube: xr.Dataset) -> pd.DataFrame:
     """A row for each estimator along the axis of a gap: mean bit/pixel and bit/latent over images."""
-    axis = AXIS[cube["component"].item()]
-    bits = cube["bits"].squeeze([other for other in AXIS.values() if other != axis])
+    axis = COMPONENTS[cube["component"].item()]
+    bits = cube["bits"].squeeze([other for other in AXES if other != axis])
     rates = xr.Dataset(
         {"bpp": (bits / cube["pixels"]).mean("image"),
          "per_latent": bits.sum("image") / cube["elements"].sum()}

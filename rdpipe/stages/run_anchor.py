@@ -11,6 +11,7 @@ from rdpipe.codecs.classical import encode_decode
 from rdpipe.curves import mean_squared_error, psnr
 from rdpipe.datasets import manifest
 from rdpipe.datasets.image import load
+from rdpipe.errors import InputError
 
 
 def run(spec: dict, manifest_file: Path, out: Path) -> None:
@@ -29,6 +30,8 @@ def run(spec: dict, manifest_file: Path, out: Path) -> None:
     size, mse = [], []
     for image in images:
         original = load(image["file"], image["sha256"])
+        if original.shape[2] != 3:
+            raise InputError(f"{spec['anchor']} takes RGB; {image['name']!r} has one channel")
         stream, decoded = encode_decode(original, spec["anchor"], spec["quality"])
         size.append(len(stream))
         mse.append(mean_squared_error(original, decoded))

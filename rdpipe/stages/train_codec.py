@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -18,7 +19,7 @@ def run(spec: dict, manifest_file: Path, state: Path, out: Path) -> None:
     Parameters
     ----------
     spec : dict
-        As for :func:`rdpipe.training.train`.
+        As for :func:`rdpipe.training.train`, without ``images``.
     manifest_file : Path
         Training images, from ``prepare_dataset``.
     state : Path
@@ -26,9 +27,10 @@ def run(spec: dict, manifest_file: Path, state: Path, out: Path) -> None:
     out : Path
         Float16 ``.safetensors``; the spec is in its metadata, as JSON.
     """
-    files = [Path(image["file"]) for image in manifest.load(manifest_file)["images"]]
-    weights = train(spec, files, state)
-    about = {"spec": spec, "images": len(files)}
+    images = manifest.load(manifest_file)["images"]
+    digest = hashlib.sha256("".join(image["sha256"] for image in images).encode()).hexdigest()
+    weights = train({**spec, "images": digest}, [Path(image["file"]) for image in images], state)
+    about = {"spec": spec, "images": len(images)}
     metadata = {"rdpipe": json.dumps(about, sort_keys=True)}  # one key: their order is random
     data = safetensors.torch.save(weights, metadata)
     write_atomically(out, lambda path: path.write_bytes(data))

@@ -256,3 +256,30 @@ def test_unknown_names_are_refused(means, variances, match):
 def test_unknown_matching_is_refused():
     with pytest.raises(InputError, match="unknown matching 'pixel'.*dataset, image"):
         evaluate(latents(), *AXES, matching="pixel")
+
+
+class Half:
+    """A mean as a user writes one: no base class, float32."""
+
+    information = "decodable"
+
+    def __call__(self, latents):
+        return (latents.mean / 2).float()
+
+
+class Nothing:
+    """Does not say what it knows."""
+
+
+def test_an_estimator_of_ones_own_needs_little():
+    cube = evaluate(latents(), {"half": {"use": f"{__name__}:Half"}}, ["channel"], QUANTIZERS)
+    assert np.isfinite(cube["bits"]).all() and cube["side_counted"].all()
+    with pytest.raises(InputError, match="mean 'n' must have an attribute 'information'"):
+        evaluate(latents(), {"n": {"use": f"{__name__}:Nothing"}}, ["channel"], QUANTIZERS)
+
+
+def test_a_codec_in_single_precision_has_every_mean():
+    single = {key: value.float() for key, value in vars(latents()).items() if torch.is_tensor(value)}
+    one = Latents("a", **single, hyper=single["mean"])
+    bits = evaluate(one, ["hyper", "codec"], ["causal-window"], ["rounding"])["bits"].squeeze()
+    assert bits[0] == bits[1]

@@ -172,7 +172,7 @@ def test_code_in_a_checkpoint_is_not_executed(tmp_path):
 
 
 @pytest.mark.parametrize("damage, match", [
-    (lambda s: s.pop("h_s.0.weight"), "lacks h_s.0.weight"),
+    (lambda s: s.pop("h_s.0.weight"), "they lack h_s.0.weight"),
     (lambda s: s.update({"h_s.0.weight": torch.zeros(3, 3)}), "do not fit mbt2018-mean.*h_s.0.weight"),
     (lambda s: s["g_a.0.bias"].fill_(float("nan")), "g_a.0.bias holds values that are not finite"),
     (lambda s: s.update(extra="text"), "no state dict"),
@@ -183,3 +183,35 @@ def test_wrong_weights_are_named(damage, match, tmp_path):
     torch.save(state, tmp_path / "a.pt")
     with pytest.raises(InputError, match=match):
         from_checkpoint(1, "mbt2018-mean", str(tmp_path / "a.pt"))
+
+
+@pytest.mark.parametrize(
+    "written, read", [("mbt2018", "mbt2018-mean"), ("mbt2018-mean", "bmshj2018-factorized")]
+)
+def test_weights_of_another_architecture_are_refused(written, read, tmp_path):
+    """Even where all that the architecture wants is there."""
+    torch.save(model_architectures[written](8, 8).state_dict(), tmp_path / "a.pt")
+    with pytest.raises(InputError, match=f"do not fit {read}"):
+        from_checkpoint(1, read, str(tmp_path / "a.pt"), "cpu")
+
+
+def test_weights_with_gains_are_no_plain_model(tmp_path):
+    network = GainedHyperprior(8, 12, [0.01, 0.1])
+    torch.save(dict(network.named_parameters()), tmp_path / "a.pt")
+    with pytest.raises(InputError, match="they have log_gain, log_inverse_gain too"):
+        from_checkpoint(1, "mbt2018-mean", str(tmp_path / "a.pt"), "cpu")
+
+
+def test_the_gain_is_that_of_the_decoders_jacobian():
+    """Column by column: what a unit of each latent changes, averaged over a channel's positions."""
+    torch.manual_seed(0)
+    model = model_architectures["mbt2018-mean"](8, 4)
+    codec = CompressAI(model.double().float(), "cpu")
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    latents = codec.analyse("a", image).latents
+    at = ((latents.y - latents.mean).round() + latents.mean)[None]
+    jacobian = torch.autograd.functional.jacobian(lambda y: codec.model.g_s(y)[..., :64, :64], at)
+    exact = jacobian.square().sum((0, 1, 2, 3)).squeeze(0).mean((1, 2))
+    gains = torch.stack([codec.analyse(str(i), image).latents.gain for i in range(200)])
+    error = gains.std(0) / 200**0.5
+    assert ((gains.mean(0) - exact).abs() < 4 * error).all() and (error < 0.1 * exact).all()

@@ -35,6 +35,23 @@ def test_the_codecs_cell_through_the_decoder_is_the_codec(project):
     assert set(points.loc["codec/codec/test-channel"]["kind"]) == {"upper bound on R(D)"}
 
 
+@pytest.mark.parametrize("cell", ["codec/codec/rounding", "codec/codec/test-channel"])
+def test_side_information_is_in_every_rate_that_needs_it(project, cell):
+    """A point is what was simulated and the hyper-latents, in bit/pixel."""
+    run = project.folder / "results/tiny/mini-mean-scale/q2"
+    table, sweep = store.read(run / "latents.zarr.zip"), store.read(run / "simulation.zarr.zip")
+    sent = (sweep["bits"].sel(curve=cell) + table["side_bits"]).mean("image") / (96 * 130)
+    points = pd.read_csv(project.folder / "results/bounds.csv")
+    point = points.query("codec == 'mini-mean-scale' and curve == @cell and quality == 2").iloc[0]
+    assert (table["side_bits"] > 100).all()
+    if cell.endswith("rounding"):
+        assert point["bpp"] == pytest.approx(sent.values[0], rel=1e-9)
+    else:  # between the levels of the sweep on both sides of its PSNR
+        psnr = (10 * np.log10(255**2 / sweep["mse"].sel(curve=cell))).mean("image").values
+        around = np.searchsorted(-psnr, -point["psnr"])
+        assert sent.values[around] < point["bpp"] < sent.values[around - 1]
+
+
 def test_bounds_of_a_codec_beside_another_join_its_curves(project):
     points = pd.read_csv(project.folder / "results/bounds.csv").drop(columns="codec")
     joint = points[points["curve"] == "mine: codec/codec/test-channel"]

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.settings.types import DeploymentMethod
 
 from rdpipe import config as settings
 from rdpipe.datasets import folder
@@ -17,8 +18,10 @@ try:
 except InputError as error:
     raise WorkflowError(str(error))
 
-# jobs find the interpreter that runs Snakemake, also on the nodes of a cluster
-shell.prefix(f"set -euo pipefail; export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; ")
+# jobs find the interpreter that runs Snakemake, also on the nodes of a cluster; conda brings its own
+if DeploymentMethod.CONDA not in workflow.deployment_settings.deployment_method:
+    interpreter = shlex.quote(str(Path(sys.executable).parent))
+    shell.prefix(f"set -euo pipefail; export PATH={interpreter}:$PATH; ")
 
 
 wildcard_constraints:

@@ -97,6 +97,103 @@ def moving_average(average: list, current: list, count: torch.Tensor) -> None:
     torch._foreach_lerp_(average, current, 1 - decay)
 
 
+class Trainer:
+    """A network in training: one step, and the state between two of them.
+
+    Parameters
+    ----------
+    spec : dict
+        As for :func:`train`.
+    state_dir : Path
+        Where the state lies; what an earlier run left there is taken up.
+
+    Attributes
+    ----------
+    done : int
+        Steps made so far.
+    """
+
+    def __init__(self, spec: dict, state_dir: Path):
+        self.spec, self.file = spec, state_dir / "state.pt"
+        self.fabric = lightning_fabric.Fabric(precision=spec["precision"], devices=1)
+        self.fabric.seed_everything(spec["seed"], verbose=False)
+        model, self.done = make_model(spec), 0
+        if "start" in spec and not self.file.exists():
+            begin_with(model, spec["start"])
+        model = model.to(memory_format=torch.channels_last)
+        parameters = [p for name, p in model.named_parameters() if not name.endswith("quantiles")]
+        optimizer = SOAP(parameters, lr=spec["learning_rate"], weight_decay=0.0)
+        self.model, self.optimizer = self.fabric.setup(model, optimizer)
+        self.average = AveragedModel(self.model.module, multi_avg_fn=moving_average)
+        self.lambdas = torch.tensor(spec["lambdas"], device=self.fabric.device)
+        if self.file.exists():
+            self._resume()
+
+    def _resume(self) -> None:
+        state = torch.load(self.file, map_location=self.fabric.device, weights_only=True)
+        check_same_training(state, self.spec, self.file.parent)
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.average.load_state_dict(state["average"])
+        self.done = state["step"]
+
+    def save(self) -> None:
+        """Write all that the next step depends on, and the weights as they would end now."""
+        state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(),
+                 "average": self.average.state_dict(), "step": self.done, "spec": self.spec}  # fmt: skip
+        write_atomically(self.file, lambda path: torch.save(state, path))
+        weights = self.weights()
+        write_atomically(self.file.parent / "weights.pt", lambda path: torch.save(weights, path))
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """Float16 weights of the average, its bottleneck's quantiles solved for, ready to code with."""
+        model = make_model(self.spec)
+        model.load_state_dict(self.average.module.state_dict())
+        model.settle()
+        return {name: p.detach().half().contiguous() for name, p in model.named_parameters()}
+
+    def step(self, batch: torch.Tensor) -> dict[str, float]:
+        """One step on crops of shape (n, 3, size, size), uint8; a pure function of the state.
+
+        Returns
+        -------
+        dict
+            ``loss``, ``bpp`` and ``psnr`` of the batch before the step.
+
+        Raises
+        ------
+        FloatingPointError
+            If the loss or its gradient is not finite.
+        """
+        spec, device = self.spec, self.fabric.device
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.done, spec["steps"], spec["learning_rate"])
+        torch.manual_seed(
+            spec["seed"] * 1_000_003 + self.done
+        )  # the noise is a function of the step
+        x = batch.to(device).to(memory_format=torch.channels_last).float() / 255
+        first = self.done * len(batch)  # every rate as often, whatever the batch
+        rate = torch.arange(first, first + len(batch), device=device) % len(self.lambdas)
+        out = self.model(x, rate)
+        bpp = out["bits"] / (x.shape[2] * x.shape[3])
+        mse = (out["x_hat"].float() - x).square().mean((1, 2, 3))
+        loss = (bpp + 255**2 * self.lambdas[rate] * mse).mean()
+        self.optimizer.zero_grad()
+        self.fabric.backward(loss)
+        norm = self.fabric.clip_gradients(
+            self.model, self.optimizer, max_norm=1.0, error_if_nonfinite=False
+        )
+        if not torch.isfinite(loss + norm):
+            raise FloatingPointError(
+                f"loss {loss.item()}, gradient {norm.item()} at step {self.done}"
+            )
+        self.optimizer.step()
+        self.average.update_parameters(self.model.module)
+        self.done += 1
+        psnr = -10 * mse.detach().log10().mean()
+        return {"loss": loss.item(), "bpp": bpp.mean().item(), "psnr": psnr.item()}
+
+
 def train(spec: dict, files: list[Path], state_dir: Path) -> dict[str, torch.Tensor]:
     """Train to ``spec["steps"]``, from wherever ``state_dir`` says the last run stopped.
 
@@ -126,78 +223,37 @@ def train(spec: dict, files: list[Path], state_dir: Path) -> dict[str, torch.Ten
     SystemExit
         On SIGTERM, after saving the state.
     """
-    fabric = lightning_fabric.Fabric(precision=spec["precision"], devices=1)
-    fabric.seed_everything(spec["seed"], verbose=False)
-    model = make_model(spec)
     state_dir.mkdir(parents=True, exist_ok=True)
-    state_file, start = state_dir / "state.pt", 0
-    if "start" in spec and not state_file.exists():
-        begin_with(model, spec["start"])
-    model = model.to(memory_format=torch.channels_last)
-    parameters = [p for name, p in model.named_parameters() if not name.endswith("quantiles")]
-    optimizer = SOAP(parameters, lr=spec["learning_rate"], weight_decay=0.0)
-    model, optimizer = fabric.setup(model, optimizer)
-    average = AveragedModel(model.module, multi_avg_fn=moving_average)
-    if state_file.exists():
-        state = torch.load(state_file, map_location=fabric.device, weights_only=True)
-        check_same_training(state, spec, state_dir)
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        average.load_state_dict(state["average"])
-        start = state["step"]
-
-    def save(step: int) -> None:
-        state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(),
-                 "average": average.state_dict(), "step": step, "spec": spec}  # fmt: skip
-        write_atomically(state_file, lambda path: torch.save(state, path))
-        weights = averaged_weights(average, spec)
-        write_atomically(state_dir / "weights.pt", lambda path: torch.save(weights, path))
-
+    trainer = Trainer(spec, state_dir)
     stop = []
     signal.signal(signal.SIGTERM, lambda *_: stop.append(True))
     crops = Crops(files, spec["crop"], spec["seed"])
-    wanted = range(start * spec["batch"], spec["steps"] * spec["batch"])
+    wanted = range(trainer.done * spec["batch"], spec["steps"] * spec["batch"])
     batches = DataLoader(crops, spec["batch"], sampler=wanted, num_workers=1, persistent_workers=True,
                          prefetch_factor=8)  # fmt: skip
-    lambdas = torch.tensor(spec["lambdas"], device=fabric.device)
-    scalars = SummaryWriter(state_dir / "tensorboard", purge_step=start)
-    progress = tqdm(enumerate(batches, start), total=spec["steps"], initial=start, mininterval=10)
-    for step, batch in progress:
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, spec["steps"], spec["learning_rate"])
-        torch.manual_seed(
-            spec["seed"] * 1_000_003 + step
-        )  # the noise too is a function of the step
-        x = batch.to(fabric.device).to(memory_format=torch.channels_last).float() / 255
-        first = step * spec["batch"]  # every rate as often, whatever the batch
-        rate = torch.arange(first, first + spec["batch"], device=fabric.device) % len(lambdas)
-        out = model(x, rate)
-        bpp = out["bits"] / spec["crop"] ** 2
-        mse = (out["x_hat"].float() - x).square().mean((1, 2, 3))
-        loss = (bpp + 255**2 * lambdas[rate] * mse).mean()
-        optimizer.zero_grad()
-        fabric.backward(loss)
-        norm = fabric.clip_gradients(model, optimizer, max_norm=1.0, error_if_nonfinite=False)
-        if not torch.isfinite(loss + norm):
-            those = crops.sources(range(step * spec["batch"], (step + 1) * spec["batch"]))
+    scalars = SummaryWriter(state_dir / "tensorboard", purge_step=trainer.done)
+    progress = tqdm(batches, total=spec["steps"], initial=trainer.done, mininterval=10)
+    for batch in progress:
+        try:
+            report = trainer.step(batch)
+        except FloatingPointError as error:
+            first = trainer.done * spec["batch"]
+            those = crops.sources(range(first, first + spec["batch"]))
             raise FloatingPointError(
-                f"loss {loss.item()}, gradient {norm.item()} at step {step}, with crops of {those};"
-                f" last good state: {state_file}"
-            )
-        optimizer.step()
-        average.update_parameters(model.module)
-        if step % 100 == 0:
-            report = {"loss": loss.item(), "bpp": bpp.mean().item(),
-                      "psnr": -10 * mse.detach().log10().mean().item()}  # fmt: skip
+                f"{error}, with crops of {those}; last good state: {trainer.file}"
+            ) from None
+        if trainer.done % 100 == 1:
             for name, value in report.items():
-                scalars.add_scalar(name, value, step)
+                scalars.add_scalar(name, value, trainer.done - 1)
             progress.set_postfix(report, refresh=False)
-        if stop or (step + 1) % spec["save_every"] == 0:
-            save(step + 1)
+        if stop or trainer.done % spec["save_every"] == 0:
+            trainer.save()
         if stop:
-            raise SystemExit(f"stopped by SIGTERM at step {step + 1}: the state is in {state_file}")
-    save(spec["steps"])
-    return averaged_weights(average, spec)
+            raise SystemExit(
+                f"stopped by SIGTERM at step {trainer.done}: the state is in {trainer.file}"
+            )
+    trainer.save()
+    return trainer.weights()
 
 
 def make_model(spec: dict) -> GainedHyperprior:
@@ -238,11 +294,3 @@ def check_same_training(state: dict, now: dict, state_dir: Path) -> None:
         )
     if state["step"] > now["steps"]:
         raise InputError(f"{state_dir} holds {state['step']} steps; {now['steps']} are asked for")
-
-
-def averaged_weights(average: AveragedModel, spec: dict) -> dict[str, torch.Tensor]:
-    """Float16 weights of the average, its bottleneck's quantiles solved for, ready to code with."""
-    model = make_model(spec)
-    model.load_state_dict(average.module.state_dict())
-    model.settle()
-    return {name: p.detach().half().contiguous() for name, p in model.named_parameters()}

@@ -279,7 +279,9 @@ def test_an_estimator_of_ones_own_needs_little():
 
 
 def test_a_codec_in_single_precision_has_every_mean():
-    single = {key: value.float() for key, value in vars(latents()).items() if torch.is_tensor(value)}
+    single = {
+        key: value.float() for key, value in vars(latents()).items() if torch.is_tensor(value)
+    }
     one = Latents("a", **single, hyper=single["mean"])
     bits = evaluate(one, ["hyper", "codec"], ["causal-window"], ["rounding"])["bits"].squeeze()
     assert bits[0] == bits[1]

@@ -88,6 +88,12 @@ class Project:
 
 
 @pytest.fixture(scope="session")
+def new_project():
+    """A project in a folder, not yet run."""
+    return Project
+
+
+@pytest.fixture(scope="session")
 def project(tmp_path_factory):
     """The project after one complete run."""
     folder = tmp_path_factory.mktemp("project")

@@ -1,14 +1,17 @@
 """Sources whose R(D) is known, through the whole workflow (SCIENCE.md, section 6, case 2)."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from conftest import ROOT, Project
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module", params=["gaussian", "power-law"])
-def points(request, tmp_path_factory):
+def points(request, tmp_path_factory, new_project):
     """bounds.csv of a committed config, with one field and two rates."""
     config = yaml.safe_load((ROOT / f"config/{request.param}.yaml").read_text())
     del config["pathvars"]
@@ -21,7 +24,7 @@ def points(request, tmp_path_factory):
         c for c in curves if c["quantizer"] in ("rounding", "test-channel")
     ]
     config["quantizers"] = {"rounding": {}, "test-channel": {}}
-    project = Project(tmp_path_factory.mktemp(request.param))
+    project = new_project(tmp_path_factory.mktemp(request.param))
     project.configure(config)
     done = project.snakemake("results/bounds.csv")
     assert done.returncode == 0, done.stdout

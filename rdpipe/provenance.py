@@ -46,9 +46,10 @@ def source_digest(*modules: str) -> str:
             seen[module] = file.read_bytes()
             if module.split(".")[0] == "rdpipe":
                 waiting.extend(_imports(seen[module]))
-    for folder in {_source(module).parent for module in seen if module.split(".")[0] == "rdpipe"}:
+    ours = {_source(module).parent for module in seen if module.split(".")[0] == "rdpipe"}
+    for folder in ours - {ROOT}:
         for file in folder.rglob("*"):
-            if file.suffix in DATA and folder != ROOT:
+            if file.suffix in DATA:
                 seen[str(file.relative_to(ROOT))] = file.read_bytes()
     digest = hashlib.sha256()
     for module in sorted(seen):

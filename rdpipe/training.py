@@ -137,13 +137,14 @@ class Trainer:
         self.average.load_state_dict(state["average"])
         self.done = state["step"]
 
-    def save(self) -> None:
-        """Write all that the next step depends on, and the weights as they would end now."""
+    def save(self) -> dict[str, torch.Tensor]:
+        """Write all that the next step depends on, and the weights as they would end now; these it returns."""
         state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(),
                  "average": self.average.state_dict(), "step": self.done, "spec": self.spec}  # fmt: skip
         write_atomically(self.file, lambda path: torch.save(state, path))
         weights = self.weights()
         write_atomically(self.file.parent / "weights.pt", lambda path: torch.save(weights, path))
+        return weights
 
     def weights(self) -> dict[str, torch.Tensor]:
         """Float16 weights of the average, its bottleneck's quantiles solved for, ready to code with."""
@@ -152,7 +153,7 @@ class Trainer:
         model.settle()
         return {name: p.detach().half().contiguous() for name, p in model.named_parameters()}
 
-    def step(self, batch: torch.Tensor) -> dict[str, float]:
+    def step(self, batch: torch.Tensor) -> dict[str, torch.Tensor]:
         """One step on crops of shape (n, 3, size, size), uint8; a pure function of the state.
 
         Returns
@@ -191,7 +192,7 @@ class Trainer:
         self.average.update_parameters(self.model.module)
         self.done += 1
         psnr = -10 * mse.detach().log10().mean()
-        return {"loss": loss.item(), "bpp": bpp.mean().item(), "psnr": psnr.item()}
+        return {"loss": loss.detach(), "bpp": bpp.detach().mean(), "psnr": psnr}
 
 
 def train(spec: dict, files: list[Path], state_dir: Path) -> dict[str, torch.Tensor]:
@@ -243,6 +244,7 @@ def train(spec: dict, files: list[Path], state_dir: Path) -> dict[str, torch.Ten
                 f"{error}, with crops of {those}; last good state: {trainer.file}"
             ) from None
         if trainer.done % 100 == 1:
+            report = {name: value.item() for name, value in report.items()}
             for name, value in report.items():
                 scalars.add_scalar(name, value, trainer.done - 1)
             progress.set_postfix(report, refresh=False)
@@ -252,8 +254,7 @@ def train(spec: dict, files: list[Path], state_dir: Path) -> dict[str, torch.Ten
             raise SystemExit(
                 f"stopped by SIGTERM at step {trainer.done}: the state is in {trainer.file}"
             )
-    trainer.save()
-    return trainer.weights()
+    return trainer.save()
 
 
 def make_model(spec: dict) -> GainedHyperprior:

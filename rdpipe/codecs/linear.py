@@ -132,14 +132,14 @@ def klt(quality: int, steps: list[float], sigma: float = 40.0, block: int = 8, *
     **field
         ``rho`` or ``exponent``, and ``size``, of :mod:`rdpipe.datasets.gaussian_field`.
     """
-    spectrum = sigma**2 * gaussian_field.spectrum(**{"size": 512, **field})
+    spectrum = sigma**2 * gaussian_field.spectrum(**field)
     _, vectors = np.linalg.eigh(covariance(spectrum, block))
     return _codec(vectors.T[::-1].copy(), spectrum, quality, steps)
 
 
 def dct(quality: int, steps: list[float], sigma: float = 40.0, block: int = 8, **field):
     """The discrete cosine transform of the same blocks; parameters as for :func:`klt`."""
-    spectrum = sigma**2 * gaussian_field.spectrum(**{"size": 512, **field})
+    spectrum = sigma**2 * gaussian_field.spectrum(**field)
     line = cosine_transform(np.eye(block), axis=0, norm="ortho")
     return _codec(np.kron(line, line), spectrum, quality, steps)
 

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
 from rdpipe._torchvision import declare_missing_operators
+from rdpipe.axes import escape
+from rdpipe.axes.quantizer import TestChannel
 from rdpipe.axes.stream import interval_bits
 from rdpipe.errors import InputError
 
@@ -27,7 +29,7 @@ THETA = 1 / 12
 """Level of the test channel in training, squared latent units: the gains find the right scale."""
 LEAST_SCALE = 0.11
 """Least scale of CompressAI's coder."""
-RARE_BITS = 20.0
+RARE_BITS = -math.log2(escape.RARE)
 """What an escape costs in training, bit."""
 
 
@@ -147,10 +149,8 @@ def round_through(r: Tensor, v: Tensor, training: bool) -> tuple[Tensor, Tensor]
 def test_channel(r: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     """Divergence for each residual, and what comes out of the channel at level ``THETA``."""
     v = LowerBound(1.001 * THETA)(v)  # above theta, so that its gradient is finite
-    a, reach = 1 - THETA / v, 40 * v.sqrt() + 2
-    nats = 0.5 * ((v / THETA).log() + (THETA + a * r.clamp(-reach, reach).square()) / v - 1)
-    r_hat = a * r + (THETA * a).sqrt() * torch.randn_like(r)
-    return with_escape(nats / math.log(2), r), r_hat
+    coded = TestChannel().code(r, v, THETA, torch.randn_like(r))
+    return with_escape(coded.bits, r), coded.residual
 
 
 def with_escape(bits: Tensor, r: Tensor) -> Tensor:

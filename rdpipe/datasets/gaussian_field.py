@@ -83,7 +83,9 @@ def autoregressive(white: np.ndarray, rho: float) -> np.ndarray:
     return lfilter([1.0], [1.0, -rho], driven, axis=1)
 
 
-def spectrum(size: int, rho: float | None = None, exponent: float | None = None) -> np.ndarray:
+def spectrum(
+    size: int = 512, rho: float | None = None, exponent: float | None = None
+) -> np.ndarray:
     """Power spectrum of a field of unit variance on the grid of the discrete Fourier transform.
 
     Parameters

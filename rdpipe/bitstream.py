@@ -23,7 +23,7 @@ import torch
 
 from rdpipe.axes import START, cell_name, escape
 from rdpipe.axes.causal import traverse
-from rdpipe.axes.cube import Cell
+from rdpipe.axes.cell import Cell
 from rdpipe.errors import InputError
 from rdpipe.latents import Latents
 from rdpipe.random import standard_normal

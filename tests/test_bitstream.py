@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from rdpipe.axes.cube import TABLES, Cell, build
+from rdpipe.axes.cell import TABLES, Cell, build
 from rdpipe.axes.variance import Calibrated
 from rdpipe.bitstream import HEADER, decode, encode
 from rdpipe.codecs.compressai import CompressAI, model_architectures

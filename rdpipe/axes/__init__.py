@@ -29,8 +29,8 @@ QUANTIZERS = {
     "dithered": "rdpipe.axes.quantizer:Dithered",
     "dithered-wiener": "rdpipe.axes.quantizer:DitheredWiener",
     "deadzone": "rdpipe.axes.quantizer:DeadZone",
-    "lattice-e8": "rdpipe.axes.vector:LatticeE8",
-    "trellis": "rdpipe.axes.vector:Trellis",
+    "lattice-e8": "rdpipe.axes.lattice:LatticeE8",
+    "trellis": "rdpipe.axes.trellis:Trellis",
     "test-channel": "rdpipe.axes.quantizer:TestChannel",
     "weighted-test-channel": "rdpipe.axes.weighted:WeightedTestChannel",
 }

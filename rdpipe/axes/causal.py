@@ -36,7 +36,7 @@ class Past:
         The variance that is known beforehand.
     radius : int
         How far estimators look, elements.
-    noise : float or Tensor of shape (channel, 1, 1)
+    noise : float or Tensor of shape (channel, 1)
         Variance of the error that the quantizer leaves where it sends something.
 
     Attributes
@@ -54,7 +54,7 @@ class Past:
         pad = (radius,) * 4
         self.radius, self.columns = radius, spread.shape[2]
         self.spread = torch.nn.functional.pad(spread.double(), pad, value=1.0)
-        self.lost = self.spread.clamp(max=torch.as_tensor(noise, dtype=self.spread.dtype))
+        self.noise = torch.as_tensor(noise, dtype=self.spread.dtype).expand(len(spread), 1)
         self.width = self.spread.shape[2]
         self.deviation, self.energy, self.done = (torch.zeros_like(self.spread) for _ in range(3))
 
@@ -70,8 +70,8 @@ class Past:
 
     def put(self, channels: slice, deviation, residual) -> None:
         """Note what has been decoded here."""
-        lost, spread = (a.flatten(1)[channels, self.here] for a in (self.lost, self.spread))
-        energy = (residual**2 + lost) / spread
+        spread = self.spread.flatten(1)[channels, self.here]
+        energy = (residual**2 + spread.minimum(self.noise[channels])) / spread
         for array, value in ((self.deviation, deviation), (self.energy, energy), (self.done, 1.0)):
             array.view(len(array), -1)[channels, self.here] = value
 
@@ -121,7 +121,7 @@ def traverse(mean, variance, prediction, spread, step: Callable, noise=0.0):
     step : callable
         ``step(channels, positions, mu, v)`` with mu and v of shape (channel, position) returns the
         decoded residual of the same shape.
-    noise : float or Tensor of shape (channel, 1, 1)
+    noise : float or Tensor of shape (channel, 1)
         Variance of the error that the quantizer leaves.
 
     Returns

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from rdpipe import store
-from rdpipe.axes.cube import Cell
+from rdpipe.axes.cell import Cell
 from rdpipe.curves import mean_squared_error
 from rdpipe.datasets import manifest
 from rdpipe.datasets.image import load

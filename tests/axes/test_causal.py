@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rdpipe.axes import evaluate, mean, quantizer, variance
 from rdpipe.axes.causal import Past, waves
-from rdpipe.axes.cube import Cell
+from rdpipe.axes.cell import Cell
 from rdpipe.axes.network import Network
 from rdpipe.axes.quantizer import Rounding
 from rdpipe.axes.weighted import WeightedTestChannel

@@ -9,7 +9,7 @@ import torch
 import xarray as xr
 
 from rdpipe.axes import evaluate
-from rdpipe.axes.cube import Cell, solve_level
+from rdpipe.axes.cell import Cell, solve_level
 from rdpipe.errors import InputError
 from rdpipe.latents import Latents
 from rdpipe.random import noise_key

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rdpipe.axes import escape, evaluate, mean, variance
-from rdpipe.axes.cube import Cell
+from rdpipe.axes.cell import Cell
 from rdpipe.axes.quantizer import Rounding
 from rdpipe.axes.quantizer import TestChannel as Channel
 from rdpipe.latents import Latents

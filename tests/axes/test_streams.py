@@ -101,7 +101,7 @@ def test_a_decoder_answers_for_itself():
 
 
 def test_importing_quantizers_imports_nothing_heavy():
-    code = "import sys, rdpipe.axes.quantizer, rdpipe.axes.vector; print(*sys.modules)"
+    code = "import sys, rdpipe.axes.quantizer, rdpipe.axes.lattice, rdpipe.axes.trellis; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = {name.split(".")[0] for name in done.stdout.split() if "." in name}
     assert not loaded & {"torch", "scipy", "constriction"}

@@ -12,16 +12,15 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 
 from rdpipe import theory
-from rdpipe.axes.vector import (
+from rdpipe.axes.lattice import (
     SECOND_MOMENT,
     LatticeE8,
-    Trellis,
     coset_weights,
     every_other,
-    index_bits,
     nearest_e8,
     theta,
 )
+from rdpipe.axes.trellis import Trellis, index_bits
 from rdpipe.errors import InputError
 
 LEAST_GAP = 0.5 * math.log2(2 * math.pi * math.e * SECOND_MOMENT)

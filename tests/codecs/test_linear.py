@@ -5,7 +5,7 @@ import pytest
 
 from rdpipe import theory
 from rdpipe.axes import evaluate
-from rdpipe.axes.cube import Cell
+from rdpipe.axes.cell import Cell
 from rdpipe.axes.mean import Codec as CodecMean
 from rdpipe.axes.quantizer import TestChannel as Channel
 from rdpipe.axes.variance import Codec as CodecVariance

@@ -1,0 +1,260 @@
+"""One cell of the array: what its curve may be called, and how it codes an image."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from scipy.optimize import brentq
+
+from rdpipe.axes import GENIE, MEANS, QUANTIZERS, VARIANCES, escape
+from rdpipe.axes.causal import traverse
+from rdpipe.axes.mean import Codec
+from rdpipe.axes.quantizer import Rounding
+from rdpipe.axes.variance import residuals
+from rdpipe.errors import InputError
+from rdpipe.latents import Latents
+from rdpipe.plugins import make
+from rdpipe.random import standard_normal
+
+Fits = Mapping[tuple[str, str], dict[str, np.ndarray]]
+"""What fitted estimators found, by axis and name."""
+TABLES = {"mean": MEANS, "variance": VARIANCES, "quantizer": QUANTIZERS}
+DEFAULTS = {
+    "uses_side": True,
+    "sees_context": True,
+    "causal": False,
+    "fitted": False,
+    "sender": None,
+}
+"""Of means and variances."""
+LEAST_LEVEL = 1e-9
+"""Least mean distortion that a level is solved for, squared steps: 13 bits below rounding's noise."""
+LARGEST = 700.0
+"""Logarithm of the largest level that is tried."""
+
+
+def build(axis: str, name: str, entry: dict, fits: Fits):
+    """One estimator of an axis, with what it found on the calibration images if it is a fitted one."""
+    estimator = make(axis, name, entry, TABLES[axis])
+    estimator.name = name
+    complete(axis, estimator)
+    if estimator.fitted:
+        if (axis, name) not in fits:
+            raise InputError(
+                f"{axis} {name!r} must be fitted first: name a data set as `calibration` in the config"
+            )
+        estimator.use(fits[axis, name])
+    return estimator
+
+
+def complete(axis: str, estimator) -> None:
+    """Give an estimator of one's own what it left out, on the safe side.
+
+    Raises
+    ------
+    InputError
+        If it does not say what it must.
+    """
+    needed = ("information", *(("realisable", "level") if axis == "quantizer" else ()))
+    for attribute in needed:
+        if not hasattr(estimator, attribute):
+            raise InputError(f"{axis} {estimator.name!r} must have an attribute {attribute!r}")
+    defaults = {"fitted": False} if axis == "quantizer" else DEFAULTS
+    for attribute, value in defaults.items():
+        if not hasattr(estimator, attribute):
+            setattr(estimator, attribute, value)
+
+
+def kind(mean, variance, quantizer, context: bool = False) -> str:
+    """What a curve of this cell may be called (SCIENCE.md, section 5); computed, never typed.
+
+    Parameters
+    ----------
+    mean, variance, quantizer
+        Estimators.
+    context : bool
+        Whether the codec has a context model. What that predicts was stored with the codec's own
+        rounded past; in a cell with another past it is a genie's (SCIENCE.md, section 7).
+    """
+    if any(part.information == "genie" for part in (mean, variance, quantizer)):
+        return GENIE
+    if context and not as_codec(mean, quantizer) and (mean.sees_context or variance.sees_context):
+        return GENIE
+    return "achievable" if quantizer.realisable else "upper bound on R(D)"
+
+
+def as_codec(mean, quantizer) -> bool:
+    """Whether a decoder of this cell has the y_hat of the codec's own."""
+    return type(mean) is Codec and type(quantizer) is Rounding and quantizer.level == 1
+
+
+def side_counted(mean, variance, quantizer, context: bool = False) -> bool:
+    """Whether this cell's rate must include the codec's side information.
+
+    It must where a real decoder would need it to know the mean or the variance. A genie is told
+    everything, so nothing is sent to it. Parameters as for :func:`kind`.
+    """
+    needed = mean.uses_side or variance.uses_side
+    return needed and kind(mean, variance, quantizer, context) != GENIE
+
+
+def solve_level(distortion, target: float, start: float, tolerance: float = 1e-12) -> float:
+    """A level at which a quantizer's distortion reaches a target.
+
+    Parameters
+    ----------
+    distortion : callable
+        Total distortion at a level; 0 at level 0 and continuous.
+    target : float
+        The distortion wanted.
+    start : float
+        A guess at the level, positive.
+    tolerance : float
+        Relative, of the level.
+
+    Returns
+    -------
+    float
+        Infinite if even sending nothing distorts less.
+
+    Raises
+    ------
+    FloatingPointError
+        If a distortion is not finite.
+    """
+
+    def excess(log_level: float) -> float:
+        value = distortion(math.exp(log_level))
+        if not math.isfinite(value):
+            raise FloatingPointError(f"distortion {value} at level {math.exp(log_level)}")
+        return value / target - (1 - 1e-13)
+
+    low = high = math.log(start)
+    reach = 0.5
+    while excess(high) < 0:
+        if high == LARGEST:
+            return math.inf
+        low, high, reach = high, min(high + reach, LARGEST), 2 * reach
+    while excess(low) > 0:
+        low, high, reach = low - reach, low, 2 * reach
+    return math.exp(low if low == high else brentq(excess, low, high, xtol=tolerance, rtol=1e-12))
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An image as one cell sees it before coding begins.
+
+    Parameters
+    ----------
+    y, prediction, residual, spread, noise : Tensor of shape (channel, row, column), float64
+        Latents; the mean as far as it is known beforehand, and the residuals that the variance is
+        estimated from; the variance as far as it is known beforehand; standard normal noise.
+    bits : float
+        What the variance estimator sends.
+    """
+
+    y: torch.Tensor
+    prediction: torch.Tensor
+    residual: torch.Tensor
+    spread: torch.Tensor
+    noise: torch.Tensor
+    bits: float
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What a cell makes of one image: bits (the codec's side information not included), the sum of
+    squared errors of the latents, that sum weighted as the quantizer wants it, and y_hat."""
+
+    bits: float
+    distortion: float
+    weighted: float
+    y_hat: torch.Tensor
+
+
+class Cell:
+    """One cell of the array: a mean, a variance and a quantizer that code images together.
+
+    Parameters
+    ----------
+    mean, variance, quantizer
+        Estimators.
+    context : bool
+        Whether the codec has a context model.
+    """
+
+    def __init__(self, mean, variance, quantizer, context: bool = False):
+        self.mean, self.quantizer = mean, quantizer
+        self.variance = variance.given(mean) if hasattr(variance, "given") else variance
+        self.weights = getattr(quantizer, "weights", None)
+        self.step = quantizer.step if quantizer.level is None else quantizer.level
+        self.kind = kind(mean, variance, quantizer, context)
+        self.side_counted = side_counted(mean, variance, quantizer, context)
+
+    @classmethod
+    def from_spec(cls, spec: dict, fits: Fits, corner: dict, context: bool = False) -> Cell:
+        """A cell from names by axis, and the config entries of ``means``, ``variances``, ``quantizers``."""
+        parts = (build(axis, corner[axis], spec[f"{axis}s"][corner[axis]], fits) for axis in TABLES)
+        return cls(*parts, context)
+
+    def levels(self, sweep: list[float]) -> list[float]:
+        """The quantizer's own level, or the whole sweep where it has none."""
+        return sweep if self.quantizer.level is None else [self.quantizer.level]
+
+    def prepare(self, latents: Latents, key: int = 0) -> Prepared:
+        """Work out all that does not depend on the level.
+
+        The noise depends on its key alone: the same in any cell, batch and order. A variance that
+        needs the residuals of a causal mean gets those that rounding leaves.
+        """
+        known = ("y", "mean", "scale", *([] if latents.hyper is None else ["hyper"]))
+        latents = replace(latents, **{n: getattr(latents, n).double().contiguous() for n in known})
+        y, prediction = latents.y, self.mean(latents).double()
+        residual = residuals(self.mean, y, prediction, self.step)
+        spread, bits = self.variance(latents, residual)
+        return Prepared(y, prediction, residual, spread, standard_normal(key, y.shape), bits)
+
+    def send(self, one: Prepared, level: float) -> Sent:
+        """Code an image at a level."""
+        y, noise = one.y.flatten(1), one.noise.flatten(1)
+        weights = torch.ones(len(y), 1, dtype=y.dtype) if self.weights is None else self.weights
+        sums = torch.zeros(3, dtype=y.dtype)
+        solved = level / weights if self.quantizer.level is None else None
+        noise_power = self.step**2 / 12 if solved is None else solved
+
+        def step(channels, positions, mu, v):
+            r, w = y[channels, positions] - mu, weights[channels]
+            at_level = level if solved is None else solved[channels]
+            j = escape.order(r, v, self.step)
+            v = escape.corrected(v, j)
+            coded = self.quantizer.code(r, v, at_level, noise[channels, positions])
+            both = coded.distortion.sum(), (w * coded.distortion).sum()
+            sums.add_(torch.stack([(coded.bits + escape.bits(j)).sum(), *both]))
+            return coded.residual
+
+        y_hat = traverse(self.mean, self.variance, one.prediction, one.spread, step, noise_power)
+        bits, distortion, weighted = sums.tolist()
+        return Sent(bits + one.bits, distortion, weighted, y_hat)
+
+    def matched_level(self, images: Iterable[Prepared]) -> float:
+        """The level at which some images together have the distortion that rounding has on them.
+
+        At least ``LEAST_LEVEL`` squared steps, where rounding happens to make no error.
+        """
+        images = list(images)
+        rounding = Cell(self.mean, self.variance, Rounding(self.step))
+        rounding.weights = self.weights
+        target = sum(rounding.send(one, self.step).weighted for one in images)
+        count = sum(one.y.numel() for one in images)
+        target = max(target, LEAST_LEVEL * self.step**2 * count)
+
+        def distortion(level: float) -> float:
+            return sum(self.send(one, level).weighted for one in images)
+
+        # a causal cell is walked through anew at every level: a millionth is enough
+        causal = self.mean.causal or self.variance.causal
+        return solve_level(distortion, target, target / count, 1e-6 if causal else 1e-12)

@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from rdpipe.codecs.trainable import GainedHyperprior
+from rdpipe.codecs.trainable import Gained
 from rdpipe.training import train
 
 SPEC = {"N": 64, "M": 96, "lambdas": [0.0075], "mean": "hyper", "variance": "hyperprior", "quantizer": "ste",
@@ -90,7 +90,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     files = sorted(p for p in options.folder.rglob("*") if p.suffix in (".jpg", ".png"))
-    GainedHyperprior(8, 8, [0.01])  # imports are not what is measured
+    Gained(8, 8, [0.01])  # imports are not what is measured
     rounds = [
         (plain(files, options.steps), ours(files, options.steps)) for _ in range(options.rounds)
     ]

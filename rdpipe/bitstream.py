@@ -32,14 +32,26 @@ HEADER = struct.Struct(">HHHIIIQ")
 """Channels, rows and columns of the latents; height, width; bytes of side information; noise key."""
 
 
-def codes(spec: dict, fits: dict) -> dict[str, Cell]:
-    """The cells of a spec that are real codes: all decodable, and the quantizer realisable."""
+def codes(spec: dict, fits: dict, context: bool = False) -> dict[str, Cell]:
+    """The cells of a spec that are real codes: all decodable, and the quantizer realisable.
+
+    Of a codec with a context model those that do without it; with it, its own bitstream is the code.
+    """
     axes = (spec[section] for section in ("means", "variances", "quantizers"))
     cells = {
-        cell_name(corner): Cell.from_spec(spec, fits, corner)
+        cell_name(corner): Cell.from_spec(spec, fits, corner, context)
         for corner in (dict(zip(START, names)) for names in product(*axes))
     }
-    return {name: cell for name, cell in cells.items() if cell.kind == "achievable"}
+    return {
+        name: cell
+        for name, cell in cells.items()
+        if cell.kind == "achievable" and not (context and sees_context(cell))
+    }
+
+
+def sees_context(cell: Cell) -> bool:
+    """Whether a cell uses what comes out of a codec's context model."""
+    return cell.mean.sees_context or cell.variance.sees_context
 
 
 def encode(
@@ -67,8 +79,10 @@ def encode(
     """
     if cell.kind != "achievable":
         raise InputError(f"a cell of kind {cell.kind!r} has no bitstream; allowed is 'achievable'")
-    if latents.hyper is not None:
-        raise InputError("bitstream: what a codec's context model predicts has no bitstream yet")
+    if latents.hyper is not None and sees_context(cell):
+        raise InputError(
+            "bitstream: what a codec's context model predicts is coded by the codec alone"
+        )
     if cell.side_counted and not (hasattr(codec, "side") and hasattr(codec, "predict")):
         raise InputError(
             "bitstream: the codec must have side and predict (rdpipe/codecs/protocol.py)"
@@ -120,4 +134,4 @@ def _as_decoder(codec, cell, side: bytes, latents: Latents, height: int, width: 
     mean = scale = torch.full(latents.y.shape, torch.nan, dtype=torch.float64)
     if cell.side_counted:
         mean, scale = (one.double().cpu() for one in codec.predict(side, height, width))
-    return replace(latents, mean=mean, scale=scale)
+    return replace(latents, mean=mean, scale=scale, hyper=None)

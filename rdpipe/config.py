@@ -112,8 +112,10 @@ def check_names(config: dict) -> None:
         for axis, name in cell.items():
             require(axis, name, config[AXES[axis]])
     check_calibration(config)
-    for other in beside(config).values():
-        require("codec", other, config["codecs"])
+    simulated = [cell_name(cell) for cell in config["simulate"]["curves"]]
+    for joint in beside(config).values():
+        require("codec", joint["codec"], config["codecs"])
+        require("simulated curve", joint["curve"], simulated)
     for training in config["training"].values():
         require("dataset", training["dataset"], config["datasets"])
 
@@ -152,9 +154,13 @@ def means_of(config: dict, axis: str) -> dict:
     return {"means": config["means"] if axis == "variance" else {}}
 
 
-def beside(config: dict) -> dict[str, str]:
-    """Codecs whose bound curves join those of another one, and that one's name."""
-    return {name: one["beside"] for name, one in config["codecs"].items() if "beside" in one}
+def beside(config: dict) -> dict[str, dict[str, str]]:
+    """Codecs of which one simulated ``curve`` joins those of another ``codec``, and which."""
+    return {
+        name: {"codec": one["beside"]["codec"], "curve": cell_name(one["beside"]["curve"])}
+        for name, one in config["codecs"].items()
+        if "beside" in one
+    }
 
 
 def measured(config: dict) -> list[str]:

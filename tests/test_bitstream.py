@@ -9,8 +9,8 @@ import torch
 
 from rdpipe.axes.cell import TABLES, Cell, build
 from rdpipe.axes.variance import Calibrated
-from rdpipe.bitstream import HEADER, decode, encode
-from rdpipe.codecs.compressai import CompressAI, model_architectures
+from rdpipe.bitstream import HEADER, codes, decode, encode
+from rdpipe.codecs.compressai import ARCHITECTURES, CompressAI
 from rdpipe.errors import InputError
 from rdpipe.plugins import make
 
@@ -27,10 +27,11 @@ QUANTIZERS = ("rounding", "dithered", "dithered-wiener", "deadzone", "lattice-e8
 
 def make_codec(architecture):
     torch.manual_seed(0)
-    model = model_architectures[architecture](8, 16)
+    model = ARCHITECTURES[architecture](8, 16)
     with torch.no_grad():
         model.g_a[6].weight /= model.g_a(torch.rand(1, 3, 128, 128)).std() / 3
-        model.h_s[-1 if architecture == "mbt2018-mean" else -2].bias[:16] += 2
+        last = model.entropy_parameters if hasattr(model, "entropy_parameters") else model.h_s
+        [layer for layer in last if hasattr(layer, "bias")][-1].bias[:16] += 2
     model.update(force=True, update_quantiles=True)
     return CompressAI(model.eval(), "cpu")
 
@@ -104,6 +105,26 @@ def test_a_decoder_predicts_what_the_encoder_did(architecture):
     one = codec.analyse("image", IMAGE).latents
     mean, scale = codec.predict(codec.side(IMAGE), *IMAGE.shape[:2])
     assert torch.equal(mean, one.mean) and torch.equal(scale, one.scale)
+
+
+def test_a_codec_with_a_context_model_has_codes_that_do_without_it():
+    codec = make_codec("mbt2018-checkerboard")
+    one = codec.analyse("image", IMAGE).latents
+    mean, _ = codec.predict(codec.side(IMAGE), *IMAGE.shape[:2])
+    assert torch.equal(mean, one.hyper) and not torch.equal(mean, one.mean)
+    spec = {
+        "means": {"codec": {}, "hyper": {}, "zero": {}},
+        "variances": {"codec": {}, "channel": {}, "window-3": {}},
+        "quantizers": {"rounding": {}, "test-channel": {}},
+    }
+    cells = codes(spec, {}, context=True)
+    assert set(cells) == {"hyper/channel/rounding", "zero/channel/rounding"}
+    for cell in cells.values():
+        stream, y_hat = encode(codec, cell, one, IMAGE, 0)
+        assert torch.equal(decode(codec, cell, stream), y_hat)
+        torch.testing.assert_close(y_hat, cell.send(cell.prepare(one), 1.0).y_hat)
+    with pytest.raises(InputError, match="coded by the codec alone"):
+        encode(codec, codes(spec, {})["codec/channel/rounding"], one, IMAGE, 0)
 
 
 def test_no_side_information_is_sent_where_none_is_used(codec, latents, fits):

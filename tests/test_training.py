@@ -1,6 +1,5 @@
 """The trainer: it learns, and an interruption leaves no trace in the weights."""
 
-import itertools
 import json
 import os
 import signal
@@ -17,8 +16,8 @@ from skimage import data
 
 from rdpipe.axes.quantizer import TestChannel as Channel
 from rdpipe.codecs import trainable
-from rdpipe.codecs.compressai import from_gained
-from rdpipe.codecs.trainable import THETA, GainedHyperprior, fold, round_through
+from rdpipe.codecs.compressai import fold, from_gained
+from rdpipe.codecs.trainable import THETA, Gained
 from rdpipe.datasets import manifest, sample
 from rdpipe.errors import InputError
 from rdpipe.training import Crops, learning_rate, train
@@ -95,7 +94,7 @@ def test_training_lowers_the_cost(tmp_path):
 
     def cost(steps: int) -> float:
         state = train({**SPEC, "steps": steps, "learning_rate": 0.01}, FILES, tmp_path)
-        model = GainedHyperprior(8, 8, SPEC["lambdas"])
+        model = Gained(8, 8, SPEC["lambdas"])
         model.load_state_dict({**model.state_dict(), **{k: v.float() for k, v in state.items()}})
         with torch.no_grad():
             out = model.eval()(x, torch.tensor([1]))
@@ -138,7 +137,8 @@ def test_a_training_that_explodes_says_where(tmp_path):
 @pytest.mark.parametrize("distance", [0.0, 3.0, 1e3, 1e15])
 def test_an_outlier_feels_a_gradient_that_is_not_too_large(distance):
     means = torch.full((1, 1, 1, 1), distance, requires_grad=True)
-    bits, _ = round_through(-means, torch.full((1, 1, 1, 1), 0.04), training=True)
+    noise = torch.full_like(means, 0.3)
+    bits, _ = trainable.rounding(-means, torch.full((1, 1, 1, 1), 0.04), noise)
     bits.sum().backward()
     assert bits.item() < 23 + 2 * np.log2(1 + distance)
     assert abs(means.grad.item()) < 60 and (distance == 0 or means.grad.item() > 0)
@@ -148,13 +148,13 @@ def test_the_test_channel_in_training_is_the_one_of_the_array():
     torch.manual_seed(0)
     scales = torch.rand(4, 8, 50, 50) * 4 + 0.3
     r = scales * torch.randn(4, 8, 50, 50).clamp(-3, 3)
-    bits, r_hat = trainable.test_channel(r, scales.square())
+    bits, r_hat = trainable.test_channel(r, scales.square(), torch.randn_like(r))
     known = Channel().code(r.double(), scales.double().square(), THETA)
     assert torch.allclose(bits.double(), known.bits, atol=0.01)  # but for escapes
     noise = (r_hat - known.residual) / (THETA * (1 - THETA / scales**2)).sqrt()
     assert abs(noise.mean()) < 0.02 and abs(noise.std() - 1) < 0.02
     # below the level the expected variance is the level's, and nothing is sent
-    bits, r_hat = trainable.test_channel(0.01 * r, 1e-4 * scales.square())
+    bits, r_hat = trainable.test_channel(0.01 * r, 1e-4 * scales.square(), torch.randn_like(r))
     assert bits.mean() < 1e-3 and r_hat.std() < 0.02
 
 
@@ -162,36 +162,60 @@ def test_the_channels_variance_feels_a_gradient_at_the_level():
     """An element that is not sent can come back: where sending would lower the distortion."""
     v = torch.full((1, 1, 100, 100), 0.01, requires_grad=True)
     r = torch.full_like(v, 0.9)
-    bits, r_hat = trainable.test_channel(r, v)
+    bits, r_hat = trainable.test_channel(r, v, torch.randn_like(r))
     (bits.sum() + 50 * (r - r_hat).square().sum()).backward()
     assert v.grad.isfinite().all() and v.grad.mean() < 0
 
 
-@pytest.mark.parametrize(
-    "mean, variance, quantizer", itertools.product(*trainable.CHOICES.values())
-)
+@pytest.mark.parametrize("quantizer", trainable.QUANTIZERS)
+@pytest.mark.parametrize("mean, variance", trainable.FAMILIES)
 def test_every_combination_trains_and_folds(tmp_path, mean, variance, quantizer):
     axes = {"mean": mean, "variance": variance, "quantizer": quantizer}
     spec = {**SPEC, "steps": 3, **axes}
+    if (variance, quantizer) == ("factorized", "test-channel"):
+        with pytest.raises(InputError, match="test channel is Gaussian; variance 'factorized'"):
+            train(spec, FILES, tmp_path)
+        return
     save_file(train(spec, FILES, tmp_path), tmp_path / "net.safetensors")
     codec = from_gained(1, str(tmp_path / "net.safetensors"))
     image = data.astronaut()[:130, :140]
-    one = codec.analyse("a", image)
-    assert (one.latents.mean == 0).all() == (mean == "zero")
+    latents = codec.analyse("a", image).latents
+    assert (latents.hyper is not None) == (mean == "checkerboard")
+    assert not latents.mean.any() or mean != "zero" or not hasattr(codec.model, "h_s")
     assert codec.decompress(codec.compress(image)).shape == image.shape
 
 
-def test_each_rate_folds_into_a_plain_model(tmp_path):
+@pytest.mark.parametrize(
+    "axes, message",
+    [
+        ({"mean": "hyper", "variance": "factorized"}, "mean 'hyper' with variance 'factorized'"),
+        ({"mean": "left"}, "mean 'left' with .* allowed are zero with factorized, zero with"),
+        ({"quantizer": "lattice"}, "quantizer 'lattice'; allowed are ste, noise, test-channel"),
+    ],
+)
+def test_choices_that_do_not_go_together_are_refused(axes, message):
+    with pytest.raises(InputError, match=message):
+        Gained(8, 8, [0.01], **axes)
+
+
+@pytest.mark.parametrize(
+    "mean, variance", [pair for pair in trainable.FAMILIES if pair[1] != "window-5"]
+)
+def test_each_rate_folds_into_a_plain_model(tmp_path, mean, variance):
+    """The likelihoods of CompressAI's own classes are the independent answer."""
     torch.manual_seed(0)
-    model = GainedHyperprior(8, 12, [0.01, 0.04]).eval()
+    model = Gained(8, 12, [0.01, 0.04], mean, variance).eval()
     with torch.no_grad():
-        model.log_gain += 0.1 * torch.randn_like(model.log_gain)
-        model.h_s[4].bias[:12] += torch.randn(12)  # scales of both signs
-    model.entropy_bottleneck.update(force=True, update_quantiles=True)
+        model.log_gain += 1.5 + 0.1 * torch.randn_like(model.log_gain)
+        if variance == "hyperprior":
+            last = model.entropy_parameters[2] if mean == "checkerboard" else model.h_s[4]
+            last.bias[:12] += 1 + 0.1 * torch.randn(12)  # residuals within ten sigma
+    model.settle()
     torch.save(dict(model.named_parameters()), tmp_path / "net.pt")
     x = torch.rand(1, 3, 64, 64)
     for rate in (0, 1):
         plain = from_gained(rate + 1, str(tmp_path / "net.pt")).model
+        assert isinstance(plain, trainable.FAMILIES[mean, variance])
         with torch.no_grad():
             gained, folded = model(x, torch.tensor([rate])), plain(x)
         bits = -sum(l.log2().sum() for l in folded["likelihoods"].values())
@@ -201,6 +225,35 @@ def test_each_rate_folds_into_a_plain_model(tmp_path):
         from_gained(3, str(tmp_path / "net.pt"))
     with pytest.raises(IndexError, match="rates 0 to 1"):
         fold(model.state_dict(), 2)
+
+
+def test_a_network_with_more_latents_begins_as_the_one_it_grew_from(tmp_path):
+    small = train({**SPEC, "steps": 5, "learning_rate": 0.02}, FILES, tmp_path / "small")
+    save_file(small, tmp_path / "small.safetensors")
+    spec = {**SPEC, "M": 12, "steps": 1, "learning_rate": 1e-9}
+    spec["start"] = str(tmp_path / "small.safetensors")
+    grown = train(spec, FILES, tmp_path / "grown")
+    image = data.astronaut()[:128, :128]
+    found = []
+    for name, weights in (("small", small), ("grown", grown)):
+        save_file(weights, tmp_path / f"{name}.safetensors")
+        codec = from_gained(2, str(tmp_path / f"{name}.safetensors"))
+        latents = codec.analyse("a", image).latents
+        found.append((latents.y[:8], latents.mean[:8], codec.synthesise(latents.y, 128, 128)))
+    (y, _, x_hat), (y_grown, _, x_hat_grown) = found
+    torch.testing.assert_close(y_grown, y)
+    assert np.array_equal(x_hat_grown, x_hat)
+
+
+def test_another_kind_of_prior_is_not_taken_over(tmp_path):
+    first = train({**SPEC, "steps": 3, "learning_rate": 0.02}, FILES, tmp_path / "first")
+    save_file(first, tmp_path / "first.safetensors")
+    spec = {**SPEC, "mean": "zero", "steps": 1, "learning_rate": 1e-9}
+    taken = train(
+        {**spec, "start": str(tmp_path / "first.safetensors")}, FILES, tmp_path / "second"
+    )
+    assert torch.equal(taken["g_a.6.weight"], first["g_a.6.weight"])
+    assert not torch.equal(taken["h_a.0.weight"], first["h_a.0.weight"])
 
 
 def test_a_crop_is_a_pure_function_of_seed_and_index():
@@ -215,7 +268,7 @@ def test_a_crop_is_a_pure_function_of_seed_and_index():
 def test_every_rate_is_trained_whatever_the_batch(tmp_path):
     spec = {**SPEC, "lambdas": [0.01, 0.02, 0.04], "batch": 2, "steps": 3, "learning_rate": 0.01}
     trained = train(spec, FILES, tmp_path)["log_gain"]
-    initial = GainedHyperprior(8, 8, spec["lambdas"]).log_gain.detach().half()
+    initial = Gained(8, 8, spec["lambdas"]).log_gain.detach().half()
     assert (trained != initial).any(1).all()
 
 

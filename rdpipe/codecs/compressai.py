@@ -1,4 +1,4 @@
-"""Adapter to CompressAI's FactorizedPrior, ScaleHyperprior and MeanScaleHyperprior."""
+"""Adapter to CompressAI's models with a factorized prior, a hyperprior or a checkerboard context."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rdpipe._torchvision import declare_missing_operators
+from rdpipe.codecs.checkerboard import CheckerboardHyperprior, parameters, two_passes
 from rdpipe.codecs.protocol import Analysis
 from rdpipe.errors import InputError
 from rdpipe.latents import Latents
@@ -24,16 +25,24 @@ from compressai.models import CompressionModel  # noqa: E402
 from compressai.zoo.image import model_architectures  # noqa: E402
 from compressai.zoo.pretrained import load_pretrained  # noqa: E402
 
-ARCHITECTURES = ("bmshj2018-factorized", "bmshj2018-hyperprior", "mbt2018-mean")
+ARCHITECTURES = {
+    **{
+        name: model_architectures[name]
+        for name in ("bmshj2018-factorized", "bmshj2018-hyperprior", "mbt2018-mean")
+    },
+    "mbt2018-checkerboard": CheckerboardHyperprior,
+}
 WEIGHTS = Path(__file__).parent / "weights"
-HEADER = struct.Struct(">III")  # height, width, bytes of the first string
+SIDE = struct.Struct(">I")
+"""A height, a width, or the bytes of a string."""
 
 
 class CompressAI:
     """One of CompressAI's codecs behind :class:`rdpipe.codecs.protocol.Codec`.
 
     Images are padded at the right and the bottom by repeating the border, to multiples of 64, and
-    cut again after synthesis. The bitstream is a header of 12 bytes and CompressAI's strings.
+    cut again after synthesis. The bitstream is height, width and CompressAI's strings, each but the
+    last after its length; these numbers take 4 bytes each.
 
     Parameters
     ----------
@@ -51,23 +60,31 @@ class CompressAI:
         self.model = model.eval().to(self.device)
         self.hyperprior = hasattr(model, "h_s")
         self.has_mean = isinstance(model, model_architectures["mbt2018-mean"])
+        self.has_context = isinstance(model, CheckerboardHyperprior)
 
     @torch.inference_mode()
     def analyse(self, name: str, image: np.ndarray) -> Analysis:
-        y = self.model.g_a(self._tensor(image))
+        y, hyper = self.model.g_a(self._tensor(image)), None
         if self.hyperprior:
-            scale, mean, z_likelihoods = self._hyperprior(y)
+            z_hat, z_likelihoods = self.model.entropy_bottleneck(self._hyper_latents(y))
+            side = self.model.h_s(z_hat)
+            scale, mean = self._parameters(side)
+            if self.has_context:
+                hyper = mean
+                scale, mean = two_passes(
+                    self.model, side, lambda _, mean: (y - mean).round() + mean
+                )
             _, likelihoods = self.model.gaussian_conditional(y, scale, means=mean)
             scale = self.model.gaussian_conditional.lower_bound_scale(scale)  # as the coder does
-            mean, side_bits = torch.zeros_like(y) if mean is None else mean, _bits(z_likelihoods)
+            side_bits = _bits(z_likelihoods)
         else:
             _, likelihoods = self.model.entropy_bottleneck(y)
             (mean, scale), side_bits = factorized_moments(self.model.entropy_bottleneck), 0.0
         y, mean, scale = torch.broadcast_tensors(y, mean, scale)
         gain = self._gain(name, y, mean, *image.shape[:2])
-        return Analysis(
-            Latents(name, y[0], mean[0], scale[0], gain=gain), _bits(likelihoods), side_bits
-        )
+        hyper = None if hyper is None else hyper[0]
+        latents = Latents(name, y[0], mean[0], scale[0], hyper, gain)
+        return Analysis(latents, _bits(likelihoods), side_bits)
 
     def _gain(self, name: str, y: Tensor, mean: Tensor, height: int, width: int) -> Tensor:
         """Squared change of the image for a unit change of a latent, averaged over each channel.
@@ -82,17 +99,14 @@ class CompressAI:
             (gradient,) = torch.autograd.grad(x_hat, y_hat, noise)
         return gradient.square().mean((0, 2, 3))
 
-    def _hyperprior(self, y: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
-        """Scale, mean (None where the model has none) and likelihoods of the hyper-latents."""
-        z_hat, z_likelihoods = self.model.entropy_bottleneck(self._hyper_latents(y))
-        return *self._parameters(z_hat), z_likelihoods
-
     def _hyper_latents(self, y: Tensor) -> Tensor:
         return self.model.h_a(y if self.has_mean else y.abs())
 
-    def _parameters(self, z_hat: Tensor) -> tuple[Tensor, Tensor | None]:
-        parameters = self.model.h_s(z_hat)
-        return parameters.chunk(2, 1) if self.has_mean else (parameters, None)
+    def _parameters(self, side: Tensor) -> tuple[Tensor, Tensor]:
+        """Scale and mean, from what the hyper-latents say alone."""
+        if self.has_context:
+            return parameters(self.model, side)
+        return side.chunk(2, 1) if self.has_mean else (side, torch.zeros_like(side))
 
     @torch.inference_mode()
     def side(self, image: np.ndarray) -> bytes:
@@ -105,9 +119,9 @@ class CompressAI:
     def predict(self, side: bytes, height: int, width: int) -> tuple[Tensor, Tensor]:
         if self.hyperprior:
             shape = [_padded(length) // 64 for length in (height, width)]
-            scale, mean = self._parameters(self.model.entropy_bottleneck.decompress([side], shape))
+            z_hat = self.model.entropy_bottleneck.decompress([side], shape)
+            scale, mean = self._parameters(self.model.h_s(z_hat))
             scale = self.model.gaussian_conditional.lower_bound_scale(scale)
-            mean = torch.zeros_like(scale) if mean is None else mean
         else:
             mean, scale = factorized_moments(self.model.entropy_bottleneck)
             shape = mean.shape[1], _padded(height) // 16, _padded(width) // 16
@@ -122,13 +136,15 @@ class CompressAI:
     @torch.inference_mode()
     def compress(self, image: np.ndarray) -> bytes:
         strings = [string[0] for string in self.model.compress(self._tensor(image))["strings"]]
-        return HEADER.pack(*image.shape[:2], len(strings[0])) + b"".join(strings)
+        numbers = *image.shape[:2], *map(len, strings[:-1])
+        return b"".join(map(SIDE.pack, numbers)) + b"".join(strings)
 
     @torch.inference_mode()
     def decompress(self, stream: bytes) -> np.ndarray:
-        height, width, first = HEADER.unpack_from(stream)
-        body = stream[HEADER.size :]
-        strings = [[body[:first]], [body[first:]]] if self.hyperprior else [[body]]
+        numbers = 2 + self.hyperprior + self.has_context
+        height, width, *lengths = struct.unpack_from(f">{numbers}I", stream)
+        ends = np.cumsum([4 * numbers, *lengths])
+        strings = [[stream[start:end]] for start, end in zip(ends, [*ends[1:], None])]
         stride = 64 if self.hyperprior else 16  # of what `shape` below counts
         shape = torch.Size(_padded(side) // stride for side in (height, width))
         return _image(self.model.decompress(strings, shape)["x_hat"], height, width)
@@ -195,15 +211,56 @@ def from_checkpoint(quality: int, architecture: str, checkpoint: str, device: st
 
 def from_gained(quality: int, checkpoint: str, device: str = "auto"):
     """One rate of a variable-rate network that ``train_codec`` wrote; qualities count from 1."""
-    # training's module is heavy only through compressai, which this one has imported already
-    from rdpipe.codecs.trainable import fold
-
     state = read_state(Path(checkpoint))
     if not 1 <= quality <= len(state.get("log_gain", ())):
         raise InputError(
             f"{checkpoint}: no quality {quality}; it has 1 to {len(state.get('log_gain', ()))}"
         )
-    return CompressAI(load_model("mbt2018-mean", fold(state, quality - 1), checkpoint), device)
+    model = load_model(architecture_of(state), fold(state, quality - 1), checkpoint)
+    return CompressAI(model, device)
+
+
+def fold(state: dict[str, Tensor], rate: int) -> dict[str, Tensor]:
+    """Fold the gains of one rate into the neighbouring convolutions.
+
+    Parameters
+    ----------
+    state : dict of Tensor
+        State dict of a :class:`rdpipe.codecs.trainable.Gained`.
+    rate : int
+        Which of its rates.
+
+    Returns
+    -------
+    dict of Tensor
+        State dict of an equivalent plain model, in float32.
+
+    Raises
+    ------
+    IndexError
+        If the network has no such rate.
+    """
+    rates = len(state["log_gain"])
+    if not 0 <= rate < rates:
+        raise IndexError(f"no rate {rate}: the network has rates 0 to {rates - 1}")
+    folded = {name: value.float() for name, value in state.items()}
+    gain = folded.pop("log_gain")[rate].exp()
+    inverse_gain = folded.pop("log_inverse_gain")[rate].exp()
+    folded["g_a.6.weight"] = folded["g_a.6.weight"] * gain[:, None, None, None]
+    folded["g_a.6.bias"] = folded["g_a.6.bias"] * gain
+    # transposed convolutions keep their input channels first
+    folded["g_s.0.weight"] = folded["g_s.0.weight"] * inverse_gain[:, None, None, None]
+    return folded
+
+
+def architecture_of(state: dict[str, Tensor]) -> str:
+    """Which of ``ARCHITECTURES`` some weights are of."""
+    if "h_s.4.weight" not in state:
+        return "bmshj2018-factorized"
+    if "context_prediction.weight" in state:
+        return "mbt2018-checkerboard"
+    predicted = len(state["h_s.4.weight"]) // len(state["g_a.6.weight"])  # for each latent
+    return "mbt2018-mean" if predicted == 2 else "bmshj2018-hyperprior"
 
 
 def mini_mean_scale(quality: int, device: str = "auto"):
@@ -250,7 +307,7 @@ def load_model(architecture: str, state: dict[str, Tensor], source: str) -> Comp
     state = load_pretrained(state)
     try:
         N, M = (len(state[f"g_a.{layer}.weight"]) for layer in (0, 6))
-        model = model_architectures[architecture](N, M)
+        model = ARCHITECTURES[architecture](N, M)
         state, wanted = _renamed(state), dict(model.named_parameters())
         if missing := wanted.keys() - state.keys():
             raise RuntimeError(f"they lack {', '.join(sorted(missing)[:3])}")

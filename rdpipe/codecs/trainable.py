@@ -1,4 +1,4 @@
-"""Variable-rate networks that fold into plain CompressAI models, one per rate."""
+"""Variable-rate networks of every family, which fold into plain models, one per rate."""
 
 from __future__ import annotations
 
@@ -16,15 +16,31 @@ from rdpipe.errors import InputError
 
 declare_missing_operators()
 
-from compressai.models import MeanScaleHyperprior  # noqa: E402
+from compressai.models import (  # noqa: E402
+    CompressionModel,
+    FactorizedPrior,
+    MeanScaleHyperprior,
+    ScaleHyperprior,
+)
 from compressai.ops import LowerBound, quantize_ste  # noqa: E402
 
-CHOICES = {
-    "mean": ("hyper", "zero"),
-    "variance": ("hyperprior", "window-5"),
-    "quantizer": ("ste", "test-channel"),
+from rdpipe.codecs.checkerboard import CheckerboardHyperprior, two_passes  # noqa: E402
+
+FAMILIES: dict[tuple[str, str], type[CompressionModel]] = {
+    ("zero", "factorized"): FactorizedPrior,
+    ("zero", "hyperprior"): ScaleHyperprior,
+    ("hyper", "hyperprior"): MeanScaleHyperprior,
+    ("checkerboard", "hyperprior"): CheckerboardHyperprior,
+    ("zero", "window-5"): FactorizedPrior,
+    ("hyper", "window-5"): MeanScaleHyperprior,
+    ("checkerboard", "window-5"): CheckerboardHyperprior,
 }
-"""By axis, what a network can be trained with."""
+"""By mean and variance, what a network folds into.
+
+To a genie's variance belongs no prior that a decoder has: the scales of its hyperprior stay as they began.
+"""
+QUANTIZERS = ("ste", "noise", "test-channel")
+"""What a network can be trained with."""
 THETA = 1 / 12
 """Level of the test channel in training, squared latent units: the gains find the right scale."""
 LEAST_SCALE = 0.11
@@ -33,8 +49,8 @@ RARE_BITS = -math.log2(escape.RARE)
 """What an escape costs in training, bit."""
 
 
-class GainedHyperprior(MeanScaleHyperprior):
-    """A hyperprior with one gain vector per rate, trained at all rates at once.
+class Gained(nn.Module):
+    """A codec with one gain vector per rate, trained at all rates at once.
 
     .. code-block:: none
 
@@ -43,8 +59,8 @@ class GainedHyperprior(MeanScaleHyperprior):
                                         h_a    | mean, scale
                                          '-> z -> EB -> h_s
 
-    The gains are linear and stand next to a convolution on both sides, so :meth:`fold` turns the
-    network at one rate into an ordinary ``compressai.models.MeanScaleHyperprior``.
+    The gains are linear and stand next to a convolution on both sides, so
+    :func:`rdpipe.codecs.compressai.fold` turns the network at one rate into an ordinary model, of the class that ``FAMILIES`` says.
 
     Parameters
     ----------
@@ -52,23 +68,32 @@ class GainedHyperprior(MeanScaleHyperprior):
         Channels of the transforms and of the latents.
     lambdas : sequence of float
         One Lagrange multiplier per rate; the loss is ``bpp + lambda * 255**2 * MSE``.
-    mean : {"hyper", "zero"}
-        The mean axis: from the hyper-latents, or none.
-    variance : {"hyperprior", "window-5"}
-        The variance axis: from the hyper-latents, or the second moment of what is coded over the
-        5 x 5 window around each element, which no decoder has (a genie).
-    quantizer : {"ste", "test-channel"}
+    mean : {"hyper", "zero", "checkerboard"}
+        The mean axis: from the hyper-latents, none, or from the hyper-latents and the decoded
+        neighbours on a checkerboard.
+    variance : {"hyperprior", "factorized", "window-5"}
+        The variance axis: from the hyper-latents (and the neighbours); none, but a learned density
+        for each channel; or the second moment of what is coded over the 5 x 5 window around each
+        element, which no decoder has (a genie).
+    quantizer : {"ste", "noise", "test-channel"}
         The quantizer axis: rounding, noise in its place for the rate and its gradient passed straight
-        through for the synthesis; or the Gaussian test channel at level ``THETA``, whose rate is the
-        divergence of SCIENCE.md, section 2.3.
+        through for the synthesis; noise for both; or the Gaussian test channel at level ``THETA``,
+        whose rate is the divergence of SCIENCE.md, section 2.3.
+
+    Raises
+    ------
+    InputError
+        If these do not go together.
 
     References
     ----------
-    D. Minnen, J. Balle, G. Toderici, "Joint Autoregressive and Hierarchical Priors for Learned
-    Image Compression", NeurIPS 2018 (the model); Z. Cui et al., "Asymmetric Gained Deep Image
-    Compression with Continuous Rate Adaptation", CVPR 2021 (the gains); D. Minnen, S. Singh,
-    "Channel-wise Autoregressive Entropy Models", ICIP 2020 (noise for the rate, straight-through
-    rounding for the synthesis).
+    J. Balle et al., "Variational Image Compression with a Scale Hyperprior", ICLR 2018; D. Minnen,
+    J. Balle, G. Toderici, "Joint Autoregressive and Hierarchical Priors for Learned Image
+    Compression", NeurIPS 2018; D. He et al., "Checkerboard Context Model for Efficient Learned Image
+    Compression", CVPR 2021 (the models). Z. Cui et al., "Asymmetric Gained Deep Image Compression
+    with Continuous Rate Adaptation", CVPR 2021 (the gains). D. Minnen, S. Singh, "Channel-wise
+    Autoregressive Entropy Models", ICIP 2020 (noise for the rate, straight-through rounding for the
+    synthesis).
     """
 
     def __init__(
@@ -80,12 +105,11 @@ class GainedHyperprior(MeanScaleHyperprior):
         variance: str = "hyperprior",
         quantizer: str = "ste",
     ):
-        super().__init__(N, M)
-        self.axes = {"mean": mean, "variance": variance, "quantizer": quantizer}
-        for axis, choice in self.axes.items():
-            if choice not in CHOICES[axis]:
-                allowed = ", ".join(CHOICES[axis])
-                raise InputError(f"training {axis} {choice!r}: allowed are {allowed}")
+        super().__init__()
+        check_axes(mean, variance, quantizer)
+        self.mean, self.variance, self.quantizer = mean, variance, quantizer
+        for name, module in FAMILIES[mean, variance](N, M).named_children():
+            self.add_module(name, module)
         # the best step falls as lambda ** -1/2, because distortion grows as step ** 2
         log_gain = 0.5 * torch.log(torch.as_tensor(lambdas, dtype=torch.float32))
         log_gain = (log_gain - log_gain.mean())[:, None].repeat(1, M)
@@ -108,48 +132,101 @@ class GainedHyperprior(MeanScaleHyperprior):
             ``x_hat`` of shape (n, 3, h, w) and ``bits`` of shape (n,).
         """
         y = self.g_a(x).float() * self.log_gain[rate].exp()[:, :, None, None]
-        z = self.h_a(y).float()
-        with torch.autocast(x.device.type, enabled=False):
-            z_hat, z_likelihoods = self.entropy_bottleneck(z)
-        scales, means = self.h_s(z_hat).float().chunk(2, 1)
-        means = means if self.axes["mean"] == "hyper" else torch.zeros_like(means)
-        with torch.autocast(x.device.type, enabled=False):
-            r = y - means
-            if self.axes["variance"] == "hyperprior":
-                v = LowerBound(LEAST_SCALE)(scales).square()
-            else:
-                v = avg_pool2d(r.square(), 5, 1, 2, count_include_pad=False)
-            rounds = self.axes["quantizer"] == "ste"
-            y_bits, r_hat = round_through(r, v, self.training) if rounds else test_channel(r, v)
-        x_hat = self.g_s((means + r_hat) * self.log_inverse_gain[rate].exp()[:, :, None, None])
-        bits = y_bits.sum((1, 2, 3)) - z_likelihoods.log2().sum((1, 2, 3))
+        bits, y_hat = self._factorized(y) if self.variance == "factorized" else self._gaussian(y)
+        x_hat = self.g_s(y_hat * self.log_inverse_gain[rate].exp()[:, :, None, None])
         return {"x_hat": x_hat, "bits": bits}
+
+    def _factorized(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Bits of each image and the decoded latents, under a learned density for each channel."""
+        with torch.autocast(y.device.type, enabled=False):
+            noisy, likelihoods = self.entropy_bottleneck(y)
+            median = self.entropy_bottleneck.quantiles[None, :, :, 1:2]
+        y_hat = noisy if self.quantizer == "noise" else quantize_ste(y - median) + median
+        return _bits(likelihoods), y_hat
+
+    def _gaussian(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Bits of each image and the decoded latents, under Gaussians."""
+        noise = (
+            torch.randn_like(y) if self.quantizer == "test-channel" else torch.rand_like(y) - 0.5
+        )
+
+        def send(scales: Tensor, means: Tensor) -> tuple[Tensor, Tensor]:
+            with torch.autocast(y.device.type, enabled=False):
+                r = y - means.float()
+                if self.variance == "window-5":
+                    v = avg_pool2d(r.square(), 5, 1, 2, count_include_pad=False)
+                else:
+                    v = LowerBound(LEAST_SCALE)(scales.float()).square()
+                if self.quantizer == "test-channel":
+                    bits, r_hat = test_channel(r, v, noise)
+                else:
+                    bits, r_hat = rounding(r, v, noise if self.training else None)
+                    if self.quantizer == "ste":
+                        r_hat = quantize_ste(r)
+                return bits.sum((1, 2, 3)), means + r_hat
+
+        scales, means, side_bits = self._predict(y, lambda *given: send(*given)[1])
+        bits, y_hat = send(scales, means)
+        return bits + side_bits, y_hat
+
+    def _predict(self, y: Tensor, send) -> tuple[Tensor, Tensor, Tensor]:
+        """Scales, means, and the bits of the side information that they come from."""
+        zero = torch.zeros_like(y)
+        if not hasattr(
+            self, "h_s"
+        ):  # a genie needs no prior; one is fitted so that it has a bitstream
+            with torch.autocast(y.device.type, enabled=False):
+                own = _bits(self.entropy_bottleneck(y.detach())[1])
+            return zero, zero, own - own.detach()
+        z = self.h_a(y.abs() if self.mean == "zero" else y).float()
+        with torch.autocast(y.device.type, enabled=False):
+            z_hat, likelihoods = self.entropy_bottleneck(z)
+        side = self.h_s(z_hat)
+        if self.mean == "zero":
+            scales, means = side, zero
+        elif self.mean == "hyper":
+            scales, means = side.chunk(2, 1)
+        else:
+            scales, means = two_passes(self, side, send)
+        return scales, means, _bits(likelihoods)
 
     @torch.no_grad()
     def settle(self) -> None:
-        """Make the weights what a plain model of CompressAI needs to code with them.
-
-        The quantiles of the bottleneck are solved for, and where the mean is zero, h_s gives zeros.
-        """
+        """Solve for the quantiles of the bottleneck, which a plain model needs to code with."""
         self.entropy_bottleneck.update(force=True, update_quantiles=True)
-        if self.axes["mean"] == "zero":
-            for parameter in self.h_s[4].parameters():
-                parameter[len(parameter) // 2 :] = 0
 
 
-def round_through(r: Tensor, v: Tensor, training: bool) -> tuple[Tensor, Tensor]:
-    """Code length of each residual, in training with noise for rounding, and the rounded residual."""
-    noisy = r + torch.rand_like(r) - 0.5 if training else r.round()
+def check_axes(mean: str, variance: str, quantizer: str) -> None:
+    """Whether a network can be trained with these choices."""
+    if quantizer not in QUANTIZERS:
+        allowed = ", ".join(QUANTIZERS)
+        raise InputError(f"training: quantizer {quantizer!r}; allowed are {allowed}")
+    if (mean, variance) not in FAMILIES:
+        allowed = ", ".join(" with ".join(pair) for pair in FAMILIES)
+        raise InputError(
+            f"training: mean {mean!r} with variance {variance!r}; allowed are {allowed}"
+        )
+    if (variance, quantizer) == ("factorized", "test-channel"):
+        raise InputError("training: the test channel is Gaussian; variance 'factorized' is not")
+
+
+def _bits(likelihoods: Tensor) -> Tensor:
+    return -likelihoods.log2().sum((1, 2, 3))
+
+
+def rounding(r: Tensor, v: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Code length of each residual, rounded or with noise in the place of rounding, and what it becomes."""
+    coded = r.round() if noise is None else r + noise
     v = LowerBound(LEAST_SCALE**2)(v)
     reach = 40 * v.sqrt() + 2  # beyond, an escape is cheaper by a thousand bits
-    bits = interval_bits(noisy.clamp(-reach, reach), v, 1.0)
-    return with_escape(bits, noisy), quantize_ste(r)
+    bits = interval_bits(coded.clamp(-reach, reach), v, 1.0)
+    return with_escape(bits, coded), coded
 
 
-def test_channel(r: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+def test_channel(r: Tensor, v: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
     """Divergence for each residual, and what comes out of the channel at level ``THETA``."""
     v = LowerBound(1.001 * THETA)(v)  # above theta, so that its gradient is finite
-    coded = TestChannel().code(r, v, THETA, torch.randn_like(r))
+    coded = TestChannel().code(r, v, THETA, noise)
     return with_escape(coded.bits, r), coded.residual
 
 
@@ -160,36 +237,3 @@ def with_escape(bits: Tensor, r: Tensor) -> Tensor:
     gradient would drown all others.
     """
     return -torch.logaddexp2(-bits, -RARE_BITS - 2 * torch.log2(1 + r.abs()))
-
-
-def fold(state: dict[str, Tensor], rate: int) -> dict[str, Tensor]:
-    """Fold the gains of one rate into the neighbouring convolutions.
-
-    Parameters
-    ----------
-    state : dict of Tensor
-        State dict of a :class:`GainedHyperprior`.
-    rate : int
-        Which of its rates.
-
-    Returns
-    -------
-    dict of Tensor
-        State dict of an equivalent ``compressai.models.MeanScaleHyperprior``, in float32.
-
-    Raises
-    ------
-    IndexError
-        If the network has no such rate.
-    """
-    rates = len(state["log_gain"])
-    if not 0 <= rate < rates:
-        raise IndexError(f"no rate {rate}: the network has rates 0 to {rates - 1}")
-    folded = {name: value.float() for name, value in state.items()}
-    gain = folded.pop("log_gain")[rate].exp()
-    inverse_gain = folded.pop("log_inverse_gain")[rate].exp()
-    folded["g_a.6.weight"] = folded["g_a.6.weight"] * gain[:, None, None, None]
-    folded["g_a.6.bias"] = folded["g_a.6.bias"] * gain
-    # transposed convolutions keep their input channels first
-    folded["g_s.0.weight"] = folded["g_s.0.weight"] * inverse_gain[:, None, None, None]
-    return folded

@@ -8,7 +8,7 @@ import numpy as np
 
 from rdpipe import store
 from rdpipe.bitstream import codes, decode
-from rdpipe.stages.inputs import make_codec, read_fits
+from rdpipe.stages.inputs import StoredLatents, make_codec, read_fits
 from rdpipe.stages.write_bitstreams import digest
 
 
@@ -22,7 +22,7 @@ def run(spec: dict, streams: Path, latents: Path, fits: list[Path], out: Path) -
     streams : Path
         From ``write_bitstreams``.
     latents : Path
-        From ``extract_latents``; only its table of images is read.
+        From ``extract_latents``; read are its table of images, and whether the codec has a context model.
     fits : list of Path
         From ``fit_estimator``, of every fitted estimator among them.
     out : Path
@@ -35,7 +35,8 @@ def run(spec: dict, streams: Path, latents: Path, fits: list[Path], out: Path) -
     """
     written = store.read(streams)
     codec = make_codec(spec)
-    cells = codes(spec, read_fits(fits, store.read(latents)))
+    stored = StoredLatents(latents)
+    cells = codes(spec, read_fits(fits, store.read(latents)), stored[0].hyper is not None)
     data = written["stream"].values.tobytes()
     ends = np.cumsum(written["size"].values).reshape(written["size"].shape)
     for c, name in enumerate(written["cell"].values):

@@ -38,8 +38,8 @@ def run(
     Parameters
     ----------
     spec : dict
-        ``limits`` (name to ``mean``, ``variance``, ``quantizer``), ``beside`` (codec to the one whose
-        curves its bounds join), ``resamples`` and ``seed`` of the bootstrap.
+        ``limits`` (name to ``mean``, ``variance``, ``quantizer``), ``beside`` (codec to one of its
+        curves and the ``codec`` that it joins), ``resamples`` and ``seed`` of the bootstrap.
     latents, gaps, simulations, anchors : list of Path
         Of every data set, codec and quality; ``gaps`` are those of component ``joint``.
     decoded : list of Path
@@ -95,11 +95,11 @@ def image_sizes(run: dict[int, xr.Dataset]) -> tuple[np.ndarray, np.ndarray]:
     return table["pixels"].values, table["image"].values
 
 
-def codec_curves(tables: dict, sweeps: dict, beside: dict[str, str]) -> list[Curve]:
+def codec_curves(tables: dict, sweeps: dict, beside: dict[str, dict]) -> list[Curve]:
     """The codec's own curve, and one for each simulated cell.
 
-    What is not achievable of a codec that stands beside another one is the other one's too, under
-    the name ``codec: cell``.
+    The curve for which a codec was trained beside another one is the other one's too, under the
+    codec's name.
     """
     curves = []
     for identity, run in tables.items():
@@ -114,9 +114,9 @@ def codec_curves(tables: dict, sweeps: dict, beside: dict[str, str]) -> list[Cur
             kind = cell["kind"].item()
             curves.append(Curve(*identity, name, kind, list(run), bits, mse, *images))
     joint = [
-        replace(one, codec=beside[one.codec], name=f"{one.codec}: {one.name}")
+        replace(one, codec=beside[one.codec]["codec"], name=one.codec)
         for one in curves
-        if one.codec in beside and one.kind not in ("achieved", "achievable")
+        if one.name == beside.get(one.codec, {}).get("curve")
     ]
     return curves + joint
 

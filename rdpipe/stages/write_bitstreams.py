@@ -34,11 +34,12 @@ def run(spec: dict, manifest_file: Path, latents: Path, fits: list[Path], out: P
     """
     table = store.read(latents)
     codec = make_codec(spec)
-    cells = codes(spec, read_fits(fits, table))
+    stored = StoredLatents(latents)
+    cells = codes(spec, read_fits(fits, table), stored[0].hyper is not None)
     images = manifest.load(manifest_file)["images"]
     streams, digests = [], []
     for cell in cells.values():
-        for i, one in enumerate(StoredLatents(latents)):
+        for i, one in enumerate(stored):
             image = load(images[i]["file"], images[i]["sha256"])
             stream, y_hat = encode(codec, cell, one, image, noise_key(spec["seed"], one.name))
             streams.append(np.frombuffer(stream, np.uint8))

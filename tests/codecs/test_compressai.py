@@ -4,19 +4,20 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from compressai.zoo.image import model_architectures
 
 from rdpipe.axes import evaluate
 from rdpipe.codecs.compressai import (
     ARCHITECTURES,
     CompressAI,
     factorized_moments,
+    fold,
     from_checkpoint,
     from_gained,
     load_model,
     mini_mean_scale,
-    model_architectures,
 )
-from rdpipe.codecs.trainable import GainedHyperprior, fold
+from rdpipe.codecs.trainable import Gained
 from rdpipe.errors import InputError
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (70, 130, 3), dtype=np.uint8)
@@ -26,11 +27,12 @@ IMAGE = np.random.default_rng(0).integers(0, 256, (70, 130, 3), dtype=np.uint8)
 def model(request):
     """A small model whose latents spread over several steps."""
     torch.manual_seed(0)
-    model = model_architectures[request.param](8, 12)
+    model = ARCHITECTURES[request.param](8, 12)
     with torch.no_grad():
         model.g_a[6].weight /= model.g_a(torch.rand(1, 3, 128, 128)).std() / 2
         if hasattr(model, "h_s"):  # scales near the latents' own spread: no floor acts
-            model.h_s[-1 if request.param == "mbt2018-mean" else -2].bias[:12] += 2
+            last = model.entropy_parameters if hasattr(model, "entropy_parameters") else model.h_s
+            [layer for layer in last if hasattr(layer, "bias")][-1].bias[:12] += 2
     model.update(force=True, update_quantiles=True)
     model.architecture = request.param
     return model.eval()
@@ -68,7 +70,7 @@ def test_the_real_bitstream_is_as_long_as_the_model_says(model):
     analysis = codec.analyse("a", IMAGE)
     stream = codec.compress(IMAGE)
     expected = analysis.latent_bits + analysis.side_bits
-    assert 8 * len(stream) == pytest.approx(expected, rel=0.05, abs=300)
+    assert 8 * len(stream) == pytest.approx(expected, rel=0.05, abs=400)
     assert isinstance(stream, bytes)
 
 
@@ -97,7 +99,7 @@ def test_every_form_of_checkpoint_loads(model, form, tmp_path):
 def test_moments_of_a_learned_density_by_sampling():
     """Inverse-transform samples of the density, on a grid of its own, have the same moments."""
     torch.manual_seed(1)
-    model = model_architectures["bmshj2018-factorized"](8, 3)
+    model = ARCHITECTURES["bmshj2018-factorized"](8, 3)
     model.update(force=True, update_quantiles=True)
     bottleneck = model.entropy_bottleneck
     mean, scale = factorized_moments(bottleneck)
@@ -115,7 +117,7 @@ def test_moments_of_a_learned_density_by_sampling():
 
 def test_folding_the_gains_changes_nothing():
     torch.manual_seed(0)
-    network = GainedHyperprior(8, 12, [0.01, 0.1]).eval()
+    network = Gained(8, 12, [0.01, 0.1]).eval()
     network.log_inverse_gain.data += 0.3 * torch.randn(2, 12)
     x = torch.rand(1, 3, 64, 64)
     for rate in (0, 1):
@@ -178,7 +180,7 @@ def test_code_in_a_checkpoint_is_not_executed(tmp_path):
     (lambda s: s.update(extra="text"), "no state dict"),
 ])  # fmt: skip
 def test_wrong_weights_are_named(damage, match, tmp_path):
-    state = model_architectures["mbt2018-mean"](8, 12).state_dict()
+    state = ARCHITECTURES["mbt2018-mean"](8, 12).state_dict()
     damage(state)
     torch.save(state, tmp_path / "a.pt")
     with pytest.raises(InputError, match=match):
@@ -196,7 +198,7 @@ def test_weights_of_another_architecture_are_refused(written, read, tmp_path):
 
 
 def test_weights_with_gains_are_no_plain_model(tmp_path):
-    network = GainedHyperprior(8, 12, [0.01, 0.1])
+    network = Gained(8, 12, [0.01, 0.1])
     torch.save(dict(network.named_parameters()), tmp_path / "a.pt")
     with pytest.raises(InputError, match="they have log_gain, log_inverse_gain too"):
         from_checkpoint(1, "mbt2018-mean", str(tmp_path / "a.pt"), "cpu")
@@ -205,7 +207,7 @@ def test_weights_with_gains_are_no_plain_model(tmp_path):
 def test_the_gain_is_that_of_the_decoders_jacobian():
     """Column by column: what a unit of each latent changes, averaged over a channel's positions."""
     torch.manual_seed(0)
-    model = model_architectures["mbt2018-mean"](8, 4)
+    model = ARCHITECTURES["mbt2018-mean"](8, 4)
     codec = CompressAI(model.double().float(), "cpu")
     image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     latents = codec.analyse("a", image).latents

@@ -27,7 +27,10 @@ CONFIG = {
             "use": "gained",
             "args": {"checkpoint": "results/training/net.safetensors"},
             "qualities": [1],
-            "beside": "mini-mean-scale",
+            "beside": {
+                "codec": "mini-mean-scale",
+                "curve": {"mean": "codec", "variance": "codec", "quantizer": "test-channel"},
+            },
         },
     },
     "anchors": {"jpeg": {"qualities": [5, 40, 95]}},

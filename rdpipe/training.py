@@ -198,6 +198,11 @@ class Trainer:
         return {"loss": loss.detach(), "bpp": bpp.detach().mean(), "psnr": psnr}
 
 
+def ignore_sigterm(worker: int) -> None:
+    """A scheduler sends it to every process: the one that trains still wants its batch, and then ends."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
 def keep_freed_memory() -> None:
     """Let glibc keep what a step frees for the next one: a fifth of a step's time was page faults."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
@@ -243,7 +248,7 @@ def train(spec: dict, files: list[Path], state_dir: Path) -> dict[str, torch.Ten
     crops = Crops(files, spec["crop"], spec["seed"])
     wanted = range(trainer.done * spec["batch"], spec["steps"] * spec["batch"])
     batches = DataLoader(crops, spec["batch"], sampler=wanted, num_workers=1, persistent_workers=True,
-                         prefetch_factor=8)  # fmt: skip
+                         prefetch_factor=8, worker_init_fn=ignore_sigterm)  # fmt: skip
     scalars = SummaryWriter(state_dir / "tensorboard", purge_step=trainer.done)
     progress = tqdm(batches, total=spec["steps"], initial=trainer.done, mininterval=10)
     for batch in progress:

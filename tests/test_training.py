@@ -57,12 +57,15 @@ def undisturbed(tmp_path_factory):
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_a_killed_training_ends_in_the_same_bytes(tmp_path, undisturbed, how):
-    process = subprocess.Popen(command(tmp_path, SPEC), stderr=subprocess.PIPE, env=one_thread())
+    process = subprocess.Popen(
+        command(tmp_path, SPEC), stderr=subprocess.PIPE, env=one_thread(), start_new_session=True
+    )
     while not (tmp_path / "state" / "state.pt").exists():
         assert process.poll() is None
         time.sleep(0.002)
-    process.send_signal(how)
-    process.communicate()
+    os.killpg(process.pid, how)  # as a scheduler does: all its processes
+    _, stderr = process.communicate()
+    assert (b"stopped by SIGTERM at step" in stderr) == (how == signal.SIGTERM)
     interrupted = torch.load(tmp_path / "state" / "state.pt", weights_only=True)["step"]
     assert process.returncode != 0 and not (tmp_path / "net.safetensors").exists()
     assert 2 <= interrupted < 12

@@ -112,6 +112,8 @@ def check_names(config: dict) -> None:
         for axis, name in cell.items():
             require(axis, name, config[AXES[axis]])
     check_calibration(config)
+    for dataset in config["references"]:
+        require("measured data set", dataset, measured(config))
     simulated = [cell_name(cell) for cell in config["simulate"]["curves"]]
     for joint in beside(config).values():
         require("codec", joint["codec"], config["codecs"])

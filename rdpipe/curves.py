@@ -42,6 +42,8 @@ class Curve:
         True pixels, never padded ones.
     images : array of str, of shape (image,)
         Their names.
+    source : str
+        Of a published curve: who says so. Only its averages are known, which stand for every image.
     """
 
     dataset: str
@@ -53,6 +55,7 @@ class Curve:
     mse: np.ndarray
     pixels: np.ndarray
     images: np.ndarray
+    source: str = ""
 
     @property
     def bpp(self) -> np.ndarray:

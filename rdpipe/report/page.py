@@ -61,6 +61,7 @@ def run_content(
         ],
         "unreached": points[points["bpp"].isna()][["curve", "quality"]].to_dict("records"),
         "bd_rates": tables["bd_rates"].to_dict("records"),
+        "sources": points[points["source"] != ""].drop_duplicates("curve").to_dict("records"),
         "limits": [
             {
                 "name": limit,

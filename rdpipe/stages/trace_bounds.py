@@ -18,6 +18,7 @@ from rdpipe.curves import Curve, at_equal_psnr, bd_rate, interval, psnr, resampl
 from rdpipe.decomposition import decompose, latent_mse
 from rdpipe.errors import InputError
 from rdpipe.files import write_atomically
+from rdpipe.references import read as read_published
 
 
 def run(
@@ -27,6 +28,7 @@ def run(
     simulations: list[Path],
     anchors: list[Path],
     decoded: list[Path],
+    references: list[Path],
     out: Path,
     points: Path,
     bd_rates: Path,
@@ -39,11 +41,14 @@ def run(
     ----------
     spec : dict
         ``limits`` (name to ``mean``, ``variance``, ``quantizer``), ``beside`` (codec to one of its
-        curves and the ``codec`` that it joins), ``resamples`` and ``seed`` of the bootstrap.
+        curves and the ``codec`` that it joins), ``references`` (data set to the names of published
+        curves, None for all of them), ``resamples`` and ``seed`` of the bootstrap.
     latents, gaps, simulations, anchors : list of Path
         Of every data set, codec and quality; ``gaps`` are those of component ``joint``.
     decoded : list of Path
         From ``read_bitstreams``, where bitstreams were asked for.
+    references : list of Path
+        Tables of published curves, one for each data set in the spec's ``references``.
     out : Path
         Store with groups ``points``, ``bd_rates``, ``decomposition`` and ``codes``, and the numbers
         of each image that they are averages of: ``image_points`` and ``image_terms``.
@@ -55,6 +60,7 @@ def run(
         codec_curves(tables, sweeps, spec["beside"])
         + reference_curves(latents, tables)
         + anchor_curves([store.read(path) for path in anchors])
+        + published_curves(spec["references"], references, tables)
     )
     draws = {c.dataset: resamples(len(c.pixels), spec["resamples"], spec["seed"]) for c in curves}
     terms = term_frame(tables, cubes, spec["limits"])
@@ -172,13 +178,31 @@ def anchor_curves(products: list[xr.Dataset]) -> list[Curve]:
     return curves
 
 
+def published_curves(
+    wanted: dict[str, list | None], files: list[Path], tables: dict
+) -> list[Curve]:
+    """The published curves that are wanted of each data set, from one table for each."""
+    sizes = {dataset: image_sizes(run) for (dataset, _), run in tables.items()}
+    curves = []
+    for (dataset, names), file in zip(wanted.items(), files):
+        pixels, images = sizes[dataset]
+        for name, rows in read_published(file, names).groupby("curve", sort=False):
+            bits = pixels[:, None] * rows["bpp"].to_numpy()
+            mse = np.tile(255**2 / 10 ** (rows["psnr_db"].to_numpy() / 10), (len(pixels), 1))
+            source = "; ".join((rows["kind"] + ", " + rows["source"]).unique())
+            points = list(range(len(rows))), bits, mse
+            curves.append(Curve(dataset, "", name, "reference", *points, pixels, images, source))
+    return curves
+
+
 def points_frame(curves: list[Curve], draws: dict) -> pd.DataFrame:
     """A row for each point: bpp with its 95 % interval over images, and both kinds of PSNR."""
     rows = []
     for curve in curves:
         bpp, quality = curve.points()
-        low, high = interval(curve.bpp[draws[curve.dataset]].mean(1))
-        psnr_low, psnr_high = interval(psnr(curve.mse)[draws[curve.dataset]].mean(1))
+        known = np.nan if curve.source else 1.0  # of a published curve, the images are not
+        low, high = interval(known * curve.bpp[draws[curve.dataset]].mean(1))
+        psnr_low, psnr_high = interval(known * psnr(curve.mse)[draws[curve.dataset]].mean(1))
         of_mean = psnr(curve.mse.mean(0))
         for i, q in enumerate(curve.qualities):
             rows.append(
@@ -186,7 +210,7 @@ def points_frame(curves: list[Curve], draws: dict) -> pd.DataFrame:
                  "kind": curve.kind, "quality": q, "bpp": bpp[i], "bpp_low": low[i],
                  "bpp_high": high[i], "psnr": quality[i], "psnr_low": psnr_low[i],
                  "psnr_high": psnr_high[i], "psnr_of_mean_mse": of_mean[i],
-                 "images": len(curve.pixels)}
+                 "images": len(curve.pixels), "source": curve.source}
             )  # fmt: skip
     return pd.DataFrame(rows)
 
@@ -198,8 +222,9 @@ def bd_rate_frame(curves: list[Curve], draws: dict) -> pd.DataFrame:
         for curve in curves:
             related = curve.dataset == codec.dataset and curve.codec in (codec.codec, "")
             if related and curve is not codec:
-                samples = [bd_rate(codec, curve, images) for images in draws[codec.dataset]]
-                low, high = interval(np.array(samples))
+                own = [] if curve.source else draws[codec.dataset]
+                samples = [bd_rate(codec, curve, images) for images in own]
+                low, high = interval(np.array(samples)) if samples else (np.nan, np.nan)
                 rows.append(
                     {"dataset": codec.dataset, "codec": codec.codec, "curve": curve.name,
                      "kind": curve.kind, "bd_rate": bd_rate(codec, curve), "bd_rate_low": low,

@@ -17,7 +17,7 @@ def tables():
               ("codec/element/test-channel", "c", "genie-aided estimate"), ("jpeg", "", "achieved")]  # fmt: skip
     points = [
         {"dataset": "d", "codec": codec, "curve": name, "kind": kind, "quality": q, "bpp": q - 0.1 * i,
-         "bpp_low": q - 0.1 * i - 0.05, "bpp_high": q - 0.1 * i + 0.05, "psnr": 28.0 + q, "images": 2}
+         "bpp_low": q - 0.1 * i - 0.05, "bpp_high": q - 0.1 * i + 0.05, "psnr": 28.0 + q, "images": 2, "source": ""}
         for i, (name, codec, kind) in enumerate(curves) for q in qualities
     ]  # fmt: skip
     values = {

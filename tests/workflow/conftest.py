@@ -34,6 +34,7 @@ CONFIG = {
         },
     },
     "anchors": {"jpeg": {"qualities": [5, 40, 95]}},
+    "references": {"tiny": {"table": "published.csv", "curves": ["theirs"]}},
     "variances": {"codec": {}, "calibrated": {}, "window-3": {}},
     "limits": {"decodable": {"mean": "codec", "variance": "codec", "quantizer": "test-channel"}},
     "simulate": {
@@ -48,6 +49,13 @@ CONFIG = {
                 "crop": 64}
     },
 }  # fmt: skip
+
+
+PUBLISHED = """curve,kind,bpp,psnr_db,source
+theirs,upper bound on R(D),0.01,20,A & B 2022
+theirs,upper bound on R(D),0.5,40.0,A & B 2022
+others,learned codec,0.2,30.0,C 2023
+"""
 
 
 class Project:
@@ -105,6 +113,7 @@ def project(tmp_path_factory):
         colours = [128 + 100 * np.sin(x / (9 + 5 * i + c)) * np.cos(y / (7 + c)) for c in range(3)]
         (folder / name).parent.mkdir(exist_ok=True)
         Image.fromarray(np.stack(colours, -1).astype(np.uint8)).save(folder / name)
+    (folder / "published.csv").write_text(PUBLISHED)
     project = Project(folder)
     done = project.snakemake()
     assert done.returncode == 0, done.stdout

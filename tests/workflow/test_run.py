@@ -63,6 +63,20 @@ def test_the_bound_that_a_codec_was_trained_for_joins_another_ones_curves(projec
     pd.testing.assert_frame_equal(*same)
 
 
+def test_a_published_curve_stands_as_it_was_published(project):
+    points = pd.read_csv(project.folder / "results/bounds.csv")
+    assert "others" not in set(points["curve"])
+    theirs = points.query("curve == 'theirs'")
+    assert theirs["kind"].unique().tolist() == ["reference"] and theirs["codec"].isna().all()
+    assert theirs[["bpp", "psnr"]].to_numpy() == pytest.approx(np.array([[0.01, 20], [0.5, 40]]))
+    assert theirs[["bpp_low", "bpp_high", "psnr_low", "psnr_high"]].isna().all(axis=None)
+    assert set(theirs["source"]) == {"upper bound on R(D), A & B 2022"}
+    rates = pd.read_csv(project.folder / "results/bd_rates.csv").query("curve == 'theirs'")
+    assert set(rates["codec"]) == {"mini-mean-scale", "mine"} and rates["bd_rate_low"].isna().all()
+    page = (project.folder / "results/report.html").read_text()
+    assert "theirs (upper bound on R(D), A &amp; B 2022)" in page
+
+
 def test_real_bytes_are_as_long_as_the_array_says(project):
     codes = pd.read_csv(project.folder / "results/codes.csv")
     cells = {

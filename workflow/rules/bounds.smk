@@ -9,6 +9,7 @@ rule trace_bounds:
         simulations=every_run(rules.simulate.output),
         anchors=every_anchor(rules.run_anchor.output),
         decoded=every_run(rules.read_bitstreams.output) if config["bitstream"] else [],
+        references=[one["table"] for one in config["references"].values()],
     output:
         bounds="<results>/bounds.zarr.zip",
         points="<results>/bounds.csv",
@@ -26,11 +27,14 @@ rule trace_bounds:
         runtime="1h",
     params:
         spec=canonical(
-            limits=config["limits"], beside=settings.beside(config), **config["bootstrap"]
+            limits=config["limits"],
+            beside=settings.beside(config),
+            references={d: one.get("curves") for d, one in config["references"].items()},
+            **config["bootstrap"],
         ),
         source=source("trace_bounds"),
     shell:
         "python -m rdpipe trace_bounds --spec {params.spec:q} --latents {input.latents:q}"
         " --gaps {input.gaps:q} --simulations {input.simulations:q} --anchors {input.anchors:q}"
-        " --decoded {input.decoded:q} --out {output.bounds:q} --points {output.points:q} --bd_rates {output.bd_rates:q}"
+        " --decoded {input.decoded:q} --references {input.references:q} --out {output.bounds:q} --points {output.points:q} --bd_rates {output.bd_rates:q}"
         " --decomposition {output.decomposition:q} --codes {output.codes:q} > {log:q} 2>&1"

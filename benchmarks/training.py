@@ -25,7 +25,7 @@ from rdpipe.training import train
 
 SPEC = {"N": 64, "M": 96, "lambdas": [0.0075], "mean": "hyper", "variance": "hyperprior", "quantizer": "ste",
         "batch": 8, "crop": 128, "learning_rate": 1e-3, "seed": 0, "precision": "bf16-mixed",
-        "save_every": 10**9}  # fmt: skip
+        "devices": 1, "save_every": 10**9}  # fmt: skip
 
 
 class PlainCrops(Dataset):

@@ -118,13 +118,19 @@ class Trainer:
     def __init__(self, spec: dict, state_dir: Path):
         keep_freed_memory()
         self.spec, self.file = spec, state_dir / "state.pt"
-        self.fabric = lightning_fabric.Fabric(precision=spec["precision"], devices=1)
+        self.fabric = lightning_fabric.Fabric(precision=spec["precision"], devices=spec["devices"])
+        if spec["batch"] % self.fabric.world_size:
+            raise InputError(f"batch {spec['batch']} is no multiple of devices {spec['devices']}")
+        self.fabric.launch()
         self.fabric.seed_everything(spec["seed"], verbose=False)
         model, self.done = make_model(spec), 0
         if "start" in spec and not self.file.exists():
             begin_with(model, spec["start"])
         model = model.to(memory_format=torch.channels_last)
-        parameters = [p for name, p in model.named_parameters() if not name.endswith("quantiles")]
+        model.entropy_bottleneck.quantiles.requires_grad_(False)  # solved for, at the end
+        if self.fabric.device.type == "cuda":
+            model.compile()
+        parameters = [p for p in model.parameters() if p.requires_grad]
         optimizer = SOAP(parameters, lr=spec["learning_rate"], weight_decay=0.0)
         self.model, self.optimizer = self.fabric.setup(model, optimizer)
         self.average = AveragedModel(self.model.module, multi_avg_fn=moving_average)
@@ -140,8 +146,13 @@ class Trainer:
         self.average.load_state_dict(state["average"])
         self.done = state["step"]
 
-    def save(self) -> dict[str, torch.Tensor]:
-        """Write all that the next step depends on, and the weights as they would end now; these it returns."""
+    def save(self) -> dict[str, torch.Tensor] | None:
+        """Write all that the next step depends on, and the weights as they would end now; these it returns.
+
+        Of several processes, the first one does.
+        """
+        if not self.fabric.is_global_zero:
+            return None
         state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(),
                  "average": self.average.state_dict(), "step": self.done, "spec": self.spec}  # fmt: skip
         write_atomically(self.file, lambda path: torch.save(state, path))
@@ -157,7 +168,7 @@ class Trainer:
         return {name: p.detach().half().contiguous() for name, p in model.named_parameters()}
 
     def step(self, batch: torch.Tensor) -> dict[str, torch.Tensor]:
-        """One step on crops of shape (n, 3, size, size), uint8; a pure function of the state.
+        """One step on this process' crops of shape (n, 3, size, size), uint8; a pure function of the state.
 
         Returns
         -------
@@ -172,11 +183,11 @@ class Trainer:
         spec, device = self.spec, self.fabric.device
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.done, spec["steps"], spec["learning_rate"])
-        torch.manual_seed(
-            spec["seed"] * 1_000_003 + self.done
-        )  # the noise is a function of the step
+        rank, world = self.fabric.global_rank, self.fabric.world_size
+        # the noise is a function of the step
+        torch.manual_seed((spec["seed"] * 1_000_003 + self.done) * world + rank)
         x = batch.to(device).to(memory_format=torch.channels_last).float() / 255
-        first = self.done * len(batch)  # every rate as often, whatever the batch
+        first = (self.done * world + rank) * len(batch)  # every rate as often, whatever the batch
         rate = torch.arange(first, first + len(batch), device=device) % len(self.lambdas)
         out = self.model(x, rate)
         bpp = out["bits"] / (x.shape[2] * x.shape[3])
@@ -212,15 +223,15 @@ def keep_freed_memory() -> None:
         mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1)
 
 
-def train(spec: dict, files: list[Path], state_dir: Path) -> dict[str, torch.Tensor]:
+def train(spec: dict, files: list[Path], state_dir: Path) -> dict[str, torch.Tensor] | None:
     """Train to ``spec["steps"]``, from wherever ``state_dir`` says the last run stopped.
 
     Parameters
     ----------
     spec : dict
         ``N, M, lambdas, mean, variance, quantizer, steps, batch, crop, learning_rate, seed,
-        precision, save_every``; ``start``, weights to begin with, if any; and what else a state must
-        agree in, such as a digest of the images.
+        precision, devices, save_every``; ``start``, weights to begin with, if any; and what else a
+        state must agree in, such as a digest of the images.
     files : list of Path
         Training images.
     state_dir : Path
@@ -228,14 +239,15 @@ def train(spec: dict, files: list[Path], state_dir: Path) -> dict[str, torch.Ten
 
     Returns
     -------
-    dict of Tensor
-        The averaged weights, float16, with the quantiles of the entropy bottleneck fitted to them.
+    dict of Tensor or None
+        The averaged weights, float16, with the quantiles of the entropy bottleneck fitted to them; of
+        several processes, in the first one.
 
     Raises
     ------
     InputError
-        If ``state_dir`` is of a training with another spec (only ``steps`` and ``save_every`` may
-        change), or has gone beyond ``steps``.
+        If ``state_dir`` is of a training with another spec (only ``steps``, ``devices`` and
+        ``save_every`` may change), or has gone beyond ``steps``; if the devices cannot share a batch.
     FloatingPointError
         If the loss or its gradient is not finite; the last good state stays in ``state_dir``.
     SystemExit
@@ -245,33 +257,50 @@ def train(spec: dict, files: list[Path], state_dir: Path) -> dict[str, torch.Ten
     trainer = Trainer(spec, state_dir)
     stop = []
     signal.signal(signal.SIGTERM, lambda *_: stop.append(True))
-    crops = Crops(files, spec["crop"], spec["seed"])
-    wanted = range(trainer.done * spec["batch"], spec["steps"] * spec["batch"])
-    batches = DataLoader(crops, spec["batch"], sampler=wanted, num_workers=1, persistent_workers=True,
+    crops, fabric = Crops(files, spec["crop"], spec["seed"]), trainer.fabric
+    share = spec["batch"] // fabric.world_size
+    wanted = (
+        i
+        for i in range(trainer.done * spec["batch"], spec["steps"] * spec["batch"])
+        if i % spec["batch"] // share == fabric.global_rank
+    )
+    batches = DataLoader(crops, share, sampler=wanted, num_workers=1, persistent_workers=True,
                          prefetch_factor=8, worker_init_fn=ignore_sigterm)  # fmt: skip
-    scalars = SummaryWriter(state_dir / "tensorboard", purge_step=trainer.done)
-    progress = tqdm(batches, total=spec["steps"], initial=trainer.done, mininterval=10)
+    first = fabric.is_global_zero
+    scalars = SummaryWriter(state_dir / "tensorboard", purge_step=trainer.done) if first else None
+    progress = tqdm(
+        batches, total=spec["steps"], initial=trainer.done, mininterval=10, disable=not first
+    )
     for batch in progress:
         try:
             report = trainer.step(batch)
         except FloatingPointError as error:
-            first = trainer.done * spec["batch"]
-            those = crops.sources(range(first, first + spec["batch"]))
+            start = trainer.done * spec["batch"]
+            those = crops.sources(range(start, start + spec["batch"]))
             raise FloatingPointError(
                 f"{error}, with crops of {those}; last good state: {trainer.file}"
             ) from None
-        if trainer.done % 100 == 1:
+        if first and trainer.done % 100 == 1:
             report = {name: value.item() for name, value in report.items()}
             for name, value in report.items():
                 scalars.add_scalar(name, value, trainer.done - 1)
             progress.set_postfix(report, refresh=False)
-        if stop or trainer.done % spec["save_every"] == 0:
+        stopping = any_of(fabric, bool(stop))
+        if stopping or trainer.done % spec["save_every"] == 0:
             trainer.save()
-        if stop:
+        if stopping:
             raise SystemExit(
                 f"stopped by SIGTERM at step {trainer.done}: the state is in {trainer.file}"
             )
     return trainer.save()
+
+
+def any_of(fabric: lightning_fabric.Fabric, flag: bool) -> bool:
+    """Whether a flag is set in any of the processes; all of them must ask."""
+    if fabric.world_size == 1:
+        return flag
+    flags = fabric.all_reduce(torch.tensor(float(flag), device=fabric.device), reduce_op="sum")
+    return flags.item() > 0
 
 
 def make_model(spec: dict) -> Gained:
@@ -319,7 +348,7 @@ def predicted_per_latent(weights: dict[str, torch.Tensor]) -> int:
 
 def check_same_training(state: dict, now: dict, state_dir: Path) -> None:
     """Refuse to go on from a state that this training cannot have come from."""
-    before, free = state["spec"], {"steps", "save_every"}
+    before, free = state["spec"], {"steps", "devices", "save_every"}
     changed = [f"{key} {before.get(key)!r} -> {now.get(key)!r}"
                for key in sorted({*before, *now} - free) if before.get(key) != now.get(key)]  # fmt: skip
     if changed:

@@ -23,7 +23,7 @@ from rdpipe.errors import InputError
 from rdpipe.training import Crops, learning_rate, train
 
 SPEC = {"N": 8, "M": 8, "lambdas": [0.01, 0.04], "mean": "hyper", "variance": "hyperprior", "quantizer": "ste", "steps": 12, "batch": 2, "crop": 64,
-        "learning_rate": 0.003, "seed": 1, "precision": "32-true", "save_every": 2}  # fmt: skip
+        "learning_rate": 0.003, "seed": 1, "precision": "32-true", "devices": 1, "save_every": 2}  # fmt: skip
 FILES = [Path(source.file) for source in sample.find()]
 
 
@@ -70,6 +70,51 @@ def test_a_killed_training_ends_in_the_same_bytes(tmp_path, undisturbed, how):
     assert process.returncode != 0 and not (tmp_path / "net.safetensors").exists()
     assert 2 <= interrupted < 12
     assert weights(tmp_path, SPEC) == undisturbed
+
+
+SHARES = """
+import json, sys, torch
+from pathlib import Path
+from rdpipe.training import Trainer
+spec, folder = json.loads(sys.argv[1]), Path(sys.argv[2])
+trainer = Trainer(spec, folder)
+trainer.model.eval()  # rounding, no noise
+share = spec["batch"] // spec["devices"]
+for step in range(3):
+    crops = torch.arange(4 * 3 * 64 * 64).mul(step + 7).remainder(251).byte().view(4, 3, 64, 64)
+    trainer.step(crops.split(share)[trainer.fabric.global_rank])
+torch.save(trainer.model.state_dict(), folder / f"rank{trainer.fabric.global_rank}.pt")
+"""
+
+
+def test_two_processes_train_as_one_does(tmp_path):
+    """The same steps, but for the order in which gradients are added."""
+    (tmp_path / "shares.py").write_text(SHARES)
+    found = []
+    for devices in (1, 2):
+        folder = tmp_path / str(devices)
+        folder.mkdir()
+        spec = {**SPEC, "batch": 4, "learning_rate": 0.5, "devices": devices}
+        subprocess.run(
+            [sys.executable, str(tmp_path / "shares.py"), json.dumps(spec), str(folder)],
+            check=True, capture_output=True, env={**one_thread(), "PYTHONPATH": os.getcwd()},
+        )  # fmt: skip
+        found += [torch.load(file, weights_only=True) for file in sorted(folder.glob("rank*.pt"))]
+    torch.manual_seed(SPEC["seed"])
+    start = Gained(8, 8, SPEC["lambdas"]).state_dict()
+    start, one, first, second = (
+        torch.cat([value.flatten() for value in state.values()]) for state in (start, *found)
+    )
+    assert torch.equal(first, second)
+    assert (one - first).norm() < 0.1 * (one - start).norm()
+
+
+def test_the_stage_trains_with_two_processes(tmp_path):
+    assert weights(tmp_path, {**SPEC, "devices": 2, "steps": 3})
+    state = torch.load(tmp_path / "state" / "state.pt", weights_only=True)
+    assert state["step"] == 3
+    with pytest.raises(InputError, match="batch 2 is no multiple of devices 3"):
+        train({**SPEC, "devices": 3}, FILES, tmp_path / "three")
 
 
 def test_more_steps_go_on_where_fewer_ended(tmp_path):

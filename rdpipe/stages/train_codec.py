@@ -30,6 +30,8 @@ def run(spec: dict, manifest_file: Path, state: Path, out: Path) -> None:
     images = manifest.load(manifest_file)["images"]
     digest = hashlib.sha256("".join(image["sha256"] for image in images).encode()).hexdigest()
     weights = train({**spec, "images": digest}, [Path(image["file"]) for image in images], state)
+    if weights is None:  # another process writes them
+        return
     about = {"spec": spec, "images": len(images)}
     metadata = {"rdpipe": json.dumps(about, sort_keys=True)}  # one key: their order is random
     data = safetensors.torch.save(weights, metadata)

@@ -22,7 +22,9 @@ rule train_codec:
     resources:
         mem="8GB",
         runtime="24h",
-        gpu=1 if config["device"].startswith("cuda") else 0,
+        gpu=lambda w: (
+            config["training"][w.network]["devices"] if config["device"].startswith("cuda") else 0
+        ),
     params:
         spec=lambda w: canonical(**config["training"][w.network]),
         state=subpath(output[0], strip_suffix=".safetensors"),

@@ -107,17 +107,17 @@ def check_names(config: dict) -> None:
                 f"config: {AXES[axis]}.{start} is the codec as it is and takes neither use nor args;"
                 " give another one a name of its own"
             )
+    joint = [one["beside"]["curve"] for one in config["codecs"].values() if "beside" in one]
     cells = [*config["limits"].values(), *config["simulate"]["curves"]] if config["codecs"] else []
+    cells += joint
     for cell in cells:
         for axis, name in cell.items():
             require(axis, name, config[AXES[axis]])
     check_calibration(config)
     for dataset in config["references"]:
         require("measured data set", dataset, measured(config))
-    simulated = [cell_name(cell) for cell in config["simulate"]["curves"]]
     for joint in beside(config).values():
-        require("codec", joint["codec"], config["codecs"])
-        require("simulated curve", joint["curve"], simulated)
+        require("analysed codec", joint, analysed(config))
     for training in config["training"].values():
         require("dataset", training["dataset"], config["datasets"])
 
@@ -156,12 +156,15 @@ def means_of(config: dict, axis: str) -> dict:
     return {"means": config["means"] if axis == "variance" else {}}
 
 
-def beside(config: dict) -> dict[str, dict[str, str]]:
-    """Codecs of which one simulated ``curve`` joins those of another ``codec``, and which."""
+def analysed(config: dict) -> dict:
+    """The codecs that are analysed: all but those of which one curve joins another one's."""
+    return {name: one for name, one in config["codecs"].items() if "beside" not in one}
+
+
+def beside(config: dict) -> dict[str, str]:
+    """The codecs of which one curve joins another one's, and that one's name."""
     return {
-        name: {"codec": one["beside"]["codec"], "curve": cell_name(one["beside"]["curve"])}
-        for name, one in config["codecs"].items()
-        if "beside" in one
+        name: one["beside"]["codec"] for name, one in config["codecs"].items() if "beside" in one
     }
 
 
@@ -212,14 +215,19 @@ def gap_axes(config: dict, component: str) -> dict:
     return {**axes, "matching": config["matching"], "seed": config["seed"]}
 
 
-def simulation(config: dict) -> dict:
-    """The simulated cells by name, with the entries of the estimators that they use."""
-    cells = config["simulate"]["curves"]
+def simulation(config: dict, codec: str) -> dict:
+    """The simulated cells of a codec by name, with the entries of the estimators that they use.
+
+    Of one beside another, the cell that it was trained as, at the level of the training.
+    """
+    joint = config["codecs"][codec].get("beside")
+    cells = [joint["curve"]] if joint else config["simulate"]["curves"]
+    levels = [1 / 12] if joint else config["simulate"]["levels"]
     used = {
         section: {cell[axis]: config[section][cell[axis]] for cell in cells}
         for axis, section in AXES.items()
     }
-    sweep = {"levels": config["simulate"]["levels"], "seed": config["seed"]}
+    sweep = {"levels": levels, "seed": config["seed"]}
     return {**used, **sweep, "curves": {cell_name(cell): cell for cell in cells}}
 
 

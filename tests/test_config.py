@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rdpipe.config import AXES, complete, gap_axes, simulation
+from rdpipe.config import AXES, analysed, complete, gap_axes, simulation
 from rdpipe.errors import InputError
 
 ROOT = Path(__file__).parents[1]
@@ -83,6 +83,43 @@ def test_a_gap_depends_only_on_the_axis_it_moves_along():
 
 
 def test_a_simulation_depends_only_on_the_estimators_it_uses():
-    config = complete(CODEC, SCHEMA)
-    assert set(simulation(config)["variances"]) == {"codec", "channel", "window-5", "element"}
-    assert simulation(config)["curves"]["codec/element/test-channel"]["variance"] == "element"
+    spec = simulation(complete(CODEC, SCHEMA), "mini-mean-scale")
+    assert set(spec["variances"]) == {"codec", "channel", "window-5", "element"}
+    assert spec["curves"]["codec/element/test-channel"]["variance"] == "element"
+
+
+def beside(codec: str, mean: str) -> dict:
+    curve = {"mean": mean, "variance": "codec", "quantizer": "test-channel"}
+    joint = {"use": "gained", "qualities": [1], "beside": {"codec": codec, "curve": curve}}
+    return {**CODEC, "codecs": {**CODEC["codecs"], "joint": joint}}
+
+
+def test_a_codec_beside_another_is_simulated_as_it_was_trained():
+    config = complete(beside("mini-mean-scale", "codec"), SCHEMA)
+    spec = simulation(config, "joint")
+    assert list(spec["curves"]) == ["codec/codec/test-channel"] and spec["levels"] == [1 / 12]
+    assert list(analysed(config)) == ["mini-mean-scale"]
+
+
+@pytest.mark.parametrize(
+    "codec, mean, message",
+    [
+        ("mini", "codec", "unknown analysed codec 'mini'; known: mini-mean-scale"),
+        ("joint", "codec", "unknown analysed codec 'joint'"),
+        ("mini-mean-scale", "codex", "unknown mean 'codex'; did you mean 'codec'"),
+    ],
+)
+def test_a_codec_beside_something_unknown_is_refused(codec, mean, message):
+    with pytest.raises(InputError, match=message):
+        complete(beside(codec, mean), SCHEMA)
+
+
+@pytest.mark.parametrize("dataset", ["kodak", "other"])
+def test_references_are_of_a_data_set_that_is_measured(dataset):
+    config = {
+        **CODEC,
+        "datasets": {"sample": {}, "other": {"use": "sample"}},
+        "calibration": "other",
+    }
+    with pytest.raises(InputError, match=f"unknown measured data set '{dataset}'; known: sample"):
+        complete({**config, "references": {dataset: {"table": "a.csv"}}}, SCHEMA)

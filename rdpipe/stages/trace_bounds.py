@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -40,11 +39,12 @@ def run(
     Parameters
     ----------
     spec : dict
-        ``limits`` (name to ``mean``, ``variance``, ``quantizer``), ``beside`` (codec to one of its
-        curves and the ``codec`` that it joins), ``references`` (data set to the names of published
-        curves, None for all of them), ``resamples`` and ``seed`` of the bootstrap.
+        ``limits`` (name to ``mean``, ``variance``, ``quantizer``), ``beside`` (codec to the one that its
+        simulated curve joins), ``references`` (data set to the names of published curves, None for all
+        of them), ``resamples`` and ``seed`` of the bootstrap.
     latents, gaps, simulations, anchors : list of Path
-        Of every data set, codec and quality; ``gaps`` are those of component ``joint``.
+        Of every data set, codec and quality; ``gaps`` are those of component ``joint``, of the codecs
+        that are not in ``beside``.
     decoded : list of Path
         From ``read_bitstreams``, where bitstreams were asked for.
     references : list of Path
@@ -63,6 +63,7 @@ def run(
         + published_curves(spec["references"], references, tables)
     )
     draws = {c.dataset: resamples(len(c.pixels), spec["resamples"], spec["seed"]) for c in curves}
+    tables = {identity: run for identity, run in tables.items() if identity in cubes}
     terms = term_frame(tables, cubes, spec["limits"])
     frames = {
         "points": points_frame(curves, draws),
@@ -101,29 +102,27 @@ def image_sizes(run: dict[int, xr.Dataset]) -> tuple[np.ndarray, np.ndarray]:
     return table["pixels"].values, table["image"].values
 
 
-def codec_curves(tables: dict, sweeps: dict, beside: dict[str, dict]) -> list[Curve]:
+def codec_curves(tables: dict, sweeps: dict, beside: dict[str, str]) -> list[Curve]:
     """The codec's own curve, and one for each simulated cell.
 
-    The curve for which a codec was trained beside another one is the other one's too, under the
-    codec's name.
+    Of a codec beside another one, its simulated cell under its own name, as a curve of the other's.
     """
-    curves = []
-    for identity, run in tables.items():
-        images, side = image_sizes(run), stack(run, "side_bits")
-        own = 8 * stack(run, "bytes"), stack(run, "mse")
-        curves.append(Curve(*identity, "codec", "achieved", list(run), *own, *images))
-        first = next(iter(sweeps[identity].values()))
+    curves, joint = [], []
+    for (dataset, codec), run in tables.items():
+        images, side, sweep = image_sizes(run), stack(run, "side_bits"), sweeps[dataset, codec]
+        if codec not in beside:
+            own = 8 * stack(run, "bytes"), stack(run, "mse")
+            curves.append(Curve(dataset, codec, "codec", "achieved", list(run), *own, *images))
+        first = next(iter(sweep.values()))
         for name in first["curve"].values.tolist():
             cell = first.sel(curve=name)
-            bits, mse = cell_at_equal_psnr(name, sweeps[identity], run)
+            bits, mse = cell_at_equal_psnr(name, sweep, run)
             bits = bits + side * cell["side_counted"].item()
-            kind = cell["kind"].item()
-            curves.append(Curve(*identity, name, kind, list(run), bits, mse, *images))
-    joint = [
-        replace(one, codec=beside[one.codec]["codec"], name=one.codec)
-        for one in curves
-        if one.name == beside.get(one.codec, {}).get("curve")
-    ]
+            points = cell["kind"].item(), list(run), bits, mse, *images
+            if codec in beside:
+                joint.append(Curve(dataset, beside[codec], codec, *points))
+            else:
+                curves.append(Curve(dataset, codec, name, *points))
     return curves + joint
 
 

@@ -27,6 +27,11 @@ CONFIG = {
             "use": "gained",
             "args": {"checkpoint": "results/training/net.safetensors"},
             "qualities": [1],
+        },
+        "joint": {
+            "use": "gained",
+            "args": {"checkpoint": "results/training/net.safetensors"},
+            "qualities": [1, 3],
             "beside": {
                 "codec": "mini-mean-scale",
                 "curve": {"mean": "codec", "variance": "codec", "quantizer": "test-channel"},

@@ -54,13 +54,21 @@ def test_side_information_is_in_every_rate_that_needs_it(project, cell):
 
 def test_the_bound_that_a_codec_was_trained_for_joins_another_ones_curves(project):
     points = pd.read_csv(project.folder / "results/bounds.csv")
-    joint = points.query("curve == 'mine'")
-    own = points.query("codec == 'mine' and curve == 'codec/codec/test-channel'")
-    assert joint["codec"].tolist() == ["mini-mean-scale"]
-    assert joint["kind"].tolist() == ["upper bound on R(D)"]
-    names = ["codec", "curve"]
-    same = (one.drop(columns=names).reset_index(drop=True) for one in (joint, own))
-    pd.testing.assert_frame_equal(*same)
+    joint = points.query("curve == 'joint'")
+    assert joint["codec"].tolist() == ["mini-mean-scale"] * 2 and joint["quality"].tolist() == [
+        1,
+        3,
+    ]
+    assert set(joint["kind"]) == {"upper bound on R(D)"}
+    for _, point in joint.iterrows():
+        run = project.folder / f"results/tiny/joint/q{point['quality']}"
+        sweep, table = (store.read(run / f"{n}.zarr.zip") for n in ("simulation", "latents"))
+        assert sweep["theta"].item() == pytest.approx(1 / 12)
+        bits = sweep["bits"].squeeze(["curve", "level"]) + table["side_bits"]
+        assert point["bpp"] == pytest.approx((bits / table["pixels"]).mean().item())
+    made = {path.name for path in (project.folder / "results/tiny/joint/q1").iterdir()}
+    assert made == {"latents.zarr.zip", "simulation.zarr.zip"}
+    assert not (project.folder / "results/figures/tiny/joint").exists()
 
 
 def test_a_published_curve_stands_as_it_was_published(project):

@@ -4,9 +4,9 @@
 rule trace_bounds:
     """Aggregate latents, gaps, simulations and anchors into curves and tables."""
     input:
-        latents=every_run(rules.extract_latents.output),
+        latents=every_run(rules.extract_latents.output, config["codecs"]),
         gaps=every_run(rules.measure_gap.output, component="joint"),
-        simulations=every_run(rules.simulate.output),
+        simulations=every_run(rules.simulate.output, config["codecs"]),
         anchors=every_anchor(rules.run_anchor.output),
         decoded=every_run(rules.read_bitstreams.output) if config["bitstream"] else [],
         references=[one["table"] for one in config["references"].values()],

@@ -99,12 +99,12 @@ def fits(wildcards, used):
     ]
 
 
-def every_run(pattern, **more):
-    """Files of every data set that is measured, codec and quality."""
+def every_run(pattern, codecs=settings.analysed(config), **more):
+    """Files of every data set that is measured, of some codecs (the analysed ones), at every quality."""
     return [
         file
         for dataset in settings.measured(config)
-        for codec, entry in config["codecs"].items()
+        for codec, entry in codecs.items()
         for file in expand(
             pattern, dataset=dataset, codec=codec, quality=entry["qualities"], **more
         )

@@ -23,7 +23,7 @@ rule make_report:
             expand(
                 "<results>/figures/{dataset}/{codec}/{figure}.{suffix}",
                 dataset=settings.measured(config),
-                codec=config["codecs"],
+                codec=settings.analysed(config),
                 figure=["bounds", "decomposition", "gaps"],
                 suffix=["svg", "png"],
             ),
@@ -48,4 +48,4 @@ rule make_report:
         " --figures {output.figures:q} --out {output.page:q} > {log:q} 2>&1"
 
 
-REPORT = rules.make_report.output if config["codecs"] else []
+REPORT = rules.make_report.output if settings.analysed(config) else []

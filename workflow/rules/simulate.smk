@@ -7,7 +7,7 @@ rule simulate:
         manifest=rules.prepare_dataset.output,
         checkpoint=checkpoint,
         latents=rules.extract_latents.output,
-        fits=lambda w: fits(w, settings.simulation(config)),
+        fits=lambda w: fits(w, settings.simulation(config, w.codec)),
     output:
         "<results>/{dataset}/{codec}/q{quality}/simulation.zarr.zip",
     log:
@@ -21,7 +21,7 @@ rule simulate:
         runtime="4h",
         gpu=1 if config["device"].startswith("cuda") else 0,
     params:
-        spec=lambda w: canonical(**codec_spec(w), **settings.simulation(config)),
+        spec=lambda w: canonical(**codec_spec(w), **settings.simulation(config, w.codec)),
         source=source("simulate", "codecs", "means", "variances", "quantizers"),
     shell:
         "python -m rdpipe simulate --spec {params.spec:q} --manifest_file {input.manifest:q}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -263,9 +264,12 @@ def architecture_of(state: dict[str, Tensor]) -> str:
     return "mbt2018-mean" if predicted == 2 else "bmshj2018-hyperprior"
 
 
-def mini_mean_scale(quality: int, device: str = "auto"):
-    """The embedded mean-scale hyperprior (N = 64, M = 96), qualities 1 to 4."""
-    return from_gained(quality, str(WEIGHTS / "mini-mean-scale.safetensors"), device)
+def embedded(name: str):
+    """The factory of a network whose weights are in the package."""
+    return partial(from_gained, checkpoint=str(WEIGHTS / f"{name}.safetensors"))
+
+
+mini_mean_scale = embedded("mini-mean-scale")
 
 
 def read_state(file: Path) -> dict[str, Tensor]:

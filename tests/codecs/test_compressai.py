@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from compressai.zoo.image import model_architectures
 
 from rdpipe.axes import evaluate
 from rdpipe.codecs.compressai import (
     ARCHITECTURES,
+    WEIGHTS,
     CompressAI,
     factorized_moments,
     fold,
@@ -16,6 +16,8 @@ from rdpipe.codecs.compressai import (
     from_gained,
     load_model,
     mini_mean_scale,
+    model_architectures,
+    read_state,
 )
 from rdpipe.codecs.trainable import Gained
 from rdpipe.errors import InputError
@@ -135,7 +137,7 @@ def test_embedded_codec_spends_more_bits_for_better_images_at_each_quality():
     image = np.kron(IMAGE[::10, ::10], np.ones((10, 10, 1), np.uint8))  # something to compress
     sizes, errors = [], []
     for quality in (1, 2, 3, 4):
-        codec = mini_mean_scale(quality, "cpu")
+        codec = mini_mean_scale(quality, device="cpu")
         stream = codec.compress(image)
         sizes.append(len(stream))
         errors.append(np.square(image.astype(float) - codec.decompress(stream)).mean())
@@ -217,3 +219,11 @@ def test_the_gain_is_that_of_the_decoders_jacobian():
     gains = torch.stack([codec.analyse(str(i), image).latents.gain for i in range(200)])
     error = gains.std(0) / 200**0.5
     assert ((gains.mean(0) - exact).abs() < 4 * error).all() and (error < 0.1 * exact).all()
+
+
+def test_the_embedded_weights_are_small_halves():
+    files = list(WEIGHTS.glob("*"))
+    assert {file.suffix for file in files} == {".safetensors"}
+    assert sum(file.stat().st_size for file in files) < 25e6
+    for file in files:
+        assert {value.dtype for value in read_state(file).values()} == {torch.float16}

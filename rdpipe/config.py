@@ -14,7 +14,7 @@ from pathlib import Path
 import jsonschema
 import yaml
 
-from rdpipe.axes import MEANS, QUANTIZERS, START, VARIANCES, cell_name
+from rdpipe.axes import MEANS, QUANTIZERS, START, TRAINED_LEVEL, VARIANCES, cell_name
 from rdpipe.codecs import CODECS
 from rdpipe.codecs.classical import ANCHORS
 from rdpipe.datasets import DATASETS
@@ -114,10 +114,12 @@ def check_names(config: dict) -> None:
         for axis, name in cell.items():
             require(axis, name, config[AXES[axis]])
     check_calibration(config)
+    if config["references"] and not config["codecs"]:
+        raise InputError("config: references are drawn with the curves of a codec; codecs has none")
     for dataset in config["references"]:
         require("measured data set", dataset, measured(config))
-    for joint in beside(config).values():
-        require("analysed codec", joint, analysed(config))
+    for other in beside(config).values():
+        require("analysed codec", other, analysed(config))
     for training in config["training"].values():
         require("dataset", training["dataset"], config["datasets"])
 
@@ -222,7 +224,7 @@ def simulation(config: dict, codec: str) -> dict:
     """
     joint = config["codecs"][codec].get("beside")
     cells = [joint["curve"]] if joint else config["simulate"]["curves"]
-    levels = [1 / 12] if joint else config["simulate"]["levels"]
+    levels = [TRAINED_LEVEL] if joint else config["simulate"]["levels"]
     used = {
         section: {cell[axis]: config[section][cell[axis]] for cell in cells}
         for axis, section in AXES.items()

@@ -31,10 +31,10 @@ def read(file: Path, names: list[str] | None = None) -> pd.DataFrame:
     Raises
     ------
     InputError
-        If a column or a curve is missing, or a number is not positive and finite.
+        If a column, a curve, a kind or a source is missing, or a number is not positive and finite.
     """
     try:
-        table = pd.read_csv(file, keep_default_na=False)
+        table = pd.read_csv(file, keep_default_na=False, dtype=str)
     except (OSError, ValueError) as error:
         raise InputError(f"{file}: {error}") from error
     if missing := [column for column in COLUMNS if column not in table]:
@@ -44,6 +44,8 @@ def read(file: Path, names: list[str] | None = None) -> pd.DataFrame:
         if name not in known:
             raise InputError(f"{file}: no curve {name!r}; {nearest(name, known)}")
     table = table[table["curve"].isin(known if names is None else names)]
+    if not (bad := table[(table[["kind", "source"]] == "").any(axis=1)]).empty:
+        raise InputError(f"{file}: a row of {bad.iloc[0]['curve']!r} has no kind or no source")
     for column in ("bpp", "psnr_db"):
         numbers = pd.to_numeric(table[column], errors="coerce")
         if not (bad := table[~(np.isfinite(numbers) & (numbers > 0))]).empty:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import lightning_fabric
 import numpy as np
-import safetensors.torch
 import torch
+from lightning_fabric.plugins.environments import LightningEnvironment
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from PIL import Image, ImageEnhance
 from pytorch_optimizer import SOAP
 from torch.optim.swa_utils import AveragedModel
@@ -19,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from rdpipe.codecs.compressai import read_state
 from rdpipe.codecs.trainable import Gained
 from rdpipe.datasets.image import read
 from rdpipe.errors import InputError
@@ -118,10 +120,7 @@ class Trainer:
     def __init__(self, spec: dict, state_dir: Path):
         keep_freed_memory()
         self.spec, self.file = spec, state_dir / "state.pt"
-        self.fabric = lightning_fabric.Fabric(precision=spec["precision"], devices=spec["devices"])
-        if spec["batch"] % self.fabric.world_size:
-            raise InputError(f"batch {spec['batch']} is no multiple of devices {spec['devices']}")
-        self.fabric.launch()
+        self.fabric = make_fabric(spec)
         self.fabric.seed_everything(spec["seed"], verbose=False)
         model, self.done = make_model(spec), 0
         if "start" in spec and not self.file.exists():
@@ -209,6 +208,28 @@ class Trainer:
         return {"loss": loss.detach(), "bpp": bpp.detach().mean(), "psnr": psnr}
 
 
+def make_fabric(spec: dict) -> lightning_fabric.Fabric:
+    """Fabric on the devices of this node, its other processes started.
+
+    Raises
+    ------
+    InputError
+        If there are too few devices, or they cannot share a batch.
+    """
+    devices, batch = spec["devices"], spec["batch"]
+    if batch % devices:
+        raise InputError(f"training: batch {batch} is no multiple of devices {devices}")
+    try:
+        # a scheduler's environment would have the processes started by the scheduler
+        fabric = lightning_fabric.Fabric(
+            precision=spec["precision"], devices=devices, plugins=[LightningEnvironment()]
+        )
+    except MisconfigurationException as error:
+        raise InputError(f"training: devices {devices}: {error}") from error
+    fabric.launch()
+    return fabric
+
+
 def ignore_sigterm(worker: int) -> None:
     """A scheduler sends it to every process: the one that trains still wants its batch, and then ends."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -289,6 +310,7 @@ def train(spec: dict, files: list[Path], state_dir: Path) -> dict[str, torch.Ten
         if stopping or trainer.done % spec["save_every"] == 0:
             trainer.save()
         if stopping:
+            fabric.barrier()  # where one process ends, all do
             raise SystemExit(
                 f"stopped by SIGTERM at step {trainer.done}: the state is in {trainer.file}"
             )
@@ -311,32 +333,59 @@ def make_model(spec: dict) -> Gained:
 def begin_with(model: Gained, file: str) -> None:
     """Take over the weights of another training: the transforms, and the prior if it is of the same kind.
 
-    The other network may have fewer or more latents: then an array gives the corner that it shares
-    with the one here, and new latents reach the synthesis with weight zero, so that the network
-    begins as the one it grew from.
+    The other network may have fewer latents. It then becomes a part of this one, to which new latents
+    and channels contribute nothing yet: the network begins with the images, the means and the scales
+    of the one it grew from.
 
     Raises
     ------
     InputError
-        If the file has no array of the same name and dimensions.
+        If that is no network of the same ``N`` and number of rates, with at most ``M`` latents.
     """
-    given, own = safetensors.torch.load_file(file), dict(model.named_parameters())
-    fitting = {name for name in given.keys() & own.keys() if given[name].ndim == own[name].ndim}
+    given, own = read_state(Path(file)), dict(model.named_parameters())
+    needed = ("g_a.0.weight", "g_a.6.weight", "g_s.0.weight", "log_gain")
+    if missing := [name for name in needed if name not in given]:
+        raise InputError(f"{file}: no weights of a training; they lack {missing[0]}")
+    sizes = [tuple(len(w[name]) for name in needed if name != "g_s.0.weight") for w in (given, own)]
+    (N, M, rates), (own_N, own_M, own_rates) = sizes
+    if (N, rates) != (own_N, own_rates) or M > own_M:
+        raise InputError(
+            f"{file}: N = {N}, M = {M} and {rates} rates; this training has N = {own_N}, M = {own_M} and"
+            f" {own_rates} rates, and can begin with the same N and rates and at most as many latents"
+        )
+    taken = given.keys() & own.keys()
     predicted = predicted_per_latent(own)
     if predicted_per_latent(given) != predicted:
-        fitting = {name for name in fitting if name.startswith(("g_", "log_"))}
-    if not fitting:
-        raise InputError(f"{file}: none of its {len(given)} arrays fits this network")
+        taken = {name for name in taken if name.startswith(("g_", "log_"))}
+    modules = dict(model.named_modules())
     with torch.no_grad():
-        model.g_s[0].weight[len(given["g_s.0.weight"]) :] = 0
-        for name in fitting:
-            target, source = own[name], given[name]
-            if name.startswith("h_s.4."):  # scales, then means
-                target, source = (one.unflatten(0, (predicted, -1)) for one in (target, source))
-            corner = tuple(map(slice, map(min, target.shape, source.shape)))
-            target[corner] = source[corner]
-    new = sorted(own.keys() - fitting)
-    print(f"began with {len(fitting)} arrays of {file}; new are {', '.join(new) or 'none'}")
+        for name in taken:
+            transposed = isinstance(modules.get(name.rpartition(".")[0]), torch.nn.ConvTranspose2d)
+            blocks = {
+                "h_s.4": (0, predicted),  # scales, then means
+                "entropy_parameters.2": (0, 2),
+                "entropy_parameters.0": (1, 3),  # context, then those two
+            }.get(name.rpartition(".")[0])
+            put_in_corner(own[name], given[name], transposed, blocks)
+    new = sorted(own.keys() - taken)
+    print(f"began with {len(taken)} arrays of {file}; new are {', '.join(new) or 'none'}")
+
+
+def put_in_corner(
+    target: torch.Tensor, source: torch.Tensor, transposed: bool, blocks: tuple[int, int] | None
+) -> None:
+    """Put the weights of a layer into those of a wider one, whose new inputs old outputs ignore.
+
+    ``blocks`` says along which axis several groups of channels follow each other, and how many; a
+    transposed convolution has its inputs on the first axis.
+    """
+    if blocks is not None and blocks[0] < target.ndim:
+        target, source = (one.unflatten(blocks[0], (blocks[1], -1)) for one in (target, source))
+    corner = [slice(length) for length in source.shape]
+    if source.ndim >= 4:  # a convolution, in blocks or not
+        inputs = 0 if transposed else 1 if blocks is None else 2
+        target[tuple(corner[:inputs] + [slice(None)] + corner[inputs + 1 :])] = 0
+    target[tuple(corner)] = source
 
 
 def predicted_per_latent(weights: dict[str, torch.Tensor]) -> int:

@@ -14,10 +14,11 @@ import torch
 from safetensors.torch import save_file
 from skimage import data
 
+from rdpipe.axes import TRAINED_LEVEL
 from rdpipe.axes.quantizer import TestChannel as Channel
 from rdpipe.codecs import trainable
 from rdpipe.codecs.compressai import fold, from_gained
-from rdpipe.codecs.trainable import THETA, Gained
+from rdpipe.codecs.trainable import Gained
 from rdpipe.datasets import manifest, sample
 from rdpipe.errors import InputError
 from rdpipe.training import Crops, learning_rate, train
@@ -47,7 +48,7 @@ def weights(folder: Path, spec: dict) -> bytes:
 
 
 def one_thread() -> dict:
-    return {**os.environ, "OMP_NUM_THREADS": "1"}
+    return {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 
 @pytest.fixture(scope="module")
@@ -55,10 +56,15 @@ def undisturbed(tmp_path_factory):
     return weights(tmp_path_factory.mktemp("undisturbed"), SPEC)
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-def test_a_killed_training_ends_in_the_same_bytes(tmp_path, undisturbed, how):
+@pytest.mark.parametrize(
+    "how, devices", [(signal.SIGKILL, 1), (signal.SIGTERM, 1), (signal.SIGTERM, 2)]
+)
+def test_a_killed_training_ends_in_the_same_bytes(tmp_path, undisturbed, how, devices):
     process = subprocess.Popen(
-        command(tmp_path, SPEC), stderr=subprocess.PIPE, env=one_thread(), start_new_session=True
+        command(tmp_path, {**SPEC, "devices": devices}),
+        stderr=subprocess.PIPE,
+        env=one_thread(),
+        start_new_session=True,
     )
     while not (tmp_path / "state" / "state.pt").exists():
         assert process.poll() is None
@@ -69,7 +75,8 @@ def test_a_killed_training_ends_in_the_same_bytes(tmp_path, undisturbed, how):
     interrupted = torch.load(tmp_path / "state" / "state.pt", weights_only=True)["step"]
     assert process.returncode != 0 and not (tmp_path / "net.safetensors").exists()
     assert 2 <= interrupted < 12
-    assert weights(tmp_path, SPEC) == undisturbed
+    if devices == 1:
+        assert weights(tmp_path, SPEC) == undisturbed
 
 
 SHARES = """
@@ -161,14 +168,8 @@ def test_a_training_begins_with_the_weights_of_another(tmp_path):
     taken = train(still, FILES, tmp_path / "second")
     solved = {name for name in first if name.endswith("quantiles")}
     assert all(torch.equal(taken[name], first[name]) for name in first.keys() - solved)
-    save_file({**first, "g_a.0.weight": first["g_a.0.weight"][:4]}, weights)
-    partly = train(still, FILES, tmp_path / "third")
-    differing = {
-        name for name in first.keys() - solved if not torch.equal(partly[name], first[name])
-    }
-    assert differing == {"g_a.0.weight"}
     save_file({"other": torch.zeros(3)}, weights)
-    with pytest.raises(InputError, match="none of its 1 arrays fits"):
+    with pytest.raises(InputError, match="no weights of a training; they lack g_a.0.weight"):
         train(still, FILES, tmp_path / "fourth")
 
 
@@ -197,9 +198,9 @@ def test_the_test_channel_in_training_is_the_one_of_the_array():
     scales = torch.rand(4, 8, 50, 50) * 4 + 0.3
     r = scales * torch.randn(4, 8, 50, 50).clamp(-3, 3)
     bits, r_hat = trainable.test_channel(r, scales.square(), torch.randn_like(r))
-    known = Channel().code(r.double(), scales.double().square(), THETA)
+    known = Channel().code(r.double(), scales.double().square(), TRAINED_LEVEL)
     assert torch.allclose(bits.double(), known.bits, atol=0.01)  # but for escapes
-    noise = (r_hat - known.residual) / (THETA * (1 - THETA / scales**2)).sqrt()
+    noise = (r_hat - known.residual) / (TRAINED_LEVEL * (1 - TRAINED_LEVEL / scales**2)).sqrt()
     assert abs(noise.mean()) < 0.02 and abs(noise.std() - 1) < 0.02
     # below the level the expected variance is the level's, and nothing is sent
     bits, r_hat = trainable.test_channel(0.01 * r, 1e-4 * scales.square(), torch.randn_like(r))
@@ -229,7 +230,8 @@ def test_every_combination_trains_and_folds(tmp_path, mean, variance, quantizer)
     image = data.astronaut()[:130, :140]
     latents = codec.analyse("a", image).latents
     assert (latents.hyper is not None) == (mean == "checkerboard")
-    assert not latents.mean.any() or mean != "zero" or not hasattr(codec.model, "h_s")
+    if hasattr(codec.model, "h_s"):
+        assert (latents.mean == 0).all() == (mean == "zero")
     assert codec.decompress(codec.compress(image)).shape == image.shape
 
 
@@ -275,22 +277,58 @@ def test_each_rate_folds_into_a_plain_model(tmp_path, mean, variance):
         fold(model.state_dict(), 2)
 
 
-def test_a_network_with_more_latents_begins_as_the_one_it_grew_from(tmp_path):
-    small = train({**SPEC, "steps": 5, "learning_rate": 0.02}, FILES, tmp_path / "small")
+@pytest.mark.parametrize("mean, variance", trainable.FAMILIES)
+def test_a_network_with_more_latents_begins_as_the_one_it_grew_from(tmp_path, mean, variance):
+    axes = {"mean": mean, "variance": variance, "precision": "32-true"}
+    small = train({**SPEC, **axes, "steps": 5, "learning_rate": 0.02}, FILES, tmp_path / "small")
     save_file(small, tmp_path / "small.safetensors")
-    spec = {**SPEC, "M": 12, "steps": 1, "learning_rate": 1e-9}
+    spec = {**SPEC, **axes, "M": 12, "steps": 1, "learning_rate": 1e-9}
     spec["start"] = str(tmp_path / "small.safetensors")
     grown = train(spec, FILES, tmp_path / "grown")
+    save_file(grown, tmp_path / "grown.safetensors")
     image = data.astronaut()[:128, :128]
     found = []
-    for name, weights in (("small", small), ("grown", grown)):
-        save_file(weights, tmp_path / f"{name}.safetensors")
+    for name in ("small", "grown"):
         codec = from_gained(2, str(tmp_path / f"{name}.safetensors"))
-        latents = codec.analyse("a", image).latents
-        found.append((latents.y[:8], latents.mean[:8], codec.synthesise(latents.y, 128, 128)))
-    (y, _, x_hat), (y_grown, _, x_hat_grown) = found
-    torch.testing.assert_close(y_grown, y)
-    assert np.array_equal(x_hat_grown, x_hat)
+        one = codec.analyse("a", image)
+        y_hat = (one.latents.y - one.latents.mean).round() + one.latents.mean
+        kept = one.latents.y[:8], one.latents.mean[:8], one.latents.scale[:8]
+        image_found = torch.from_numpy(codec.synthesise(y_hat, 128, 128)).float()
+        found.append((*kept, torch.tensor(one.side_bits), image_found))
+    (*before, x_hat), (*after, x_hat_grown) = found
+    median = 5e-3 if variance == "window-5" else 0.0  # solved for anew, in half precision
+    torch.testing.assert_close(after, before, rtol=1e-3, atol=1e-4 + median)
+    assert (x_hat_grown - x_hat).abs().mean() < 0.01
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"N": 16}, "N = 8, M = 8 and 2 rates; this training has N = 16, M = 8 and 2 rates"),
+        ({"lambdas": [0.01, 0.02, 0.04]}, "this training has N = 8, M = 8 and 3 rates"),
+        ({"M": 4}, "this training has N = 8, M = 4"),
+    ],
+)
+def test_a_start_of_another_size_is_refused(tmp_path, change, message):
+    save_file(train({**SPEC, "steps": 1}, FILES, tmp_path), tmp_path / "a.safetensors")
+    with pytest.raises(InputError, match=message):
+        train({**SPEC, **change, "start": str(tmp_path / "a.safetensors")}, FILES, tmp_path / "b")
+
+
+def test_latents_are_rounded_on_the_grid_of_the_training(tmp_path):
+    """A factorized density's median moves; the grid that the synthesis was trained on does not."""
+    torch.manual_seed(0)
+    model = Gained(8, 12, [0.01], "zero", "factorized").eval()
+    with torch.no_grad():
+        model.entropy_bottleneck.quantiles[:, :, 1] = 0
+        model.log_gain += 2
+        for bias in (p for n, p in model.entropy_bottleneck.named_parameters() if "biases" in n):
+            bias += torch.randn_like(bias)
+        x = torch.rand(1, 3, 64, 64)
+        before = model(x, torch.tensor([0]))
+        model.settle()
+        after = model(x, torch.tensor([0]))
+    torch.testing.assert_close(after, before)
 
 
 def test_another_kind_of_prior_is_not_taken_over(tmp_path):

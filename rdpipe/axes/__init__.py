@@ -36,6 +36,8 @@ QUANTIZERS = {
 }
 START = {"mean": "codec", "variance": "codec", "quantizer": "rounding"}
 """The codec as it is: the corner of the array that every gap starts from."""
+TRAINED_LEVEL = 1 / 12
+"""Water level that networks are trained at for the test channel, squared latent units: rounding's noise."""
 GENIE = "genie-aided estimate"
 """What a cell with a genie in it may be called."""
 

@@ -79,7 +79,7 @@ class CheckerboardHyperprior(MeanScaleHyperprior):
         return CheckerboardLatentCodec({"y": y}, self.entropy_parameters, self.context_prediction)
 
 
-def parameters(
+def scales_and_means(
     model: nn.Module, side: Tensor, context: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """Scales and means, from what the hyper-latents say and the context, if any.
@@ -108,7 +108,7 @@ def two_passes(model: nn.Module, side: Tensor, send: Callable[[Tensor, Tensor], 
     Parameters
     ----------
     model, side
-        As for :func:`parameters`; the model has ``context_prediction`` too.
+        As for :func:`scales_and_means`; the model has ``context_prediction`` too.
     send : callable
         From the scales and means of the first pass, y_hat; only its anchors are looked at.
 
@@ -116,8 +116,8 @@ def two_passes(model: nn.Module, side: Tensor, send: Callable[[Tensor, Tensor], 
     -------
     scales, means : Tensor of shape (n, M, h, w)
     """
-    y_hat = send(*parameters(model, side))
+    y_hat = send(*scales_and_means(model, side))
     row, column = (torch.arange(length, device=side.device) for length in side.shape[2:])
     anchors = ((row[:, None] + column) % 2 == 0).to(side.dtype)
     context = model.context_prediction(y_hat * anchors) * (1 - anchors)
-    return parameters(model, side, context)
+    return scales_and_means(model, side, context)

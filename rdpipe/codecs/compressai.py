@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rdpipe._torchvision import declare_missing_operators
-from rdpipe.codecs.checkerboard import CheckerboardHyperprior, parameters, two_passes
+from rdpipe.codecs.checkerboard import CheckerboardHyperprior, scales_and_means, two_passes
 from rdpipe.codecs.protocol import Analysis
 from rdpipe.errors import InputError
 from rdpipe.latents import Latents
@@ -34,8 +33,6 @@ ARCHITECTURES = {
     "mbt2018-checkerboard": CheckerboardHyperprior,
 }
 WEIGHTS = Path(__file__).parent / "weights"
-SIDE = struct.Struct(">I")
-"""A height, a width, or the bytes of a string."""
 
 
 class CompressAI:
@@ -106,7 +103,7 @@ class CompressAI:
     def _parameters(self, side: Tensor) -> tuple[Tensor, Tensor]:
         """Scale and mean, from what the hyper-latents say alone."""
         if self.has_context:
-            return parameters(self.model, side)
+            return scales_and_means(self.model, side)
         return side.chunk(2, 1) if self.has_mean else (side, torch.zeros_like(side))
 
     @torch.inference_mode()
@@ -138,7 +135,7 @@ class CompressAI:
     def compress(self, image: np.ndarray) -> bytes:
         strings = [string[0] for string in self.model.compress(self._tensor(image))["strings"]]
         numbers = *image.shape[:2], *map(len, strings[:-1])
-        return b"".join(map(SIDE.pack, numbers)) + b"".join(strings)
+        return struct.pack(f">{len(numbers)}I", *numbers) + b"".join(strings)
 
     @torch.inference_mode()
     def decompress(self, stream: bytes) -> np.ndarray:
@@ -199,7 +196,7 @@ def from_checkpoint(quality: int, architecture: str, checkpoint: str, device: st
     quality : int
         The quality this codec stands for; fills ``{quality}`` in ``checkpoint``.
     architecture : str
-        CompressAI's name: bmshj2018-factorized, bmshj2018-hyperprior or mbt2018-mean.
+        One of ``ARCHITECTURES``.
     checkpoint : str
         ``.pth.tar``, ``.pt`` or ``.safetensors``; a state dict, or a dict that holds one as
         ``state_dict``. Loaded with ``weights_only``: no code in it is executed.
@@ -266,7 +263,11 @@ def architecture_of(state: dict[str, Tensor]) -> str:
 
 def embedded(name: str):
     """The factory of a network whose weights are in the package."""
-    return partial(from_gained, checkpoint=str(WEIGHTS / f"{name}.safetensors"))
+
+    def codec(quality: int, device: str = "auto"):
+        return from_gained(quality, str(WEIGHTS / f"{name}.safetensors"), device)
+
+    return codec
 
 
 mini_mean_scale = embedded("mini-mean-scale")

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
 from rdpipe._torchvision import declare_missing_operators
-from rdpipe.axes import escape
+from rdpipe.axes import TRAINED_LEVEL, escape
 from rdpipe.axes.quantizer import TestChannel
 from rdpipe.axes.stream import interval_bits
 from rdpipe.errors import InputError
@@ -33,7 +33,6 @@ FAMILIES: dict[tuple[str, str], type[CompressionModel]] = {
     ("checkerboard", "hyperprior"): CheckerboardHyperprior,
     ("zero", "window-5"): FactorizedPrior,
     ("hyper", "window-5"): MeanScaleHyperprior,
-    ("checkerboard", "window-5"): CheckerboardHyperprior,
 }
 """By mean and variance, what a network folds into.
 
@@ -41,8 +40,6 @@ To a genie's variance belongs no prior that a decoder has: the scales of its hyp
 """
 QUANTIZERS = ("ste", "noise", "test-channel")
 """What a network can be trained with."""
-THETA = 1 / 12
-"""Level of the test channel in training, squared latent units: the gains find the right scale."""
 LEAST_SCALE = 0.11
 """Least scale of CompressAI's coder."""
 RARE_BITS = -math.log2(escape.RARE)
@@ -77,7 +74,7 @@ class Gained(nn.Module):
         element, which no decoder has (a genie).
     quantizer : {"ste", "noise", "test-channel"}
         The quantizer axis: rounding, noise in its place for the rate and its gradient passed straight
-        through for the synthesis; noise for both; or the Gaussian test channel at level ``THETA``,
+        through for the synthesis; noise for both; or the Gaussian test channel at level ``TRAINED_LEVEL``,
         whose rate is the divergence of SCIENCE.md, section 2.3.
 
     Raises
@@ -146,9 +143,8 @@ class Gained(nn.Module):
 
     def _gaussian(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """Bits of each image and the decoded latents, under Gaussians."""
-        noise = (
-            torch.randn_like(y) if self.quantizer == "test-channel" else torch.rand_like(y) - 0.5
-        )
+        gaussian = self.quantizer == "test-channel"
+        noise = torch.randn_like(y) if gaussian else torch.rand_like(y) - 0.5
 
         def send(scales: Tensor, means: Tensor) -> tuple[Tensor, Tensor]:
             with torch.autocast(y.device.type, enabled=False):
@@ -157,7 +153,7 @@ class Gained(nn.Module):
                     v = avg_pool2d(r.square(), 5, 1, 2, count_include_pad=False)
                 else:
                     v = LowerBound(LEAST_SCALE)(scales.float()).square()
-                if self.quantizer == "test-channel":
+                if gaussian:
                     bits, r_hat = test_channel(r, v, noise)
                 else:
                     bits, r_hat = rounding(r, v, noise if self.training else None)
@@ -172,9 +168,8 @@ class Gained(nn.Module):
     def _predict(self, y: Tensor, send) -> tuple[Tensor, Tensor, Tensor]:
         """Scales, means, and the bits of the side information that they come from."""
         zero = torch.zeros_like(y)
-        if not hasattr(
-            self, "h_s"
-        ):  # a genie needs no prior; one is fitted so that it has a bitstream
+        if not hasattr(self, "h_s"):
+            # a genie needs no prior; one is fitted all the same, so that it has a bitstream
             with torch.autocast(y.device.type, enabled=False):
                 own = _bits(self.entropy_bottleneck(y.detach())[1])
             return zero, zero, own - own.detach()
@@ -192,12 +187,23 @@ class Gained(nn.Module):
 
     @torch.no_grad()
     def settle(self) -> None:
-        """Solve for the quantiles of the bottleneck, which a plain model needs to code with."""
+        """Solve for the quantiles of the bottleneck, which a plain model needs to code with.
+
+        Rounded latents stay on the grid that they were trained on, about zero.
+        """
         self.entropy_bottleneck.update(force=True, update_quantiles=True)
+        if self.variance == "factorized":
+            self.entropy_bottleneck.quantiles[:, :, 1] = 0
 
 
 def check_axes(mean: str, variance: str, quantizer: str) -> None:
-    """Whether a network can be trained with these choices."""
+    """Refuse choices that a network cannot be trained with.
+
+    Raises
+    ------
+    InputError
+        Names them and what is allowed.
+    """
     if quantizer not in QUANTIZERS:
         allowed = ", ".join(QUANTIZERS)
         raise InputError(f"training: quantizer {quantizer!r}; allowed are {allowed}")
@@ -224,9 +230,9 @@ def rounding(r: Tensor, v: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor
 
 
 def test_channel(r: Tensor, v: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """Divergence for each residual, and what comes out of the channel at level ``THETA``."""
-    v = LowerBound(1.001 * THETA)(v)  # above theta, so that its gradient is finite
-    coded = TestChannel().code(r, v, THETA, noise)
+    """Divergence for each residual, and what comes out of the channel at level ``TRAINED_LEVEL``."""
+    v = LowerBound(1.001 * TRAINED_LEVEL)(v)  # above theta, so that its gradient is finite
+    coded = TestChannel().code(r, v, TRAINED_LEVEL, noise)
     return with_escape(coded.bits, r), coded.residual
 
 

@@ -7,6 +7,7 @@ Colours are Okabe and Ito's, safe for colour-blind readers; what a curve may be 
 from __future__ import annotations
 
 import io
+from itertools import cycle
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -23,7 +24,7 @@ STYLES = {
     "achievable": {"linestyle": "--", "marker": "s"},
     "upper bound on R(D)": {"linestyle": "-.", "marker": "^"},
     "genie-aided estimate": {"linestyle": ":", "marker": "D", "markerfacecolor": "white"},
-    "reference": {"linestyle": "-", "marker": ""},
+    "reference": {"linestyle": (0, (5, 1, 1, 1)), "marker": ""},
 }
 """Line and marker of each kind of curve."""
 LOOK = {
@@ -63,7 +64,7 @@ def render(name: str, suffix: str, tables: dict[str, pd.DataFrame]) -> bytes:
 def bounds(points: pd.DataFrame):
     """Bound curves: PSNR over bpp, bars are 95 % intervals over images; anchors and references grey."""
     figure, axes = plt.subplots(figsize=(8.5, 5.2))
-    colours, greys = iter(COLOURS * 9), iter(("0.4", "0.7") * 9)
+    colours, greys = cycle(COLOURS), cycle(("0.3", "0.5", "0.7"))
     for (codec, name, kind), curve in points.groupby(["codec", "curve", "kind"], sort=False):
         own, other = name == "codec", codec == "" or kind == "reference"
         colour = "black" if own else next(greys if other else colours)

@@ -48,7 +48,7 @@ def run(
     decoded : list of Path
         From ``read_bitstreams``, where bitstreams were asked for.
     references : list of Path
-        Tables of published curves, one for each data set in the spec's ``references``.
+        Tables of published curves, one for each data set in the spec's ``references``, sorted by name.
     out : Path
         Store with groups ``points``, ``bd_rates``, ``decomposition`` and ``codes``, and the numbers
         of each image that they are averages of: ``image_points`` and ``image_terms``.
@@ -183,7 +183,7 @@ def published_curves(
     """The published curves that are wanted of each data set, from one table for each."""
     sizes = {dataset: image_sizes(run) for (dataset, _), run in tables.items()}
     curves = []
-    for (dataset, names), file in zip(wanted.items(), files):
+    for (dataset, names), file in zip(sorted(wanted.items()), files):
         pixels, images = sizes[dataset]
         for name, rows in read_published(file, names).groupby("curve", sort=False):
             bits = pixels[:, None] * rows["bpp"].to_numpy()
@@ -208,7 +208,7 @@ def points_frame(curves: list[Curve], draws: dict) -> pd.DataFrame:
                 {"dataset": curve.dataset, "codec": curve.codec, "curve": curve.name,
                  "kind": curve.kind, "quality": q, "bpp": bpp[i], "bpp_low": low[i],
                  "bpp_high": high[i], "psnr": quality[i], "psnr_low": psnr_low[i],
-                 "psnr_high": psnr_high[i], "psnr_of_mean_mse": of_mean[i],
+                 "psnr_high": psnr_high[i], "psnr_of_mean_mse": known * of_mean[i],
                  "images": len(curve.pixels), "source": curve.source}
             )  # fmt: skip
     return pd.DataFrame(rows)
@@ -235,7 +235,7 @@ def bd_rate_frame(curves: list[Curve], draws: dict) -> pd.DataFrame:
 def image_frame(curves: list[Curve]) -> pd.DataFrame:
     """A row for each image of each point: what the points are averages of."""
     frames = []
-    for curve in curves:
+    for curve in (one for one in curves if not one.source):  # of those only averages are known
         for i, quality in enumerate(curve.qualities):
             frames.append(
                 pd.DataFrame(

@@ -137,7 +137,7 @@ def test_embedded_codec_spends_more_bits_for_better_images_at_each_quality():
     image = np.kron(IMAGE[::10, ::10], np.ones((10, 10, 1), np.uint8))  # something to compress
     sizes, errors = [], []
     for quality in (1, 2, 3, 4):
-        codec = mini_mean_scale(quality, device="cpu")
+        codec = mini_mean_scale(quality, "cpu")
         stream = codec.compress(image)
         sizes.append(len(stream))
         errors.append(np.square(image.astype(float) - codec.decompress(stream)).mean())

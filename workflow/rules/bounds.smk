@@ -9,7 +9,7 @@ rule trace_bounds:
         simulations=every_run(rules.simulate.output, config["codecs"]),
         anchors=every_anchor(rules.run_anchor.output),
         decoded=every_run(rules.read_bitstreams.output) if config["bitstream"] else [],
-        references=[one["table"] for one in config["references"].values()],
+        references=[config["references"][d]["table"] for d in sorted(config["references"])],
     output:
         bounds="<results>/bounds.zarr.zip",
         points="<results>/bounds.csv",

@@ -257,7 +257,10 @@ def test_each_rate_folds_into_a_plain_model(tmp_path, mean, variance):
     model = Gained(8, 12, [0.01, 0.04], mean, variance).eval()
     with torch.no_grad():
         model.log_gain += 1.5 + 0.1 * torch.randn_like(model.log_gain)
-        if variance == "hyperprior":
+        if mean == "hyper":
+            model.log_gain -= 1.5
+            model.h_s[4].bias[:12] += torch.randn(12)  # scales of both signs
+        elif variance == "hyperprior":
             last = model.entropy_parameters[2] if mean == "checkerboard" else model.h_s[4]
             last.bias[:12] += 1 + 0.1 * torch.randn(12)  # residuals within ten sigma
     model.settle()
@@ -296,10 +299,10 @@ def test_a_network_with_more_latents_begins_as_the_one_it_grew_from(tmp_path, me
         image_found = torch.from_numpy(codec.synthesise(y_hat, 128, 128)).float()
         found.append((*kept, torch.tensor(one.side_bits), image_found))
     (*before, x_hat), (*after, x_hat_grown) = found
-    # a density's quantiles are solved for anew, in half precision
-    loose = 0.05 if variance == "window-5" else 1e-4
-    torch.testing.assert_close(after, before, rtol=10 * loose, atol=loose)
-    assert (x_hat_grown - x_hat).abs().mean() < 0.1
+    if not hasattr(codec.model, "h_s"):  # the outer quantiles, hence the scale, are solved for anew
+        del before[2], after[2]
+    torch.testing.assert_close(after, before, rtol=1e-3, atol=1e-4)
+    assert (x_hat_grown - x_hat).abs().max() <= 1 and (x_hat_grown - x_hat).abs().mean() < 0.01
 
 
 @pytest.mark.parametrize(

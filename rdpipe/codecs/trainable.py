@@ -192,7 +192,7 @@ class Gained(nn.Module):
         Rounded latents stay on the grid that they were trained on, about zero.
         """
         self.entropy_bottleneck.update(force=True, update_quantiles=True)
-        if self.variance == "factorized":
+        if not hasattr(self, "h_s"):
             self.entropy_bottleneck.quantiles[:, :, 1] = 0
 
 

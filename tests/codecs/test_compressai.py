@@ -72,7 +72,9 @@ def test_the_real_bitstream_is_as_long_as_the_model_says(model):
     analysis = codec.analyse("a", IMAGE)
     stream = codec.compress(IMAGE)
     expected = analysis.latent_bits + analysis.side_bits
-    assert 8 * len(stream) == pytest.approx(expected, rel=0.05, abs=400)
+    assert 8 * len(stream) == pytest.approx(
+        expected, rel=0.05, abs=400 if codec.has_context else 300
+    )
     assert isinstance(stream, bytes)
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
 from scipy.optimize import brentq
 
 from rdpipe.axes import GENIE, MEANS, QUANTIZERS, VARIANCES, escape
-from rdpipe.axes.causal import traverse
+from rdpipe.axes.causal import FLOOR, traverse
 from rdpipe.axes.mean import Codec
 from rdpipe.axes.quantizer import Rounding
 from rdpipe.axes.variance import residuals
@@ -85,6 +86,12 @@ def kind(mean, variance, quantizer, context: bool = False) -> str:
     if context and not as_codec(mean, quantizer) and (mean.sees_context or variance.sees_context):
         return GENIE
     return "achievable" if quantizer.realisable else "upper bound on R(D)"
+
+
+def anew(step: Callable, channels: slice, positions, mean, scale) -> torch.Tensor:
+    """y_hat of some elements whose mean and scale a codec has just predicted, in its own precision."""
+    mu, v = mean.double(), scale.double().square().clamp(min=FLOOR)
+    return (mu + step(channels, positions, mu, v)).to(mean.dtype)
 
 
 def as_codec(mean, quantizer) -> bool:
@@ -218,8 +225,18 @@ class Cell:
         spread, bits = self.variance(latents, residual)
         return Prepared(y, prediction, residual, spread, standard_normal(key, y.shape), bits)
 
-    def send(self, one: Prepared, level: float) -> Sent:
-        """Code an image at a level."""
+    def send(self, one: Prepared, level: float, walk: Callable | None = None) -> Sent:
+        """Code an image at a level.
+
+        Parameters
+        ----------
+        one : Prepared
+        level : float
+        walk : callable, optional
+            ``walk(code)`` decodes the latents with the codec's own context model, run anew on what this
+            cell's quantizer leaves, and returns y_hat; ``code(channels, positions, mean, scale)`` is
+            y_hat of some elements, of shape (channel, position). For the codec's own mean and variance.
+        """
         y, noise = one.y.flatten(1), one.noise.flatten(1)
         weights = torch.ones(len(y), 1, dtype=y.dtype) if self.weights is None else self.weights
         sums = torch.zeros(3, dtype=y.dtype)
@@ -236,7 +253,10 @@ class Cell:
             sums.add_(torch.stack([(coded.bits + escape.bits(j)).sum(), *both]))
             return coded.residual
 
-        y_hat = traverse(self.mean, self.variance, one.prediction, one.spread, step, noise_power)
+        if walk is None:
+            y_hat = traverse(self.mean, self.variance, one.prediction, one.spread, step, noise_power)
+        else:
+            y_hat = walk(partial(anew, step))
         bits, distortion, weighted = sums.tolist()
         return Sent(bits + one.bits, distortion, weighted, y_hat)
 

@@ -25,8 +25,11 @@ STAGES = (
     "trace_bounds",
     "make_report",
     "summarise",
+    "check_codec",
 )
 TYPES = {
+    "str": {"metavar": "NAME"},
+    "int": {"type": int, "metavar": "NUMBER"},
     "dict": {"type": json.loads, "metavar": "JSON"},
     "Path": {"type": Path, "metavar": "FILE"},
     "list[Path]": {"type": Path, "nargs": "*", "metavar": "FILE"},
@@ -34,13 +37,16 @@ TYPES = {
 
 
 def parser(stage: str, run) -> argparse.ArgumentParser:
-    """Flags of a stage: one for each parameter of its function."""
+    """Flags of a stage: one for each parameter of its function; positional-only ones have none."""
     stage_parser = argparse.ArgumentParser(
         f"rdpipe {stage}", description=inspect.getdoc(run).splitlines()[0]
     )
     for name, parameter in inspect.signature(run).parameters.items():
         required = parameter.default is inspect.Parameter.empty
         options = TYPES[parameter.annotation]
+        if parameter.kind is parameter.POSITIONAL_ONLY:
+            stage_parser.add_argument(name, **{**options, "metavar": name.upper()})
+            continue
         stage_parser.add_argument(
             f"--{name}",
             required=required,
@@ -60,9 +66,11 @@ def main(argv: list[str] | None = None) -> int:
         )
         return 0 if argv in (["-h"], ["--help"]) else 2
     run = importlib.import_module(f"rdpipe.stages.{argv[0]}").run
-    arguments = vars(parser(argv[0], run).parse_args(argv[1:]))
+    flags = vars(parser(argv[0], run).parse_args(argv[1:]))
+    parameters = inspect.signature(run).parameters.values()
+    positional = [flags.pop(p.name) for p in parameters if p.kind is p.POSITIONAL_ONLY]
     try:
-        run(**arguments)
+        run(*positional, **flags)
     except (InputError, OSError) as error:
         if os.environ.get("RDPIPE_DEBUG"):
             raise

@@ -50,13 +50,14 @@ class Codec(Protocol):
     def synthesise(self, y_hat: torch.Tensor, height: int, width: int) -> np.ndarray:
         """Image from decoded latents of shape (channel, row, column)."""
 
+    # All below is optional. Also: references() -> {name: (mse, bpp)}, rate-distortion functions that
+    # are known. Without compress and decompress a codec's curve is called achievable, not achieved.
+
     def compress(self, image: np.ndarray) -> bytes:
         """The real bitstream: all that :meth:`decompress` needs beside the codec."""
 
     def decompress(self, stream: bytes) -> np.ndarray:
         """The decoded image."""
-
-    # All below is optional. references() -> {name: (mse, bpp)}: rate-distortion functions that are known.
 
     def side(self, image: np.ndarray) -> bytes:
         """The part of the bitstream that says what :meth:`predict` needs; may be empty."""

@@ -9,6 +9,7 @@ import jinja2
 import pandas as pd
 import yaml
 
+from rdpipe import decomposition
 from rdpipe.axes import START, cell_name
 from rdpipe.report.figures import FIGURES, meaning
 from rdpipe.report.figures import render as render_figure
@@ -125,9 +126,10 @@ def limit_rows(terms: pd.DataFrame) -> dict:
 def gap_rows(gaps: pd.DataFrame) -> list[dict]:
     """A row for each estimator of each axis, a cell for each quality; saved is against the codec."""
     keys = ["component", "estimator", "information"]
-    rows = []
+    rows, own_names = [], {gap: START[axis] for axis, gap in decomposition.TERMS.items()}
     for values, same in gaps.groupby(keys, sort=False):
-        start = gaps[(gaps["component"] == values[0]) & gaps["estimator"].isin(START.values())]
+        of_gap = gaps[gaps["component"] == values[0]]
+        start = of_gap[of_gap["estimator"] == own_names[values[0]]]
         own = start.set_index("quality")["bpp"]
         cells = [{"per_latent": one.per_latent, "bpp": one.bpp, "saved": own[one.quality] - one.bpp}
                  for one in same.itertuples()]  # fmt: skip

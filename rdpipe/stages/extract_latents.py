@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 import xarray as xr
 
 from rdpipe import store
+from rdpipe.codecs.protocol import Analysis
 from rdpipe.curves import mean_squared_error, psnr
 from rdpipe.datasets import manifest
 from rdpipe.datasets.image import load
@@ -16,7 +18,7 @@ from rdpipe.errors import InputError
 from rdpipe.stages.inputs import make_codec
 
 UNITS = {"bytes": "byte", "latent_bits": "bit", "side_bits": "bit", "forward_bits": "bit",
-         "mse": "squared 8-bit levels", "psnr": "dB", "pixels": "pixel", "height": "pixel",
+         "real": "whether the bytes exist", "mse": "squared 8-bit levels", "psnr": "dB", "pixels": "pixel", "height": "pixel",
          "width": "pixel"}  # fmt: skip
 
 
@@ -61,11 +63,11 @@ def extract(codec, name: str, image: np.ndarray) -> tuple[dict, xr.Dataset]:
     for key, value in vars(analysis.latents).items():
         if isinstance(value, torch.Tensor) and not value.isfinite().all():
             raise InputError(f"{name!r}: the codec's {key} holds values that are not finite")
-    stream = codec.compress(image)
-    mse = mean_squared_error(image, codec.decompress(stream))
+    size, decoded = coded(codec, analysis, image)
+    mse = mean_squared_error(image, decoded)
     height, width = image.shape[:2]
     forward = np.nan if analysis.forward_bits is None else analysis.forward_bits
-    row = {"bytes": len(stream), "latent_bits": analysis.latent_bits,
+    row = {"bytes": size, "real": hasattr(codec, "compress"), "latent_bits": analysis.latent_bits,
            "side_bits": analysis.side_bits, "forward_bits": forward, "mse": mse, "psnr": psnr(mse),
            "pixels": height * width, "height": height, "width": width}  # fmt: skip
     dims = ("channel", "row", "column")
@@ -75,3 +77,17 @@ def extract(codec, name: str, image: np.ndarray) -> tuple[dict, xr.Dataset]:
         if isinstance(value, torch.Tensor)
     }
     return row, xr.Dataset(arrays, attrs={"units": "quantization steps of the codec"})
+
+
+def coded(codec, analysis: Analysis, image: np.ndarray) -> tuple[int, np.ndarray]:
+    """Bytes of an image and what the decoder makes of them; of a codec without a bitstream, what
+    rounding its latents would cost under its own likelihood, and gives."""
+    if hasattr(codec, "compress"):
+        stream = codec.compress(image)
+        return len(stream), codec.decompress(stream)
+    latents = analysis.latents
+    y_hat = (latents.y - latents.mean).round() + latents.mean
+    if hasattr(codec, "reconstruct"):
+        y_hat = codec.reconstruct(y_hat, latents.mean, latents.scale)
+    bits = analysis.latent_bits + analysis.side_bits
+    return math.ceil(bits / 8), codec.synthesise(y_hat, *image.shape[:2])

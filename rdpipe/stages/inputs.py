@@ -30,11 +30,12 @@ class StoredLatents(Sequence):
     def __getitem__(self, index: int) -> Latents:
         if not 0 <= index < len(self.names):
             raise IndexError(index)
-        group = store.read(self.path, group=str(index))
-        return Latents(
-            self.names[index],
-            **{key: torch.from_numpy(group[key].values) for key in group.data_vars},
-        )
+        return as_latents(self.names[index], store.read(self.path, group=str(index)))
+
+
+def as_latents(name: str, arrays: xr.Dataset) -> Latents:
+    """Latents of an image from what ``extract_latents`` keeps of it."""
+    return Latents(name, **{key: torch.from_numpy(arrays[key].values) for key in arrays.data_vars})
 
 
 def make_codec(spec: dict):

@@ -112,7 +112,8 @@ def codec_curves(tables: dict, sweeps: dict, beside: dict[str, str]) -> list[Cur
         images, side, sweep = image_sizes(run), stack(run, "side_bits"), sweeps[dataset, codec]
         if codec not in beside:
             own = 8 * stack(run, "bytes"), stack(run, "mse")
-            curves.append(Curve(dataset, codec, "codec", "achieved", list(run), *own, *images))
+            kind = "achieved" if stack(run, "real").all() else "achievable"
+            curves.append(Curve(dataset, codec, "codec", kind, list(run), *own, *images))
         first = next(iter(sweep.values()))
         for name in first["curve"].values.tolist():
             cell = first.sel(curve=name)

@@ -13,6 +13,9 @@ from rdpipe.datasets import folder
 from rdpipe.errors import InputError
 from rdpipe.provenance import source_digest
 
+if str(Path.cwd()) not in sys.path:  # where jobs find modules of one's own
+    sys.path.append(str(Path.cwd()))
+
 try:
     config = settings.complete(config, Path(workflow.basedir) / "workflow" / "schema.yaml")
 except InputError as error:

@@ -1,0 +1,157 @@
+"""What users are told to write runs, from outside the package."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from rdpipe import store
+from rdpipe.codecs.check import check
+from rdpipe.codecs.compressai import mini_mean_scale
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "examples"
+IMAGE = np.kron(np.random.default_rng(0).integers(0, 256, (9, 13, 3), np.uint8), np.ones((8, 8, 1), np.uint8))
+
+
+def run(folder: Path, *command: str) -> subprocess.CompletedProcess:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, env={**os.environ, "PATH": path}
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The examples in a folder of their own, with images."""
+    folder = tmp_path_factory.mktemp("examples") / "mine"
+    shutil.copytree(EXAMPLES, folder, ignore=shutil.ignore_patterns("__pycache__", "results*", "logs*"))
+    (folder / "images").mkdir()
+    for i in range(3):
+        Image.fromarray(IMAGE[: 72 - 20 * i]).save(folder / "images" / f"{i}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def report(folder):
+    """The workflow on parts that are all of one's own."""
+    snakefile = str(ROOT / "Snakefile")
+    done = run(folder, "snakemake", "--snakefile", snakefile, "--configfile", "mine.yaml", "--cores", "2")
+    assert done.returncode == 0, done.stderr
+    return folder / "results-mine"
+
+
+def test_a_data_set_of_ones_own_is_measured(report):
+    table = store.read(report / "mine" / "tables" / "q1" / "latents.zarr.zip")
+    assert table["image"].values.tolist() == ["2.png", "1.png"]
+
+
+def test_a_curve_without_real_bytes_is_not_called_achieved(report):
+    points = pd.read_csv(report / "bounds.csv").query("curve == 'codec'")
+    assert set(points.query("codec == 'tables'")["kind"]) == {"achievable"}
+    assert set(points.query("codec == 'bitstream'")["kind"]) == {"achieved"}
+
+
+def test_tables_are_a_coordinate_of_the_quantizer_axis(report):
+    """Theirs is the code length that the codec itself counts; the Gaussian one is beside it."""
+    terms = pd.read_csv(report / "decomposition.csv").query("codec == 'bitstream' and order == 'paper'")
+    to_tables = terms.query("limit == 'tables'").pivot(index="quality", columns="term", values="bpp")
+    np.testing.assert_allclose(to_tables["prior"] + to_tables["quantization"], 0, atol=1e-4)
+    assert set(terms.query("limit == 'tables'")["kind"]) == {"achievable"}
+    assert set(terms.query("limit == 'genie'")["kind"]) == {"genie-aided estimate"}
+
+
+def test_estimators_of_ones_own_are_coordinates(report):
+    cube = store.read(report / "mine" / "tables" / "q2" / "gaps" / "joint.zarr.zip")
+    assert cube["mean"].values.tolist() == ["codec", "cautious"]
+    assert cube["variance_information"].sel(variance="row") == "genie"
+    bits = cube["bits"].sel(mean="codec", variance="codec")
+    assert (bits.sel(quantizer="coarse") < bits.sel(quantizer="rounding")).all()
+    assert (bits.sel(quantizer="shrunk") == bits.sel(quantizer="rounding")).all()
+    assert np.isnan(cube["bits"].sel(mean="cautious", quantizer="codec")).sum() == 0  # its mean is 0 too
+
+
+@pytest.mark.parametrize("name", ["my_codec:MyCodec", "my_bitstream:MyBitstream", "mini-mean-scale"])
+def test_the_checker_finds_nothing_wrong_with_the_examples(folder, name):
+    done = run(folder, sys.executable, "-m", "rdpipe", "check_codec", name, "images/0.png", "--quality", "2")
+    assert done.returncode == 0 and "PROBLEM" not in done.stdout, done.stdout + done.stderr
+
+
+class Broken:
+    """A codec that works, but for what a test breaks."""
+
+    def __init__(self):
+        self.codec = mini_mean_scale(1, "cpu")
+        for name in ("analyse", "synthesise", "compress", "decompress", "side", "predict", "reconstruct"):
+            setattr(self, name, getattr(self.codec, name))
+
+    def analysed(self, **changes):
+        def analyse(name, image):
+            analysis = self.codec.analyse(name, image)
+            new = {key: change(getattr(analysis.latents, key)) for key, change in changes.items()}
+            return replace(analysis, latents=replace(analysis.latents, **new))
+
+        self.analyse = analyse
+
+
+def remove(codec, name):
+    delattr(codec, name)
+
+
+def noisy(codec):
+    codec.analysed(y=lambda y: y + 0.1 * torch.randn_like(y))
+
+
+MISTAKES = {
+    "no method synthesise": lambda c: remove(c, "synthesise"),
+    "compress without decompress": lambda c: remove(c, "decompress"),
+    "other latents the second time": noisy,
+    r"mean has shape \(1, ": lambda c: c.analysed(mean=lambda mean: mean[:1]),
+    "scale must be positive": lambda c: c.analysed(scale=lambda scale: 0 * scale),
+    "scale holds values that are not finite": lambda c: c.analysed(scale=lambda scale: scale / 0),
+    "mean is a ndarray": lambda c: c.analysed(mean=lambda mean: mean.numpy()),
+    "y is of torch.int64": lambda c: c.analysed(y=lambda y: y.long()),
+    "the latents are named 'other'": lambda c: c.analysed(name=lambda name: "other"),
+    "decodes to another image": lambda c: c.analysed(y=lambda y: 2 * y, mean=lambda m: 2 * m),
+    "synthesise returns float64": lambda c: setattr(c, "synthesise", lambda *a: c.codec.synthesise(*a) / 255),
+    "they must be the same": lambda c: setattr(c, "compress", lambda x: c.codec.compress(x) + bytes(9999)),
+    r"it raised RuntimeError: boom \(test_examples.py, line": lambda c: setattr(c, "analyse", boom),
+}  # fmt: skip
+
+
+def boom(name, image):
+    raise RuntimeError("boom")
+
+
+def test_nothing_is_wrong_with_what_works():
+    assert all(fine for fine, _ in check(Broken(), IMAGE))
+
+
+@pytest.mark.parametrize("words", MISTAKES)
+def test_a_mistake_is_said_in_plain_words(words):
+    import re
+
+    codec = Broken()
+    MISTAKES[words](codec)
+    problems = [finding for fine, finding in check(codec, IMAGE) if not fine]
+    assert any(re.search(words, problem) for problem in problems), problems
+
+
+def test_the_notebook_runs(folder):
+    """Its code cells, one after the other, in a fresh process."""
+    notebook = json.loads((EXAMPLES / "notebook.ipynb").read_text())
+    cells = ["".join(c["source"]) for c in notebook["cells"] if c["cell_type"] == "code"]
+    assert all(not c.get("outputs") for c in notebook["cells"])
+    code = "import matplotlib; matplotlib.use('Agg')\n" + "\n".join(cells)
+    done = run(folder, sys.executable, "-c", code)
+    assert done.returncode == 0, done.stderr
+    assert " bit/pixel at " in done.stdout

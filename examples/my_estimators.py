@@ -2,7 +2,7 @@
 
 import torch
 
-from rdpipe.axes.quantizer import Rounding
+from rdpipe.axes.quantizer import Coded, Rounding, cell_bits
 
 
 class Cautious:
@@ -27,21 +27,21 @@ class Row:
         return moment.expand(residual.shape).clone(), 0.0  # and the bits that are sent for it
 
 
-class Coarse(Rounding):
-    """A quantizer: rounding to multiples of two steps."""
+class Shrunk(Rounding):
+    """A quantizer: rounding whose points lie a tenth of a step closer to zero."""
 
-    def __init__(self):
-        super().__init__(step=2.0)
+    def point(self, k, v, step, noise):
+        return k * step - 0.1 * step * k.sign()
 
 
-class Shrunk:
-    """A quantizer from nothing: rounding whose points lie a tenth of a step closer to zero."""
+class Floored:
+    """A quantizer from nothing: cells from a whole number of steps to the next."""
 
     information = "decodable"
     realisable = False  # it writes no bits; one that does has write and read
-    level = 1.0  # its step; None would ask for a level of equal distortion
+    level = 1.0  # its step; None asks for the level at which it distorts as rounding does
 
     def code(self, r, v, step, noise=None):
-        coded = Rounding().code(r, v, step)
-        point = coded.residual - 0.1 * step * torch.sign(coded.residual)
-        return type(coded)(coded.bits, (r - point).square(), point)
+        k = torch.floor(r / step)
+        point = (k + 0.5) * step
+        return Coded(cell_bits(k * step, (k + 1) * step, v), (r - point).square(), point)

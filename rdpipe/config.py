@@ -15,8 +15,7 @@ import jsonschema
 import yaml
 
 from rdpipe.axes import MEANS, QUANTIZERS, START, TRAINED_LEVEL, VARIANCES, cell_name
-from rdpipe.codecs import CODECS
-from rdpipe.codecs.classical import ANCHORS
+from rdpipe.codecs import ANCHORS, CODECS
 from rdpipe.datasets import DATASETS
 from rdpipe.errors import InputError
 from rdpipe.plugins import load, locate, nearest
@@ -87,6 +86,7 @@ def check_names(config: dict) -> None:
     for what, section, table in (
         ("dataset", "datasets", DATASETS),
         ("codec", "codecs", CODECS),
+        ("anchor", "anchors", ANCHORS),
         ("mean", "means", MEANS),
         ("variance", "variances", VARIANCES),
         ("quantizer", "quantizers", QUANTIZERS),
@@ -96,8 +96,6 @@ def check_names(config: dict) -> None:
             check_importable(what, name, target)
             if what != "codec":  # codecs import torch; their arguments are checked by the job
                 check_arguments(what, name, target, numbers, entry["args"])
-    for name in config["anchors"]:
-        require("anchor", name, ANCHORS)
     for axis, start in START.items():
         if config["codecs"] and start not in config[AXES[axis]]:
             raise InputError(f"config: {AXES[axis]} must have {start!r}, the codec as it is")
@@ -233,13 +231,17 @@ def simulation(config: dict, codec: str) -> dict:
     return {**used, **sweep, "curves": {cell_name(cell): cell for cell in cells}}
 
 
-def modules(config: dict, *sections: str) -> list[str]:
-    """Modules behind the names in some sections of the config, for the digest of their source."""
-    tables = {"datasets": DATASETS, "codecs": CODECS, "means": MEANS, "variances": VARIANCES,
-              "quantizers": QUANTIZERS}  # fmt: skip
+def modules(config: dict, *sections: str, **names: str) -> list[str]:
+    """Modules behind the names in some sections of the config, for the digest of their source.
+
+    Of a section given with a name (``anchors="jpeg"``), only the one behind that name.
+    """
+    tables = {"datasets": DATASETS, "codecs": CODECS, "anchors": ANCHORS, "means": MEANS,
+              "variances": VARIANCES, "quantizers": QUANTIZERS}  # fmt: skip
+    wanted = [(section, name) for section in sections for name in config[section]]
+    wanted += names.items()
     found = {
-        locate(section, entry.get("use", name), tables[section])[0].partition(":")[0]
-        for section in sections
-        for name, entry in config[section].items()
+        locate(section, config[section][name].get("use", name), tables[section])[0]
+        for section, name in wanted
     }
-    return sorted(found)
+    return sorted({target.partition(":")[0] for target in found})

@@ -1,6 +1,12 @@
 """Classical codecs on the same images."""
 
 
+def anchor(wildcards):
+    """What makes one anchor: its entry in the config, without the qualities."""
+    entry = config["anchors"][wildcards.anchor]
+    return {key: entry[key] for key in ("use", "args") if key in entry}
+
+
 rule run_anchor:
     """Real bytes and decoded quality of one classical codec at one quality."""
     input:
@@ -15,10 +21,12 @@ rule run_anchor:
         "../../environment.yml"
     resources:
         mem="1GB",
-        runtime="1h",
+        runtime=lambda w: "24h" if anchor(w).get("use") == "external" else "1h",
     params:
-        spec=lambda w: canonical(dataset=w.dataset, anchor=w.anchor, quality=int(w.quality)),
-        source=source("run_anchor"),
+        spec=lambda w: canonical(
+            dataset=w.dataset, anchor=w.anchor, quality=int(w.quality), entry=anchor(w)
+        ),
+        source=lambda w: source("run_anchor", anchors=w.anchor),
     shell:
         "python -m rdpipe run_anchor --spec {params.spec:q} --manifest_file {input.manifest:q}"
         " --out {output:q} > {log:q} 2>&1"

@@ -40,9 +40,9 @@ def canonical(**spec):
     return json.dumps(spec, sort_keys=True)
 
 
-def source(stage, *sections):
+def source(stage, *sections, **names):
     """Digest of the source behind a stage, and behind the names in sections of the config."""
-    return source_digest(f"rdpipe.stages.{stage}", *settings.modules(config, *sections))
+    return source_digest(f"rdpipe.stages.{stage}", *settings.modules(config, *sections, **names))
 
 
 def images(wildcards):

@@ -8,7 +8,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from rdpipe.datasets.download import fetch, kept, sha256_of
+from rdpipe.datasets.download import alone, fetch, place, sha256_of
 from rdpipe.datasets.source import Source
 from rdpipe.errors import InputError
 from rdpipe.files import write_atomically
@@ -51,13 +51,15 @@ def find(archive: Archive, root: str | None) -> list[Source]:
     InputError
         If the archive cannot be had, is another one or no archive, or an image has changed.
     """
-    with kept(archive.dataset, root) as folder:
-        file = folder / PurePosixPath(archive.url).name
-        images = folder / file.stem
-        if not images.is_dir():
-            obtain(archive, file)
-            unpack(archive, file, images)
-        return sorted(check(archive.dataset, images), key=lambda source: source.name)
+    folder = place(archive.dataset, root)
+    file = folder / PurePosixPath(archive.url).name
+    images = folder / file.stem
+    if not images.is_dir():
+        with alone(archive.dataset, folder):
+            if not images.is_dir():  # another process may have made it meanwhile
+                obtain(archive, file)
+                unpack(archive, file, images)
+    return check(archive.dataset, images)
 
 
 def obtain(archive: Archive, file: Path) -> None:

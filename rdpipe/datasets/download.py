@@ -24,19 +24,20 @@ TIMEOUT = 30.0
 CHUNK = 1 << 16
 
 
+def place(dataset: str, root: str | None) -> Path:
+    """The folder in which a data set is kept."""
+    return Path(root).expanduser().absolute() if root else home() / dataset
+
+
 @contextmanager
-def kept(dataset: str, root: str | None):
-    """The folder in which a data set is kept, while no other process works in it."""
+def alone(dataset: str, folder: Path):
+    """Be the only process that adds to a folder, which is made."""
     from filelock import FileLock
 
-    folder = Path(root).expanduser().absolute() if root else home() / dataset
-    if folder.is_dir() and not os.access(folder, os.W_OK):  # put there by somebody else, to be read
-        yield folder
-        return
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".lock"):
-            yield folder
+            yield
     except PermissionError as error:
         raise InputError(
             f"{dataset}: cannot write in {str(folder)!r}: {error.strerror};"

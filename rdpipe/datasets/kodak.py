@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
-from rdpipe.datasets.download import fetch, kept, sha256_of
+from rdpipe.datasets.download import alone, fetch, place, sha256_of
+from rdpipe.datasets.image import read
 from rdpipe.datasets.source import Source
 from rdpipe.errors import InputError
 
@@ -84,28 +86,25 @@ def find(root: str | None = None, url: str = URL) -> list[Source]:
     ----------
     Eastman Kodak, PhotoCD PCD0992, by way of r0k.us/graphics/kodak.
     """
-    sources = []
-    with kept("kodak", root) as folder:
-        for number, (digest, samples) in enumerate(DIGESTS, 1):
-            file = folder / f"kodim{number:02d}.png"
-            if not file.exists():
-                fetch("kodak", f"{url.rstrip('/')}/{file.name}", file, digest,
-                      wanted="kodim01.png to kodim24.png")  # fmt: skip
-            elif not (sha256_of(file) == digest or samples_of(file) == samples):
-                raise InputError(
-                    f"kodak: {file} is not the published {file.name}, nor another encoding of its"
-                    " samples; remove it, and it is downloaded"
-                )
-            sources.append(Source(file.name, str(file)))
-    return sources
+    folder = place("kodak", root)
+    files = {folder / f"kodim{i:02d}.png": pair for i, pair in enumerate(DIGESTS, 1)}
+    if not all(file.exists() for file in files):
+        with alone("kodak", folder):
+            for file, (digest, _) in files.items():
+                if not file.exists():
+                    fetch("kodak", f"{url.rstrip('/')}/{file.name}", file, digest,
+                          wanted="kodim01.png to kodim24.png")  # fmt: skip
+    for file, (digest, samples) in files.items():
+        if not (sha256_of(file) == digest or samples_of(file) == samples):
+            raise InputError(
+                f"kodak: {file} is not the published {file.name}, nor another encoding of its samples;"
+                " remove it, and it is downloaded"
+            )
+    return [Source(file.name, str(file)) for file in files]
 
 
 def samples_of(file: Path) -> str:
     """SHA-256 of the RGB samples of an image, row by row; empty if it cannot be read."""
-    import hashlib
-
-    from rdpipe.datasets.image import read
-
     try:
         return hashlib.sha256(read(str(file))[0].tobytes()).hexdigest()
     except InputError:

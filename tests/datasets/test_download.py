@@ -167,8 +167,14 @@ def test_the_digests_of_kodak_are_of_24_images_each_another():
 
 def test_data_sets_are_kept_where_the_environment_says(monkeypatch, tmp_path):
     monkeypatch.setenv("RDPIPE_DATA", str(tmp_path))
-    with download.kept("kodak", None) as folder:
-        assert folder == tmp_path / "kodak" and folder.is_dir()
+    assert download.place("kodak", None) == tmp_path / "kodak"
+
+
+def test_a_set_that_is_complete_may_lie_where_nothing_can_be_written(tmp_path, small_kodak):
+    for i, image in enumerate(small_kodak):
+        (tmp_path / f"kodim0{i + 1}.png").write_bytes(image)
+    kodak.find(root=str(tmp_path))
+    assert len(list(tmp_path.iterdir())) == 2  # not even a lock
 
 
 CONTENT = {

@@ -96,6 +96,8 @@ def check_names(config: dict) -> None:
             check_importable(what, name, target)
             if what != "codec":  # codecs import torch; their arguments are checked by the job
                 check_arguments(what, name, target, numbers, entry["args"])
+    if both := sorted(config["anchors"].keys() & config["codecs"].keys()):
+        raise InputError(f"config: codecs and anchors both have {both[0]!r}; rename one")
     for axis, start in START.items():
         if config["codecs"] and start not in config[AXES[axis]]:
             raise InputError(f"config: {AXES[axis]} must have {start!r}, the codec as it is")
@@ -171,6 +173,31 @@ def beside(config: dict) -> dict[str, str]:
 def measured(config: dict) -> list[str]:
     """The data sets that are measured: all but the one for calibration."""
     return [name for name in config["datasets"] if name != config["calibration"]]
+
+
+def tables(config: dict) -> dict[str, list[str]]:
+    """The tables of published curves, by data set."""
+    given = {dataset: one["table"] for dataset, one in config["references"].items()}
+    return {d: [table] if isinstance(table, str) else table for d, table in given.items()}
+
+
+def curves(config: dict) -> dict[str, dict]:
+    """The curves that are traced, by the name of a file: ``DATASET/CODEC``, ``DATASET/CODEC_CELL``.
+
+    Published ones are not among them, nor what a codec knows of its source.
+    """
+    found = {}
+    for dataset in measured(config):
+        for codec in analysed(config):
+            joint = [name for name, other in beside(config).items() if other == codec]
+            for curve in ["codec", *simulation(config, codec)["curves"], *joint]:
+                name = codec if curve == "codec" else f"{codec} {curve}"
+                found[f"{dataset}/{name.replace(' ', '_').replace('/', '-')}"] = {
+                    "dataset": dataset, "codec": codec, "curve": curve, "name": name}  # fmt: skip
+        for anchor in config["anchors"]:
+            found[f"{dataset}/{anchor}"] = {
+                "dataset": dataset, "codec": "", "curve": anchor, "name": anchor}  # fmt: skip
+    return found
 
 
 def require(what: str, name: str, known) -> None:

@@ -14,7 +14,7 @@ from rdpipe.errors import InputError
 from rdpipe.provenance import source_digest
 
 try:
-    config = settings.complete(config, Path(workflow.basedir) / "workflow" / "schema.yaml")
+    config = settings.complete(config, workflow.source_path("../schema.yaml"))
 except InputError as error:
     raise WorkflowError(str(error))
 
@@ -59,6 +59,11 @@ def images(wildcards):
         raise WorkflowError(f"data set {wildcards.dataset!r}: {error}")
 
 
+def given(*files):
+    """Files that the config names: they count from where the workflow runs, whatever a module's prefix."""
+    return [local(file) for file in files]
+
+
 def codec_spec(wildcards):
     """What a stage must know to build one codec at one quality."""
     entry = {k: v for k, v in config["codecs"][wildcards.codec].items() if k in ("use", "args")}
@@ -81,7 +86,7 @@ def bitstream_spec(wildcards):
 def checkpoint(wildcards):
     """The file of weights of a codec, where it has one: a changed file is a changed codec."""
     file = config["codecs"][wildcards.codec]["args"].get("checkpoint")
-    return [file.format(quality=wildcards.quality)] if file else []
+    return given(file.format(quality=wildcards.quality)) if file else []
 
 
 def fits(wildcards, used):

@@ -119,3 +119,9 @@ def test_a_mistake_in_its_config_is_named(outer):
     done = subprocess.run(command, cwd=outer, text=True, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT)  # fmt: skip
     assert done.returncode != 0 and "unknown key 'quantizer'; did you mean 'quant" in done.stdout
+
+
+def test_the_catalogs_snakefile_makes_the_same():
+    said = snakemake(ROOT, "-s", "workflow/Snakefile", "-n", "--configfile", "config/gaussian.yaml")
+    jobs = dict(re.findall(r"^(\w+) +(\d+)$", said, re.M))
+    assert jobs["everything"] == "1" and jobs["make_report"] == "1" and "all" not in jobs

@@ -7,7 +7,7 @@ import pytest
 from conftest import CONFIG
 
 RUNS = ("mini-mean-scale/q1", "mini-mean-scale/q2", "mine/q1")
-AFTERWARDS = {"bounds.zarr.zip", "report.html", "compressai/tiny/mini-mean-scale.json"}
+AFTERWARDS = {"bounds.zarr.zip", "report.html", "compressai/tiny/mine.json"}
 
 
 def bitstreams(runs):

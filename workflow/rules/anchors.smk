@@ -1,12 +1,6 @@
 """Classical codecs on the same images."""
 
 
-def anchor(wildcards):
-    """What makes one anchor: its entry in the config, without the qualities."""
-    entry = config["anchors"][wildcards.anchor]
-    return {key: entry[key] for key in ("use", "args") if key in entry}
-
-
 rule run_anchor:
     """Real bytes and decoded quality of one classical codec at one quality."""
     input:
@@ -21,10 +15,10 @@ rule run_anchor:
         "../../environment.yml"
     resources:
         mem="1GB",
-        runtime=lambda w: "24h" if anchor(w).get("use") == "external" else "1h",
+        runtime=lambda w: "24h" if anchor_entry(w).get("use") == "external" else "1h",
     params:
         spec=lambda w: canonical(
-            dataset=w.dataset, anchor=w.anchor, quality=int(w.quality), entry=anchor(w)
+            dataset=w.dataset, anchor=w.anchor, quality=int(w.quality), entry=anchor_entry(w)
         ),
         source=lambda w: source("run_anchor", anchors=w.anchor),
     shell:

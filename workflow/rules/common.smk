@@ -89,6 +89,12 @@ def checkpoint(wildcards):
     return given(file.format(quality=wildcards.quality)) if file else []
 
 
+def anchor_entry(wildcards):
+    """What makes one anchor: its entry in the config, without the qualities."""
+    entry = config["anchors"][wildcards.anchor]
+    return {key: entry[key] for key in ("use", "args") if key in entry}
+
+
 def fits(wildcards, used):
     """What the fitted ones among the estimators in use found on the calibration images."""
     return [

@@ -13,6 +13,9 @@ avif       0 to 100  libavif's scale, falling over AV1's quantizer index; 100 is
 jpegxl     0 to 100  cjxl's ``-q``: Butteraugli distance 0.1 + 0.09 (100 - q) from 30 on, 0 at 100
 =========  ========  =============================================================================
 
+JPEG 2000 brings every image to the same PSNR, the others do not: averages over images compare with that in
+mind. JPEG XL's encoder knows no PSNR, and optimises what is seen.
+
 A grey image is coded as the RGB that it became when it was read. One thread, so that two runs give the
 same bytes.
 """
@@ -129,7 +132,7 @@ def jpeg2000() -> Classical:
         mct=1, no_jp2=True))  # fmt: skip
 
 
-def avif(subsampling: str = "4:2:0", speed: int = 4) -> Classical:
+def avif(subsampling: str = "4:2:0", speed: int = 4, tune: str = "psnr") -> Classical:
     """AVIF by libavif, AV1 by libaom.
 
     Parameters
@@ -138,12 +141,15 @@ def avif(subsampling: str = "4:2:0", speed: int = 4) -> Classical:
         Of the chroma.
     speed : int
         Of the encoder, 0 (thorough) to 10.
+    tune : {"psnr", "ssim", "iq"}
+        What the encoder optimises; libavif's own choice is ``iq``, at the price of PSNR.
     """
     one_of("avif subsampling", subsampling, ("4:2:0", "4:2:2", "4:4:4"))
     one_of("avif speed", speed, tuple(range(11)))
+    one_of("avif tune", tune, ("psnr", "ssim", "iq"))
     return Classical("avif", 0, 100, lambda image, quality: by_pillow(
         image, format="AVIF", quality=quality, speed=speed, subsampling=subsampling,
-        codec="aom", max_threads=1))  # fmt: skip
+        codec="aom", advanced={"tune": tune}, max_threads=1))  # fmt: skip
 
 
 def jpegxl(effort: int = 7) -> Classical:

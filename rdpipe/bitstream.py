@@ -35,7 +35,8 @@ HEADER = struct.Struct(">HHHIIIQ")
 def codes(spec: dict, fits: dict, context: bool = False) -> dict[str, Cell]:
     """The cells of a spec that are real codes: all decodable, and the quantizer realisable.
 
-    Of a codec with a context model those that do without it; with it, its own bitstream is the code.
+    Of a codec with a context model those that do without it; with it, or with a prior of the codec's
+    own, its own bitstream is the code.
     """
     axes = (spec[section] for section in ("means", "variances", "quantizers"))
     cells = {
@@ -45,7 +46,9 @@ def codes(spec: dict, fits: dict, context: bool = False) -> dict[str, Cell]:
     return {
         name: cell
         for name, cell in cells.items()
-        if cell.kind == "achievable" and not (context and sees_context(cell))
+        if cell.kind == "achievable"
+        and not (context and sees_context(cell))
+        and not getattr(cell.quantizer, "own_prior", False)
     }
 
 

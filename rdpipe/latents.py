@@ -26,6 +26,9 @@ class Latents:
     gain : Tensor of shape (channel,), or None
         The decoder's gain: squared change of the image, in pixel values of [0, 1], for a unit change
         of one latent of the channel, averaged over the image.
+    own_bits : Tensor of shape (channel, row, column), or None
+        Code length of each element, rounded, under the codec's own prior, bit; of a codec whose prior is
+        no Gaussian of that mean and scale.
     """
 
     name: str
@@ -34,3 +37,4 @@ class Latents:
     scale: Tensor
     hyper: Tensor | None = None
     gain: Tensor | None = None
+    own_bits: Tensor | None = None

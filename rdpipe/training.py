@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from rdpipe.codecs.compressai import read_state
+from rdpipe.codecs.checkpoint import read_state
 from rdpipe.codecs.trainable import Gained
 from rdpipe.datasets.image import read
 from rdpipe.errors import InputError

@@ -10,7 +10,8 @@ import torch
 from rdpipe.axes.cell import TABLES, Cell, build
 from rdpipe.axes.variance import Calibrated
 from rdpipe.bitstream import HEADER, codes, decode, encode
-from rdpipe.codecs.compressai import ARCHITECTURES, CompressAI
+from rdpipe.codecs.checkpoint import ARCHITECTURES
+from rdpipe.codecs.compressai import CompressAI
 from rdpipe.errors import InputError
 from rdpipe.plugins import make
 
@@ -27,7 +28,7 @@ QUANTIZERS = ("rounding", "dithered", "dithered-wiener", "deadzone", "lattice-e8
 
 def make_codec(architecture):
     torch.manual_seed(0)
-    model = ARCHITECTURES[architecture](8, 16)
+    model = ARCHITECTURES[architecture][0](8, 16)
     with torch.no_grad():
         model.g_a[6].weight /= model.g_a(torch.rand(1, 3, 128, 128)).std() / 3
         last = model.entropy_parameters if hasattr(model, "entropy_parameters") else model.h_s

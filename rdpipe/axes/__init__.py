@@ -25,6 +25,7 @@ VARIANCES = {
     "element": "rdpipe.axes.variance:Element",
 }
 QUANTIZERS = {
+    "codec": "rdpipe.axes.quantizer:Codec",
     "rounding": "rdpipe.axes.quantizer:Rounding",
     "dithered": "rdpipe.axes.quantizer:Dithered",
     "dithered-wiener": "rdpipe.axes.quantizer:DitheredWiener",

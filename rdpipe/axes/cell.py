@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
 from scipy.optimize import brentq
 
 from rdpipe.axes import GENIE, MEANS, QUANTIZERS, VARIANCES, escape
-from rdpipe.axes.causal import traverse
+from rdpipe.axes import quantizer as quantizers
+from rdpipe.axes.causal import FLOOR, traverse
 from rdpipe.axes.mean import Codec
 from rdpipe.axes.quantizer import Rounding
 from rdpipe.axes.variance import residuals
@@ -87,9 +89,16 @@ def kind(mean, variance, quantizer, context: bool = False) -> str:
     return "achievable" if quantizer.realisable else "upper bound on R(D)"
 
 
+def anew(step: Callable, channels: slice, positions, mean, scale) -> torch.Tensor:
+    """y_hat of some elements whose mean and scale a codec has just predicted, in its own precision."""
+    mu, v = mean.double(), scale.double().square().clamp(min=FLOOR)
+    return (mu + step(channels, positions, mu, v)).to(mean.dtype)
+
+
 def as_codec(mean, quantizer) -> bool:
     """Whether a decoder of this cell has the y_hat of the codec's own."""
-    return type(mean) is Codec and type(quantizer) is Rounding and quantizer.level == 1
+    rounds = type(quantizer) in (Rounding, quantizers.Codec) and quantizer.level == 1
+    return type(mean) is Codec and rounds
 
 
 def side_counted(mean, variance, quantizer, context: bool = False) -> bool:
@@ -155,6 +164,8 @@ class Prepared:
         estimated from; the variance as far as it is known beforehand; standard normal noise.
     bits : float
         What the variance estimator sends.
+    own_bits : Tensor of the same shape, or None
+        Code length of each element under the codec's own prior, where the cell's quantizer asks for it.
     """
 
     y: torch.Tensor
@@ -163,6 +174,7 @@ class Prepared:
     spread: torch.Tensor
     noise: torch.Tensor
     bits: float
+    own_bits: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -216,15 +228,30 @@ class Cell:
         y, prediction = latents.y, self.mean(latents).double()
         residual = residuals(self.mean, y, prediction, self.step)
         spread, bits = self.variance(latents, residual)
-        return Prepared(y, prediction, residual, spread, standard_normal(key, y.shape), bits)
+        noise, own = standard_normal(key, y.shape), None
+        if getattr(self.quantizer, "own_prior", False) and latents.own_bits is not None:
+            known = type(self.mean) is Codec
+            own = latents.own_bits.double() if known else torch.full_like(y, torch.nan)
+        return Prepared(y, prediction, residual, spread, noise, bits, own)
 
-    def send(self, one: Prepared, level: float) -> Sent:
-        """Code an image at a level."""
+    def send(self, one: Prepared, level: float, walk: Callable | None = None) -> Sent:
+        """Code an image at a level.
+
+        Parameters
+        ----------
+        one : Prepared
+        level : float
+        walk : callable, optional
+            ``walk(code)`` decodes the latents with the codec's own context model, run anew on what this
+            cell's quantizer leaves, and returns y_hat; ``code(channels, positions, mean, scale)`` is
+            y_hat of some elements, of shape (channel, position). For the codec's own mean and variance.
+        """
         y, noise = one.y.flatten(1), one.noise.flatten(1)
         weights = torch.ones(len(y), 1, dtype=y.dtype) if self.weights is None else self.weights
         sums = torch.zeros(3, dtype=y.dtype)
         solved = level / weights if self.quantizer.level is None else None
         noise_power = self.step**2 / 12 if solved is None else solved
+        own = None if one.own_bits is None else one.own_bits.flatten(1)
 
         def step(channels, positions, mu, v):
             r, w = y[channels, positions] - mu, weights[channels]
@@ -233,10 +260,14 @@ class Cell:
             v = escape.corrected(v, j)
             coded = self.quantizer.code(r, v, at_level, noise[channels, positions])
             both = coded.distortion.sum(), (w * coded.distortion).sum()
-            sums.add_(torch.stack([(coded.bits + escape.bits(j)).sum(), *both]))
+            bits = coded.bits + escape.bits(j) if own is None else own[channels, positions]
+            sums.add_(torch.stack([bits.sum(), *both]))
             return coded.residual
 
-        y_hat = traverse(self.mean, self.variance, one.prediction, one.spread, step, noise_power)
+        if walk is None:
+            y_hat = traverse(self.mean, self.variance, one.prediction, one.spread, step, noise_power)
+        else:
+            y_hat = walk(partial(anew, step))
         bits, distortion, weighted = sums.tolist()
         return Sent(bits + one.bits, distortion, weighted, y_hat)
 

@@ -62,6 +62,7 @@ class Realisable:
 
     information = "decodable"
     realisable = True
+    own_prior = False
 
     def __init__(self, step: float = 1.0):
         if not 0 < step < math.inf:
@@ -118,6 +119,18 @@ class Rounding(Scalar):
 
     def point(self, k, v, step, noise):
         return k * step
+
+
+class Codec(Rounding):
+    """Rounding on the grid of the codec's mean, at the code length of the codec's own prior.
+
+    That is a prior of any form: a learned density, or tables of probabilities; the codec says what each
+    element costs (``own_bits`` of its latents), whatever the variance. Of a codec without such, it is
+    ``rounding``. On the grid of another mean the codec's prior says nothing, and bits are NaN. Its
+    bitstream is the codec's.
+    """
+
+    own_prior = True
 
 
 class Dithered(Scalar):

@@ -54,7 +54,7 @@ class CheckerboardHyperprior(MeanScaleHyperprior):
     def forward(self, x: Tensor) -> dict:
         y = self.g_a(x)
         z_hat, z_likelihoods = self.entropy_bottleneck(self.h_a(y))
-        out = self._coder()(y, self.h_s(z_hat))
+        out = self.latent_coder()(y, self.h_s(z_hat))
         likelihoods = {**out["likelihoods"], "z": z_likelihoods}
         return {"x_hat": self.g_s(out["y_hat"]), "likelihoods": likelihoods}
 
@@ -63,16 +63,17 @@ class CheckerboardHyperprior(MeanScaleHyperprior):
         z_strings = self.entropy_bottleneck.compress(self.h_a(y))
         shape = torch.Size(side // 4 for side in y.shape[2:])
         z_hat = self.entropy_bottleneck.decompress(z_strings, shape)
-        out = self._coder().compress(y, self.h_s(z_hat))
+        out = self.latent_coder().compress(y, self.h_s(z_hat))
         return {"strings": [z_strings, *out["strings"]], "shape": shape}
 
     def decompress(self, strings: list, shape) -> dict:
         z_strings, *y_strings = strings
         side = self.h_s(self.entropy_bottleneck.decompress(z_strings, shape))
-        y_hat = self._coder().decompress(y_strings, (self.M, *side.shape[2:]), side)["y_hat"]
+        y_hat = self.latent_coder().decompress(y_strings, (self.M, *side.shape[2:]), side)["y_hat"]
         return {"x_hat": self.g_s(y_hat).clamp(0, 1)}
 
-    def _coder(self) -> CheckerboardLatentCodec:
+    def latent_coder(self) -> CheckerboardLatentCodec:
+        """CompressAI's coder of the latents, of the same parameters."""
         y = GaussianConditionalLatentCodec(
             gaussian_conditional=self.gaussian_conditional, quantizer="ste"
         )

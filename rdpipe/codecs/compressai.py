@@ -1,46 +1,50 @@
-"""Adapter to CompressAI's models with a factorized prior, a hyperprior or a checkerboard context."""
+"""Adapter to CompressAI's image codecs."""
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import safetensors.torch
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from rdpipe._torchvision import declare_missing_operators
-from rdpipe.codecs.checkerboard import CheckerboardHyperprior, scales_and_means, two_passes
+from rdpipe.codecs import context
+from rdpipe.codecs.checkpoint import (
+    EMBEDDED,
+    architecture_of,
+    fetch,
+    fold,
+    load_model,
+    read_state,
+)
 from rdpipe.codecs.protocol import Analysis
 from rdpipe.errors import InputError
 from rdpipe.latents import Latents
-from rdpipe.plugins import nearest
 from rdpipe.random import generator
 
 declare_missing_operators()
 
-from compressai.models import CompressionModel  # noqa: E402
-from compressai.zoo.image import model_architectures  # noqa: E402
-from compressai.zoo.pretrained import load_pretrained  # noqa: E402
+from compressai.entropy_models import GaussianConditional  # noqa: E402
+from compressai.models import (  # noqa: E402
+    CompressionModel,
+    MeanScaleHyperprior,
+    ScaleHyperprior,
+)
 
-ARCHITECTURES = {
-    **{
-        name: model_architectures[name]
-        for name in ("bmshj2018-factorized", "bmshj2018-hyperprior", "mbt2018-mean")
-    },
-    "mbt2018-checkerboard": CheckerboardHyperprior,
-}
-WEIGHTS = Path(__file__).parent / "weights"
+HEADER = struct.Struct(">IIB")
+"""Height, width, number of strings; the length of each, 4 bytes, but of the last follows."""
 
 
 class CompressAI:
     """One of CompressAI's codecs behind :class:`rdpipe.codecs.protocol.Codec`.
 
     Images are padded at the right and the bottom by repeating the border, to multiples of 64, and
-    cut again after synthesis. The bitstream is height, width and CompressAI's strings, each but the
-    last after its length; these numbers take 4 bytes each.
+    cut again after synthesis. Latents are in steps of the quantizer. Of a model with a context, mean
+    and scale are those that the real coder uses: each predicted from what it has coded before.
 
     Parameters
     ----------
@@ -54,35 +58,96 @@ class CompressAI:
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         self.device = torch.device(device)
-        model.update(force=True)
         self.model = model.eval().to(self.device)
-        self.hyperprior = hasattr(model, "h_s")
-        self.has_mean = isinstance(model, model_architectures["mbt2018-mean"])
-        self.has_context = isinstance(model, CheckerboardHyperprior)
+        with torch.no_grad():
+            self._make_tables()
+        inner = model.latent_codec["hyper"] if hasattr(model, "latent_codec") else model
+        self.bottleneck = inner.entropy_bottleneck
+        if hasattr(inner, "h_s"):
+            self.h_a, self.h_s = inner.h_a, inner.h_s
+            self.gaussian = next(m for m in model.modules() if isinstance(m, GaussianConditional))
+        self.hyperprior = hasattr(inner, "h_s")
+        self.has_context = context.has_context(model)
+        self.takes_magnitude = isinstance(model, ScaleHyperprior) and not isinstance(
+            model, MeanScaleHyperprior
+        )
+        if not self.has_context:  # without one, a recoding says nothing new
+            self.recode = None
+
+    # what a variable-rate model has of its own (rdpipe.codecs.variable)
+    gain: Tensor | float = 1.0
+    """Inverse of the quantization step."""
+    shift: Tensor | float = 0.0
+    """What the gain adds to the context."""
+    options: dict = {}
+    """Further arguments of ``compress``, ``decompress`` and ``forward``."""
+
+    def _make_tables(self) -> None:
+        self.model.update(force=True)
+
+    def _entropy_code(self, z: Tensor) -> bytes:
+        return self.bottleneck.compress(z)[0]
+
+    def _entropy_decode(self, string: bytes, shape) -> Tensor:
+        return self.bottleneck.decompress([string], shape)
+
+    def _hyper_likelihoods(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        return self.bottleneck(z)
 
     @torch.inference_mode()
     def analyse(self, name: str, image: np.ndarray) -> Analysis:
-        y, hyper = self.model.g_a(self._tensor(image)), None
+        x = self._tensor(image)
+        y, hyper, own, forward_bits = self.model.g_a(x), None, None, None
         if self.hyperprior:
-            z_hat, z_likelihoods = self.model.entropy_bottleneck(self._hyper_latents(y))
-            side = self.model.h_s(z_hat)
-            scale, mean = self._parameters(side)
-            if self.has_context:
-                hyper = mean
-                scale, mean = two_passes(
-                    self.model, side, lambda _, mean: (y - mean).round() + mean
-                )
-            _, likelihoods = self.model.gaussian_conditional(y, scale, means=mean)
-            scale = self.model.gaussian_conditional.lower_bound_scale(scale)  # as the coder does
+            z_hat, z_likelihoods = self._hyper_likelihoods(self._hyper_latents(y))
+            side, y = self.h_s(z_hat), y * self.gain
+            mean, scale = self._told(side, self._rounded(y))
+            _, likelihoods = self.gaussian(y, scale, means=mean)
             side_bits = _bits(z_likelihoods)
+            if self.has_context:
+                hyper = self._undecoded(side)[0][0]
+                found = self.model(x, **self.options)["likelihoods"]
+                forward_bits = sum(map(_bits, found.values()))
         else:
-            _, likelihoods = self.model.entropy_bottleneck(y)
-            (mean, scale), side_bits = factorized_moments(self.model.entropy_bottleneck), 0.0
+            _, likelihoods = self.bottleneck(y)
+            (mean, scale), side_bits = factorized_moments(self.bottleneck), 0.0
+            own = -likelihoods[0].log2()
         y, mean, scale = torch.broadcast_tensors(y, mean, scale)
         gain = self._gain(name, y, mean, *image.shape[:2])
-        hyper = None if hyper is None else hyper[0]
-        latents = Latents(name, y[0], mean[0], scale[0], hyper, gain)
-        return Analysis(latents, _bits(likelihoods), side_bits)
+        latents = Latents(name, y[0], mean[0], scale[0], hyper, gain, own)
+        return Analysis(latents, _bits(likelihoods), side_bits, forward_bits)
+
+    def _rounded(self, y: Tensor) -> context.Code:
+        """The codec's own quantizer of some latents, and what its decoder makes of the index."""
+        y = y[0].flatten(1)
+
+        def code(channels, positions, mean, scale):
+            y_hat = (y[channels][:, positions] - mean).round() + mean
+            return self.reconstruct(y_hat, mean, scale)
+
+        return code
+
+    def _told(self, side: Tensor, code: context.Code) -> tuple[Tensor, Tensor]:
+        """Mean and scale of each latent as the coder uses them, in steps."""
+        mean, scale = context.told(self.model, side, self._in_steps(code), self.shift)
+        return mean * self.gain, self._bounded(scale * self.gain)
+
+    def _undecoded(self, side: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and scale without the context model, in steps."""
+        mean, scale = context.undecoded(self.model, side, self.shift)
+        return mean * self.gain, self._bounded(scale * self.gain)
+
+    def _in_steps(self, code: context.Code) -> context.Code:
+        """A code whose means, scales and latents are in steps, for a model that has its own units."""
+
+        def scaled(channels, positions, mean, scale):
+            mean, scale = mean * self.gain, self._bounded(scale * self.gain)
+            return code(channels, positions, mean, scale) / self.gain
+
+        return scaled
+
+    def _bounded(self, scale: Tensor) -> Tensor:
+        return self.gaussian.lower_bound_scale(scale)  # as the coder does
 
     def _gain(self, name: str, y: Tensor, mean: Tensor, height: int, width: int) -> Tensor:
         """Squared change of the image for a unit change of a latent, averaged over each channel.
@@ -93,59 +158,75 @@ class CompressAI:
         noise = torch.randn((1, 3, height, width), generator=generator(0, name)).to(self.device)
         with torch.inference_mode(False), torch.enable_grad():
             y_hat = ((y - mean).round() + mean).clone().requires_grad_()
-            x_hat = self.model.g_s(y_hat)[..., :height, :width]
+            x_hat = self.model.g_s(y_hat / self.gain)[..., :height, :width]
             (gradient,) = torch.autograd.grad(x_hat, y_hat, noise)
         return gradient.square().mean((0, 2, 3))
 
     def _hyper_latents(self, y: Tensor) -> Tensor:
-        return self.model.h_a(y if self.has_mean else y.abs())
+        return self.h_a(y.abs() if self.takes_magnitude else y)
 
-    def _parameters(self, side: Tensor) -> tuple[Tensor, Tensor]:
-        """Scale and mean, from what the hyper-latents say alone."""
-        if self.has_context:
-            return scales_and_means(self.model, side)
-        return side.chunk(2, 1) if self.has_mean else (side, torch.zeros_like(side))
+    def reconstruct(self, y_hat: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
+        return y_hat
+
+    @torch.inference_mode()
+    def recode(self, image: np.ndarray, code: context.Code) -> Tensor:
+        def on_cpu(channels, *rest):
+            return code(channels, *(one.cpu() for one in rest)).to(self.device)
+
+        z_hat, _ = self._hyper_likelihoods(self._hyper_latents(self.model.g_a(self._tensor(image))))
+        y_hat = context.decode(self.model, self.h_s(z_hat), self._in_steps(on_cpu), self.shift)
+        return (y_hat[0] * self.gain).cpu()
 
     @torch.inference_mode()
     def side(self, image: np.ndarray) -> bytes:
         if not self.hyperprior:
             return b""
-        z = self._hyper_latents(self.model.g_a(self._tensor(image)))
-        return self.model.entropy_bottleneck.compress(z)[0]
+        return self._entropy_code(self._hyper_latents(self.model.g_a(self._tensor(image))))
 
     @torch.inference_mode()
     def predict(self, side: bytes, height: int, width: int) -> tuple[Tensor, Tensor]:
+        rows, columns = _padded(height) // 16, _padded(width) // 16
         if self.hyperprior:
-            shape = [_padded(length) // 64 for length in (height, width)]
-            z_hat = self.model.entropy_bottleneck.decompress([side], shape)
-            scale, mean = self._parameters(self.model.h_s(z_hat))
-            scale = self.model.gaussian_conditional.lower_bound_scale(scale)
+            z_hat = self._entropy_decode(side, [rows // 4, columns // 4])
+            mean, scale = self._undecoded(self.h_s(z_hat))
         else:
-            mean, scale = factorized_moments(self.model.entropy_bottleneck)
-            shape = mean.shape[1], _padded(height) // 16, _padded(width) // 16
-            mean, scale = mean.expand(1, *shape), scale.expand(1, *shape)
+            mean, scale = (
+                one.expand(1, -1, rows, columns) for one in factorized_moments(self.bottleneck)
+            )
         return mean[0], scale[0]
 
     @torch.inference_mode()
     def synthesise(self, y_hat: Tensor, height: int, width: int) -> np.ndarray:
-        x_hat = self.model.g_s(y_hat[None].to(self.device, torch.float32))
+        x_hat = self.model.g_s(y_hat[None].to(self.device, torch.float32) / self.gain)
         return _image(x_hat, height, width)
 
     @torch.inference_mode()
     def compress(self, image: np.ndarray) -> bytes:
-        strings = [string[0] for string in self.model.compress(self._tensor(image))["strings"]]
-        numbers = *image.shape[:2], *map(len, strings[:-1])
-        return struct.pack(f">{len(numbers)}I", *numbers) + b"".join(strings)
+        found = self.model.compress(self._tensor(image), **self.options)
+        strings = [string[0] for string in found["strings"]]
+        lengths = struct.pack(f">{len(strings) - 1}I", *map(len, strings[:-1]))
+        return HEADER.pack(*image.shape[:2], len(strings)) + lengths + b"".join(strings)
 
     @torch.inference_mode()
     def decompress(self, stream: bytes) -> np.ndarray:
-        numbers = 2 + self.hyperprior + self.has_context
-        height, width, *lengths = struct.unpack_from(f">{numbers}I", stream)
-        ends = np.cumsum([4 * numbers, *lengths])
+        height, width, count = HEADER.unpack_from(stream)
+        lengths = struct.unpack_from(f">{count - 1}I", stream, HEADER.size)
+        ends = np.cumsum([HEADER.size + 4 * len(lengths), *lengths])
         strings = [[stream[start:end]] for start, end in zip(ends, [*ends[1:], None])]
-        stride = 64 if self.hyperprior else 16  # of what `shape` below counts
-        shape = torch.Size(_padded(side) // stride for side in (height, width))
-        return _image(self.model.decompress(strings, shape)["x_hat"], height, width)
+        shape = self._shape(_padded(height), _padded(width))
+        return _image(self.model.decompress(strings, shape, **self.options)["x_hat"], height, width)
+
+    def _shape(self, height: int, width: int):
+        """What ``decompress`` of the model wants to know of the size."""
+        y, z = ((height // stride, width // stride) for stride in (16, 64))
+        if not self.hyperprior:
+            return y
+        if not hasattr(self.model, "latent_codec"):
+            return z
+        coder = context.latent_codec(self.model)
+        if groups := getattr(coder, "groups", None):
+            return {"y": [(channels, *y) for channels in groups], "hyper": z}
+        return {"y": (coder.context_prediction.in_channels, *y), "hyper": z}
 
     def _tensor(self, image: np.ndarray) -> Tensor:
         if image.shape[2] != 3:
@@ -188,23 +269,46 @@ def factorized_moments(bottleneck) -> tuple[Tensor, Tensor]:
     return median[None, :, :, None], scale[None, :, None, None]
 
 
-def from_checkpoint(quality: int, architecture: str, checkpoint: str, device: str = "auto"):
-    """A codec from a file of weights.
+def from_checkpoint(
+    quality: int,
+    architecture: str,
+    checkpoint: str | None = None,
+    device: str = "auto",
+    pretrained: bool = False,
+    metric: str = "mse",
+):
+    """A codec of CompressAI from a file of weights, or from its zoo.
 
     Parameters
     ----------
     quality : int
-        The quality this codec stands for; fills ``{quality}`` in ``checkpoint``.
+        The quality this codec stands for; fills ``{quality}`` in ``checkpoint``. Of a variable-rate
+        model (``-vbr``) the stage, from 1.
     architecture : str
-        One of ``ARCHITECTURES``.
-    checkpoint : str
+        One of :data:`rdpipe.codecs.checkpoint.ARCHITECTURES`.
+    checkpoint : str, optional
         ``.pth.tar``, ``.pt`` or ``.safetensors``; a state dict, or a dict that holds one as
-        ``state_dict``. Loaded with ``weights_only``: no code in it is executed.
+        ``state_dict``; the dimensions are read off it. Loaded with ``weights_only``: no code in it is
+        executed.
     device : str
         "cpu", "cuda" or "auto".
+    pretrained : bool
+        Instead: the weights of CompressAI's zoo, downloaded once.
+    metric : str
+        What pretrained weights were trained for, "mse" or "ms-ssim".
     """
-    file = Path(checkpoint.format(quality=quality))
-    return CompressAI(load_model(architecture, read_state(file), str(file)), device)
+    if pretrained == (checkpoint is not None):
+        raise InputError(f"{architecture}: give either a checkpoint or pretrained: true")
+    if pretrained:
+        file = fetch(architecture, quality, metric)
+    else:
+        file = Path(checkpoint.format(quality=quality))
+    model = load_model(architecture, read_state(file), str(file))
+    if architecture.endswith("-vbr"):
+        from rdpipe.codecs.variable import VariableRate
+
+        return VariableRate(model, quality, device)
+    return CompressAI(model, device)
 
 
 def from_gained(quality: int, checkpoint: str, device: str = "auto"):
@@ -218,122 +322,13 @@ def from_gained(quality: int, checkpoint: str, device: str = "auto"):
     return CompressAI(model, device)
 
 
-def fold(state: dict[str, Tensor], rate: int) -> dict[str, Tensor]:
-    """Fold the gains of one rate into the neighbouring convolutions.
-
-    Parameters
-    ----------
-    state : dict of Tensor
-        State dict of a :class:`rdpipe.codecs.trainable.Gained`.
-    rate : int
-        Which of its rates.
-
-    Returns
-    -------
-    dict of Tensor
-        State dict of an equivalent plain model, in float32.
-
-    Raises
-    ------
-    IndexError
-        If the network has no such rate.
-    """
-    rates = len(state["log_gain"])
-    if not 0 <= rate < rates:
-        raise IndexError(f"no rate {rate}: the network has rates 0 to {rates - 1}")
-    folded = {name: value.float() for name, value in state.items()}
-    gain = folded.pop("log_gain")[rate].exp()
-    inverse_gain = folded.pop("log_inverse_gain")[rate].exp()
-    folded["g_a.6.weight"] = folded["g_a.6.weight"] * gain[:, None, None, None]
-    folded["g_a.6.bias"] = folded["g_a.6.bias"] * gain
-    # transposed convolutions keep their input channels first
-    folded["g_s.0.weight"] = folded["g_s.0.weight"] * inverse_gain[:, None, None, None]
-    return folded
-
-
-def architecture_of(state: dict[str, Tensor]) -> str:
-    """Which of ``ARCHITECTURES`` some weights are of."""
-    if "h_s.4.weight" not in state:
-        return "bmshj2018-factorized"
-    if "context_prediction.weight" in state:
-        return "mbt2018-checkerboard"
-    predicted = len(state["h_s.4.weight"]) // len(state["g_a.6.weight"])  # for each latent
-    return "mbt2018-mean" if predicted == 2 else "bmshj2018-hyperprior"
-
-
-def embedded(name: str):
+def embedded(name: str) -> Callable:
     """The factory of a network whose weights are in the package."""
 
     def codec(quality: int, device: str = "auto"):
-        return from_gained(quality, str(WEIGHTS / f"{name}.safetensors"), device)
+        return from_gained(quality, str(EMBEDDED / f"{name}.safetensors"), device)
 
     return codec
 
 
 mini_mean_scale = embedded("mini-mean-scale")
-
-
-def read_state(file: Path) -> dict[str, Tensor]:
-    """State dict in a checkpoint, on the CPU.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be read, is no state dict, or holds values that are not finite.
-    """
-    try:
-        if file.suffix == ".safetensors":
-            state = safetensors.torch.load_file(file)
-        else:
-            state = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a damaged or hostile file makes torch raise
-        raise InputError(f"{file}: cannot read this checkpoint: {_first_line(error)}") from error
-    state = state.get("state_dict", state) if isinstance(state, dict) else state
-    if not (isinstance(state, dict) and state and all(map(torch.is_tensor, state.values()))):
-        raise InputError(f"{file}: holds no state dict (names of parameters and their tensors)")
-    for name, value in state.items():
-        if value.is_floating_point() and not value.isfinite().all():
-            raise InputError(f"{file}: {name} holds values that are not finite")
-    return state
-
-
-def load_model(architecture: str, state: dict[str, Tensor], source: str) -> CompressionModel:
-    """A model of the size that the weights have.
-
-    Raises
-    ------
-    InputError
-        If the architecture is unknown or the weights do not fit it.
-    """
-    if architecture not in ARCHITECTURES:
-        raise InputError(
-            f"unknown architecture {architecture!r}; {nearest(architecture, ARCHITECTURES)}"
-        )
-    state = load_pretrained(state)
-    try:
-        N, M = (len(state[f"g_a.{layer}.weight"]) for layer in (0, 6))
-        model = ARCHITECTURES[architecture](N, M)
-        state, wanted = _renamed(state), dict(model.named_parameters())
-        if missing := wanted.keys() - state.keys():
-            raise RuntimeError(f"they lack {', '.join(sorted(missing)[:3])}")
-        # the coder's tables are made anew; anything else is of another architecture
-        if unknown := state.keys() - model.state_dict().keys():
-            raise RuntimeError(f"they have {', '.join(sorted(unknown)[:3])} too")
-        state = {name: state[name].float() for name in wanted}
-        torch.nn.Module.load_state_dict(model, state, strict=False)
-    except (KeyError, RuntimeError, IndexError) as error:
-        message = f"{source}: these weights do not fit {architecture}: {_first_line(error)}"
-        raise InputError(message) from error
-    return model
-
-
-def _renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Parameters of the entropy bottleneck under the names CompressAI has had since 1.2.7."""
-    from compressai.models.utils import remap_old_keys
-
-    return remap_old_keys("entropy_bottleneck", state)
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return " ".join(lines[:2])[:300] or type(error).__name__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -23,11 +24,15 @@ class Analysis:
         Code length of the rounded latents under the codec's own likelihood, its floors included.
     side_bits : float
         Code length of the side information (hyper-latents) under the codec's own likelihood.
+    forward_bits : float or None
+        What the model's training graph says that both cost, where that is another number: it rounds
+        without a context's feedback, and papers report it.
     """
 
     latents: Latents
     latent_bits: float
     side_bits: float
+    forward_bits: float | None = None
 
 
 class Codec(Protocol):
@@ -51,10 +56,24 @@ class Codec(Protocol):
     def decompress(self, stream: bytes) -> np.ndarray:
         """The decoded image."""
 
-    # optional: references() -> {name: (mse, bpp)}, rate-distortion functions that are known
+    # All below is optional. references() -> {name: (mse, bpp)}: rate-distortion functions that are known.
 
     def side(self, image: np.ndarray) -> bytes:
         """The part of the bitstream that says what :meth:`predict` needs; may be empty."""
 
     def predict(self, side: bytes, height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean and scale of the latents, of shape (channel, row, column), as a decoder knows them."""
+        """Mean and scale of the latents, of shape (channel, row, column), as a decoder knows them
+        before it decodes any."""
+
+    def recode(self, image: np.ndarray, code: Callable) -> torch.Tensor:
+        """y_hat of another quantizer, through a context model that sees what that quantizer leaves.
+
+        ``code(channels, positions, mean, scale)`` gives y_hat of some elements, of shape (channel,
+        position), in decoding order; positions are ``row * columns + column``. Without it a cell with
+        the codec's context model and another quantizer is a genie's (SCIENCE.md, section 7).
+        """
+
+    def reconstruct(
+        self, y_hat: torch.Tensor, mean: torch.Tensor, scale: torch.Tensor
+    ) -> torch.Tensor:
+        """What the codec's own decoder puts in the place of rounded latents, if not themselves."""

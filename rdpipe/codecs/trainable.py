@@ -57,7 +57,7 @@ class Gained(nn.Module):
                                          '-> z -> EB -> h_s
 
     The gains are linear and stand next to a convolution on both sides, so
-    :func:`rdpipe.codecs.compressai.fold` turns the network at one rate into an ordinary model, of the class that ``FAMILIES`` says.
+    :func:`rdpipe.codecs.checkpoint.fold` turns the network at one rate into an ordinary model, of the class that ``FAMILIES`` says.
 
     Parameters
     ----------

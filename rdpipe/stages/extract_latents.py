@@ -15,8 +15,9 @@ from rdpipe.datasets.image import load
 from rdpipe.errors import InputError
 from rdpipe.stages.inputs import make_codec
 
-UNITS = {"bytes": "byte", "latent_bits": "bit", "side_bits": "bit", "mse": "squared 8-bit levels",
-         "psnr": "dB", "pixels": "pixel", "height": "pixel", "width": "pixel"}  # fmt: skip
+UNITS = {"bytes": "byte", "latent_bits": "bit", "side_bits": "bit", "forward_bits": "bit",
+         "mse": "squared 8-bit levels", "psnr": "dB", "pixels": "pixel", "height": "pixel",
+         "width": "pixel"}  # fmt: skip
 
 
 def run(spec: dict, manifest_file: Path, out: Path) -> None:
@@ -63,8 +64,9 @@ def extract(codec, name: str, image: np.ndarray) -> tuple[dict, xr.Dataset]:
     stream = codec.compress(image)
     mse = mean_squared_error(image, codec.decompress(stream))
     height, width = image.shape[:2]
+    forward = np.nan if analysis.forward_bits is None else analysis.forward_bits
     row = {"bytes": len(stream), "latent_bits": analysis.latent_bits,
-           "side_bits": analysis.side_bits, "mse": mse, "psnr": psnr(mse),
+           "side_bits": analysis.side_bits, "forward_bits": forward, "mse": mse, "psnr": psnr(mse),
            "pixels": height * width, "height": height, "width": width}  # fmt: skip
     dims = ("channel", "row", "column")
     arrays = {

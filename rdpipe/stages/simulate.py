@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
 from rdpipe import store
-from rdpipe.axes.cell import Cell
+from rdpipe.axes import START
+from rdpipe.axes.cell import Cell, as_codec
 from rdpipe.curves import mean_squared_error
 from rdpipe.datasets import manifest
 from rdpipe.datasets.image import load
@@ -38,8 +40,9 @@ def run(spec: dict, manifest_file: Path, latents: Path, fits: list[Path], out: P
     found = read_fits(fits, table)
     stored = StoredLatents(latents)
     context = stored[0].hyper is not None
+    anew = {n for n, corner in spec["curves"].items() if context and runs_anew(codec, corner)}
     cells = {
-        name: Cell.from_spec(spec, found, corner, context)
+        name: Cell.from_spec(spec, found, corner, context and name not in anew)
         for name, corner in spec["curves"].items()
     }
     images = manifest.load(manifest_file)["images"]
@@ -47,15 +50,28 @@ def run(spec: dict, manifest_file: Path, latents: Path, fits: list[Path], out: P
     bits, mse, levels = (np.full(shape, np.nan) for _ in range(3))
     for i, one in enumerate(stored):
         image = load(images[i]["file"], images[i]["sha256"])
-        for c, cell in enumerate(cells.values()):
+        for c, (name, cell) in enumerate(cells.items()):
+            walk = partial(codec.recode, image) if name in anew else None
             prepared = cell.prepare(one, noise_key(spec["seed"], one.name))
             for k, level in enumerate(cell.levels(spec["levels"])):
-                sent = cell.send(prepared, level)
-                decoded = codec.synthesise(sent.y_hat, *image.shape[:2])
+                sent = cell.send(prepared, level, walk)
+                y_hat = sent.y_hat
+                if hasattr(codec, "reconstruct") and as_codec(cell.mean, cell.quantizer):
+                    y_hat = codec.reconstruct(y_hat.float(), one.mean, one.scale)
+                decoded = codec.synthesise(y_hat, *image.shape[:2])
                 bits[c, i, k], levels[c, i, k] = sent.bits, level
                 mse[c, i, k] = mean_squared_error(image, decoded)
     with store.create(out, spec) as writer:
         writer.write(_label(bits, mse, levels, cells, identity(table), images))
+
+
+def runs_anew(codec, corner: dict[str, str]) -> bool:
+    """Whether the codec's context model is run again on what a cell's own quantizer leaves.
+
+    It must be wherever that is not what the codec leaves itself, or the cell were a genie's.
+    """
+    own = all(corner[axis] == START[axis] for axis in ("mean", "variance"))
+    return own and corner != START and getattr(codec, "recode", None) is not None
 
 
 def _label(bits, mse, levels, cells: dict, identity: dict, images: list) -> xr.Dataset:

@@ -30,10 +30,10 @@ include: "workflow/rules/report.smk"
 
 
 rule all:
-    """The report, and every network that the config trains."""
-    default_target: True
+    """The report, its curves in CompressAI's format, and every network that the config trains."""
     input:
         REPORT,
+        EXPORTED,
         TRAINED,
 
 

@@ -23,6 +23,7 @@ STAGES = (
     "read_bitstreams",
     "run_anchor",
     "trace_bounds",
+    "export_curves",
     "make_report",
     "summarise",
     "check_codec",

@@ -15,8 +15,7 @@ import jsonschema
 import yaml
 
 from rdpipe.axes import MEANS, QUANTIZERS, START, TRAINED_LEVEL, VARIANCES, cell_name
-from rdpipe.codecs import CODECS
-from rdpipe.codecs.classical import ANCHORS
+from rdpipe.codecs import ANCHORS, CODECS
 from rdpipe.datasets import DATASETS
 from rdpipe.errors import InputError
 from rdpipe.plugins import load, locate, nearest
@@ -87,6 +86,7 @@ def check_names(config: dict) -> None:
     for what, section, table in (
         ("dataset", "datasets", DATASETS),
         ("codec", "codecs", CODECS),
+        ("anchor", "anchors", ANCHORS),
         ("mean", "means", MEANS),
         ("variance", "variances", VARIANCES),
         ("quantizer", "quantizers", QUANTIZERS),
@@ -96,8 +96,8 @@ def check_names(config: dict) -> None:
             check_importable(what, name, target)
             if what != "codec":  # codecs import torch; their arguments are checked by the job
                 check_arguments(what, name, target, numbers, entry["args"])
-    for name in config["anchors"]:
-        require("anchor", name, ANCHORS)
+    if both := sorted(config["anchors"].keys() & config["codecs"].keys()):
+        raise InputError(f"config: codecs and anchors both have {both[0]!r}; rename one")
     for axis, start in START.items():
         if config["codecs"] and start not in config[AXES[axis]]:
             raise InputError(f"config: {AXES[axis]} must have {start!r}, the codec as it is")
@@ -175,6 +175,31 @@ def measured(config: dict) -> list[str]:
     return [name for name in config["datasets"] if name != config["calibration"]]
 
 
+def tables(config: dict) -> dict[str, list[str]]:
+    """The tables of published curves, by data set."""
+    given = {dataset: one["table"] for dataset, one in config["references"].items()}
+    return {d: [table] if isinstance(table, str) else table for d, table in given.items()}
+
+
+def curves(config: dict) -> dict[str, dict]:
+    """The curves that are traced, by the name of a file: ``DATASET/CODEC``, ``DATASET/CODEC_CELL``.
+
+    Published ones are not among them, nor what a codec knows of its source.
+    """
+    found = {}
+    for dataset in measured(config):
+        for codec in analysed(config):
+            joint = [name for name, other in beside(config).items() if other == codec]
+            for curve in ["codec", *simulation(config, codec)["curves"], *joint]:
+                name = codec if curve == "codec" else f"{codec} {curve}"
+                found[f"{dataset}/{name.replace(' ', '_').replace('/', '-')}"] = {
+                    "dataset": dataset, "codec": codec, "curve": curve, "name": name}  # fmt: skip
+        for anchor in config["anchors"]:
+            found[f"{dataset}/{anchor}"] = {
+                "dataset": dataset, "codec": "", "curve": anchor, "name": anchor}  # fmt: skip
+    return found
+
+
 def require(what: str, name: str, known) -> None:
     if name not in known:
         raise InputError(f"config: unknown {what} {name!r}; {nearest(name, known)}")
@@ -233,13 +258,17 @@ def simulation(config: dict, codec: str) -> dict:
     return {**used, **sweep, "curves": {cell_name(cell): cell for cell in cells}}
 
 
-def modules(config: dict, *sections: str) -> list[str]:
-    """Modules behind the names in some sections of the config, for the digest of their source."""
-    tables = {"datasets": DATASETS, "codecs": CODECS, "means": MEANS, "variances": VARIANCES,
-              "quantizers": QUANTIZERS}  # fmt: skip
+def modules(config: dict, *sections: str, **names: str) -> list[str]:
+    """Modules behind the names in some sections of the config, for the digest of their source.
+
+    Of a section given with a name (``anchors="jpeg"``), only the one behind that name.
+    """
+    tables = {"datasets": DATASETS, "codecs": CODECS, "anchors": ANCHORS, "means": MEANS,
+              "variances": VARIANCES, "quantizers": QUANTIZERS}  # fmt: skip
+    wanted = [(section, name) for section in sections for name in config[section]]
+    wanted += names.items()
     found = {
-        locate(section, entry.get("use", name), tables[section])[0].partition(":")[0]
-        for section in sections
-        for name, entry in config[section].items()
+        locate(section, config[section][name].get("use", name), tables[section])[0]
+        for section, name in wanted
     }
-    return sorted(found)
+    return sorted({target.partition(":")[0] for target in found})

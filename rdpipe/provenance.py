@@ -10,7 +10,7 @@ from pathlib import Path
 
 import rdpipe
 
-PACKAGES = ("torch", "compressai", "numpy", "xarray", "zarr")
+PACKAGES = ("torch", "compressai", "imagecodecs", "numpy", "pillow", "xarray", "zarr")
 ROOT = Path(__file__).parent
 DATA = (".safetensors", ".j2")
 """What else than source makes a result."""

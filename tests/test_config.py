@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rdpipe.config import AXES, analysed, complete, gap_axes, simulation
+from rdpipe.config import AXES, analysed, complete, curves, gap_axes, modules, simulation
 from rdpipe.errors import InputError
 
 ROOT = Path(__file__).parents[1]
@@ -61,12 +61,39 @@ def test_what_is_given_is_kept_and_the_input_is_not_changed():
          "quantizers.rounding is the codec as it is and takes neither use nor args"),
         ({"means": {"codec": {"use": "zero"}}}, "means.codec is the codec as it is"),
         ({"limits": {}}, "limits"),
+        ({"anchors": {"avfi": {"qualities": [50]}}}, "unknown anchor 'avfi'; did you mean 'avif'"),
+        ({"anchors": {"mini-mean-scale": {"use": "jpeg", "qualities": [5]}}}, "both have 'mini-mean-scale'"),
+        ({"anchors": {"jpeg": {"quality": [50]}}}, "unknown key 'quality'; did you mean 'qualities'"),
+        ({"anchors": {"jpeg": {"qualities": [50], "args": {"effort": 1}}}}, "keyword argument 'effort'"),
+        ({"anchors": {"vtm": {"use": "external", "args": {"encode": "x"}, "qualities": [22]}}},
+         "missing a required argument: 'decode'"),
         ({"simulate": {"curves": []}}, "simulate.curves"),
     ],
 )  # fmt: skip
 def test_mistakes_are_named(change, message):
     with pytest.raises(InputError, match=message):
         complete({**CODEC, **change}, SCHEMA)
+
+
+def test_every_curve_has_a_file_of_its_own():
+    config = beside("mini-mean-scale", "codec") | {"anchors": {"jpeg": {"qualities": [5]}}}
+    config["simulate"] = {"curves": [{"mean": "zero", "variance": "codec", "quantizer": "rounding"}]}
+    found = curves(complete(config, SCHEMA))
+    assert list(found) == [
+        "sample/mini-mean-scale",
+        "sample/mini-mean-scale_zero-codec-rounding",
+        "sample/mini-mean-scale_joint",
+        "sample/jpeg",
+    ]
+    assert found["sample/jpeg"] == {"dataset": "sample", "codec": "", "curve": "jpeg", "name": "jpeg"}
+
+
+def test_an_anchor_depends_only_on_its_own_module():
+    anchors = {"jpeg": {"qualities": [5]}, "vtm": {"use": "external", "qualities": [22]}}
+    vtm = {"encode": "a {input} {output}", "decode": "b {input} {output}"}
+    config = complete({**CODEC, "anchors": {**anchors, "vtm": {**anchors["vtm"], "args": vtm}}}, SCHEMA)
+    assert modules(config, anchors="jpeg") == ["rdpipe.codecs.classical"]
+    assert modules(config, "means", anchors="vtm") == ["rdpipe.axes.mean", "rdpipe.codecs.external"]
 
 
 def test_a_gap_depends_only_on_the_axis_it_moves_along():

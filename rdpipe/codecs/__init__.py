@@ -1,8 +1,18 @@
 """Codecs: the protocol, and adapters to it.
 
 A codec is made for one quality by a factory ``factory(quality, **args)``; configs name it in
-``use``, by a name of this registry or as ``module:attribute``.
+``use``, by a name of this registry or as ``module:attribute``. An anchor is made by a factory
+``factory(**args)`` and called with an image and a quality; it returns its bytes and what they decode to.
 """
+
+ANCHORS = {
+    "avif": "rdpipe.codecs.classical:avif",
+    "external": "rdpipe.codecs.external:External",
+    "jpeg": "rdpipe.codecs.classical:jpeg",
+    "jpeg2000": "rdpipe.codecs.classical:jpeg2000",
+    "jpegxl": "rdpipe.codecs.classical:jpegxl",
+    "webp": "rdpipe.codecs.classical:webp",
+}
 
 CODECS = {
     "compressai": "rdpipe.codecs.compressai:from_checkpoint",

@@ -7,11 +7,12 @@ from pathlib import Path
 import xarray as xr
 
 from rdpipe import store
-from rdpipe.codecs.classical import encode_decode
+from rdpipe.codecs import ANCHORS
 from rdpipe.curves import mean_squared_error, psnr
 from rdpipe.datasets import manifest
 from rdpipe.datasets.image import load
 from rdpipe.errors import InputError
+from rdpipe.plugins import make
 
 
 def run(spec: dict, manifest_file: Path, out: Path) -> None:
@@ -20,19 +21,26 @@ def run(spec: dict, manifest_file: Path, out: Path) -> None:
     Parameters
     ----------
     spec : dict
-        ``dataset``, ``anchor`` (a name of ``rdpipe.codecs.classical``) and ``quality``.
+        ``dataset``, ``anchor`` (a name), ``entry`` (its ``use`` and ``args`` from the config) and
+        ``quality``.
     manifest_file : Path
         From ``prepare_dataset``.
     out : Path
         Store of ``bytes``, ``mse``, ``psnr`` and ``pixels`` over image.
     """
+    encode_decode = make("anchor", spec["anchor"], spec["entry"], ANCHORS)
     images = manifest.load(manifest_file)["images"]
     size, mse = [], []
     for image in images:
         original = load(image["file"], image["sha256"])
         if original.shape[2] != 3:
             raise InputError(f"{spec['anchor']} takes RGB; {image['name']!r} has one channel")
-        stream, decoded = encode_decode(original, spec["anchor"], spec["quality"])
+        stream, decoded = encode_decode(original, spec["quality"])
+        if decoded.shape != original.shape:
+            raise InputError(
+                f"{spec['anchor']} decodes {image['name']!r} to an array of shape {decoded.shape};"
+                f" wanted is {original.shape}"
+            )
         size.append(len(stream))
         mse.append(mean_squared_error(original, decoded))
     table = {
@@ -41,6 +49,7 @@ def run(spec: dict, manifest_file: Path, out: Path) -> None:
         "psnr": ("image", psnr(mse), {"units": "dB"}),
         "pixels": ("image", [image["pixels"] for image in images], {"units": "pixel"}),
     }
-    coords = {"image": [image["name"] for image in images], **spec}
+    identity = {key: spec[key] for key in ("dataset", "anchor", "quality")}
+    coords = {"image": [image["name"] for image in images], **identity}
     with store.create(out, spec) as writer:
         writer.write(xr.Dataset(table, coords))

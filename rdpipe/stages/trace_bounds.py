@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from rdpipe import references as published
 from rdpipe import store
 from rdpipe.axes import START
 from rdpipe.curves import Curve, at_equal_psnr, bd_rate, interval, psnr, resamples
 from rdpipe.decomposition import decompose, latent_mse
 from rdpipe.errors import InputError
 from rdpipe.files import write_atomically
-from rdpipe.references import read as read_published
 
 
 def run(
@@ -40,15 +40,15 @@ def run(
     ----------
     spec : dict
         ``limits`` (name to ``mean``, ``variance``, ``quantizer``), ``beside`` (codec to the one that its
-        simulated curve joins), ``references`` (data set to the names of published curves, None for all
-        of them), ``resamples`` and ``seed`` of the bootstrap.
+        simulated curve joins), ``references`` (as :func:`rdpipe.references.curves` takes them),
+        ``resamples`` and ``seed`` of the bootstrap.
     latents, gaps, simulations, anchors : list of Path
         Of every data set, codec and quality; ``gaps`` are those of component ``joint``, of the codecs
         that are not in ``beside``.
     decoded : list of Path
         From ``read_bitstreams``, where bitstreams were asked for.
     references : list of Path
-        Tables of published curves, one for each data set in the spec's ``references``, sorted by name.
+        Tables of published curves of the data sets in the spec's ``references``, sorted by name.
     out : Path
         Store with groups ``points``, ``bd_rates``, ``decomposition`` and ``codes``, and the numbers
         of each image that they are averages of: ``image_points`` and ``image_terms``.
@@ -60,7 +60,9 @@ def run(
         codec_curves(tables, sweeps, spec["beside"])
         + reference_curves(latents, tables)
         + anchor_curves([store.read(path) for path in anchors])
-        + published_curves(spec["references"], references, tables)
+        + published.curves(
+            spec["references"], references, {d: image_sizes(run) for (d, _), run in tables.items()}
+        )
     )
     draws = {c.dataset: resamples(len(c.pixels), spec["resamples"], spec["seed"]) for c in curves}
     tables = {identity: run for identity, run in tables.items() if identity in cubes}
@@ -175,23 +177,6 @@ def anchor_curves(products: list[xr.Dataset]) -> list[Curve]:
         run = dict(sorted(run.items()))
         own = 8 * stack(run, "bytes"), stack(run, "mse")
         curves.append(Curve(dataset, "", anchor, "achieved", list(run), *own, *image_sizes(run)))
-    return curves
-
-
-def published_curves(
-    wanted: dict[str, list | None], files: list[Path], tables: dict
-) -> list[Curve]:
-    """The published curves that are wanted of each data set, from one table for each."""
-    sizes = {dataset: image_sizes(run) for (dataset, _), run in tables.items()}
-    curves = []
-    for (dataset, names), file in zip(sorted(wanted.items()), files):
-        pixels, images = sizes[dataset]
-        for name, rows in read_published(file, names).groupby("curve", sort=False):
-            bits = pixels[:, None] * rows["bpp"].to_numpy()
-            mse = np.tile(255**2 / 10 ** (rows["psnr_db"].to_numpy() / 10), (len(pixels), 1))
-            source = "; ".join((rows["kind"] + ", " + rows["source"]).unique())
-            points = list(range(len(rows))), bits, mse
-            curves.append(Curve(dataset, "", name, "reference", *points, pixels, images, source))
     return curves
 
 

@@ -39,7 +39,7 @@ CONFIG = {
         },
     },
     "anchors": {"jpeg": {"qualities": [5, 40, 95]}},
-    "references": {"tiny": {"table": "published.csv", "curves": ["theirs"]}},
+    "references": {"tiny": {"table": ["published.csv", "theirs.json"], "curves": ["theirs", "VTM"]}},
     "variances": {"codec": {}, "calibrated": {}, "window-3": {}},
     "limits": {"decodable": {"mean": "codec", "variance": "codec", "quantizer": "test-channel"}},
     "simulate": {
@@ -61,6 +61,9 @@ theirs,upper bound on R(D),0.01,20,A & B 2022
 theirs,upper bound on R(D),0.5,40.0,A & B 2022
 others,learned codec,0.2,30.0,C 2023
 """
+
+THEIRS = """{"name": "VTM", "description": "VTM 9.1",
+"results": {"psnr": [29.0, 41.0], "ms-ssim": [0.9, 0.99], "bpp": [0.3, 0.9]}}"""
 
 
 class Project:
@@ -119,6 +122,7 @@ def project(tmp_path_factory):
         (folder / name).parent.mkdir(exist_ok=True)
         Image.fromarray(np.stack(colours, -1).astype(np.uint8)).save(folder / name)
     (folder / "published.csv").write_text(PUBLISHED)
+    (folder / "theirs.json").write_text(THEIRS)
     project = Project(folder)
     done = project.snakemake()
     assert done.returncode == 0, done.stdout

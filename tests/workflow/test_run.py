@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from compressai_tools import parse_json_file
 
 from rdpipe import store
 from rdpipe.errors import InputError
@@ -83,6 +84,21 @@ def test_a_published_curve_stands_as_it_was_published(project):
     assert set(rates["codec"]) == {"mini-mean-scale", "mine"} and rates["bd_rate_low"].isna().all()
     page = (project.folder / "results/report.html").read_text()
     assert "theirs (upper bound on R(D), A &amp; B 2022)" in page
+    assert "VTM (published codec, VTM 9.1, theirs.json)" in page
+
+
+def test_every_curve_is_what_compressais_plot_draws(project):
+    folder = project.folder / "results/compressai/tiny"
+    drawn = {file.stem: parse_json_file(file, "psnr") for file in folder.iterdir()}
+    cells = ("codec-codec-rounding", "codec-codec-test-channel")
+    names = {f"{codec}_{cell}" for codec in ("mini-mean-scale", "mine") for cell in cells}
+    assert drawn.keys() == names | {"mini-mean-scale", "mine", "mini-mean-scale_joint", "jpeg"}
+    points = pd.read_csv(project.folder / "results/bounds.csv").sort_values("bpp")
+    jpeg = points.query("curve == 'jpeg'")
+    assert drawn["jpeg"]["xs"] == pytest.approx(jpeg["bpp"].tolist()) and len(jpeg) == 3
+    joint = points.query("curve == 'joint'")
+    assert drawn["mini-mean-scale_joint"]["name"] == "mini-mean-scale joint"
+    assert drawn["mini-mean-scale_joint"]["ys"] == pytest.approx(joint["psnr"].tolist())
 
 
 def test_real_bytes_are_as_long_as_the_array_says(project):

@@ -15,10 +15,12 @@ rule run_anchor:
         "../../environment.yml"
     resources:
         mem="1GB",
-        runtime="1h",
+        runtime=lambda w: "24h" if anchor_entry(w).get("use") == "external" else "1h",
     params:
-        spec=lambda w: canonical(dataset=w.dataset, anchor=w.anchor, quality=int(w.quality)),
-        source=source("run_anchor"),
+        spec=lambda w: canonical(
+            dataset=w.dataset, anchor=w.anchor, quality=int(w.quality), entry=anchor_entry(w)
+        ),
+        source=lambda w: source("run_anchor", anchors=w.anchor),
     shell:
         "python -m rdpipe run_anchor --spec {params.spec:q} --manifest_file {input.manifest:q}"
         " --out {output:q} > {log:q} 2>&1"

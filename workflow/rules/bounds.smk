@@ -1,5 +1,8 @@
 """Bound curves, BD-rates and the decomposition over everything measured."""
 
+TABLES = settings.tables(config)
+CURVES = settings.curves(config)
+
 
 rule trace_bounds:
     """Aggregate latents, gaps, simulations and anchors into curves and tables."""
@@ -9,7 +12,7 @@ rule trace_bounds:
         simulations=every_run(rules.simulate.output, config["codecs"]),
         anchors=every_anchor(rules.run_anchor.output),
         decoded=every_run(rules.read_bitstreams.output) if config["bitstream"] else [],
-        references=[config["references"][d]["table"] for d in sorted(config["references"])],
+        references=given(*(table for d in sorted(TABLES) for table in TABLES[d])),
     output:
         bounds="<results>/bounds.zarr.zip",
         points="<results>/bounds.csv",
@@ -29,7 +32,10 @@ rule trace_bounds:
         spec=canonical(
             limits=config["limits"],
             beside=settings.beside(config),
-            references={d: one.get("curves") for d, one in config["references"].items()},
+            references={
+                d: {"tables": len(TABLES[d]), "curves": one.get("curves")}
+                for d, one in config["references"].items()
+            },
             **config["bootstrap"],
         ),
         source=source("trace_bounds"),
@@ -38,3 +44,29 @@ rule trace_bounds:
         " --gaps {input.gaps:q} --simulations {input.simulations:q} --anchors {input.anchors:q}"
         " --decoded {input.decoded:q} --references {input.references:q} --out {output.bounds:q} --points {output.points:q} --bd_rates {output.bd_rates:q}"
         " --decomposition {output.decomposition:q} --codes {output.codes:q} > {log:q} 2>&1"
+
+
+rule export_curves:
+    """Each curve as a file of results in CompressAI's format."""
+    input:
+        bounds=rules.trace_bounds.output.bounds,
+    output:
+        expand("<results>/compressai/{curve}.json", curve=CURVES),
+    log:
+        "<logs>/export_curves.log",
+    benchmark:
+        "<benchmarks>/export_curves.jsonl"
+    conda:
+        "../../environment.yml"
+    resources:
+        mem="1GB",
+        runtime="20m",
+    params:
+        spec=canonical(curves=list(CURVES.values())),
+        source=source("export_curves"),
+    shell:
+        "python -m rdpipe export_curves --spec {params.spec:q} --bounds {input.bounds:q}"
+        " --out {output:q} > {log:q} 2>&1"
+
+
+EXPORTED = rules.export_curves.output if settings.analysed(config) else []

@@ -9,7 +9,7 @@ rule train_codec:
         manifest=lambda w: expand(
             rules.prepare_dataset.output, dataset=config["training"][w.network]["dataset"]
         ),
-        start=lambda w: config["training"][w.network].get("start", []),
+        start=lambda w: given(*filter(None, [config["training"][w.network].get("start")])),
     output:
         "<results>/training/{network}.safetensors",
     log:

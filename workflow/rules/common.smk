@@ -17,7 +17,7 @@ if str(Path.cwd()) not in sys.path:  # where jobs find modules of one's own
     sys.path.append(str(Path.cwd()))
 
 try:
-    config = settings.complete(config, Path(workflow.basedir) / "workflow" / "schema.yaml")
+    config = settings.complete(config, workflow.source_path("../schema.yaml"))
 except InputError as error:
     raise WorkflowError(str(error))
 
@@ -43,9 +43,9 @@ def canonical(**spec):
     return json.dumps(spec, sort_keys=True)
 
 
-def source(stage, *sections):
+def source(stage, *sections, **names):
     """Digest of the source behind a stage, and behind the names in sections of the config."""
-    return source_digest(f"rdpipe.stages.{stage}", *settings.modules(config, *sections))
+    return source_digest(f"rdpipe.stages.{stage}", *settings.modules(config, *sections, **names))
 
 
 def images(wildcards):
@@ -60,6 +60,11 @@ def images(wildcards):
         return folder.fingerprint(**entry["args"])
     except InputError as error:
         raise WorkflowError(f"data set {wildcards.dataset!r}: {error}")
+
+
+def given(*files):
+    """Files that the config names: they count from where the workflow runs, whatever a module's prefix."""
+    return [local(file) for file in files]
 
 
 def codec_spec(wildcards):
@@ -84,7 +89,13 @@ def bitstream_spec(wildcards):
 def checkpoint(wildcards):
     """The file of weights of a codec, where it has one: a changed file is a changed codec."""
     file = config["codecs"][wildcards.codec]["args"].get("checkpoint")
-    return [file.format(quality=wildcards.quality)] if file else []
+    return given(file.format(quality=wildcards.quality)) if file else []
+
+
+def anchor_entry(wildcards):
+    """What makes one anchor: its entry in the config, without the qualities."""
+    entry = config["anchors"][wildcards.anchor]
+    return {key: entry[key] for key in ("use", "args") if key in entry}
 
 
 def fits(wildcards, used):

@@ -2,7 +2,7 @@
 
 
 rule prepare_dataset:
-    """Size, pixels and SHA-256 of every image, each decoded once."""
+    """Size, pixels and SHA-256 of every image, each decoded once; downloads what is published."""
     output:
         "<results>/{dataset}/manifest.json",
     log:
@@ -13,7 +13,7 @@ rule prepare_dataset:
         "../../environment.yml"
     resources:
         mem="1GB",
-        runtime="20m",
+        runtime="2h",  # a download
     params:
         spec=lambda w: canonical(
             name=w.dataset, entry=config["datasets"][w.dataset], on_error=config["on_error"]

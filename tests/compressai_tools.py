@@ -1,0 +1,24 @@
+"""CompressAI's own tools, to test against."""
+
+import subprocess
+import sys
+
+from rdpipe._torchvision import declare_missing_operators
+
+declare_missing_operators()
+
+from compressai.utils.plot.__main__ import parse_json_file  # noqa: E402, F401
+
+START = """
+import runpy, sys
+from rdpipe._torchvision import declare_missing_operators
+declare_missing_operators()
+del sys.argv[0]
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+"""
+
+
+def tool(name: str, *flags) -> str:
+    """Run ``python -m compressai.utils.NAME`` in a process of its own; what it prints."""
+    command = [sys.executable, "-c", START, f"compressai.utils.{name}", *map(str, flags)]
+    return subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE).stdout

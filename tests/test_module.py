@@ -1,0 +1,127 @@
+"""The workflow as a module of another one: a config and a prefix of that one's, run for real."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from PIL import Image
+
+from rdpipe.codecs import classical
+
+ROOT = Path(__file__).parents[1]
+COPY = "import shutil, sys; shutil.copy(*sys.argv[1:])"
+
+SNAKEFILE = f"""
+configfile: "config.yaml"
+
+
+rule everything:
+    input:
+        "sizes.csv",
+        points=lambda _: rules.rdpipe_trace_bounds.output.points,
+
+
+module rdpipe:
+    snakefile: "{ROOT / 'Snakefile'}"
+    config: config["rdpipe"]
+    prefix: "limits"
+
+
+use rule * from rdpipe as rdpipe_*
+
+
+rule sizes:
+    input:
+        expand(rules.rdpipe_run_anchor.output, dataset="ours", anchor=["jpegxl", "copy"], quality=30),
+    output:
+        "sizes.csv",
+    shell:
+        "python sizes.py {{input}} > {{output}}"
+"""
+
+SIZES = """
+import sys, xarray, zarr
+print("anchor,bytes,psnr")
+for file in sys.argv[1:]:
+    table = xarray.open_zarr(zarr.storage.ZipStore(file, mode="r"), consolidated=False)
+    print(table["anchor"].item(), table["bytes"].item(), table["psnr"].item(), sep=",")
+"""
+
+
+@pytest.fixture(scope="module")
+def outer(tmp_path_factory):
+    """Another workflow, whose files have nothing of rdpipe's among them."""
+    folder = tmp_path_factory.mktemp("outer")
+    copy = f"{shlex.quote(sys.executable)} -c {shlex.quote(COPY)} {{input}} {{output}}"
+    config = {
+        "datasets": {"ours": {"use": "folder", "args": {"root": "images"}}},
+        "codecs": {
+            "mine": {"use": "gained", "args": {"checkpoint": "net.safetensors"}, "qualities": [1]}
+        },
+        "anchors": {
+            "jpegxl": {"qualities": [30]},
+            "copy": {"use": "external", "args": {"encode": copy, "decode": copy}, "qualities": [30]},
+        },
+        "references": {"ours": {"table": "theirs.json"}},
+    }
+    (folder / "config.yaml").write_text(yaml.safe_dump({"rdpipe": config, "of_its_own": 1}))
+    (folder / "Snakefile").write_text(SNAKEFILE)
+    (folder / "sizes.py").write_text(SIZES)
+    (folder / "theirs.json").write_text('{"name": "a", "results": {"bpp": [1], "psnr": [30]}}')
+    (folder / "net.safetensors").write_bytes(b"not read before a job runs")
+    (folder / "images").mkdir()
+    colours = np.random.default_rng(0).integers(90, 160, (33, 57, 3), dtype=np.uint8)
+    Image.fromarray(colours).save(folder / "images/one.png")
+    return folder
+
+
+def snakemake(folder: Path, *flags: str) -> str:
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", *flags]
+    done = subprocess.run(command, cwd=folder, text=True, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT)  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def test_the_other_workflow_keeps_its_target_and_gets_every_path_prefixed_once(outer):
+    said = snakemake(outer, "--dry-run")
+    outputs = re.findall(r"^    (?:output|log|benchmark): (.+)$", said, re.M)
+    files = {file for listed in outputs for file in listed.split(", ")}
+    assert {"sizes.csv", "limits/results/bounds.csv", "limits/logs/trace_bounds.log"} <= files
+    assert all(file.startswith("limits/") for file in files - {"sizes.csv"})
+    assert not any("limits/limits" in file for file in files)
+    assert "rule everything" in said and "rule rdpipe_all" not in said
+    inputs = re.findall(r"^    input: (.+)$", said, re.M)
+    given = {file for listed in inputs for file in listed.split(", ")}
+    assert {"theirs.json", "net.safetensors"} <= given  # the user's, from where the workflow runs
+
+
+def test_its_jobs_run_and_their_stores_open_with_xarray_alone(outer):
+    snakemake(outer, "sizes.csv")
+    sizes = pd.read_csv(outer / "sizes.csv").set_index("anchor")
+    image = np.asarray(Image.open(outer / "images/one.png"))
+    stream, decoded = classical.jpegxl()(image, 30)
+    psnr = 10 * np.log10(255**2 / np.square(image.astype(float) - decoded).mean())
+    assert sizes.loc["jpegxl"].tolist() == pytest.approx([len(stream), psnr])
+    assert sizes.loc["copy", "bytes"] > image.size / 3 and np.isinf(sizes.loc["copy", "psnr"])
+    assert not (outer / "results").exists() and (outer / "limits/results/ours").is_dir()
+    assert "Nothing to be done" in snakemake(outer, "sizes.csv")
+
+
+def test_a_mistake_in_its_config_is_named(outer):
+    command = [sys.executable, "-m", "snakemake", "-n", "--config", "rdpipe={quantizer: {}}"]
+    done = subprocess.run(command, cwd=outer, text=True, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT)  # fmt: skip
+    assert done.returncode != 0 and "unknown key 'quantizer'; did you mean 'quant" in done.stdout
+
+
+def test_the_catalogs_snakefile_makes_the_same():
+    said = snakemake(ROOT, "-s", "workflow/Snakefile", "-n", "--configfile", "config/gaussian.yaml")
+    jobs = dict(re.findall(r"^(\w+) +(\d+)$", said, re.M))
+    assert jobs["everything"] == "1" and jobs["make_report"] == "1" and "all" not in jobs

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -72,12 +73,12 @@ def test_tables_are_a_coordinate_of_the_quantizer_axis(report):
 
 def test_estimators_of_ones_own_are_coordinates(report):
     cube = store.read(report / "mine" / "tables" / "q2" / "gaps" / "joint.zarr.zip")
-    assert cube["mean"].values.tolist() == ["codec", "cautious"]
+    assert set(cube["mean"].values) == {"codec", "cautious"}
     assert cube["variance_information"].sel(variance="row") == "genie"
     bits = cube["bits"].sel(mean="codec", variance="codec")
     assert (bits.sel(quantizer="floored") > bits.sel(quantizer="rounding")).all()  # no cell about 0
     assert (bits.sel(quantizer="shrunk") == bits.sel(quantizer="rounding")).all()
-    assert np.isnan(cube["bits"].sel(mean="cautious", quantizer="codec")).sum() == 0  # its mean is 0 too
+    assert np.isnan(cube["bits"].sel(mean="cautious", quantizer="codec")).all()  # on another grid
 
 
 @pytest.mark.parametrize("name", ["my_codec:MyCodec", "my_bitstream:MyBitstream", "mini-mean-scale"])
@@ -138,8 +139,6 @@ def test_nothing_is_wrong_with_what_works():
 
 @pytest.mark.parametrize("words", MISTAKES)
 def test_a_mistake_is_said_in_plain_words(words):
-    import re
-
     codec = Broken()
     MISTAKES[words](codec)
     problems = [finding for fine, finding in check(codec, IMAGE) if not fine]
@@ -155,3 +154,7 @@ def test_the_notebook_runs(folder):
     done = run(folder, sys.executable, "-c", code)
     assert done.returncode == 0, done.stderr
     assert " bit/pixel at " in done.stdout
+
+
+def test_the_page_on_codecs_shows_the_example_that_runs():
+    assert (EXAMPLES / "my_codec.py").read_text() in (ROOT / "docs" / "codec.md").read_text()

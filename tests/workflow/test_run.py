@@ -1,13 +1,21 @@
 """The tiny project, run for real."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from compressai_tools import parse_json_file
 
+import rdpipe
 from rdpipe import store
+from rdpipe.api import LIMITS
+from rdpipe.codecs.compressai import mini_mean_scale
 from rdpipe.errors import InputError
 from rdpipe.stages.inputs import read_fits
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_the_terms_sum_to_the_total(project):
@@ -173,3 +181,21 @@ def test_an_unreadable_image_stops_the_run_or_is_listed(project, tmp_path):
     finally:
         bad.unlink()
         assert project.snakemake("results/tiny/manifest.json").returncode == 0
+
+
+def test_without_snakemake_the_numbers_are_the_same_to_the_last_bit(project):
+    found = rdpipe.decompose(
+        mini_mean_scale(1, "cpu"),
+        project.folder / "images",
+        limits={"decodable": {"mean": "codec", "variance": "codec", "quantizer": "test-channel"}},
+    )
+    bpp = (found["bits"] / found["pixels"]).sel(limit="decodable").to_dataframe("bpp")["bpp"]
+    kept = store.read(project.folder / "results/bounds.zarr.zip", "image_terms").to_dataframe()
+    kept = kept.query("codec == 'mini-mean-scale' and quality == 1 and term != 'total'")
+    kept = kept.set_index(["order", "term", "image"])["bpp"]
+    assert len(kept) == 24 and (bpp.reorder_levels(kept.index.names)[kept.index] == kept).all()
+
+
+def test_the_limits_without_a_config_are_those_of_the_schema():
+    schema = yaml.safe_load((ROOT / "workflow" / "schema.yaml").read_text())
+    assert LIMITS == schema["properties"]["limits"]["default"]

@@ -51,6 +51,8 @@ class Codec(Protocol):
     def decompress(self, stream: bytes) -> np.ndarray:
         """The decoded image."""
 
+    # optional: stride, pixels from one latent to the next, for the maps over an image
+
     # optional: references() -> {name: (mse, bpp)}, rate-distortion functions that are known
 
     def side(self, image: np.ndarray) -> bytes:

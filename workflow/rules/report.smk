@@ -1,6 +1,20 @@
 """The figures and the page, of whatever data sets and codecs the config has."""
 
+import os
+
 from rdpipe.config import COMPONENTS
+
+FIGURES = "bounds savings decomposition gaps water calibration residuals".split()
+
+
+def origin():
+    """The command that starts this run, and where its benchmarks are."""
+    configs = [os.path.relpath(file) for file in workflow.overwrite_configfiles]
+    flags = ["--configfile", *configs] if configs else []
+    return {
+        "command": shlex.join(["snakemake", *flags, "--cores", "2"]),
+        "benchmarks": workflow.pathvars.apply("<benchmarks>"),
+    }
 
 
 rule make_report:
@@ -14,6 +28,7 @@ rule make_report:
             if axis
             for file in every_run(rules.measure_gap.output, component=component)
         ],
+        maps=every_run(rules.map_latents.output),
         manifests=expand(rules.prepare_dataset.output, dataset=config["datasets"]),
     output:
         page=report(
@@ -24,8 +39,8 @@ rule make_report:
                 "<results>/figures/{dataset}/{codec}/{figure}.{suffix}",
                 dataset=settings.measured(config),
                 codec=settings.analysed(config),
-                figure=["bounds", "decomposition", "gaps"],
-                suffix=["svg", "png"],
+                figure=FIGURES,
+                suffix=["svg", "pdf", "png", "csv"],
             ),
             caption="../report/figures.rst",
             category="Figures",
@@ -41,11 +56,12 @@ rule make_report:
         runtime="20m",
     params:
         spec=canonical(**config),
+        origin=canonical(**origin()),
         source=source("make_report"),
     shell:
         "python -m rdpipe make_report --spec {params.spec:q} --bounds {input.bounds:q}"
-        " --latents {input.latents:q} --gaps {input.gaps:q} --manifests {input.manifests:q}"
-        " --figures {output.figures:q} --out {output.page:q} > {log:q} 2>&1"
+        " --latents {input.latents:q} --gaps {input.gaps:q} --maps {input.maps:q}"
+        " --manifests {input.manifests:q} --origin {params.origin:q} --figures {output.figures:q} --out {output.page:q} > {log:q} 2>&1"
 
 
 REPORT = rules.make_report.output if settings.analysed(config) else []

@@ -52,6 +52,10 @@ def water(channels: pd.DataFrame):
 def calibration(bins: pd.DataFrame):
     """Predicted scale against the actual one, root of the mean square, with 95 % intervals over images."""
     figure, axes = plt.subplots(figsize=(SINGLE, 3.0))
+    axes.set(xlabel="predicted scale", ylabel="actual scale")
+    if bins.empty:
+        axes.set_title("no scale has elements enough")
+        return figure
     ends = [bins[["predicted", "actual"]].min().min(), bins[["predicted", "actual"]].max().max()]
     axes.plot(ends, ends, color="0.5", linewidth=0.8, label="as predicted")
     for i, (quality, panel) in enumerate(bins.groupby("quality", sort=False)):
@@ -60,7 +64,7 @@ def calibration(bins: pd.DataFrame):
         axes.errorbar(panel["predicted"], actual, yerr=errors, marker="osD^v<>p"[i % 8], markersize=3,
                       color=COLOURS[i % len(COLOURS)], elinewidth=0.6, linewidth=0.8,
                       label=f"quality {quality}")  # fmt: skip
-    axes.set(xscale="log", yscale="log", xlabel="predicted scale", ylabel="actual scale")
+    axes.set(xscale="log", yscale="log")
     axes.legend(frameon=False)
     return figure
 

@@ -103,7 +103,7 @@ def residual_frame(maps: xr.Dataset) -> pd.DataFrame:
              "count": row}
         )  # fmt: skip
         for low, high, row in zip(edges, edges[1:], counts)
-        if row.sum() >= FEWEST
+        if row.sum() > 0
     ]
     return pd.concat(frames, ignore_index=True).assign(**identity_of(maps))
 

@@ -54,6 +54,7 @@ def run_content(
             for (quality, limit), panel in paper.groupby(["quality", "limit"], sort=False)
         ],
         "unreached": points[points["bpp"].isna()][["curve", "quality"]].to_dict("records"),
+        "points": points.to_dict("records"),
         "bd_rates": tables["bd_rates"].to_dict("records"),
         "sources": points[points["source"] != ""].drop_duplicates("curve").to_dict("records"),
         "limits": [limit_content(limit, tables, cells[limit]) for limit in limits],

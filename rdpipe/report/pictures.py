@@ -12,13 +12,49 @@ from PIL import Image
 
 from rdpipe.report.frames import OWN, steps
 
-BUDGET = 6_000_000
-"""Most bytes that all images of a page may have together, before base64."""
+IMAGE_BUDGET, MAP_BUDGET = 4_000_000, 3_000_000
+"""Most bytes that all images and all maps of a page may have together, before base64."""
 CLIP = 99.8
 """Percentile of the values of a map at which its colours end."""
 
 
-def maps_of(maps: xr.Dataset, groups: list[xr.Dataset], limits: dict) -> dict:
+def collect(products: list[tuple[xr.Dataset, list[xr.Dataset]]], limits: dict) -> list[dict]:
+    """Images and maps of every data set and codec, small enough for one page together.
+
+    Parameters
+    ----------
+    products : list of (Dataset, list of Dataset)
+        Root and groups of the stores of ``map_latents``.
+    limits : dict
+        Cells by name.
+
+    Returns
+    -------
+    list of dict
+        For each data set and codec, in the order of the products: ``maps``, from :func:`maps_of`, by
+        quality; ``originals`` and, by quality, ``decoded``: the sources of images.
+    """
+    size = (1 + len(steps(limits))) * sum(g["bits"][0].size for _, each in products for g in each)
+    pool = 1
+    while size / pool**2 > MAP_BUDGET:
+        pool *= 2
+    found: dict[tuple, dict] = {}
+    for root, groups in products:
+        identity, quality = (root["dataset"].item(), root["codec"].item()), root["quality"].item()
+        one = found.setdefault(identity, {"maps": {}, "originals": [], "decoded": {}})
+        one["maps"][quality] = maps_of(root, groups, limits, pool)
+        one["originals"] = [group["original"].values.tobytes() for group in groups]
+        one["decoded"][quality] = [group["decoded"].values.tobytes() for group in groups]
+    files = [one["originals"] for one in found.values()]
+    files += [decoded for one in found.values() for decoded in one["decoded"].values()]
+    source = shrink([file for each in files for file in each])
+    for one in found.values():
+        one["originals"] = [source(file) for file in one["originals"]]
+        one["decoded"] = {q: [source(file) for file in each] for q, each in one["decoded"].items()}
+    return list(found.values())
+
+
+def maps_of(maps: xr.Dataset, groups: list[xr.Dataset], limits: dict, pool: int = 1) -> dict:
     """What the page draws over the images of one data set, codec and quality.
 
     Parameters
@@ -29,6 +65,8 @@ def maps_of(maps: xr.Dataset, groups: list[xr.Dataset], limits: dict) -> dict:
         Of each image.
     limits : dict
         Cells by name.
+    pool : int
+        Positions to each side that share one value, their mean.
 
     Returns
     -------
@@ -38,7 +76,7 @@ def maps_of(maps: xr.Dataset, groups: list[xr.Dataset], limits: dict) -> dict:
         as bytes 0 to 255 from the low to the high end, in base64. Positions in the padding are left out.
     """
     gaps = steps(limits)
-    layers = [_layers(maps.isel(image=i), group, gaps) for i, group in enumerate(groups)]
+    layers = [_layers(maps.isel(image=i), g, gaps, pool) for i, g in enumerate(groups)]
     ends = []
     for k in range(1 + len(gaps)):
         largest = np.percentile(np.concatenate([abs(one[k]).ravel() for one in layers]), CLIP)
@@ -52,23 +90,31 @@ def maps_of(maps: xr.Dataset, groups: list[xr.Dataset], limits: dict) -> dict:
                 "name": image["image"].item(),
                 "rows": rows,
                 "columns": columns,
-                "across": columns * image["stride"].item() / image["width"].item(),
-                "down": rows * image["stride"].item() / image["height"].item(),
+                "across": columns * pool * image["stride"].item() / image["width"].item(),
+                "down": rows * pool * image["stride"].item() / image["height"].item(),
                 "values": base64.b64encode(_quantized(one, ends)).decode(),
             }
         )
     return {"names": ["bits spent", *gaps], "ends": ends, "images": images}
 
 
-def _layers(image: xr.Dataset, group: xr.Dataset, gaps: dict) -> np.ndarray:
+def _layers(image: xr.Dataset, group: xr.Dataset, gaps: dict, pool: int) -> np.ndarray:
     """Bits of the codec's cell and each gap, bit/pixel, over (map, row, column)."""
     stride = image["stride"].item()
     rows, columns = (-(-image[side].item() // stride) for side in ("height", "width"))
     bits = {
-        name: group["bits"].values[i, :rows, :columns] / stride**2
+        name: pooled(group["bits"].values[i, :rows, :columns], pool) / stride**2
         for i, name in enumerate(image["cell"].values.tolist())
     }
     return np.stack([bits[OWN], *(bits[before] - bits[after] for before, after in gaps.values())])
+
+
+def pooled(values: np.ndarray, pool: int) -> np.ndarray:
+    """Means over squares of ``pool`` positions a side; those at the border are of what is there."""
+    fill = [(0, -side % pool) for side in values.shape]
+    filled = np.pad(values.astype(np.float64), fill, constant_values=np.nan)
+    rows, columns = (side // pool for side in filled.shape)
+    return np.nanmean(filled.reshape(rows, pool, columns, pool), axis=(1, 3))
 
 
 def _quantized(layers: np.ndarray, ends: list) -> bytes:
@@ -76,24 +122,26 @@ def _quantized(layers: np.ndarray, ends: list) -> bytes:
     return np.clip(255 * (layers - low) / (high - low), 0, 255).round().astype(np.uint8).tobytes()
 
 
-def shrink(files: list[bytes], budget: int = BUDGET) -> Callable[[bytes], str]:
+def shrink(files: list[bytes], budget: int = IMAGE_BUDGET) -> Callable[[bytes], str]:
     """What makes images fit the budget: a function from WebP bytes to the source of an ``img``.
 
-    Images are made smaller together, until they fit.
+    Images are made smaller together, until they fit or are a tenth as wide.
     """
-    total = sum(map(len, files))
-    factor = min(1.0, np.sqrt(budget / total)) if total else 1.0
+    factor = 1.0
+    while factor > 0.1 and sum(len(_resized(file, factor)) for file in files) > budget:
+        factor *= 0.8
 
     def source(file: bytes) -> str:
-        data = file if factor == 1 else _resized(file, factor)
-        return "data:image/webp;base64," + base64.b64encode(data).decode()
+        return "data:image/webp;base64," + base64.b64encode(_resized(file, factor)).decode()
 
     return source
 
 
 def _resized(file: bytes, factor: float) -> bytes:
+    if factor == 1:
+        return file
     image = Image.open(io.BytesIO(file))
-    size = tuple(max(1, int(side * factor * 0.95)) for side in image.size)
+    size = tuple(max(1, round(side * factor)) for side in image.size)
     buffer = io.BytesIO()
     image.resize(size, Image.Resampling.LANCZOS).save(buffer, "WEBP", quality=60)
     return buffer.getvalue()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pandas as pd
+import xarray as xr
 
 from rdpipe import store
 from rdpipe.datasets import manifest
@@ -53,7 +54,8 @@ def run(
     tables = {name: store.read(bounds, name).to_dataframe() for name in TABLES}
     tables["gaps"] = pd.concat([frames.gap_frame(store.read(path)) for path in gaps])
     tables["latents"] = pd.concat([frames.image_frame(store.read(path)) for path in latents])
-    tables |= map_tables(maps, spec)
+    roots = [store.read(path) for path in maps]
+    tables |= map_tables(roots, spec)
     runs = list(tables["latents"].groupby(["dataset", "codec"], sort=False).groups)
     ours = {one: of_run(tables, *one, spec) for one in runs}
     folders = {}
@@ -74,14 +76,17 @@ def run(
         "versions": versions(),
         "times": stage_times(Path(origin["benchmarks"])),
     }
-    shown = run_pictures(maps, runs, spec["limits"])
+    groups = [
+        [store.read(path, str(i)) for i in range(root.sizes["image"])]
+        for path, root in zip(maps, roots)
+    ]
+    shown = pictures.collect(list(zip(roots, groups)), spec["limits"])
     text = page.render(contents, shown, datasets, spec, provenance)
     write_atomically(out, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
-def map_tables(maps: list[Path], spec: dict) -> dict[str, pd.DataFrame]:
+def map_tables(roots: list[xr.Dataset], spec: dict) -> dict[str, pd.DataFrame]:
     """What the latents are like, of every data set, codec and quality."""
-    roots = [store.read(path) for path in maps]
     return {
         "channels": pd.concat([frames.channel_frame(one, spec["limits"]) for one in roots]),
         "calibration": pd.concat([frames.calibration_frame(one, spec["bootstrap"]) for one in roots]),
@@ -99,23 +104,3 @@ def of_run(
     }
     ours["savings"] = savings(ours["points"], ours["image_points"], spec["bootstrap"])
     return ours
-
-
-def run_pictures(maps: list[Path], runs: list[tuple], limits: dict) -> list[dict]:
-    """Images and maps of every run, small enough for one page together."""
-    found = {one: {"maps": {}, "originals": [], "decoded": {}} for one in runs}
-    for path in maps:
-        root = store.read(path)
-        groups = [store.read(path, str(i)) for i in range(root.sizes["image"])]
-        one, quality = found[root["dataset"].item(), root["codec"].item()], root["quality"].item()
-        one["maps"][quality] = pictures.maps_of(root, groups, limits)
-        one["originals"] = [group["original"].values.tobytes() for group in groups]
-        one["decoded"][quality] = [group["decoded"].values.tobytes() for group in groups]
-    source = pictures.shrink(
-        [file for one in found.values() for list_ in (one["originals"], *one["decoded"].values())
-         for file in list_]
-    )  # fmt: skip
-    for one in found.values():
-        one["originals"] = [source(file) for file in one["originals"]]
-        one["decoded"] = {q: [source(file) for file in files] for q, files in one["decoded"].items()}
-    return list(found.values())

@@ -2,6 +2,8 @@
 // Charts of rates. Each draws one run's payload into an element: draw(element, run, state).
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const CHARTS = {};
+const SHADES = ["#0072B2", "#D55E00", "#009E73", "#8C6D00", "#CC79A7", "#5a5a5a"];
+const below = { showlegend: true, legend: { orientation: "h", y: -0.2, font: { size: 11 } } };
 
 const layout = (more) => ({
   font: { family: "system-ui, sans-serif", size: 12, color: "#1a1a1a" },
@@ -13,6 +15,7 @@ const axis = (title, more) => ({
 });
 const plot = (element, traces, more) =>
   Plotly.react(element, traces, layout(more), { displayModeBar: false, responsive: true });
+const nothing = (text) => ({ text, showarrow: false, xref: "paper", yref: "paper", x: 0.5, y: 0.5 });
 const fixed = (value, digits) => (value === null || value === undefined ? "?" : value.toFixed(digits));
 const escaped = (text) => String(text).replace(/[&<>]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;" })[c]);
 const mseOf = (psnr) => (psnr === null ? null : 255 ** 2 / 10 ** (psnr / 10));
@@ -108,6 +111,21 @@ CHARTS.waterfall = (element, run, state) => {
   });
 };
 
+CHARTS.stacks = (element, run, state) => {
+  const terms = run.terms[state.limit], qualities = run.qualities.map(String), own = run.curves.find((c) => c.own);
+  const bpp = qualities.map((q) => own.bpp[own.quality.indexOf(Number(q))]);
+  const of = (q, term) => terms[q].bpp[terms[q].term.indexOf(term)];
+  const bar = (name, color, value) => ({
+    type: "bar", name, x: qualities.map((q) => `q${q}`), y: qualities.map(value), marker: { color }, hoverinfo: "text", width: 0.6,
+    hovertext: qualities.map((q, i) => `<b>${escaped(name)}</b>, quality ${q}<br>${fixed(value(q, i), 4)} bpp, ${(100 * value(q, i) / bpp[i]).toFixed(1)} % of ${fixed(bpp[i], 4)}`),
+  });
+  const parts = Object.values(terms)[0].term.filter((term) => term !== "total");
+  return plot(element, [
+    bar(`“${state.limit}”`, "#c4c8cc", (q, i) => bpp[i] - of(q, "total")),
+    ...parts.map((term, k) => bar(term, SHADES[k], (q) => of(q, term))),
+  ], { barmode: "relative", ...below, xaxis: axis(""), yaxis: axis("real bytes, bit/pixel", { zeroline: true }) });
+};
+
 CHARTS.levers = (element, run, state) => {
   const rows = run.levers.filter((r) => r.limit === state.limit && r.term !== "total" && r.bd_rate !== null);
   const name = rows.map((r) => r.term);
@@ -121,7 +139,7 @@ CHARTS.levers = (element, run, state) => {
   const today = { type: "bar", orientation: "h", y: name, x: has, width: 0.36, marker: { color: "#0072B2" }, hoverinfo: "skip" };
   return plot(element, [whole, today], {
     barmode: "overlay", yaxis: axis("", { autorange: "reversed" }), xaxis: axis("worth, % BD-rate", { zeroline: true }),
-    annotations: rows.length ? [] : [{ text: "takes two qualities or more", showarrow: false, xref: "paper", yref: "paper", x: 0.5, y: 0.5 }],
+    annotations: rows.length ? [] : [nothing("takes two qualities or more")],
   });
 };
 

@@ -1,11 +1,8 @@
 "use strict";
 // Charts of the latents.
-const SHADES = ["#0072B2", "#D55E00", "#009E73", "#8C6D00", "#CC79A7", "#5a5a5a"];
 const DASHES = ["solid", "dash", "dashdot", "longdash", "dot"];
 
 const sortedChannels = (c) => c.channel.map((_, i) => i).sort((a, b) => c.second_moment[b] - c.second_moment[a]);
-
-const below = { showlegend: true, legend: { orientation: "h", y: -0.2, font: { size: 11 } } };
 
 CHARTS.water = (element, run, state) => {
   const c = run.channels[state.quality], order = sortedChannels(c);
@@ -32,7 +29,8 @@ CHARTS.channels = (element, run, state) => {
 };
 
 CHARTS.calibration = (element, run, state) => {
-  const c = run.calibration[state.quality];
+  const c = run.calibration[state.quality] || { predicted: [], actual: [], actual_low: [], actual_high: [], count: [] };
+  if (!c.count.length) return plot(element, [], { annotations: [nothing("no scale has elements enough")] });
   const ends = [Math.min(...c.predicted, ...c.actual), Math.max(...c.predicted, ...c.actual)];
   const error = (list, sign) => c.actual.map((v, i) => sign * (list[i] - v));
   const most = Math.log10(Math.max(...c.count));

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -115,6 +116,7 @@ def mismatch(factors: tuple[float, ...] = (0.5, 0.7, 1.0, 1.5, 2.0)) -> pd.DataF
     )
 
 
+@functools.cache
 def tables() -> dict:
     """All of them, as lists of rows, and what they are of.
 

@@ -92,6 +92,7 @@ def test_pointing_at_a_curve_says_what_it_is(page):
     chart = drawn(page, "bounds")
     for near in ("jpeg", "theirs", "codec/codec/test-channel"):
         page.locator("#curves .run:visible").get_by_label(near).uncheck()
+    chart.scroll_into_view_if_needed()
     at = chart.evaluate(
         """one => { const p = one.data.findIndex((t) => t.name.includes("element")), l = one._fullLayout, box = one.getBoundingClientRect();
         return [box.x + l.xaxis._offset + l.xaxis.d2p(one.data[p].x[3]), box.y + l.yaxis._offset + l.yaxis.d2p(one.data[p].y[3])]; }"""

@@ -61,7 +61,8 @@ def decomposition(terms: pd.DataFrame):
             panel = terms[(terms["limit"] == limit) & (terms["quality"] == quality)]
             waterfall(axes, panel)
             axes.set_title(f"quality {quality}")
-        row[0].set_ylabel(f"to “{limit}”, bit/pixel\n({meaning(panel['kind'].iloc[0])})")
+        kind = meaning(panel["kind"].iloc[0]).replace(", ", ",\n")
+        row[0].set_ylabel(f"to “{limit}”\n({kind})\nbit/pixel")
     return figure
 
 

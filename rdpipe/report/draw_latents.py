@@ -24,6 +24,12 @@ def panels(table: pd.DataFrame, width: float, height: float):
     return figure, grid, [(a, table[table["quality"] == q]) for a, q in zip(grid.flat, qualities)]
 
 
+def legend_below(figure, grid) -> None:
+    """One legend for all panels."""
+    handles = grid.flat[0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=6, frameon=False)
+
+
 def water(channels: pd.DataFrame):
     """Second moment of the residuals of each channel, sorted, over the test channel's water level.
 
@@ -45,7 +51,7 @@ def water(channels: pd.DataFrame):
         row[0].set_ylabel("squared latent units")
     for axes in grid[-1]:
         axes.set_xlabel("channel, by second moment")
-    grid.flat[0].legend(frameon=False)
+    legend_below(figure, grid)
     return figure
 
 
@@ -84,5 +90,5 @@ def residuals(densities: pd.DataFrame):
         row[0].set_ylabel("density")
     for axes in grid[-1]:
         axes.set_xlabel("residual / predicted scale")
-    grid.flat[0].legend(frameon=False, fontsize=6)
+    legend_below(figure, grid)
     return figure

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from rdpipe.axes import GENIE
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8C6D00", "#3A7FA8")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8C6D00", "#3A7FA8", "#E69F00", "#000000")
 GREYS = ("#5a5a5a", "#7a7a7a", "#9a9a9a")
 STYLES = {
     "achieved": {"linestyle": "-", "marker": "o"},

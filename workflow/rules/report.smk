@@ -34,17 +34,19 @@ rule make_report:
         page=report(
             "<results>/report.html", caption="../report/page.rst", category="Report"
         ),
-        figures=report(
-            expand(
-                "<results>/figures/{dataset}/{codec}/{figure}.{suffix}",
-                dataset=settings.measured(config),
-                codec=settings.analysed(config),
-                figure=FIGURES,
-                suffix=["svg", "pdf", "png", "csv"],
-            ),
-            caption="../report/figures.rst",
-            category="Figures",
-        ),
+        figures=[
+            report(
+                f"<results>/figures/{dataset}/{codec}/{figure}.{suffix}",
+                caption=f"../report/{figure}.rst",
+                category="Figures",
+                subcategory=f"{codec} on {dataset}",
+                labels={"figure": figure, "file": suffix},
+            )
+            for dataset in settings.measured(config)
+            for codec in settings.analysed(config)
+            for figure in FIGURES
+            for suffix in ["svg", "pdf", "png", "csv"]
+        ],
     log:
         "<logs>/make_report.log",
     benchmark:
@@ -61,7 +63,8 @@ rule make_report:
     shell:
         "python -m rdpipe make_report --spec {params.spec:q} --bounds {input.bounds:q}"
         " --latents {input.latents:q} --gaps {input.gaps:q} --maps {input.maps:q}"
-        " --manifests {input.manifests:q} --origin {params.origin:q} --figures {output.figures:q} --out {output.page:q} > {log:q} 2>&1"
+        " --manifests {input.manifests:q} --origin {params.origin:q}"
+        " --figures {output.figures:q} --out {output.page:q} > {log:q} 2>&1"
 
 
 REPORT = rules.make_report.output if settings.analysed(config) else []

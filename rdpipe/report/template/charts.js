@@ -15,6 +15,8 @@ const axis = (title, more) => ({
 });
 const plot = (element, traces, more) =>
   Plotly.react(element, traces, layout(more), { displayModeBar: false, responsive: true });
+const LOG_TICKS = { tickvals: [-3, -2, -1, 0, 1, 2].flatMap((e) => [1, 2, 5].map((m) => m * 10 ** e)) };
+LOG_TICKS.ticktext = LOG_TICKS.tickvals.map((v) => String(Number(v.toPrecision(2))));
 const nothing = (text) => ({ text, showarrow: false, xref: "paper", yref: "paper", x: 0.5, y: 0.5 });
 const fixed = (value, digits) => (value === null || value === undefined ? "?" : value.toFixed(digits));
 const escaped = (text) => String(text).replace(/[&<>]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;" })[c]);
@@ -47,7 +49,7 @@ function frame(curves, state) {
   const ends = [Math.min(...psnr) - slack, Math.max(...psnr) + slack];
   const log = state.rate === "log";
   const low = Math.max(Math.min(...bpp) * 0.8, 1e-4);
-  const x = log ? { type: "log", range: [Math.log10(low), Math.log10(Math.max(...bpp) * 1.1)], dtick: "D2" } : { range: [0, Math.max(...bpp) * 1.05] };
+  const x = log ? { type: "log", range: [Math.log10(low), Math.log10(Math.max(...bpp) * 1.1)], ...LOG_TICKS } : { range: [0, Math.max(...bpp) * 1.05] };
   const y = state.distortion === "mse"
     ? axis("MSE, 8-bit levels squared", { type: "log", range: [Math.log10(mseOf(ends[1])), Math.log10(mseOf(ends[0]))] })
     : axis("PSNR, dB (mean over images)", { range: ends });

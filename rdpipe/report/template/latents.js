@@ -43,7 +43,7 @@ CHARTS.calibration = (element, run, state) => {
       text: c.predicted.map((p, i) => `predicted ${p.toPrecision(3)}, actual ${c.actual[i].toPrecision(3)}${between(c.actual_low[i], c.actual_high[i], 3)}<br>${c.count[i].toLocaleString("en")} elements`),
     },
   ];
-  const log = (title) => axis(title, { type: "log", dtick: "D2" });
+  const log = (title) => axis(title, { type: "log", ...LOG_TICKS });
   return plot(element, traces, { ...below, xaxis: log("predicted scale, latent units"), yaxis: log("actual scale, latent units") });
 };
 

@@ -16,6 +16,19 @@ EQUAL = 1.001
 """Most latent distortion, relative to the codec's, at which saved bits count as saved."""
 
 
+def lever_frame(
+    curves: list[Curve], tables: dict, cubes: dict, terms: pd.DataFrame, draws: dict
+) -> pd.DataFrame:
+    """The levers of every codec among some curves; tables and cubes by (dataset, codec), draws by dataset."""
+    frames = []
+    for own in (curve for curve in curves if curve.name == "codec"):
+        identity = own.dataset, own.codec
+        ours = terms[(terms["dataset"] == own.dataset) & (terms["codec"] == own.codec)]
+        measured = tables[identity], cubes[identity]
+        frames.append(levers(own, *measured, ours, draws[own.dataset]))
+    return pd.concat(frames, ignore_index=True)
+
+
 def levers(
     own: Curve,
     tables: dict[int, xr.Dataset],

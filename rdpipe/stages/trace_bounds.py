@@ -17,7 +17,7 @@ from rdpipe.curves import Curve, at_equal_psnr, bd_rate, interval, psnr, resampl
 from rdpipe.decomposition import decompose, latent_mse
 from rdpipe.errors import InputError
 from rdpipe.files import write_atomically
-from rdpipe.levers import levers as find_levers
+from rdpipe.levers import lever_frame
 from rdpipe.references import read as read_published
 
 
@@ -283,17 +283,6 @@ def decomposition_frame(terms: pd.DataFrame, draws: dict) -> pd.DataFrame:
         low, high = interval(bpp[draws[values[0]]].mean(1))
         rows.append(dict(zip(keys, values)) | {"bpp": bpp.mean(), "bpp_low": low, "bpp_high": high})
     return pd.DataFrame(rows)
-
-
-def lever_frame(curves: list[Curve], tables: dict, cubes: dict, terms, draws: dict) -> pd.DataFrame:
-    """What each term of each decomposition is worth, and what of it a real decoder can have."""
-    frames = []
-    for own in (curve for curve in curves if curve.name == "codec"):
-        identity = own.dataset, own.codec
-        ours = terms[(terms["dataset"] == own.dataset) & (terms["codec"] == own.codec)]
-        measured = tables[identity], cubes[identity]
-        frames.append(find_levers(own, *measured, ours, draws[own.dataset]))
-    return pd.concat(frames, ignore_index=True)
 
 
 def code_frame(tables: dict, cubes: dict, decoded: dict) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Figures of the latents: the water-filling picture, calibration, residuals against their Gaussian."""
+"""Figures of the latents: the water-filling picture, calibration, residuals, maps over an image."""
 
 from __future__ import annotations
 
@@ -91,4 +91,25 @@ def residuals(densities: pd.DataFrame):
     for axes in grid[-1]:
         axes.set_xlabel("residual / predicted scale")
     legend_below(figure, grid)
+    return figure
+
+
+def maps(table: pd.DataFrame):
+    """Bits and gaps over one image: a row for each quality, a column for each map."""
+    names, qualities = list(table["map"].unique()), list(table["quality"].unique())
+    figure, grid = plt.subplots(
+        len(qualities), len(names), figsize=(DOUBLE, 0.4 + 1.3 * len(qualities)), squeeze=False
+    )
+    for row, quality in zip(grid, qualities):
+        for axes, name in zip(row, names):
+            one = table[(table["quality"] == quality) & (table["map"] == name)]
+            values = one.pivot(index="row", columns="column", values="bpp").to_numpy()
+            spent, most = name == names[0], np.abs(values).max()
+            shown = axes.imshow(values, "cividis" if spent else "PuOr_r", vmin=0 if spent else -most, vmax=most)
+            colours = figure.colorbar(shown, ax=axes, shrink=0.7, pad=0.02)
+            colours.ax.tick_params(labelsize=5)
+            axes.set(xticks=[], yticks=[])
+        row[0].set_ylabel(f"quality {quality}\nbit/pixel")
+    for axes, name in zip(grid[0], names):
+        axes.set_title(name.replace(" gap, to ", " gap,\nto "), fontsize=6)
     return figure

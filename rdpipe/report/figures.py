@@ -21,6 +21,7 @@ FIGURES = {
     "water": (draw_latents.water, "channels"),
     "calibration": (draw_latents.calibration, "calibration"),
     "residuals": (draw_latents.residuals, "residuals"),
+    "maps": (draw_latents.maps, "maps"),
 }
 """Figures by name: what draws each, and from which table."""
 METADATA = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {"Software": None}}

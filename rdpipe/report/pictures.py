@@ -7,10 +7,11 @@ import io
 from collections.abc import Callable
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from PIL import Image
 
-from rdpipe.report.frames import OWN, steps
+from rdpipe.report.frames import OWN, identity_of, steps
 
 IMAGE_BUDGET, MAP_BUDGET = 4_000_000, 3_000_000
 """Most bytes that all images and all maps of a page may have together, before base64."""
@@ -76,7 +77,7 @@ def maps_of(maps: xr.Dataset, groups: list[xr.Dataset], limits: dict, pool: int 
         as bytes 0 to 255 from the low to the high end, in base64. Positions in the padding are left out.
     """
     gaps = steps(limits)
-    layers = [_layers(maps.isel(image=i), g, gaps, pool) for i, g in enumerate(groups)]
+    layers = [layers_of(maps.isel(image=i), g, gaps, pool) for i, g in enumerate(groups)]
     ends = []
     for k in range(1 + len(gaps)):
         largest = np.percentile(np.concatenate([abs(one[k]).ravel() for one in layers]), CLIP)
@@ -98,8 +99,19 @@ def maps_of(maps: xr.Dataset, groups: list[xr.Dataset], limits: dict, pool: int 
     return {"names": ["bits spent", *gaps], "ends": ends, "images": images}
 
 
-def _layers(image: xr.Dataset, group: xr.Dataset, gaps: dict, pool: int) -> np.ndarray:
-    """Bits of the codec's cell and each gap, bit/pixel, over (map, row, column)."""
+def map_frame(maps: xr.Dataset, group: xr.Dataset, limits: dict) -> pd.DataFrame:
+    """A row for each map and position of the first image, bit/pixel."""
+    gaps = steps(limits)
+    values = layers_of(maps.isel(image=0), group, gaps)
+    index = pd.MultiIndex.from_product(
+        [["bits spent", *gaps], *map(range, values.shape[1:])], names=["map", "row", "column"]
+    )
+    frame = pd.DataFrame({"bpp": values.ravel()}, index).reset_index()
+    return frame.assign(image=maps["image"].values[0], **identity_of(maps))
+
+
+def layers_of(image: xr.Dataset, group: xr.Dataset, gaps: dict, pool: int = 1) -> np.ndarray:
+    """Bits of the codec's cell and each gap, bit/pixel, over (map, row, column); no padding."""
     stride = image["stride"].item()
     rows, columns = (-(-image[side].item() // stride) for side in ("height", "width"))
     bits = {

@@ -55,7 +55,11 @@ def run(
     tables["gaps"] = pd.concat([frames.gap_frame(store.read(path)) for path in gaps])
     tables["latents"] = pd.concat([frames.image_frame(store.read(path)) for path in latents])
     roots = [store.read(path) for path in maps]
-    tables |= map_tables(roots, spec)
+    groups = [
+        [store.read(path, str(i)) for i in range(root.sizes["image"])]
+        for path, root in zip(maps, roots)
+    ]
+    tables |= map_tables(roots, groups, spec)
     runs = list(tables["latents"].groupby(["dataset", "codec"], sort=False).groups)
     ours = {one: of_run(tables, *one, spec) for one in runs}
     folders = {}
@@ -76,21 +80,23 @@ def run(
         "versions": versions(),
         "times": stage_times(Path(origin["benchmarks"])),
     }
-    groups = [
-        [store.read(path, str(i)) for i in range(root.sizes["image"])]
-        for path, root in zip(maps, roots)
-    ]
     shown = pictures.collect(list(zip(roots, groups)), spec["limits"])
     text = page.render(contents, shown, datasets, spec, provenance)
     write_atomically(out, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
-def map_tables(roots: list[xr.Dataset], spec: dict) -> dict[str, pd.DataFrame]:
-    """What the latents are like, of every data set, codec and quality."""
+def map_tables(
+    roots: list[xr.Dataset], groups: list[list[xr.Dataset]], spec: dict
+) -> dict[str, pd.DataFrame]:
+    """What the latents are like, of every data set, codec and quality; of the maps, the first image's."""
+    first = [
+        pictures.map_frame(root, each[0], spec["limits"]) for root, each in zip(roots, groups)
+    ]
     return {
         "channels": pd.concat([frames.channel_frame(one, spec["limits"]) for one in roots]),
         "calibration": pd.concat([frames.calibration_frame(one, spec["bootstrap"]) for one in roots]),
         "residuals": pd.concat([frames.residual_frame(one) for one in roots]),
+        "maps": pd.concat(first),
     }  # fmt: skip
 
 

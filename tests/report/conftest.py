@@ -32,10 +32,13 @@ KINDS = {"decodable": "upper bound on R(D)", "genie": "genie-aided estimate"}
 def make_tables(images=("one", EVIL), qualities=(1, 2)) -> dict[str, pd.DataFrame]:
     """The tables of one codec on one data set, and what is worked out from them."""
     tables = curve_tables(images, qualities) | term_tables(images, qualities)
-    roots = [make_maps(images, quality)[0] for quality in qualities]
+    roots, groups = zip(*(make_maps(images, quality) for quality in qualities))
     tables["channels"] = pd.concat([frames.channel_frame(one, LIMITS) for one in roots])
     tables["calibration"] = pd.concat([frames.calibration_frame(one, BOOTSTRAP) for one in roots])
     tables["residuals"] = pd.concat([frames.residual_frame(one) for one in roots])
+    tables["maps"] = pd.concat(
+        [pictures.map_frame(one, each[0], LIMITS) for one, each in zip(roots, groups)]
+    )
     tables["savings"] = savings(tables["points"], tables["image_points"], BOOTSTRAP)
     return tables
 

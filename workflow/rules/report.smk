@@ -4,7 +4,7 @@ import os
 
 from rdpipe.config import COMPONENTS
 
-FIGURES = "bounds savings decomposition gaps water calibration residuals".split()
+FIGURES = "bounds savings decomposition gaps water calibration residuals maps".split()
 
 
 def origin():

@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from rdpipe.report.style import COLOURS, DOUBLE, SINGLE
+from rdpipe.report.style import CLIP, COLOURS, DOUBLE, SINGLE
 
 
 def panels(table: pd.DataFrame, width: float, height: float):
@@ -104,9 +104,9 @@ def maps(table: pd.DataFrame):
         for axes, name in zip(row, names):
             one = table[(table["quality"] == quality) & (table["map"] == name)]
             values = one.pivot(index="row", columns="column", values="bpp").to_numpy()
-            spent, most = name == names[0], np.abs(values).max()
+            spent, most = name == names[0], np.percentile(np.abs(values), CLIP)
             shown = axes.imshow(values, "cividis" if spent else "PuOr_r", vmin=0 if spent else -most, vmax=most)
-            colours = figure.colorbar(shown, ax=axes, shrink=0.7, pad=0.02)
+            colours = figure.colorbar(shown, ax=axes, shrink=0.55, pad=0.02)
             colours.ax.tick_params(labelsize=5)
             axes.set(xticks=[], yticks=[])
         row[0].set_ylabel(f"quality {quality}\nbit/pixel")

@@ -12,11 +12,10 @@ import xarray as xr
 from PIL import Image
 
 from rdpipe.report.frames import OWN, identity_of, steps
+from rdpipe.report.style import CLIP
 
 IMAGE_BUDGET, MAP_BUDGET = 4_000_000, 3_000_000
 """Most bytes that all images and all maps of a page may have together, before base64."""
-CLIP = 99.8
-"""Percentile of the values of a map at which its colours end."""
 
 
 def collect(products: list[tuple[xr.Dataset, list[xr.Dataset]]], limits: dict) -> list[dict]:

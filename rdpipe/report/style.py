@@ -26,6 +26,8 @@ WEB_STYLES = {
     "reference": {"dash": "longdashdot", "symbol": "x-thin-open"},
 }
 """The same, as Plotly has them."""
+CLIP = 99.8
+"""Percentile of the values of a map at which its colours end."""
 SINGLE, DOUBLE = 3.5, 7.16
 """Width of one column of a paper, and of two, inches."""
 LOOK = {

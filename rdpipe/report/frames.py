@@ -55,7 +55,7 @@ def channel_frame(maps: xr.Dataset, limits: dict) -> pd.DataFrame:
     """A row for each channel: variance, prediction of it, bits, every gap and the water level.
 
     Averages over images, bits for each latent of the channel. ``level`` is the geometric mean over
-    images of that of the last test channel among the cells.
+    images of that of the first test channel among the cells.
     """
     elements = (maps["calibration"].sel(sum="count").sum() / maps.sizes["channel"]).item()
     bits = maps["bits"].sum("image") / elements

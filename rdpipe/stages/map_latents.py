@@ -40,12 +40,9 @@ def run(
         small WebP files.
     """
     codec, table, cube = make_codec(spec), store.read(latents), store.read(joint)
-    corners = {
-        cell_name(corner): corner
-        for limit in spec["limits"].values()
-        for _, *both in path_to(limit)
-        for corner in both
-    }
+    ways = [path_to(limit) for limit in spec["limits"].values()]
+    corners = [START, *(corner for way in ways for _, *both in way for corner in both)]
+    corners = {cell_name(corner): corner for corner in corners}
     stored, found = StoredLatents(latents), read_fits(fits, table)
     context = stored[0].hyper is not None
     cells = {n: Cell.from_spec(spec, found, corner, context) for n, corner in corners.items()}

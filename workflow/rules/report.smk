@@ -1,20 +1,8 @@
 """The figures and the page, of whatever data sets and codecs the config has."""
 
-import os
-
 from rdpipe.config import COMPONENTS
 
 FIGURES = "bounds savings decomposition gaps water calibration residuals maps".split()
-
-
-def origin():
-    """The command that starts this run, and where its benchmarks are."""
-    configs = [os.path.relpath(file) for file in workflow.overwrite_configfiles]
-    flags = ["--configfile", *configs] if configs else []
-    return {
-        "command": shlex.join(["snakemake", *flags, "--cores", "2"]),
-        "benchmarks": workflow.pathvars.apply("<benchmarks>"),
-    }
 
 
 rule make_report:

@@ -18,6 +18,7 @@ STAGES = (
     "extract_latents",
     "fit_estimator",
     "measure_gap",
+    "map_latents",
     "simulate",
     "write_bitstreams",
     "read_bitstreams",

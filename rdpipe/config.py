@@ -258,6 +258,15 @@ def simulation(config: dict, codec: str) -> dict:
     return {**used, **sweep, "curves": {cell_name(cell): cell for cell in cells}}
 
 
+def limit_axes(config: dict) -> dict:
+    """The estimators of the codec's cell and of the limits, by section of the config."""
+    cells = [START, *config["limits"].values()]
+    return {
+        section: {cell[axis]: config[section][cell[axis]] for cell in cells}
+        for axis, section in AXES.items()
+    }
+
+
 def modules(config: dict, *sections: str, **names: str) -> list[str]:
     """Modules behind the names in some sections of the config, for the digest of their source.
 

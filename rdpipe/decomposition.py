@@ -14,6 +14,20 @@ TERMS = {"variance": "variance", "quantizer": "quantization", "mean": "context"}
 """The axes in the paper's order, and the term that moving along each gives."""
 
 
+def path_to(limit: dict[str, str]) -> list[tuple[str, dict[str, str], dict[str, str]]]:
+    """The way from the codec's cell to a limit in the paper's order: term, cell before, cell after.
+
+    Axes along which the two are the same are left out.
+    """
+    steps, before = [], dict(START)
+    for axis, term in TERMS.items():
+        if limit[axis] != before[axis]:
+            after = {**before, axis: limit[axis]}
+            steps.append((term, before, after))
+            before = after
+    return steps
+
+
 def decompose(table: xr.Dataset, cube: xr.Dataset, limit: dict[str, str]) -> xr.Dataset:
     """Split the bits between a codec's real bytes and a limit cell.
 

@@ -1,9 +1,13 @@
-"""What a product was made from: versions, and a digest of the source files behind a stage."""
+"""What a product was made from: versions, commit, machine, times, and a digest of a stage's source files."""
 
 from __future__ import annotations
 
 import ast
 import hashlib
+import json
+import os
+import platform
+import subprocess
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,7 +16,7 @@ import rdpipe
 
 PACKAGES = ("torch", "compressai", "imagecodecs", "numpy", "pillow", "xarray", "zarr")
 ROOT = Path(__file__).parent
-DATA = (".safetensors", ".j2")
+DATA = (".safetensors", ".j2", ".css", ".js")
 """What else than source makes a result."""
 
 
@@ -20,6 +24,48 @@ def versions() -> dict[str, str]:
     """Versions of the packages that numbers depend on."""
     packages = {f"version_{name}": version(name) for name in PACKAGES}
     return {"version_rdpipe": rdpipe.__version__, **packages}
+
+
+def commit() -> str:
+    """The commit of the source, with ``-dirty`` where it was changed since; unknown outside a clone."""
+    git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown (not a clone)"
+
+
+def machine() -> str:
+    """What this runs on, in words."""
+    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+
+
+def stage_times(folder: Path) -> list[dict]:
+    """How long each stage took, from Snakemake's benchmarks: ``folder/STAGE/**/*.jsonl``.
+
+    Returns
+    -------
+    list of dict
+        ``stage``, ``jobs``, ``seconds`` in all, ``longest`` of a job and most ``memory``, MB.
+    """
+    jobs: dict[str, list[dict]] = {}
+    for file in sorted(folder.rglob("*.jsonl")):
+        stage = file.relative_to(folder).with_suffix("").parts[0]
+        lines = [json.loads(line) for line in file.read_text().splitlines()]
+        jobs[stage] = jobs.get(stage, []) + lines[-1:]
+    return [
+        {"stage": stage, "jobs": len(done), "seconds": sum(_number(one, "s") for one in done),
+         "longest": max(_number(one, "s") for one in done),
+         "memory": max(_number(one, "max_rss") for one in done)}
+        for stage, done in jobs.items()
+        if done
+    ]  # fmt: skip
+
+
+def _number(job: dict, key: str) -> float:
+    """A benchmark's number; 0 where a short job left none."""
+    value = job.get(key)
+    return float(value) if isinstance(value, (int, float)) else 0.0
 
 
 def source_digest(*modules: str) -> str:

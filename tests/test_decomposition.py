@@ -5,8 +5,8 @@ import pytest
 import torch
 import xarray as xr
 
-from rdpipe.axes import evaluate
-from rdpipe.decomposition import decompose, latent_mse
+from rdpipe.axes import START, evaluate
+from rdpipe.decomposition import decompose, latent_mse, path_to
 from rdpipe.latents import Latents
 from rdpipe.theory import rounding_distortion
 
@@ -98,3 +98,11 @@ def test_shapley_is_the_average_over_the_orders(measured):
         ("quantizer", "quantization"),
     ):
         np.testing.assert_allclose(bits.sel(term=term), saved[axis], atol=1e-9)
+
+
+def test_the_way_to_a_limit_goes_axis_by_axis():
+    limit = {"mean": "zero", "variance": "codec", "quantizer": "test-channel"}
+    (first, *both), (second, between, end) = path_to(limit)
+    assert (first, second) == ("quantization", "context")
+    assert both == [START, between] and end == limit
+    assert path_to(START) == []

@@ -180,12 +180,14 @@ class Prepared:
 @dataclass(frozen=True)
 class Sent:
     """What a cell makes of one image: bits (the codec's side information not included), the sum of
-    squared errors of the latents, that sum weighted as the quantizer wants it, and y_hat."""
+    squared errors of the latents, that sum weighted as the quantizer wants it, y_hat, and the bits of
+    each element, which lack only what the variance estimator sends."""
 
     bits: float
     distortion: float
     weighted: float
     y_hat: torch.Tensor
+    element_bits: torch.Tensor
 
 
 class Cell:
@@ -248,7 +250,7 @@ class Cell:
         """
         y, noise = one.y.flatten(1), one.noise.flatten(1)
         weights = torch.ones(len(y), 1, dtype=y.dtype) if self.weights is None else self.weights
-        sums = torch.zeros(3, dtype=y.dtype)
+        sums, element_bits = torch.zeros(3, dtype=y.dtype), torch.empty_like(y)
         solved = level / weights if self.quantizer.level is None else None
         noise_power = self.step**2 / 12 if solved is None else solved
         own = None if one.own_bits is None else one.own_bits.flatten(1)
@@ -259,8 +261,9 @@ class Cell:
             j = escape.order(r, v, self.step)
             v = escape.corrected(v, j)
             coded = self.quantizer.code(r, v, at_level, noise[channels, positions])
-            both = coded.distortion.sum(), (w * coded.distortion).sum()
             bits = coded.bits + escape.bits(j) if own is None else own[channels, positions]
+            element_bits[channels, positions] = bits
+            both = coded.distortion.sum(), (w * coded.distortion).sum()
             sums.add_(torch.stack([bits.sum(), *both]))
             return coded.residual
 
@@ -269,7 +272,8 @@ class Cell:
         else:
             y_hat = walk(partial(anew, step))
         bits, distortion, weighted = sums.tolist()
-        return Sent(bits + one.bits, distortion, weighted, y_hat)
+        element_bits = element_bits.view(one.y.shape)
+        return Sent(bits + one.bits, distortion, weighted, y_hat, element_bits)
 
     def matched_level(self, images: Iterable[Prepared]) -> float:
         """The level at which some images together have the distortion that rounding has on them.

@@ -54,6 +54,8 @@ class CompressAI:
         "cpu", "cuda", or "auto": CUDA where there is one.
     """
 
+    stride = 16
+
     def __init__(self, model: CompressionModel, device: str = "auto"):
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"

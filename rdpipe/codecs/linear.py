@@ -50,7 +50,7 @@ class BlockTransform:
     ):
         self.transform, self.variances = transform, variances
         self.spectrum, self.step = spectrum, step
-        self.block = math.isqrt(len(transform))
+        self.block = self.stride = math.isqrt(len(transform))
 
     def analyse(self, name: str, image: np.ndarray) -> Analysis:
         y = self._latents(image)

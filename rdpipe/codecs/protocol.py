@@ -51,7 +51,8 @@ class Codec(Protocol):
         """Image from decoded latents of shape (channel, row, column)."""
 
     # All below is optional. Also: references() -> {name: (mse, bpp)}, rate-distortion functions that
-    # are known. Without compress and decompress a codec's curve is called achievable, not achieved.
+    # are known; stride, pixels from one latent to the next, for the maps over an image.
+    # Without compress and decompress a codec's curve is called achievable, not achieved.
 
     def compress(self, image: np.ndarray) -> bytes:
         """The real bitstream: all that :meth:`decompress` needs beside the codec."""

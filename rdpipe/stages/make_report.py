@@ -8,14 +8,14 @@ import pandas as pd
 import xarray as xr
 
 from rdpipe import store
-from rdpipe.config import AXES, COMPONENTS
 from rdpipe.datasets import manifest
 from rdpipe.files import write_atomically
-from rdpipe.provenance import versions
+from rdpipe.provenance import commit, machine, stage_times, versions
 from rdpipe.report import figures as draw
-from rdpipe.report import page
+from rdpipe.report import frames, page, pictures
+from rdpipe.report.savings import savings
 
-TABLES = ("points", "bd_rates", "decomposition", "codes", "image_terms")
+TABLES = ("points", "bd_rates", "decomposition", "codes", "levers", "image_points", "image_terms")
 """Of the bounds, those that the page shows."""
 
 
@@ -24,8 +24,10 @@ def run(
     bounds: Path,
     latents: list[Path],
     gaps: list[Path],
+    maps: list[Path],
     manifests: list[Path],
     figures: list[Path],
+    origin: dict,
     out: Path,
 ) -> None:
     """Write the page and every figure.
@@ -36,51 +38,75 @@ def run(
         The complete config.
     bounds : Path
         From ``trace_bounds``.
-    latents, gaps : list of Path
-        Of every data set, codec and quality; ``gaps`` are those along one axis.
+    latents, gaps, maps : list of Path
+        Of every data set, codec and quality; ``gaps`` are those along one axis, ``maps`` are from
+        ``map_latents``.
     manifests : list of Path
         From ``prepare_dataset``, in the order of the data sets in the config.
     figures : list of Path
-        ``.../DATASET/CODEC/FIGURE.svg`` or ``.png`` to write; FIGURE is a name of
-        :data:`rdpipe.report.figures.FIGURES`.
+        ``.../DATASET/CODEC/FIGURE.SUFFIX`` to write; FIGURE is a name of
+        :data:`rdpipe.report.figures.FIGURES`, SUFFIX one of svg, pdf, png and csv.
+    origin : dict
+        ``command`` that starts the run, and the folder of its ``benchmarks``.
     out : Path
         The page, HTML.
     """
     tables = {name: store.read(bounds, name).to_dataframe() for name in TABLES}
-    tables["gaps"] = pd.concat([gap_frame(store.read(path)) for path in gaps])
-    tables["latents"] = pd.concat([image_frame(store.read(path)) for path in latents])
+    tables["gaps"] = pd.concat([frames.gap_frame(store.read(path)) for path in gaps])
+    tables["latents"] = pd.concat([frames.image_frame(store.read(path)) for path in latents])
+    roots = [store.read(path) for path in maps]
+    groups = [
+        [store.read(path, str(i)) for i in range(root.sizes["image"])]
+        for path, root in zip(maps, roots)
+    ]
+    tables |= map_tables(roots, groups, spec)
+    runs = list(tables["latents"].groupby(["dataset", "codec"], sort=False).groups)
+    ours = {one: of_run(tables, *one, spec) for one in runs}
+    folders = {}
     for path in figures:
-        dataset, codec = path.parts[-3:-1]
-        figure = draw.render(path.stem, path.suffix[1:], of_run(tables, dataset, codec))
+        one = path.parts[-3:-1]
+        folders[one] = path.parent
+        figure = draw.render(path.stem, path.suffix[1:], ours[one])
         write_atomically(path, lambda temporary: temporary.write_bytes(figure))
-    runs = tables["latents"].groupby(["dataset", "codec"], sort=False).groups
     datasets = dict(zip(spec["datasets"], map(manifest.load, manifests)))
-    contents = [page.run_content(*one, of_run(tables, *one), spec["limits"]) for one in runs]
-    text = page.render(contents, datasets, spec, versions())
+    contents = [
+        page.run_content(*one, ours[one], spec["limits"]) | {"folder": str(folders.get(one, ""))}
+        for one in runs
+    ]
+    provenance = {
+        "command": origin["command"],
+        "commit": commit(),
+        "machine": machine(),
+        "versions": versions(),
+        "times": stage_times(Path(origin["benchmarks"])),
+    }
+    shown = pictures.collect(list(zip(roots, groups)), spec["limits"])
+    text = page.render(contents, shown, datasets, spec, provenance)
     write_atomically(out, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
-def of_run(tables: dict[str, pd.DataFrame], dataset: str, codec: str) -> dict[str, pd.DataFrame]:
-    """The rows of one data set and codec, and of the data set's anchors."""
+def map_tables(
+    roots: list[xr.Dataset], groups: list[list[xr.Dataset]], spec: dict
+) -> dict[str, pd.DataFrame]:
+    """What the latents are like, of every data set, codec and quality; of the maps, the first image's."""
+    first = [
+        pictures.map_frame(root, each[0], spec["limits"]) for root, each in zip(roots, groups)
+    ]
     return {
+        "channels": pd.concat([frames.channel_frame(one, spec["limits"]) for one in roots]),
+        "calibration": pd.concat([frames.calibration_frame(one, spec["bootstrap"]) for one in roots]),
+        "residuals": pd.concat([frames.residual_frame(one) for one in roots]),
+        "maps": pd.concat(first),
+    }  # fmt: skip
+
+
+def of_run(
+    tables: dict[str, pd.DataFrame], dataset: str, codec: str, spec: dict
+) -> dict[str, pd.DataFrame]:
+    """The rows of one data set and codec, and of the data set's anchors."""
+    ours = {
         name: table[(table["dataset"] == dataset) & table["codec"].isin([codec, ""])]
         for name, table in tables.items()
     }
-
-
-def image_frame(table: xr.Dataset) -> pd.DataFrame:
-    """A row for each image."""
-    return table.to_dataframe().reset_index()
-
-
-def gap_frame(cube: xr.Dataset) -> pd.DataFrame:
-    """A row for each estimator along the axis of a gap: mean bit/pixel and bit/latent over images."""
-    axis = COMPONENTS[cube["component"].item()]
-    bits = cube["bits"].squeeze([other for other in AXES if other != axis])
-    rates = xr.Dataset(
-        {"bpp": (bits / cube["pixels"]).mean("image"),
-         "per_latent": bits.sum("image") / cube["elements"].sum()}
-    )  # fmt: skip
-    names = {axis: "estimator", f"{axis}_information": "information"}
-    keep = [*names.values(), "dataset", "codec", "quality", "component", "bpp", "per_latent"]
-    return rates.to_dataframe().reset_index().rename(columns=names)[keep]
+    ours["savings"] = savings(ours["points"], ours["image_points"], spec["bootstrap"])
+    return ours

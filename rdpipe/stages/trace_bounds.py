@@ -18,6 +18,7 @@ from rdpipe.curves import Curve, at_equal_psnr, bd_rate, interval, psnr, resampl
 from rdpipe.decomposition import decompose, latent_mse
 from rdpipe.errors import InputError
 from rdpipe.files import write_atomically
+from rdpipe.levers import lever_frame
 
 
 def run(
@@ -33,6 +34,7 @@ def run(
     bd_rates: Path,
     decomposition: Path,
     codes: Path,
+    levers: Path,
 ) -> None:
     """Write the bounds as one store and as tidy tables.
 
@@ -50,10 +52,10 @@ def run(
     references : list of Path
         Tables of published curves of the data sets in the spec's ``references``, sorted by name.
     out : Path
-        Store with groups ``points``, ``bd_rates``, ``decomposition`` and ``codes``, and the numbers
-        of each image that they are averages of: ``image_points`` and ``image_terms``.
-    points, bd_rates, decomposition, codes : Path
-        The first four as CSV.
+        Store with groups ``points``, ``bd_rates``, ``decomposition``, ``codes`` and ``levers``, and
+        the numbers of each image that they are averages of: ``image_points`` and ``image_terms``.
+    points, bd_rates, decomposition, codes, levers : Path
+        The first five as CSV.
     """
     tables, cubes, sweeps = (by_run(paths) for paths in (latents, gaps, simulations))
     curves = (
@@ -72,6 +74,7 @@ def run(
         "bd_rates": bd_rate_frame(curves, draws),
         "decomposition": decomposition_frame(terms, draws),
         "codes": code_frame(tables, cubes, by_run(decoded)),
+        "levers": lever_frame(curves, tables, cubes, terms, draws),
         "image_points": image_frame(curves),
         "image_terms": terms,
     }
@@ -79,7 +82,7 @@ def run(
         for name, frame in frames.items():
             writer.write(xr.Dataset.from_dataframe(frame.rename_axis("row")), group=name)
     for name, path in (("points", points), ("bd_rates", bd_rates), ("decomposition", decomposition),
-                       ("codes", codes)):  # fmt: skip
+                       ("codes", codes), ("levers", levers)):  # fmt: skip
         save = partial(frames[name].to_csv, index=False, float_format="%.12g")
         write_atomically(path, save)
 

@@ -8,6 +8,7 @@ from conftest import CONFIG
 
 RUNS = ("mini-mean-scale/q1", "mini-mean-scale/q2", "mine/q1")
 AFTERWARDS = {"bounds.zarr.zip", "report.html", "compressai/tiny/mine.json"}
+MAPS = {f"tiny/{run}/maps.zarr.zip" for run in RUNS}
 
 
 def bitstreams(runs):
@@ -24,7 +25,7 @@ def test_a_changed_estimator_reruns_only_the_gaps_that_use_it(project):
     config["variances"]["window-3"] = {"use": "window", "args": {"size": 5}}
     project.configure(config)
     gaps = {f"tiny/{run}/gaps/{c}.zarr.zip" for run in RUNS for c in ("variance", "joint")}
-    assert project.jobs() == gaps | bitstreams(RUNS) | AFTERWARDS
+    assert project.jobs() == gaps | bitstreams(RUNS) | MAPS | AFTERWARDS
 
 
 def test_a_changed_fit_reruns_it_and_what_uses_it(project):
@@ -33,7 +34,7 @@ def test_a_changed_fit_reruns_it_and_what_uses_it(project):
     project.configure(config)
     gaps = {f"tiny/{run}/gaps/{c}.zarr.zip" for run in RUNS for c in ("variance", "joint")}
     fits = {f"fits/{run}/variance/also-calibrated.zarr.zip" for run in RUNS}
-    assert project.jobs() == fits | gaps | bitstreams(RUNS) | AFTERWARDS
+    assert project.jobs() == fits | gaps | bitstreams(RUNS) | MAPS | AFTERWARDS
 
 
 def test_an_added_quality_runs_only_that_quality(project):
@@ -45,7 +46,8 @@ def test_an_added_quality_runs_only_that_quality(project):
         for c in ("variance", "quantization", "context", "joint")
     }
     run = "mini-mean-scale/q3"
-    new = {f"tiny/{run}/latents.zarr.zip", f"tiny/{run}/simulation.zarr.zip"} | bitstreams([run])
+    new = {f"tiny/{run}/{name}.zarr.zip" for name in ("latents", "simulation", "maps")}
+    new |= bitstreams([run])
     fitted = {f"other/{run}/latents.zarr.zip", f"fits/{run}/variance/calibrated.zarr.zip"}
     assert project.jobs() == gaps | new | fitted | AFTERWARDS
 
@@ -88,7 +90,7 @@ def test_an_edited_estimator_reruns_what_imports_it(project):
     original = module.read_text()
     try:
         module.write_text(original + "\n# edited\n")
-        products = {"simulation.zarr.zip", "bitstreams.zarr.zip", "decoded.zarr.zip"} | {
+        products = {"simulation.zarr.zip", "maps.zarr.zip", "bitstreams.zarr.zip", "decoded.zarr.zip"} | {
             f"gaps/{c}.zarr.zip" for c in ("variance", "quantization", "context", "joint")
         }
         fits = {f"fits/{run}/variance/calibrated.zarr.zip" for run in RUNS}

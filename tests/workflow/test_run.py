@@ -1,5 +1,6 @@
 """The tiny project, run for real."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from rdpipe import store
 from rdpipe.api import LIMITS
 from rdpipe.codecs.compressai import mini_mean_scale
 from rdpipe.errors import InputError
+from rdpipe.report.figures import FIGURES
 from rdpipe.stages.inputs import read_fits
 
 ROOT = Path(__file__).parents[2]
@@ -135,14 +137,46 @@ def test_images_an_estimator_was_fitted_on_are_not_scored(project):
 def test_the_report_is_one_file_with_every_image_and_figure(project):
     page = (project.folder / "results/report.html").read_text()
     assert "one.png" in page and "two &lt;b&gt;{q}&amp;.png" in page
-    assert page.count("data:image/svg+xml;base64,") == 6
-    assert not any(outside in page for outside in ('src="http', "<script", 'rel="stylesheet"'))
+    assert page.count("data:image/webp;base64,") == 2 * 2 + 2 * 3  # originals, and each quality
+    assert not any(outside in page for outside in ('src="http', 'rel="stylesheet"'))
     figures = project.folder / "results/figures/tiny/mine"
-    assert sorted(f.name for f in figures.iterdir()) == [
-        f"{name}.{suffix}"
-        for name in ("bounds", "decomposition", "gaps")
-        for suffix in ("png", "svg")
-    ]
+    made = {(f.stem, f.suffix[1:]) for f in figures.iterdir()}
+    assert made == {(name, suffix) for name in FIGURES for suffix in ("svg", "pdf", "png", "csv")}
+
+
+def test_maps_add_up_to_the_array(project):
+    """What lies at the positions and in the channels is what measure_gap has, level and sent bits apart."""
+    run = project.folder / "results/tiny/mini-mean-scale/q1"
+    cube, maps = store.read(run / "gaps/joint.zarr.zip"), store.read(run / "maps.zarr.zip")
+    assert maps["cell"].values.tolist() == ["codec/codec/rounding", "codec/codec/test-channel"]
+    for cell, told in (("rounding", 0), ("test-channel", 32)):  # a level for each image
+        one = cube["bits"].sel(mean="codec", variance="codec", quantizer=cell) - told
+        name = f"codec/codec/{cell}"
+        assert maps["bits"].sel(cell=name).sum("channel").values == pytest.approx(one.values, rel=1e-9)
+        groups = [store.read(run / "maps.zarr.zip", str(i))["bits"] for i in range(2)]
+        places = [g[maps["cell"].values.tolist().index(name)].values.sum() for g in groups]
+        assert places == pytest.approx(one.values, rel=1e-5)
+
+
+def test_the_largest_lever_is_worth_what_it_saves(project):
+    """With the quantization gap closed at equal PSNR, BD-rate is between the shares at both qualities."""
+    levers = pd.read_csv(project.folder / "results/levers.csv")
+    lever = levers.query("codec == 'mini-mean-scale' and term == 'quantization'").iloc[0]
+    terms = pd.read_csv(project.folder / "results/decomposition.csv")
+    terms = terms.query("codec == 'mini-mean-scale' and term == 'quantization' and order == 'paper'")
+    own = pd.read_csv(project.folder / "results/bounds.csv").query(
+        "codec == 'mini-mean-scale' and curve == 'codec'"
+    )
+    share = -100 * terms["bpp"].to_numpy() / own["bpp"].to_numpy()
+    assert min(share) - 1e-6 <= lever["bd_rate"] <= max(share) + 1e-6
+    assert lever["bd_rate_low"] <= lever["bd_rate"] <= lever["bd_rate_high"]
+    assert lever["available_bd_rate"] == 0 and pd.isna(lever["available"])
+
+
+def test_the_page_says_where_it_comes_from(project):
+    page = (project.folder / "results/report.html").read_text()
+    assert "snakemake --configfile tiny.yaml --cores 2 results/figures/tiny/mine/water.pdf" in page
+    assert re.search(r"map_latents</th><td>3</td>", page)
 
 
 def test_the_table_and_the_path_of_the_report_end_the_run(project):
@@ -157,12 +191,17 @@ def test_products_carry_what_they_were_made_from(project):
 
 def test_the_same_run_gives_the_same_bytes(project):
     names = ["tiny/mine/q1/simulation.zarr.zip", "bounds.zarr.zip", "report.html",
-             "figures/tiny/mine/bounds.png", "training/net.safetensors"]  # fmt: skip
+             "figures/tiny/mine/bounds.png", "figures/tiny/mine/water.pdf", "tiny/mine/q1/maps.zarr.zip", "training/net.safetensors"]  # fmt: skip
     files = [project.folder / "results" / name for name in names]
-    before = [file.read_bytes() for file in files]
+    before = [content(file) for file in files]
     done = project.snakemake("--force", *(f"results/{name}" for name in names))
     assert done.returncode == 0, done.stdout
-    assert [name for name, file, old in zip(names, files, before) if file.read_bytes() != old] == []
+    assert [name for name, file, old in zip(names, files, before) if content(file) != old] == []
+
+
+def content(file) -> bytes:
+    """The bytes of a file; of the page, all but how long its stages took."""
+    return re.sub(rb"<!--times-->.*<!--/times-->", b"", file.read_bytes(), flags=re.S)
 
 
 def test_lint_is_clean(project):

@@ -19,6 +19,7 @@ rule trace_bounds:
         bd_rates="<results>/bd_rates.csv",
         decomposition="<results>/decomposition.csv",
         codes="<results>/codes.csv",
+        levers="<results>/levers.csv",
     log:
         "<logs>/trace_bounds.log",
     benchmark:
@@ -43,7 +44,7 @@ rule trace_bounds:
         "python -m rdpipe trace_bounds --spec {params.spec:q} --latents {input.latents:q}"
         " --gaps {input.gaps:q} --simulations {input.simulations:q} --anchors {input.anchors:q}"
         " --decoded {input.decoded:q} --references {input.references:q} --out {output.bounds:q} --points {output.points:q} --bd_rates {output.bd_rates:q}"
-        " --decomposition {output.decomposition:q} --codes {output.codes:q} > {log:q} 2>&1"
+        " --decomposition {output.decomposition:q} --codes {output.codes:q} --levers {output.levers:q} > {log:q} 2>&1"
 
 
 rule export_curves:

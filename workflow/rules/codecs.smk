@@ -18,7 +18,7 @@ rule train_codec:
         "<benchmarks>/train_codec/{network}.jsonl"
     conda:
         "../../environment.yml"
-    threads: workflow.cores or 1
+    threads: workflow.resource_settings.cores or 1
     resources:
         mem="8GB",
         runtime="24h",

@@ -1,6 +1,7 @@
 """The checked config, the specs that rules hand to their stages, and where the runs are."""
 
 import json
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -133,3 +134,13 @@ def every_anchor(pattern):
         for anchor, entry in config["anchors"].items()
         for file in expand(pattern, dataset=dataset, anchor=anchor, quality=entry["qualities"])
     ]
+
+
+def origin():
+    """The command that starts this run, and where its benchmarks are."""
+    configs = [os.path.relpath(file) for file in workflow.overwrite_configfiles]
+    flags = ["--configfile", *configs] if configs else []
+    return {
+        "command": shlex.join(["snakemake", *flags, "--cores", "2"]),
+        "benchmarks": workflow.pathvars.apply("<benchmarks>"),
+    }

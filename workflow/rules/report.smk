@@ -2,6 +2,8 @@
 
 from rdpipe.config import COMPONENTS
 
+FIGURES = "bounds savings decomposition gaps water calibration residuals maps".split()
+
 
 rule make_report:
     """One self-contained page, and its figures."""
@@ -14,22 +16,25 @@ rule make_report:
             if axis
             for file in every_run(rules.measure_gap.output, component=component)
         ],
+        maps=every_run(rules.map_latents.output),
         manifests=expand(rules.prepare_dataset.output, dataset=config["datasets"]),
     output:
         page=report(
             "<results>/report.html", caption="../report/page.rst", category="Report"
         ),
-        figures=report(
-            expand(
-                "<results>/figures/{dataset}/{codec}/{figure}.{suffix}",
-                dataset=settings.measured(config),
-                codec=settings.analysed(config),
-                figure=["bounds", "decomposition", "gaps"],
-                suffix=["svg", "png"],
-            ),
-            caption="../report/figures.rst",
-            category="Figures",
-        ),
+        figures=[
+            report(
+                f"<results>/figures/{dataset}/{codec}/{figure}.{suffix}",
+                caption=f"../report/{figure}.rst",
+                category="Figures",
+                subcategory=f"{codec} on {dataset}",
+                labels={"figure": figure, "file": suffix},
+            )
+            for dataset in settings.measured(config)
+            for codec in settings.analysed(config)
+            for figure in FIGURES
+            for suffix in ["svg", "pdf", "png", "csv"]
+        ],
     log:
         "<logs>/make_report.log",
     benchmark:
@@ -41,10 +46,12 @@ rule make_report:
         runtime="20m",
     params:
         spec=canonical(**config),
+        origin=canonical(**origin()),
         source=source("make_report"),
     shell:
         "python -m rdpipe make_report --spec {params.spec:q} --bounds {input.bounds:q}"
-        " --latents {input.latents:q} --gaps {input.gaps:q} --manifests {input.manifests:q}"
+        " --latents {input.latents:q} --gaps {input.gaps:q} --maps {input.maps:q}"
+        " --manifests {input.manifests:q} --origin {params.origin:q}"
         " --figures {output.figures:q} --out {output.page:q} > {log:q} 2>&1"
 
 

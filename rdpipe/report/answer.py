@@ -1,0 +1,99 @@
+"""The answer in words: what is lost where, what the largest lever is worth, what a real decoder can have of it."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from rdpipe.axes import cell_name
+from rdpipe.decomposition import TERMS
+from rdpipe.report.style import meaning
+
+NAMES = {"coder": "entropy coder", "prior": "prior", "side": "side information",
+         "variance": "variance", "quantization": "quantization", "context": "context"}  # fmt: skip
+"""The terms as a sentence calls them."""
+
+
+def headline(name: str, dataset: str, own) -> str:
+    """A codec at a quality: its rate and its PSNR; ``own`` is its row of the points."""
+    return f"{name} at q{own.quality} on {dataset}: {own.bpp:.3f} bpp at {own.psnr:.2f} dB."
+
+
+def to_limit(panel: pd.DataFrame) -> str:
+    """The terms to one limit at one quality; ``panel`` has the paper's order only."""
+    rows = panel.set_index("term")
+    parts = [
+        f"{NAMES[term]} {one.bpp:.3f}"
+        + (f" ({one.bpp_low:.3f} to {one.bpp_high:.3f})" if one.bpp else "")
+        for term, one in rows.drop("total").iterrows()
+        if abs(one.bpp) >= 5e-4 or term in ("side", *TERMS.values())
+    ]
+    total = rows.loc["total"]
+    return (
+        f"{total.bpp:.3f} bpp ({total.bpp_low:.3f} to {total.bpp_high:.3f}) above "
+        f"“{panel['limit'].iloc[0]}” ({meaning(panel['kind'].iloc[0])}): {', '.join(parts)}."
+    )
+
+
+def over_the_curve(points: pd.DataFrame, terms: pd.DataFrame, limit: str) -> str:
+    """The share of the bits above one limit, over all qualities."""
+    own = points[points["curve"] == "codec"].set_index("quality")
+    paper = terms[(terms["order"] == "paper") & (terms["limit"] == limit)]
+    total = paper[paper["term"] == "total"].set_index("quality")["bpp"]
+    share = (total / own["bpp"]).dropna() * 100
+    return (
+        f"From {own['bpp'].min():.3f} to {own['bpp'].max():.3f} bpp, {share.min():.0f} to "
+        f"{share.max():.0f} % of the bits lie above “{limit}” ({meaning(paper['kind'].iloc[0])}), at equal "
+        "distortion of the latents."
+    )
+
+
+def largest(levers: pd.DataFrame):
+    """The row of the largest lever on the way to one limit; None if nothing is gained or known."""
+    terms = levers[(levers["term"] != "total") & (levers["bd_rate"] < 0)]
+    return None if terms.empty else terms.loc[terms["bd_rate"].idxmin()]
+
+
+def summary(levers: pd.DataFrame) -> dict:
+    """The largest lever in short: its term, and per cent that it is worth and that are available."""
+    one = largest(levers)
+    if one is None:
+        return {"term": "none", "worth": None, "available": None}
+    return {"term": one.term, "worth": -one.bd_rate, "available": -one.available_bd_rate}
+
+
+def largest_lever(levers: pd.DataFrame) -> str:
+    """The largest lever on the way to one limit, by BD-rate; ``levers`` are those of this limit."""
+    one = largest(levers)
+    if levers["bd_rate"].isna().all():
+        return "What a term is worth over the curve is not known: that takes two qualities or more."
+    if one is None:
+        return "No term is worth anything over the curve: the codec's own cell is the best one here."
+    return (
+        f"Largest lever: {NAMES[one.term]}; closing it, at equal distortion of the latents, is worth {-one.bd_rate:.1f} % BD-rate "
+        f"({-one.bd_rate_high:.1f} to {-one.bd_rate_low:.1f} %); {available(one)}"
+    )
+
+
+def available(lever) -> str:
+    """What of a lever a real decoder can have today; ``lever`` is its row."""
+    if lever.term not in TERMS.values():
+        return "how much of that a real decoder could have is not measured."
+    if not lever.available:
+        return "of that, none is available to a real decoder with the estimators measured here."
+    share = 100 * lever.available_bd_rate / lever.bd_rate
+    return (
+        f"of that, {share:.0f} % is available to a real decoder today: {lever.available} saves "
+        f"{-lever.available_bd_rate:.1f} % ({-lever.available_high:.1f} to {-lever.available_low:.1f} %)."
+    )
+
+
+def at_equal_psnr(bd_rates: pd.DataFrame, cell: dict[str, str]) -> str:
+    """What the limit saves at equal PSNR through the decoder, where its curve was simulated."""
+    found = bd_rates[bd_rates["curve"] == cell_name(cell)].dropna()
+    if found.empty:
+        return ""
+    one = found.iloc[0]
+    return (
+        f"At equal PSNR, through the codec's own decoder, the rate of this limit is {one['bd_rate']:+.1f} % "
+        f"(BD-rate; 95 % interval {one['bd_rate_low']:+.1f} to {one['bd_rate_high']:+.1f} %)."
+    )

@@ -1,0 +1,159 @@
+"use strict";
+// Charts of rates. Each draws one run's payload into an element: draw(element, run, state).
+const DATA = JSON.parse(document.getElementById("data").textContent);
+const CHARTS = {};
+const SHADES = ["#0072B2", "#D55E00", "#009E73", "#8C6D00", "#CC79A7", "#5a5a5a"];
+const below = { showlegend: true, legend: { orientation: "h", y: -0.2, font: { size: 11 } } };
+
+const layout = (more) => ({
+  font: { family: "system-ui, sans-serif", size: 12, color: "#1a1a1a" },
+  margin: { l: 62, r: 14, t: 14, b: 48 }, showlegend: false, hovermode: "closest",
+  plot_bgcolor: "#fff", paper_bgcolor: "#fff", hoverlabel: { align: "left", font: { size: 12 } }, ...more,
+});
+const axis = (title, more) => ({
+  title: { text: title, standoff: 8 }, gridcolor: "#e6e8ea", zerolinecolor: "#8a8f94", automargin: true, ...more,
+});
+const plot = (element, traces, more) =>
+  Plotly.react(element, traces, layout(more), { displayModeBar: false, responsive: true });
+const LOG_TICKS = { tickvals: [-3, -2, -1, 0, 1, 2].flatMap((e) => [1, 2, 5].map((m) => m * 10 ** e)) };
+LOG_TICKS.ticktext = LOG_TICKS.tickvals.map((v) => String(Number(v.toPrecision(2))));
+const nothing = (text) => ({ text, showarrow: false, xref: "paper", yref: "paper", x: 0.5, y: 0.5 });
+const fixed = (value, digits) => (value === null || value === undefined ? "?" : value.toFixed(digits));
+const escaped = (text) => String(text).replace(/[&<>]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;" })[c]);
+const mseOf = (psnr) => (psnr === null ? null : 255 ** 2 / 10 ** (psnr / 10));
+const between = (low, high, digits) =>
+  low === null ? "" : `<br>95 % interval ${fixed(low, digits)} to ${fixed(high, digits)}`;
+
+function curveTrace(curve, state, more = {}) {
+  const colour = more.colour || curve.colour;
+  const mse = state.distortion === "mse";
+  const y = mse ? curve.psnr.map((p, i) => mseOf(curve.psnr_of_mean_mse[i] ?? p)) : curve.psnr;
+  const text = curve.bpp.map((bpp, i) =>
+    `<b>${escaped(more.title || curve.name)}</b><br>${escaped(curve.kind)}, quality ${curve.quality[i]}<br>` +
+    `${fixed(bpp, 4)} bpp at ${fixed(curve.psnr[i], 2)} dB${between(curve.bpp_low[i], curve.bpp_high[i], 4)}` +
+    (curve.source ? `<br>${escaped(curve.source)}` : ""));
+  const error = (list) => curve.bpp.map((bpp, i) => (list[i] === null ? 0 : Math.abs(list[i] - bpp)));
+  return {
+    x: curve.bpp, y, text, hoverinfo: "text", mode: "lines+markers", name: curve.name,
+    line: { color: colour, dash: curve.dash, width: curve.own ? 3 : 1.8 },
+    marker: { color: colour, symbol: curve.symbol, size: curve.own ? 9 : 8, line: { width: 1.5, color: colour } },
+    error_x: curve.ours ? { type: "data", array: error(curve.bpp_high), arrayminus: error(curve.bpp_low), thickness: 1, width: 2, color: `${colour}80` } : undefined,
+  };
+}
+
+function frame(curves, state) {
+  const ours = curves.filter((c) => c.ours && !c.kind.startsWith("reference"));
+  const of = (key) => ours.flatMap((c) => c[key]).filter((v) => v !== null);
+  const bpp = [...of("bpp_high"), ...of("bpp_low")], psnr = of("psnr");
+  const slack = 0.08 * (Math.max(...psnr) - Math.min(...psnr)) + 0.3;
+  const ends = [Math.min(...psnr) - slack, Math.max(...psnr) + slack];
+  const log = state.rate === "log";
+  const low = Math.max(Math.min(...bpp) * 0.8, 1e-4);
+  const x = log ? { type: "log", range: [Math.log10(low), Math.log10(Math.max(...bpp) * 1.1)], ...LOG_TICKS } : { range: [0, Math.max(...bpp) * 1.05] };
+  const y = state.distortion === "mse"
+    ? axis("MSE, 8-bit levels squared", { type: "log", range: [Math.log10(mseOf(ends[1])), Math.log10(mseOf(ends[0]))] })
+    : axis("PSNR, dB (mean over images)", { range: ends });
+  return { xaxis: axis("rate, bit/pixel", x), yaxis: y };
+}
+
+CHARTS.bounds = (element, run, state) => {
+  const shown = run.curves.filter((c) => !state.off.has(c.name));
+  if (state.view === "savings") return savings(element, run, shown);
+  return plot(element, shown.map((c) => curveTrace(c, state)), frame(run.curves, state));
+};
+
+function savings(element, run, shown) {
+  const traces = shown.filter((c) => run.savings[c.name]).map((curve) => {
+    const s = run.savings[curve.name];
+    const error = (list) => s.saved.map((v, i) => (list[i] === null ? 0 : Math.abs(list[i] - v)));
+    return {
+      x: s.psnr, y: s.saved, mode: "lines+markers", hoverinfo: "text",
+      text: s.saved.map((v, i) => `<b>${escaped(curve.name)}</b><br>${escaped(curve.kind)}<br>saves ${fixed(v, 4)} of ${fixed(s.bpp[i], 4)} bpp (${(100 * v / s.bpp[i]).toFixed(1)} %) at ${fixed(s.psnr[i], 2)} dB${between(s.saved_low[i], s.saved_high[i], 4)}`),
+      line: { color: curve.colour, dash: curve.dash, width: 1.8 },
+      marker: { color: curve.colour, symbol: curve.symbol, size: 8, line: { width: 1.5, color: curve.colour } },
+      error_y: { type: "data", array: error(s.saved_high), arrayminus: error(s.saved_low), thickness: 1, width: 2, color: curve.colour },
+    };
+  });
+  return plot(element, traces, {
+    xaxis: axis("PSNR, dB (mean over images)", { zeroline: false }),
+    yaxis: axis("saved against the codec, bit/pixel", { zeroline: true, zerolinewidth: 2, zerolinecolor: "#000" }),
+  });
+}
+
+CHARTS.waterfall = (element, run, state) => {
+  const t = run.terms[state.limit][state.quality];
+  let at = 0;
+  const starts = t.term.map((term, i) => {
+    if (term === "total") return 0;
+    const start = at;
+    at += t.bpp[i];
+    return start;
+  });
+  const moved = t.term.map((_, i) => i).filter((i) => Math.abs(t.shapley[i] - t.bpp[i]) > 1e-9);
+  const bars = {
+    type: "bar", x: t.term, y: t.bpp, base: starts, hoverinfo: "text", width: 0.7,
+    marker: { color: t.term.map((term, i) => (term === "total" ? "#5a5a5a" : t.bpp[i] < 0 ? t.down : t.up)) },
+    hovertext: t.term.map((term, i) => `<b>${term}</b><br>${fixed(t.bpp[i], 4)} bpp${between(t.bpp_low[i], t.bpp_high[i], 4)}<br>Shapley ${fixed(t.shapley[i], 4)}`),
+  };
+  const whiskers = {
+    x: t.term, y: t.bpp.map((v, i) => starts[i] + v), mode: "markers", marker: { size: 1, color: "#000" }, hoverinfo: "skip",
+    error_y: { type: "data", array: t.bpp.map((v, i) => t.bpp_high[i] - v), arrayminus: t.bpp.map((v, i) => v - t.bpp_low[i]), thickness: 1.2, width: 4, color: "#000" },
+  };
+  const shapley = {
+    x: moved.map((i) => t.term[i]), y: moved.map((i) => starts[i] + t.shapley[i]), mode: "markers", hoverinfo: "skip",
+    marker: { symbol: "diamond", size: 8, color: "#fff", line: { color: "#000", width: 1.2 } },
+  };
+  const label = (v) => (Math.abs(v) < 5e-4 ? "0" : v.toFixed(3));
+  const labels = t.term.map((term, i) => ({
+    x: term, y: starts[i] + Math.max(t.bpp[i], t.bpp_high[i], 0), text: label(t.bpp[i]), showarrow: false, yshift: 10, font: { size: 11 },
+  }));
+  return plot(element, [bars, whiskers, shapley], {
+    xaxis: axis("", { tickangle: -35 }), annotations: labels,
+    yaxis: axis(`to “${escaped(state.limit)}”, bit/pixel`, { zeroline: true }),
+  });
+};
+
+CHARTS.stacks = (element, run, state) => {
+  const terms = run.terms[state.limit], qualities = run.qualities.map(String), own = run.curves.find((c) => c.own);
+  const bpp = qualities.map((q) => own.bpp[own.quality.indexOf(Number(q))]);
+  const of = (q, term) => terms[q].bpp[terms[q].term.indexOf(term)];
+  const bar = (name, color, value) => ({
+    type: "bar", name, x: qualities.map((q) => `q${q}`), y: qualities.map(value), marker: { color }, hoverinfo: "text", width: 0.6,
+    hovertext: qualities.map((q, i) => `<b>${escaped(name)}</b>, quality ${q}<br>${fixed(value(q, i), 4)} bpp, ${(100 * value(q, i) / bpp[i]).toFixed(1)} % of ${fixed(bpp[i], 4)}`),
+  });
+  const parts = Object.values(terms)[0].term.filter((term) => term !== "total");
+  return plot(element, [
+    bar(`“${state.limit}”`, "#c4c8cc", (q, i) => bpp[i] - of(q, "total")),
+    ...parts.map((term, k) => bar(term, SHADES[k], (q) => of(q, term))),
+  ], { barmode: "relative", ...below, xaxis: axis(""), yaxis: axis("real bytes, bit/pixel", { zeroline: true }) });
+};
+
+CHARTS.levers = (element, run, state) => {
+  const rows = run.levers.filter((r) => r.limit === state.limit && r.term !== "total" && r.bd_rate !== null);
+  const name = rows.map((r) => r.term);
+  const worth = rows.map((r) => -r.bd_rate), has = rows.map((r) => -(r.available_bd_rate ?? 0));
+  const whole = {
+    type: "bar", orientation: "h", y: name, x: worth, width: 0.66, hoverinfo: "text",
+    marker: { color: "#cfe0ec", line: { color: "#0072B2", width: 1.2 } },
+    hovertext: rows.map((r, i) => `<b>${r.term}</b><br>worth ${worth[i].toFixed(2)} % BD-rate<br>95 % interval ${(-r.bd_rate_high).toFixed(2)} to ${(-r.bd_rate_low).toFixed(2)} %` + (r.available ? `<br>today: ${escaped(r.available)}, ${has[i].toFixed(2)} %` : "")),
+    error_x: { type: "data", array: rows.map((r, i) => -r.bd_rate_low - worth[i]), arrayminus: rows.map((r, i) => worth[i] + r.bd_rate_high), thickness: 1.2, width: 4, color: "#000" },
+  };
+  const today = { type: "bar", orientation: "h", y: name, x: has, width: 0.36, marker: { color: "#0072B2" }, hoverinfo: "skip" };
+  return plot(element, [whole, today], {
+    barmode: "overlay", yaxis: axis("", { autorange: "reversed" }), xaxis: axis("worth, % BD-rate", { zeroline: true }),
+    annotations: rows.length ? [] : [nothing("takes two qualities or more")],
+  });
+};
+
+CHARTS.compare = (element, _, state) => {
+  const palette = ["#0072B2", "#D55E00", "#009E73", "#8C6D00", "#CC79A7", "#3A7FA8", "#5a5a5a", "#000000"];
+  const chosen = [...state.compared].map(Number);
+  const pick = (run) => run.curves.filter((c) => c.own || c.name === state.comparedCurve);
+  const traces = chosen.flatMap((index) => pick(DATA.runs[index]).map((curve) =>
+    curveTrace(curve, { distortion: "psnr" }, { title: `${DATA.runs[index].title}: ${curve.name}`, colour: palette[index % palette.length] })));
+  const curves = chosen.flatMap((index) => pick(DATA.runs[index]));
+  if (!curves.length) return plot(element, [], {});
+  return plot(element, traces.map((t, i) => ({ ...t, name: DATA.runs[chosen.find((c) => pick(DATA.runs[c]).includes(curves[i]))].title + (curves[i].own ? "" : ": " + curves[i].name) })), {
+    ...frame(curves, { rate: "linear" }), showlegend: true, legend: { orientation: "h", y: -0.16 },
+  });
+};

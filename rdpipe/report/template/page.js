@@ -1,0 +1,101 @@
+"use strict";
+// What is selected, and drawing what of it can be seen.
+const STATE = {
+  run: 0, quality: null, limit: document.getElementById("limit").value, rate: "linear", distortion: "psnr", view: "curves",
+  off: new Set(), compared: new Set(DATA.runs.map((_, i) => i)), comparedCurve: null,
+};
+const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+const visible = new Set();
+
+const watcher = new IntersectionObserver((entries) => {
+  for (const entry of entries) {
+    if (!entry.isIntersecting) { visible.delete(entry.target); continue; }
+    visible.add(entry.target);
+    draw(entry.target);
+  }
+}, { rootMargin: "300px" });
+
+function draw(element) {
+  if (!element.dataset.stale) return;
+  delete element.dataset.stale;
+  if (element.id === "picture") return drawPictures();
+  CHARTS[element.dataset.chart](element, DATA.runs[STATE.run], STATE);
+}
+
+function refresh(elements = all("[data-chart], #picture")) {
+  elements.forEach((element) => { element.dataset.stale = "yes"; });
+  visible.forEach(draw);
+}
+
+function show() {
+  all(".run").forEach((one) => { one.hidden = Number(one.dataset.run) !== STATE.run; });
+  all("main [data-quality], main [data-limit]").forEach((one) => {
+    const { quality, limit } = one.dataset;
+    one.hidden = (quality !== undefined && quality !== STATE.quality) || (limit !== undefined && limit !== STATE.limit);
+  });
+  refresh();
+}
+
+function selectRun(index) {
+  STATE.run = index;
+  STATE.off.clear();
+  const qualities = DATA.runs[index].qualities.map(String), select = document.getElementById("quality");
+  select.replaceChildren(...qualities.map((q) => new Option(`q${q}`, q)));
+  if (!qualities.includes(STATE.quality)) STATE.quality = qualities[Math.floor((qualities.length - 1) / 2)];
+  select.value = STATE.quality;
+  all(`.run[data-run="${index}"] [data-legend]`).forEach(legend);
+  all("[data-option]").forEach((one) => { one.value = STATE[one.dataset.option]; });
+  show();
+}
+
+function sample(curve) {
+  const dashes = { solid: "", dash: "7 4", dashdot: "7 3 2 3", dot: "2 3", longdashdot: "12 3 2 3" };
+  const hollow = curve.symbol.endsWith("-open");
+  const marks = { circle: '<circle cx="17" cy="8" r="4"/>', square: '<rect x="13" y="4" width="8" height="8"/>', "triangle-up": '<path d="M17 3l5 9h-10z"/>', "diamond-open": '<path d="M17 3l5 5-5 5-5-5z"/>', "x-thin-open": '<path d="M13 4l8 8m0-8l-8 8"/>' };
+  return `<svg width="34" height="16" aria-hidden="true"><path d="M0 8h34" stroke="${curve.colour}" stroke-width="${curve.own ? 3 : 2}" stroke-dasharray="${dashes[curve.dash]}"/>` +
+    `<g fill="${hollow ? "#fff" : curve.colour}" stroke="${curve.colour}" stroke-width="1.5">${marks[curve.symbol]}</g></svg>`;
+}
+
+function legend(holder) {
+  holder.replaceChildren(...DATA.runs[STATE.run].curves.map((curve) => {
+    const label = document.createElement("label"), box = document.createElement("input"), text = document.createElement("span");
+    box.type = "checkbox";
+    box.checked = true;
+    label.insertAdjacentHTML("beforeend", sample(curve));
+    text.textContent = `${curve.name} `;
+    text.append(Object.assign(document.createElement("small"), { textContent: curve.kind }));
+    label.prepend(box);
+    label.append(text);
+    box.addEventListener("change", () => {
+      STATE.off[box.checked ? "delete" : "add"](curve.name);
+      refresh(all('[data-chart="bounds"]'));
+    });
+    return label;
+  }));
+}
+
+const on = (id, event, act) => document.getElementById(id).addEventListener(event, (e) => act(e.target.value));
+on("run", "change", (value) => selectRun(Number(value)));
+on("quality", "change", (value) => { STATE.quality = value; show(); });
+on("limit", "change", (value) => { STATE.limit = value; show(); });
+on("image", "change", drawPictures);
+on("map", "change", drawPictures);
+on("opacity", "input", (value) => { document.getElementById("map-canvas").style.opacity = value / 100; });
+all("[data-option]").forEach((select) => select.addEventListener("change", () => {
+  STATE[select.dataset.option] = select.value;
+  refresh(all('[data-chart="bounds"]'));
+}));
+
+const comparedCurve = document.getElementById("compared-curve");
+comparedCurve.replaceChildren(...[...new Set(DATA.runs.flatMap((run) => run.curves.filter((c) => c.ours && !c.own).map((c) => c.name)))].map((name) => new Option(name)));
+comparedCurve.value = DATA.compared;
+STATE.comparedCurve = comparedCurve.value;
+comparedCurve.addEventListener("change", () => { STATE.comparedCurve = comparedCurve.value; refresh(all('[data-chart="compare"]')); });
+all("#compared input").forEach((box) => box.addEventListener("change", () => {
+  STATE.compared[box.checked ? "add" : "delete"](Number(box.value));
+  all("[data-compared]").forEach((row) => { row.hidden = !STATE.compared.has(Number(row.dataset.compared)); });
+  refresh(all('[data-chart="compare"]'));
+}));
+
+all("[data-chart], #picture").forEach((element) => watcher.observe(element));
+selectRun(0);

@@ -1,0 +1,104 @@
+"use strict";
+// Maps over the images: bytes 0 to 255, drawn with a palette into small canvases.
+const PICTURES = [];
+const SEQUENTIAL = [[0, 32, 76], [64, 77, 107], [124, 123, 120], [186, 175, 108], [255, 233, 69]]; // cividis
+const DIVERGING = [[0, 68, 136], [102, 153, 204], [245, 245, 245], [238, 153, 68], [170, 68, 0]];
+
+const picturesOf = (run) => (PICTURES[run] ??= JSON.parse(document.getElementById(`pictures-${run}`).textContent));
+
+function colour(palette, value) {
+  const place = (value / 255) * (palette.length - 1), k = Math.min(Math.floor(place), palette.length - 2);
+  return palette[k].map((low, i) => low + (place - k) * (palette[k + 1][i] - low));
+}
+
+const paletteOf = (maps, k) => (maps.ends[k][0] < 0 ? DIVERGING : SEQUENTIAL);
+
+function bytesOf(image) {
+  image.bytes ??= Uint8Array.from(atob(image.values), (c) => c.charCodeAt(0));
+  return image.bytes;
+}
+
+function drawMap(canvas, maps, image, k) {
+  const size = image.rows * image.columns, bytes = bytesOf(image).subarray(k * size, (k + 1) * size);
+  [canvas.width, canvas.height] = [image.columns, image.rows];
+  const context = canvas.getContext("2d"), pixels = context.createImageData(image.columns, image.rows);
+  const table = Array.from({ length: 256 }, (_, v) => colour(paletteOf(maps, k), v));
+  bytes.forEach((value, i) => pixels.data.set([...table[value], 255], 4 * i));
+  context.putImageData(pixels, 0, 0);
+}
+
+function drawScale(maps, k) {
+  const canvas = document.getElementById("colours"), context = canvas.getContext("2d");
+  for (let v = 0; v < 256; v++) {
+    context.fillStyle = `rgb(${colour(paletteOf(maps, k), v).map(Math.round)})`;
+    context.fillRect(v, 0, 1, 1);
+  }
+  const [low, high] = maps.ends[k];
+  document.getElementById("low").textContent = low ? low.toFixed(3) : "0";
+  document.getElementById("high").textContent = `${high.toFixed(3)} bit/pixel`;
+}
+
+function picture(element, source, name) {
+  element.replaceChildren();
+  if (!source) return;
+  const image = new Image();
+  [image.src, image.alt] = [source, name];
+  element.append(image);
+}
+
+function overlay(element, maps, image, k, opacity) {
+  const canvas = document.createElement("canvas");
+  drawMap(canvas, maps, image, k);
+  canvas.id = "map-canvas";
+  canvas.style.cssText = `width:${100 * image.across}%;height:${100 * image.down}%;opacity:${opacity / 100};image-rendering:pixelated`;
+  element.append(canvas);
+  canvas.addEventListener("pointermove", (event) => {
+    const box = canvas.getBoundingClientRect();
+    const column = Math.min(image.columns - 1, Math.floor(((event.clientX - box.left) / box.width) * image.columns));
+    const row = Math.min(image.rows - 1, Math.floor(((event.clientY - box.top) / box.height) * image.rows));
+    const value = bytesOf(image)[(k * image.rows + row) * image.columns + column];
+    const [low, high] = maps.ends[k];
+    document.getElementById("pointed").textContent =
+      `${maps.names[k]}, row ${row}, column ${column}: ${(low + (value / 255) * (high - low)).toFixed(3)} bit/pixel`;
+  });
+}
+
+function smallMaps(maps, image, k) {
+  const holder = document.getElementById("small");
+  holder.replaceChildren(...maps.names.map((name, i) => {
+    const button = document.createElement("button"), canvas = document.createElement("canvas"), label = document.createElement("span");
+    drawMap(canvas, maps, image, i);
+    label.textContent = name;
+    button.type = "button";
+    button.setAttribute("aria-pressed", String(i === k));
+    button.append(canvas, label);
+    button.addEventListener("click", () => {
+      document.getElementById("map").value = String(i);
+      drawPictures();
+      holder.children[i].focus();
+    });
+    return button;
+  }));
+}
+
+function options(select, names) {
+  const before = select.value;
+  select.replaceChildren(...names.map((name, i) => new Option(name, String(i))));
+  select.value = before !== "" && Number(before) < names.length ? before : "0";
+}
+
+function drawPictures() {
+  const pictures = picturesOf(STATE.run), maps = pictures.maps[STATE.quality];
+  const choose = ["image", "map"].map((id) => document.getElementById(id));
+  options(choose[0], maps.images.map((one) => one.name));
+  options(choose[1], maps.names);
+  const [i, k] = choose.map((select) => Number(select.value)), image = maps.images[i];
+  picture(document.getElementById("original"), pictures.originals[i], `${image.name}, original`);
+  picture(document.getElementById("decoded"), pictures.decoded[STATE.quality][i], `${image.name}, decoded at quality ${STATE.quality}`);
+  const pane = document.getElementById("overlay");
+  picture(pane, pictures.originals[i], `${image.name}, under the map`);
+  overlay(pane, maps, image, k, document.getElementById("opacity").value);
+  document.getElementById("pointed").textContent = `${maps.names[k]} over the original; point at it for numbers`;
+  drawScale(maps, k);
+  smallMaps(maps, image, k);
+}

@@ -1,0 +1,112 @@
+"""Where in the picture and in which channels the bits and the gaps lie."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from rdpipe import store
+from rdpipe.axes import START, cell_name, statistics
+from rdpipe.axes.cell import Cell
+from rdpipe.datasets import manifest
+from rdpipe.datasets.image import load
+from rdpipe.datasets.thumbnail import thumbnail
+from rdpipe.decomposition import path_to
+from rdpipe.latents import Latents
+from rdpipe.random import noise_key
+from rdpipe.stages.inputs import StoredLatents, identity, make_codec, read_fits
+
+
+def run(
+    spec: dict, manifest_file: Path, latents: Path, joint: Path, fits: list[Path], out: Path
+) -> None:
+    """Take apart the cells between the codec and its limits, element by element.
+
+    Parameters
+    ----------
+    spec : dict
+        ``codec``, ``quality``, ``entry``, ``device`` as for ``extract_latents``; ``means``,
+        ``variances``, ``quantizers``; ``limits`` and ``seed``.
+    manifest_file, latents, joint : Path
+        From ``prepare_dataset``, ``extract_latents`` and ``measure_gap``; the last says at which
+        level each cell codes each image.
+    fits : list of Path
+        From ``fit_estimator``, of every fitted estimator among them.
+    out : Path
+        Store with what :func:`describe` says of every image at the root, and for each image a group
+        ``0``, ``1``, ... of ``bits`` over (cell, row, column), and ``original`` and ``decoded`` as
+        small WebP files.
+    """
+    codec, table, cube = make_codec(spec), store.read(latents), store.read(joint)
+    ways = [path_to(limit) for limit in spec["limits"].values()]
+    corners = [START, *(corner for way in ways for _, *both in way for corner in both)]
+    corners = {cell_name(corner): corner for corner in corners}
+    stored, found = StoredLatents(latents), read_fits(fits, table)
+    context = stored[0].hyper is not None
+    cells = {n: Cell.from_spec(spec, found, corner, context) for n, corner in corners.items()}
+    rows = []
+    with store.create(out, spec) as writer:
+        for i, (image, one) in enumerate(zip(manifest.load(manifest_file)["images"], stored)):
+            levels = {name: cube["level"].sel(corner)[i].item() for name, corner in corners.items()}
+            pixels = load(image["file"], image["sha256"])
+            row, maps, y_hat = describe(one, cells, levels, noise_key(spec["seed"], one.name))
+            decoded = codec.synthesise(y_hat, *pixels.shape[:2])
+            stride = getattr(codec, "stride", -(-pixels.shape[0] // one.y.shape[1]))
+            rows.append(row.assign(stride=stride, height=pixels.shape[0], width=pixels.shape[1]))
+            thumbnails = {"original": thumbnail(pixels), "decoded": thumbnail(decoded)}
+            group = {"bits": (("cell", "row", "column"), maps)} | {
+                name: (f"{name}_byte", np.frombuffer(file, np.uint8))
+                for name, file in thumbnails.items()
+            }
+            writer.write(xr.Dataset(group), group=str(i))
+        names = xr.DataArray(stored.names, dims="image", name="image")
+        kinds = ("cell", [cell.kind for cell in cells.values()])
+        writer.write(xr.concat(rows, names).assign_coords(**identity(table), kind=kinds))
+
+
+def describe(
+    latents: Latents, cells: dict[str, Cell], levels: dict[str, float], key: int
+) -> tuple[xr.Dataset, np.ndarray, object]:
+    """One image in several cells.
+
+    Parameters
+    ----------
+    latents : Latents
+    cells, levels : dict
+        By name; the codec's own cell among them.
+    key : int
+        Of the noise.
+
+    Returns
+    -------
+    row : xarray.Dataset
+        ``bits`` over (cell, channel); ``level`` over cell; over channel ``second_moment`` of the
+        codec's residuals and the mean variance ``predicted`` for them; ``calibration`` and
+        ``residuals`` of :mod:`rdpipe.axes.statistics`.
+    maps : array of shape (cell, row, column)
+        Bits of all channels, float32. What a variance estimator sends is in neither.
+    y_hat : Tensor
+        Of the codec's own cell.
+    """
+    sent = {}
+    for name, cell in cells.items():
+        prepared = cell.prepare(latents, key)
+        sent[name] = cell.send(prepared, levels[name])
+        if name == cell_name(START):
+            own, scale, r = sent[name], latents.scale.double(), prepared.residual
+    bits = np.stack([one.element_bits.numpy() for one in sent.values()])
+    second_moment, predicted = statistics.moments(scale, r)
+    row = xr.Dataset(
+        {
+            "bits": (("cell", "channel"), bits.sum((2, 3)), {"units": "bit"}),
+            "level": ("cell", list(levels.values()), {"units": "latent units"}),
+            "second_moment": ("channel", second_moment, {"units": "squared latent units"}),
+            "predicted": ("channel", predicted, {"units": "squared latent units"}),
+            "calibration": (("sum", "scale_bin"), statistics.calibration(scale, r)),
+            "residuals": (("scale_class", "bin"), statistics.residual_histograms(scale, r)),
+        },
+        {"cell": list(sent), "sum": ["count", "r2", "sigma2"]},
+    )
+    return row, bits.sum(1).astype(np.float32), own.y_hat

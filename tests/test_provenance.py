@@ -1,0 +1,37 @@
+"""Where a page comes from."""
+
+import json
+import subprocess
+
+from rdpipe import provenance
+
+
+def test_times_of_a_stage_are_those_of_its_last_run(tmp_path):
+    for name, *runs in (
+        ("measure_gap/d/c/q1/joint", {"s": 9.0}, {"s": 2.0, "max_rss": 300.0}),
+        ("measure_gap/d/c/q2/joint", {"s": 3.0, "max_rss": 200.0}),
+        ("make_report", {"s": 0.5, "max_rss": "NA"}),
+        ("empty",),
+    ):
+        file = tmp_path / f"{name}.jsonl"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("".join(json.dumps(run) + "\n" for run in runs))
+    assert provenance.stage_times(tmp_path) == [
+        {"stage": "make_report", "jobs": 1, "seconds": 0.5, "longest": 0.5, "memory": 0.0},
+        {"stage": "measure_gap", "jobs": 2, "seconds": 5.0, "longest": 3.0, "memory": 300.0},
+    ]
+    assert provenance.stage_times(tmp_path / "none") == []
+
+
+def test_the_commit_is_that_of_the_clone_or_unknown(tmp_path, monkeypatch):
+    monkeypatch.setattr(provenance, "ROOT", tmp_path)
+    assert provenance.commit() == "unknown (not a clone)"
+    for command in (["init", "-q"], ["-c", "user.name=n", "-c", "user.email=e@example.org", "commit", "-q",
+                                     "--allow-empty", "-m", "first"]):  # fmt: skip
+        subprocess.run(["git", "-C", str(tmp_path), *command], check=True)
+    head = subprocess.run(["git", "-C", str(tmp_path), "rev-parse", "HEAD"], capture_output=True, text=True)
+    assert provenance.commit() == head.stdout[:12]
+
+
+def test_the_machine_is_named():
+    assert "cores, Python 3.11" in provenance.machine()

@@ -84,3 +84,11 @@ def test_bootstrap_interval_of_a_mean_is_that_of_the_central_limit():
     assert (low, high) == pytest.approx(
         (values.mean() - half, values.mean() + half), abs=0.1 * half
     )
+
+
+def test_a_rate_below_zero_has_no_bd_rate():
+    """What is left of a codec when more is taken off than it has."""
+    pixels, mse = np.array([100.0]), np.array([[100.0, 50.0, 20.0]])
+    own = Curve("d", "c", "codec", "achieved", [1, 2, 3], np.array([[50.0, 90.0, 150.0]]), mse, pixels, ["a"])
+    left = Curve("d", "c", "left", "achieved", [1, 2, 3], np.array([[-5.0, 40.0, 90.0]]), mse, pixels, ["a"])
+    assert np.isnan(bd_rate(own, left)) and np.isfinite(bd_rate(own, own))

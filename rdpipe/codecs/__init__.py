@@ -19,5 +19,9 @@ CODECS = {
     "dct": "rdpipe.codecs.linear:dct",
     "gained": "rdpipe.codecs.compressai:from_gained",
     "klt": "rdpipe.codecs.linear:klt",
+    "joint-upper": "rdpipe.codecs.compressai:joint_upper",
+    "mini-context": "rdpipe.codecs.compressai:mini_context",
+    "mini-factorized": "rdpipe.codecs.compressai:mini_factorized",
     "mini-mean-scale": "rdpipe.codecs.compressai:mini_mean_scale",
+    "mini-scale": "rdpipe.codecs.compressai:mini_scale",
 }

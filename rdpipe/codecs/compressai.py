@@ -333,4 +333,8 @@ def embedded(name: str) -> Callable:
     return codec
 
 
+mini_factorized = embedded("mini-factorized")
+mini_scale = embedded("mini-scale")
 mini_mean_scale = embedded("mini-mean-scale")
+mini_context = embedded("mini-context")
+joint_upper = embedded("joint-upper")

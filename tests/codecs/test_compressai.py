@@ -7,6 +7,7 @@ import torch
 
 from rdpipe.axes import evaluate
 from rdpipe.axes.cell import Cell
+from rdpipe.codecs import CODECS
 from rdpipe.codecs.checkpoint import (
     ARCHITECTURES,
     EMBEDDED,
@@ -25,6 +26,7 @@ from rdpipe.codecs.compressai import (
 from rdpipe.codecs.trainable import Gained
 from rdpipe.codecs.variable import VariableRate
 from rdpipe.errors import InputError
+from rdpipe.plugins import load
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (70, 130, 3), dtype=np.uint8)
 RASTER = {"mbt2018", "cheng2020-anchor", "cheng2020-attn", "mbt2018-vbr"}
@@ -266,11 +268,12 @@ def test_folding_the_gains_changes_nothing():
             )
 
 
-def test_embedded_codec_spends_more_bits_for_better_images_at_each_quality():
+@pytest.mark.parametrize("name", sorted(file.stem for file in EMBEDDED.glob("*.safetensors")))
+def test_embedded_codec_spends_more_bits_for_better_images_at_each_quality(name):
     image = np.kron(IMAGE[::10, ::10], np.ones((10, 10, 1), np.uint8))  # something to compress
     sizes, errors = [], []
     for quality in (1, 2, 3, 4):
-        codec = mini_mean_scale(quality, "cpu")
+        codec = load(CODECS[name])(quality, "cpu")
         stream = codec.compress(image)
         sizes.append(len(stream))
         errors.append(np.square(image.astype(float) - codec.decompress(stream)).mean())

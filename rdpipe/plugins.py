@@ -6,6 +6,7 @@ import difflib
 import importlib
 import inspect
 import re
+from pathlib import Path
 
 from rdpipe.errors import InputError
 
@@ -64,7 +65,8 @@ def load(target: str):
     try:
         return getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
-        raise InputError(f"cannot load {target!r}: {error}") from error
+        places = f"looked for in {Path.cwd()} and among what is installed"
+        raise InputError(f"cannot load {target!r}: {error}; {places}") from error
 
 
 def make(what: str, name: str, entry: dict, table: dict[str, str], *args):

@@ -12,6 +12,7 @@ import torch
 from rdpipe.axes.quantizer import Rounding
 from rdpipe.codecs.protocol import Analysis
 from rdpipe.curves import mean_squared_error, psnr
+from rdpipe.random import generator
 
 REQUIRED = ("analyse", "synthesise")
 PAIRS = (("compress", "decompress"), ("side", "predict"))
@@ -39,7 +40,8 @@ def check(codec, image: np.ndarray) -> Iterator[tuple[bool, str]]:
             return
         yield from methods(codec)
         odd = np.ascontiguousarray(image[: image.shape[0] - 1, : image.shape[1] - 3])
-        for size, one in (("the image", image), ("an odd size", odd)):
+        sizes = "{} x {}".format
+        for size, one in ((sizes(*image.shape[:2]), image), (sizes(*odd.shape[:2]), odd)):
             yield from on_image(codec, size, one)
     except Exception as error:  # whatever a stranger's code raises
         place = traceback.extract_tb(error.__traceback__)[-1]
@@ -69,9 +71,8 @@ def on_image(codec, size: str, image: np.ndarray) -> Iterator[tuple[bool, str]]:
     yield from ((False, f"{size}: {problem}") for problem in problems)
     if problems:
         return
-    yield from ((fine, f"{size}: {text}") for fine, text in of_repetition(codec, image, analysis))
-    yield from ((fine, f"{size}: {text}") for fine, text in of_images(codec, image, analysis))
-    yield from ((fine, f"{size}: {text}") for fine, text in of_bits(codec, image, analysis))
+    for part in (of_repetition, of_images, of_bits, of_scale, of_gain):
+        yield from ((fine, f"{size}: {text}") for fine, text in part(codec, image, analysis))
 
 
 def of_latents(latents) -> Iterator[str]:
@@ -149,10 +150,37 @@ def of_bits(codec, image: np.ndarray, analysis: Analysis) -> Iterator[tuple[bool
             f"{real / pixels:.4f} bit/pixel in real bytes, {own / pixels:.4f} by latent_bits + side_bits"
             + ("" if fine else "; they must be the same but for the coder's overhead")
         )
-    bits = Rounding().code(latents.y - latents.mean, latents.scale.double().square(), 1.0).bits
-    gaussian = bits.sum().item() / pixels
-    yield True, (
-        f"latents cost {gaussian:.4f} bit/pixel under N(mean, scale^2), "
-        f"{analysis.latent_bits / pixels:.4f} under the codec's own prior"
+    yield analysis.side_bits >= 0, f"{analysis.side_bits / pixels:.4f} bit/pixel of side information"
+
+
+def of_scale(codec, image: np.ndarray, analysis: Analysis) -> Iterator[tuple[bool, str]]:
+    """Whether the scale is the standard deviation of what is coded."""
+    latents, pixels = analysis.latents, image.shape[0] * image.shape[1]
+    residual, variance = (latents.y - latents.mean).double(), latents.scale.double().square()
+    bits = Rounding().code(residual, variance, 1.0).bits.sum().item() / pixels
+    ratio = (residual.square().mean() / variance.mean()).sqrt().item()
+    fine = 1 / 3 < ratio < 3
+    yield fine, (
+        f"latents cost {bits:.4f} bit/pixel under N(mean, scale^2),"
+        f" {analysis.latent_bits / pixels:.4f} under the codec's own prior; y - mean is {ratio:.2f} times"
+        f" the scale (root mean squares)"
+        + ("" if fine else "; is scale a standard deviation, in steps?")
     )
 
+
+def of_gain(codec, image: np.ndarray, analysis: Analysis) -> Iterator[tuple[bool, str]]:
+    """Whether the gain is what noise on the channel of the largest one does to the image."""
+    gain = analysis.latents.gain
+    if gain is None:
+        return
+    latents, channel = analysis.latents, gain.argmax().item()
+    y_hat = (latents.y - latents.mean).round() + latents.mean
+    noisy = y_hat.clone()
+    noisy[channel] += 2 * (torch.rand(y_hat[channel].shape, generator=generator("check")) < 0.5) - 1
+    before, after = (codec.synthesise(one, *image.shape[:2]) / 255 for one in (y_hat, noisy))
+    found = np.square(after - before).sum() / y_hat[channel].numel()
+    fine = 0.1 < found / gain[channel].item() < 10
+    yield fine, (
+        f"gain of channel {channel} is {gain[channel].item():.3g}, and the image changes by {found:.3g}"
+        + ("" if fine else "; it is the sum over pixels and colours, in [0, 1], of the squared change")
+    )

@@ -31,8 +31,10 @@ def run(codec: str, image: Path, /, quality: int = 1, args: dict = {}) -> None: 
     """
     entry = {"use": codec, "args": args}
     made = make_codec({"codec": codec, "quality": quality, "entry": entry, "device": "cpu"})
+    print(f"{codec} at quality {quality} on {image}")
     findings = list(check(made, read(str(image))[0]))
     for fine, finding in findings:
         print(f"{'ok     ' if fine else 'PROBLEM'}  {finding}")
     if problems := sum(not fine for fine, _ in findings):
         raise InputError(f"{codec}: {problems} problem{'s' * (problems > 1)} of {len(findings)} findings")
+    print(f"clean: {len(findings)} findings, no problem")

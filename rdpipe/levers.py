@@ -12,6 +12,8 @@ from rdpipe.axes import START, cell_name
 from rdpipe.curves import Curve, bd_rate, interval
 from rdpipe.decomposition import TERMS
 
+NEGLIGIBLE = 0.005
+"""BD-rate, per cent, below which a code saves nothing."""
 EQUAL = 1.001
 """Most latent distortion, relative to the codec's, at which saved bits count as saved."""
 
@@ -71,7 +73,7 @@ def levers(
         best = {"available": "", "available_bd_rate": none, "available_low": none,
                 "available_high": none}  # fmt: skip
         for name, value in found.items():
-            if value["bd_rate"] < best["available_bd_rate"]:
+            if value["bd_rate"] < best["available_bd_rate"] - NEGLIGIBLE:
                 best = {"available": name, "available_bd_rate": value["bd_rate"],
                         "available_low": value["bd_rate_low"],
                         "available_high": value["bd_rate_high"]}  # fmt: skip
@@ -89,8 +91,8 @@ def worth(own: Curve, saved: np.ndarray, draws: np.ndarray) -> dict[str, float]:
 def real_codes(axis: str, own: Curve, tables: dict, cubes: dict) -> dict[str, np.ndarray]:
     """Bit/pixel, of shape (image, quality), that the real codes along one axis save.
 
-    Those that are decodable and realisable at every quality, and distort the latents no more than
-    the codec does.
+    Those that are decodable and realisable, and at every quality distort the latents no more than the
+    codec does. They save against the codec's own prior, which may be no Gaussian.
     """
     first = next(iter(cubes.values()))
     saved = {}
@@ -106,6 +108,7 @@ def real_codes(axis: str, own: Curve, tables: dict, cubes: dict) -> dict[str, np
         for quality in own.qualities:
             cube, table = cubes[quality], tables[quality]
             bits = cube["bits"] + cube["side_counted"] * table["side_bits"]
-            columns.append(((bits.sel(START) - bits.sel(corner)) / table["pixels"]).values)
+            own_bits = table["latent_bits"] + table["side_bits"]
+            columns.append(((own_bits - bits.sel(corner)) / table["pixels"]).values)
         saved[cell_name(corner)] = np.stack(columns, 1)
     return saved

@@ -13,6 +13,7 @@ from scipy.optimize import brentq
 
 from rdpipe.axes import GENIE, MEANS, QUANTIZERS, VARIANCES, escape
 from rdpipe.axes import quantizer as quantizers
+from rdpipe.axes import variance as variances
 from rdpipe.axes.causal import FLOOR, traverse
 from rdpipe.axes.mean import Codec
 from rdpipe.axes.quantizer import Rounding
@@ -215,6 +216,11 @@ class Cell:
         parts = (build(axis, corner[axis], spec[f"{axis}s"][corner[axis]], fits) for axis in TABLES)
         return cls(*parts, context)
 
+    @property
+    def predicts_as_codec(self) -> bool:
+        """Whether mean and variance are the codec's own."""
+        return type(self.mean) is Codec and type(self.variance) is variances.Codec
+
     def levels(self, sweep: list[float]) -> list[float]:
         """The quantizer's own level, or the whole sweep where it has none."""
         return sweep if self.quantizer.level is None else [self.quantizer.level]
@@ -248,6 +254,8 @@ class Cell:
             cell's quantizer leaves, and returns y_hat; ``code(channels, positions, mean, scale)`` is
             y_hat of some elements, of shape (channel, position). For the codec's own mean and variance.
         """
+        if walk is not None and not self.predicts_as_codec:
+            raise ValueError("only the codec's own mean and variance come out of its context model")
         y, noise = one.y.flatten(1), one.noise.flatten(1)
         weights = torch.ones(len(y), 1, dtype=y.dtype) if self.weights is None else self.weights
         sums, element_bits = torch.zeros(3, dtype=y.dtype), torch.empty_like(y)

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 
 from rdpipe.axes.quantizer import Rounding
-from rdpipe.codecs.protocol import Analysis
+from rdpipe.codecs.protocol import Analysis, decoded_latents
 from rdpipe.curves import mean_squared_error, psnr
+from rdpipe.latents import Latents
 from rdpipe.random import generator
 
 REQUIRED = ("analyse", "synthesise")
@@ -71,7 +72,7 @@ def on_image(codec, size: str, image: np.ndarray) -> Iterator[tuple[bool, str]]:
     yield from ((False, f"{size}: {problem}") for problem in problems)
     if problems:
         return
-    for part in (of_repetition, of_images, of_bits, of_scale, of_gain):
+    for part in (of_repetition, of_images, of_bits, of_scale, of_gain, of_decoder, of_stride):
         yield from ((fine, f"{size}: {text}") for fine, text in part(codec, image, analysis))
 
 
@@ -108,11 +109,7 @@ def of_repetition(codec, image: np.ndarray, analysis: Analysis) -> Iterator[tupl
 
 def of_images(codec, image: np.ndarray, analysis: Analysis) -> Iterator[tuple[bool, str]]:
     """Whether rounded latents give the image that the bitstream gives."""
-    latents = analysis.latents
-    y_hat = (latents.y - latents.mean).round() + latents.mean
-    if hasattr(codec, "reconstruct"):
-        y_hat = codec.reconstruct(y_hat, latents.mean, latents.scale)
-    found = codec.synthesise(y_hat, *image.shape[:2])
+    found = codec.synthesise(decoded_latents(codec, analysis.latents), *image.shape[:2])
     if not isinstance(found, np.ndarray) or found.dtype != np.uint8 or found.shape != image.shape:
         about = f"{getattr(found, 'dtype', type(found))} of shape {getattr(found, 'shape', None)}"
         yield False, f"synthesise returns {about}; it must be uint8 of shape {image.shape}"
@@ -174,7 +171,7 @@ def of_gain(codec, image: np.ndarray, analysis: Analysis) -> Iterator[tuple[bool
     if gain is None:
         return
     latents, channel = analysis.latents, gain.argmax().item()
-    y_hat = (latents.y - latents.mean).round() + latents.mean
+    y_hat = decoded_latents(codec, latents)
     noisy = y_hat.clone()
     noisy[channel] += 2 * (torch.rand(y_hat[channel].shape, generator=generator("check")) < 0.5) - 1
     before, after = (codec.synthesise(one, *image.shape[:2]) / 255 for one in (y_hat, noisy))
@@ -184,3 +181,39 @@ def of_gain(codec, image: np.ndarray, analysis: Analysis) -> Iterator[tuple[bool
         f"gain of channel {channel} is {gain[channel].item():.3g}, and the image changes by {found:.3g}"
         + ("" if fine else "; it is the sum over pixels and colours, in [0, 1], of the squared change")
     )
+
+
+def of_decoder(codec, image: np.ndarray, analysis: Analysis) -> Iterator[tuple[bool, str]]:
+    """Whether what a decoder predicts is what the latents say."""
+    latents = analysis.latents
+    if hasattr(codec, "side") and hasattr(codec, "predict"):
+        mean, _ = codec.predict(codec.side(image), *image.shape[:2])
+        expected = latents.mean if latents.hyper is None else latents.hyper
+        fine = mean.shape == expected.shape and torch.allclose(mean, expected, atol=1e-3)
+        yield fine, "predict gives the mean of the latents" + (
+            "" if fine else ": it does not; a decoder would decode something else"
+        )
+    if getattr(codec, "recode", None) is None:
+        return
+    if latents.hyper is None:
+        yield False, "it has recode, a context model, but its latents have no hyper, the mean without it"
+        return
+    y = latents.y.flatten(1)
+
+    def code(channels, positions, mean, scale):
+        one = Latents("name", y[channels][:, positions], mean, scale)
+        return decoded_latents(codec, one)
+
+    found, own = codec.recode(image, code), decoded_latents(codec, latents)
+    fine = torch.allclose(found.float(), own.float(), atol=1e-3)
+    yield fine, "recode with the codec's own rounding gives its own latents" + (
+        "" if fine else ": it does not; does it walk in decoding order, over what code returned?"
+    )
+
+
+def of_stride(codec, image: np.ndarray, analysis: Analysis) -> Iterator[tuple[bool, str]]:
+    """Whether maps over the image know how far apart the latents are."""
+    sizes = zip(image.shape[:2], analysis.latents.y.shape[1:])
+    found = {-(-side // count) for side, count in sizes}
+    if not hasattr(codec, "stride") and len(found) > 1:
+        yield False, f"latents seem {' or '.join(map(str, sorted(found)))} pixels apart: say stride"

@@ -115,17 +115,20 @@ def parse(what: str, commands: str | Sequence[str], allowed: tuple[str, ...]) ->
     commands = [commands] if isinstance(commands, str) else list(commands)
     try:
         parsed = [shlex.split(command) for command in commands]
-        named = [
+        fields = [
             field
             for argument in sum(parsed, [])
-            for _, field, _, _ in string.Formatter().parse(argument)
-            if field is not None
+            for _, *field in string.Formatter().parse(argument)
+            if field[0] is not None
         ]
     except (ValueError, AttributeError) as error:
         raise InputError(f"external {what} {commands!r}: {error}") from error
     if not parsed or not all(parsed):
         raise InputError(f"external {what}: {commands!r} has an empty command")
-    for field in named:
+    named = [name for name, *_ in fields]
+    for field, form, conversion in fields:
+        if form or conversion:
+            raise InputError(f"external {what}: {{{field}}} takes no format, and has one")
         if field not in allowed:
             listed = ", ".join(f"{{{place}}}" for place in allowed)
             raise InputError(f"external {what}: unknown {{{field}}}; allowed are {listed}")

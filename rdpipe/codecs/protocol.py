@@ -35,6 +35,14 @@ class Analysis:
     forward_bits: float | None = None
 
 
+def decoded_latents(codec, latents: Latents) -> torch.Tensor:
+    """What the codec's own decoder has of some latents: rounded, and reconstructed as it does."""
+    y_hat = (latents.y - latents.mean).round() + latents.mean
+    if hasattr(codec, "reconstruct"):
+        y_hat = codec.reconstruct(y_hat, latents.mean, latents.scale)
+    return y_hat
+
+
 class Codec(Protocol):
     """A codec at one quality. Images are uint8 arrays of shape (height, width, 3).
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -54,12 +55,25 @@ def find(archive: Archive, root: str | None) -> list[Source]:
     folder = place(archive.dataset, root)
     file = folder / PurePosixPath(archive.url).name
     images = folder / file.stem
-    if not images.is_dir():
+    if images.is_dir():
+        check_pinned(archive, file)
+    else:
         with alone(archive.dataset, folder):
             if not images.is_dir():  # another process may have made it meanwhile
                 obtain(archive, file)
                 unpack(archive, file, images)
     return check(archive.dataset, images)
+
+
+def check_pinned(archive: Archive, file: Path) -> None:
+    """Refuse what was unpacked from another archive than the one that is asked for."""
+    record = file.with_name(f"{file.name}.sha256")
+    kept = record.read_text().split()[0] if record.exists() else None
+    if archive.sha256 and kept and kept != archive.sha256:
+        raise InputError(
+            f"{archive.dataset}: {file.parent / file.stem} is of an archive with the SHA-256 {kept}; asked for"
+            f" is {archive.sha256}; remove it, {file.name} and {record.name}"
+        )
 
 
 def obtain(archive: Archive, file: Path) -> None:
@@ -81,8 +95,9 @@ def obtain(archive: Archive, file: Path) -> None:
         raise InputError(
             f"{archive.dataset}: {file} has the SHA-256 {found}; {source} is {wanted}"
         )
-    if not wanted:
+    if not record.exists():
         write_atomically(record, lambda new: new.write_text(f"{found}  {file.name}\n"))
+    if not wanted:
         print(
             f"{archive.dataset}: no checksum of {file.name} is published; its SHA-256, {found}, is recorded"
             f" in {record}, and any other archive is refused from now on",
@@ -105,7 +120,7 @@ def unpack(archive: Archive, file: Path, images: Path) -> None:
                 )
             for name in members:
                 (new / PurePosixPath(name).name).write_bytes(opened.read(name))
-    except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise InputError(f"{archive.dataset}: {file} is damaged: {error}; remove it") from error
     lines = [f"{sha256_of(new / name)}  {name}\n" for name in sorted(names)]
     (new / CHECKSUMS).write_text("".join(lines))

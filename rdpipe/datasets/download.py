@@ -34,15 +34,19 @@ def alone(dataset: str, folder: Path):
     """Be the only process that adds to a folder, which is made."""
     from filelock import FileLock
 
+    lock = FileLock(folder / ".lock")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / ".lock"):
-            yield
-    except PermissionError as error:
+        lock.acquire()
+    except OSError as error:
         raise InputError(
             f"{dataset}: cannot write in {str(folder)!r}: {error.strerror};"
             " say where it may be kept: `args: {root: FOLDER}`, or the environment's RDPIPE_DATA"
         ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def home() -> Path:
@@ -142,7 +146,7 @@ def transfer(url: str, part: Path) -> None:
     if start:
         headers |= {"Range": f"bytes={start}-", "If-Range": validator.read_text()}
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
-        if response.status_code == 416:  # no such range: the part is no beginning of that file
+        if response.status_code == 416 and start:  # no such range: the part is no beginning of that file
             part.unlink()
             return transfer(url, part)
         response.raise_for_status()

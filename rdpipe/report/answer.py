@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 
 from rdpipe.axes import cell_name
@@ -42,9 +44,17 @@ def over_the_curve(points: pd.DataFrame, terms: pd.DataFrame, limit: str) -> str
     share = (total / own["bpp"]).dropna() * 100
     return (
         f"From {own['bpp'].min():.3f} to {own['bpp'].max():.3f} bpp, {share.min():.0f} to "
-        f"{share.max():.0f} % of the bits lie above “{limit}” ({meaning(paper['kind'].iloc[0])}), at equal "
-        "distortion of the latents."
+        f"{share.max():.0f} % of the bits lie above “{limit}” ({meaning(paper['kind'].iloc[0])}), "
+        f"{at_distortion(paper['latent_mse'])}."
     )
+
+
+def at_distortion(latent_mse: pd.Series) -> str:
+    """At which distortion of the latents bits were compared, in words."""
+    low, high = latent_mse.min(), latent_mse.max()
+    if max(abs(low - 1), abs(high - 1)) < 1e-3:
+        return "at equal distortion of the latents"
+    return f"at {low:.3f} to {high:.3f} times the codec's distortion of the latents"
 
 
 def largest(levers: pd.DataFrame):
@@ -69,8 +79,8 @@ def largest_lever(levers: pd.DataFrame) -> str:
     if one is None:
         return "No term is worth anything over the curve: the codec's own cell is the best one here."
     return (
-        f"Largest lever: {NAMES[one.term]}; closing it, at equal distortion of the latents, is worth {-one.bd_rate:.1f} % BD-rate "
-        f"({-one.bd_rate_high:.1f} to {-one.bd_rate_low:.1f} %); {available(one)}"
+        f"Largest lever: {NAMES[one.term]}; closing it is worth {-one.bd_rate:.1f} % BD-rate"
+        f"{between(one.bd_rate_high, one.bd_rate_low)}; {available(one)}"
     )
 
 
@@ -81,10 +91,17 @@ def available(lever) -> str:
     if not lever.available:
         return "of that, none is available to a real decoder with the estimators measured here."
     share = 100 * lever.available_bd_rate / lever.bd_rate
+    part = f"of that, {share:.0f} % is" if share <= 100 else "as much and more is"
     return (
-        f"of that, {share:.0f} % is available to a real decoder today: {lever.available} saves "
-        f"{-lever.available_bd_rate:.1f} % ({-lever.available_high:.1f} to {-lever.available_low:.1f} %)."
+        f"{part} available to a real decoder today: {lever.available} saves "
+        f"{-lever.available_bd_rate:.1f} %{between(lever.available_high, lever.available_low)} by its code "
+        "length, the best of those measured on these images."
     )
+
+
+def between(high: float, low: float) -> str:
+    """The interval of a saving in brackets, if it is known."""
+    return f" ({-high:.1f} to {-low:.1f} %)" if math.isfinite(high + low) else ""
 
 
 def at_equal_psnr(bd_rates: pd.DataFrame, cell: dict[str, str]) -> str:

@@ -1,7 +1,7 @@
 """What the page's names mean, and what is assumed."""
 
 TERMS = {
-    "coder": "real bytes minus the model's own bits: entropy coder, header",
+    "coder": "real bytes minus the model's own bits: entropy coder, header; of a codec without a bitstream, what rounding up to bytes adds",
     "prior": "the model's own bits minus those of a Gaussian of the same mean and scale, with escapes for floors",
     "side": "side information that the limit does not send (0 where the limit needs it)",
     "variance": "the codec's variance against the limit's",

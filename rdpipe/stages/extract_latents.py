@@ -10,7 +10,7 @@ import torch
 import xarray as xr
 
 from rdpipe import store
-from rdpipe.codecs.protocol import Analysis
+from rdpipe.codecs.protocol import Analysis, decoded_latents
 from rdpipe.curves import mean_squared_error, psnr
 from rdpipe.datasets import manifest
 from rdpipe.datasets.image import load
@@ -63,6 +63,10 @@ def extract(codec, name: str, image: np.ndarray) -> tuple[dict, xr.Dataset]:
     for key, value in vars(analysis.latents).items():
         if isinstance(value, torch.Tensor) and not value.isfinite().all():
             raise InputError(f"{name!r}: the codec's {key} holds values that are not finite")
+    if getattr(codec, "recode", None) is not None and analysis.latents.hyper is None:
+        raise InputError(
+            f"{name!r}: a codec with recode has a context model; its latents need hyper, the mean without it"
+        )
     size, decoded = coded(codec, analysis, image)
     mse = mean_squared_error(image, decoded)
     height, width = image.shape[:2]
@@ -85,9 +89,6 @@ def coded(codec, analysis: Analysis, image: np.ndarray) -> tuple[int, np.ndarray
     if hasattr(codec, "compress"):
         stream = codec.compress(image)
         return len(stream), codec.decompress(stream)
-    latents = analysis.latents
-    y_hat = (latents.y - latents.mean).round() + latents.mean
-    if hasattr(codec, "reconstruct"):
-        y_hat = codec.reconstruct(y_hat, latents.mean, latents.scale)
     bits = analysis.latent_bits + analysis.side_bits
+    y_hat = decoded_latents(codec, analysis.latents)
     return math.ceil(bits / 8), codec.synthesise(y_hat, *image.shape[:2])

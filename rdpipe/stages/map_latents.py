@@ -10,6 +10,7 @@ import xarray as xr
 from rdpipe import store
 from rdpipe.axes import START, cell_name, statistics
 from rdpipe.axes.cell import Cell
+from rdpipe.codecs.protocol import decoded_latents
 from rdpipe.datasets import manifest
 from rdpipe.datasets.image import load
 from rdpipe.datasets.thumbnail import thumbnail
@@ -51,8 +52,8 @@ def run(
         for i, (image, one) in enumerate(zip(manifest.load(manifest_file)["images"], stored)):
             levels = {name: cube["level"].sel(corner)[i].item() for name, corner in corners.items()}
             pixels = load(image["file"], image["sha256"])
-            row, maps, y_hat = describe(one, cells, levels, noise_key(spec["seed"], one.name))
-            decoded = codec.synthesise(y_hat, *pixels.shape[:2])
+            row, maps = describe(one, cells, levels, noise_key(spec["seed"], one.name))
+            decoded = codec.synthesise(decoded_latents(codec, one), *pixels.shape[:2])
             stride = getattr(codec, "stride", -(-pixels.shape[0] // one.y.shape[1]))
             rows.append(row.assign(stride=stride, height=pixels.shape[0], width=pixels.shape[1]))
             thumbnails = {"original": thumbnail(pixels), "decoded": thumbnail(decoded)}
@@ -68,7 +69,7 @@ def run(
 
 def describe(
     latents: Latents, cells: dict[str, Cell], levels: dict[str, float], key: int
-) -> tuple[xr.Dataset, np.ndarray, object]:
+) -> tuple[xr.Dataset, np.ndarray]:
     """One image in several cells.
 
     Parameters
@@ -87,15 +88,13 @@ def describe(
         ``residuals`` of :mod:`rdpipe.axes.statistics`.
     maps : array of shape (cell, row, column)
         Bits of all channels, float32. What a variance estimator sends is in neither.
-    y_hat : Tensor
-        Of the codec's own cell.
     """
     sent = {}
     for name, cell in cells.items():
         prepared = cell.prepare(latents, key)
         sent[name] = cell.send(prepared, levels[name])
         if name == cell_name(START):
-            own, scale, r = sent[name], latents.scale.double(), prepared.residual
+            scale, r = latents.scale.double(), prepared.residual
     bits = np.stack([one.element_bits.numpy() for one in sent.values()])
     second_moment, predicted = statistics.moments(scale, r)
     row = xr.Dataset(
@@ -109,4 +108,4 @@ def describe(
         },
         {"cell": list(sent), "sum": ["count", "r2", "sigma2"]},
     )
-    return row, bits.sum(1).astype(np.float32), own.y_hat
+    return row, bits.sum(1).astype(np.float32)

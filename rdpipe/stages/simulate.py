@@ -9,8 +9,8 @@ import numpy as np
 import xarray as xr
 
 from rdpipe import store
-from rdpipe.axes import START
 from rdpipe.axes.cell import Cell, as_codec
+from rdpipe.codecs.protocol import decoded_latents
 from rdpipe.curves import mean_squared_error
 from rdpipe.datasets import manifest
 from rdpipe.datasets.image import load
@@ -40,11 +40,12 @@ def run(spec: dict, manifest_file: Path, latents: Path, fits: list[Path], out: P
     found = read_fits(fits, table)
     stored = StoredLatents(latents)
     context = stored[0].hyper is not None
-    anew = {n for n, corner in spec["curves"].items() if context and runs_anew(codec, corner)}
-    cells = {
-        name: Cell.from_spec(spec, found, corner, context and name not in anew)
-        for name, corner in spec["curves"].items()
-    }
+    cells, anew = {}, set()
+    for name, corner in spec["curves"].items():
+        cells[name] = Cell.from_spec(spec, found, corner, context)
+        if context and runs_anew(codec, cells[name]):
+            cells[name] = Cell.from_spec(spec, found, corner)
+            anew.add(name)
     images = manifest.load(manifest_file)["images"]
     shape = (len(cells), len(images), len(spec["levels"]))
     bits, mse, levels = (np.full(shape, np.nan) for _ in range(3))
@@ -55,9 +56,8 @@ def run(spec: dict, manifest_file: Path, latents: Path, fits: list[Path], out: P
             prepared = cell.prepare(one, noise_key(spec["seed"], one.name))
             for k, level in enumerate(cell.levels(spec["levels"])):
                 sent = cell.send(prepared, level, walk)
-                y_hat = sent.y_hat
-                if hasattr(codec, "reconstruct") and as_codec(cell.mean, cell.quantizer):
-                    y_hat = codec.reconstruct(y_hat.float(), one.mean, one.scale)
+                own = as_codec(cell.mean, cell.quantizer)
+                y_hat = decoded_latents(codec, one) if own else sent.y_hat
                 decoded = codec.synthesise(y_hat, *image.shape[:2])
                 bits[c, i, k], levels[c, i, k] = sent.bits, level
                 mse[c, i, k] = mean_squared_error(image, decoded)
@@ -65,13 +65,13 @@ def run(spec: dict, manifest_file: Path, latents: Path, fits: list[Path], out: P
         writer.write(_label(bits, mse, levels, cells, identity(table), images))
 
 
-def runs_anew(codec, corner: dict[str, str]) -> bool:
+def runs_anew(codec, cell: Cell) -> bool:
     """Whether the codec's context model is run again on what a cell's own quantizer leaves.
 
     It must be wherever that is not what the codec leaves itself, or the cell were a genie's.
     """
-    own = all(corner[axis] == START[axis] for axis in ("mean", "variance"))
-    return own and corner != START and getattr(codec, "recode", None) is not None
+    another = not as_codec(cell.mean, cell.quantizer)
+    return cell.predicts_as_codec and another and getattr(codec, "recode", None) is not None
 
 
 def _label(bits, mse, levels, cells: dict, identity: dict, images: list) -> xr.Dataset:

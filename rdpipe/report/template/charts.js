@@ -125,7 +125,7 @@ CHARTS.stacks = (element, run, state) => {
   return plot(element, [
     bar(`“${state.limit}”`, "#c4c8cc", (q, i) => bpp[i] - of(q, "total")),
     ...parts.map((term, k) => bar(term, SHADES[k], (q) => of(q, term))),
-  ], { barmode: "relative", ...below, xaxis: axis(""), yaxis: axis("real bytes, bit/pixel", { zeroline: true }) });
+  ], { barmode: "relative", ...below, xaxis: axis(""), yaxis: axis("codec, bit/pixel", { zeroline: true }) });
 };
 
 CHARTS.levers = (element, run, state) => {
@@ -135,8 +135,8 @@ CHARTS.levers = (element, run, state) => {
   const whole = {
     type: "bar", orientation: "h", y: name, x: worth, width: 0.66, hoverinfo: "text",
     marker: { color: "#cfe0ec", line: { color: "#0072B2", width: 1.2 } },
-    hovertext: rows.map((r, i) => `<b>${r.term}</b><br>worth ${worth[i].toFixed(2)} % BD-rate<br>95 % interval ${(-r.bd_rate_high).toFixed(2)} to ${(-r.bd_rate_low).toFixed(2)} %` + (r.available ? `<br>today: ${escaped(r.available)}, ${has[i].toFixed(2)} %` : "")),
-    error_x: { type: "data", array: rows.map((r, i) => -r.bd_rate_low - worth[i]), arrayminus: rows.map((r, i) => worth[i] + r.bd_rate_high), thickness: 1.2, width: 4, color: "#000" },
+    hovertext: rows.map((r, i) => `<b>${r.term}</b><br>worth ${worth[i].toFixed(2)} % BD-rate` + (r.bd_rate_low === null || r.bd_rate_high === null ? "" : `<br>95 % interval ${(-r.bd_rate_high).toFixed(2)} to ${(-r.bd_rate_low).toFixed(2)} %`) + (r.available ? `<br>today: ${escaped(r.available)}, ${has[i].toFixed(2)} %` : "")),
+    error_x: { type: "data", array: rows.map((r, i) => -(r.bd_rate_low ?? r.bd_rate) - worth[i]), arrayminus: rows.map((r, i) => worth[i] + (r.bd_rate_high ?? r.bd_rate)), thickness: 1.2, width: 4, color: "#000" },
   };
   const today = { type: "bar", orientation: "h", y: name, x: has, width: 0.36, marker: { color: "#0072B2" }, hoverinfo: "skip" };
   return plot(element, [whole, today], {

@@ -23,7 +23,7 @@ CHARTS.channels = (element, run, state) => {
   const traces = names.map((name, k) => ({
     x: rank, y: order.map((i) => c[name][i]), name: name === "bits" ? "bits spent" : name, mode: "lines", hoverinfo: "text",
     line: { color: name === "bits" ? "#000" : SHADES[(k - 1) % SHADES.length], dash: DASHES[k % DASHES.length], width: name === "bits" ? 2 : 1.6 },
-    text: order.map((i) => `<b>channel ${c.channel[i]}</b><br>${escaped(name)}: ${c[name][i].toFixed(4)} bit/latent`),
+    text: order.map((i) => `<b>channel ${c.channel[i]}</b><br>${escaped(name)}: ${fixed(c[name][i], 4)} bit/latent`),
   }));
   return plot(element, traces, { ...below, xaxis: axis("channel, by second moment"), yaxis: axis("bit/latent") });
 };

@@ -135,6 +135,7 @@ def project(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def same_config_for_every_test(project):
+def same_config_for_every_test(request):
     yield
-    project.configure(CONFIG)
+    if "project" in request.fixturenames:
+        request.getfixturevalue("project").configure(CONFIG)

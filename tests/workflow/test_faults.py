@@ -20,6 +20,8 @@ from pathlib import Path
 import pytest
 from conftest import CONFIG
 
+from rdpipe.__main__ import main
+
 STAGES = {"prepare_dataset", "train_codec", "extract_latents", "fit_estimator", "measure_gap", "simulate",
           "write_bitstreams", "read_bitstreams", "run_anchor", "trace_bounds", "export_curves",
           "make_report"}  # fmt: skip
@@ -58,7 +60,7 @@ class Killer(threading.Thread):
     def run(self):
         while not self.ended:
             for process, stage in running_stages(self.folder).items():
-                if stage not in self.killed:
+                if stage in STAGES - set(self.killed):
                     time.sleep(self.random.uniform(0, 1.5))
                     try:
                         os.kill(process, signal.SIGKILL)
@@ -243,3 +245,48 @@ def test_a_read_only_disk_is_said_in_one_line(commands, disk, stage):
     done = commands.run(outputs_moved(commands.one(stage), disk("ro")))
     assert done.returncode == 2 and "Read-only file system" in done.stdout, done.stdout
     assert "Traceback" not in done.stdout
+
+
+STORES = ("--latents", "--gaps", "--simulations", "--anchors", "--decoded", "--fits", "--streams", "--bounds")
+
+
+def stores_read(command: list[str]) -> list[str]:
+    """The stores that a command reads."""
+    flag, found = "", []
+    for word in command:
+        flag = word if word.startswith("--") else flag
+        if flag in STORES and word.endswith(".zarr.zip"):
+            found.append(word)
+    return found
+
+
+def damaged(data: bytes, chance: random.Random) -> bytes:
+    """Cut somewhere, or with one bit flipped."""
+    place = chance.randrange(len(data))
+    if chance.random() < 0.5:
+        return data[:place]
+    return data[:place] + bytes([data[place] ^ 1 << chance.randrange(8)]) + data[place + 1 :]
+
+
+def test_no_stage_uses_a_damaged_store_without_a_word(commands, small, tmp_path, monkeypatch, capsys):
+    """Each store that a stage reads, damaged at random: it is named, or the result is the same."""
+    monkeypatch.chdir(small.folder)
+    chance, outcomes = random.Random(time.time_ns()), []
+    for stage in sorted(STAGES - {"prepare_dataset", "train_codec", "run_anchor", "extract_latents"}):
+        command = outputs_moved(commands.one(stage), tmp_path)
+        for name in dict.fromkeys(stores_read(command)):
+            good = Path(name).read_bytes()
+            Path(name).write_bytes(damaged(good, chance))
+            try:
+                status = main(command[2:])
+            finally:
+                Path(name).write_bytes(good)
+            said = capsys.readouterr().err
+            outcomes.append(status)
+            if status:
+                assert status == 2 and name in said and "damaged store" in said, (stage, name, said)
+            for made in tmp_path.iterdir():
+                original = small.folder / made.name.replace("+", "/")
+                assert status == 0 and made.read_bytes() == original.read_bytes(), (stage, name)
+                made.unlink()
+    assert len(outcomes) >= 20 and outcomes.count(2) >= len(outcomes) // 2

@@ -194,7 +194,7 @@ class Commands:
     def __init__(self, small):
         self.folder, self.environment = small.folder, small.environment
         printed = small.snakemake("--dry-run", "--forceall", "--printshellcmds").stdout
-        lines = re.findall(r"^ *(?:Shell command: )?python -m rdpipe .*$", printed, re.M)
+        lines = re.findall(r"python -m rdpipe .*$", printed, re.M)
         self.all = [shlex.split(line.split(" > logs/")[0])[1:] for line in lines]
         assert {command[2] for command in self.all} == STAGES
 

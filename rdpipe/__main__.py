@@ -8,6 +8,7 @@ import inspect
 import json
 import os
 import sys
+import threading
 from pathlib import Path
 
 from rdpipe.errors import InputError
@@ -58,6 +59,12 @@ def parser(stage: str, run) -> argparse.ArgumentParser:
     return stage_parser
 
 
+def quiet_where_a_disk_is_full(error) -> None:
+    """What TensorBoard's thread cannot write, the one that waits for it cannot either, and says so."""
+    if not issubclass(error.exc_type, OSError) or os.environ.get("RDPIPE_DEBUG"):
+        threading.__excepthook__(error)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run one stage; a user's mistake ends in one line on standard error and status 2."""
     argv = sys.argv[1:] if argv is None else argv
@@ -71,6 +78,7 @@ def main(argv: list[str] | None = None) -> int:
     flags = vars(parser(argv[0], run).parse_args(argv[1:]))
     parameters = inspect.signature(run).parameters.values()
     positional = [flags.pop(p.name) for p in parameters if p.kind is p.POSITIONAL_ONLY]
+    threading.excepthook = quiet_where_a_disk_is_full
     try:
         run(*positional, **flags)
     except (InputError, OSError) as error:

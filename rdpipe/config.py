@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import importlib.util
 import inspect
+import math
 from pathlib import Path
 
 import jsonschema
@@ -52,6 +53,7 @@ def complete(config: dict, schema_file: Path) -> dict:
     )
     if errors:
         raise InputError("config: " + "; ".join(describe(error) for error in errors))
+    check_finite(config, "config")
     check_names(config)
     return config
 
@@ -77,8 +79,31 @@ def describe(error: jsonschema.ValidationError) -> str:
     if error.validator == "additionalProperties":
         known = error.schema.get("properties", {})
         unknown = [key for key in error.instance if key not in known]
-        return "; ".join(f"{place}: unknown key {key!r}; {nearest(key, known)}" for key in unknown)
+        return "; ".join(f"{place}: unknown key {key!r}; {nearest(str(key), known)}" for key in unknown)
     return f"{place}: {error.message}"
+
+
+def check_finite(value, place: str) -> None:
+    """YAML has numbers that no limit of a schema refuses: .nan and .inf."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        check_finite(item, f"{place}.{key}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InputError(f"{place}: {value} is no finite number")
+
+
+def checkpoint(config: dict, codec: str, quality: int) -> str | None:
+    """The file of weights of a codec at one quality, where it has one."""
+    file = config["codecs"][codec]["args"].get("checkpoint")
+    if file is None:
+        return None
+    # nothing but the name of the field: format() would also look into attributes
+    if not isinstance(file, str) or {"{", "}"} & set(file.replace("{quality}", "")):
+        raise InputError(
+            f"config: codecs.{codec}.args.checkpoint {file!r}: allowed is a text in which {{quality}} stands"
+            " for the quality, and no other braces"
+        )
+    return file.replace("{quality}", str(quality))
 
 
 def check_names(config: dict) -> None:
@@ -96,6 +121,8 @@ def check_names(config: dict) -> None:
             check_importable(what, name, target)
             if what != "codec":  # codecs import torch; their arguments are checked by the job
                 check_arguments(what, name, target, numbers, entry["args"])
+    for name, entry in config["codecs"].items():
+        checkpoint(config, name, entry["qualities"][0])
     if both := sorted(config["anchors"].keys() & config["codecs"].keys()):
         raise InputError(f"config: codecs and anchors both have {both[0]!r}; rename one")
     for axis, start in START.items():
@@ -209,7 +236,7 @@ def check_importable(what: str, name: str, target: str) -> None:
     module = target.partition(":")[0]
     try:
         found = importlib.util.find_spec(module)
-    except ModuleNotFoundError:
+    except (ImportError, ValueError):  # of a parent, or no name of a module at all
         found = None
     if found is None:
         raise InputError(

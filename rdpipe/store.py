@@ -11,9 +11,12 @@ from __future__ import annotations
 
 import json
 import shutil
+import struct
 import tempfile
 import zipfile
+import zlib
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 import xarray as xr
@@ -23,6 +26,10 @@ from zarr.storage import ZipStore
 
 from rdpipe.errors import InputError
 from rdpipe.provenance import versions
+
+
+DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, KeyError, RuntimeError, OSError)
+"""What zipfile, Zarr and xarray raise at something else than was written."""
 
 
 class Writer:
@@ -80,8 +87,40 @@ def _zip(folder: Path, path: Path) -> None:
 
 def has(path: Path, group: str) -> bool:
     """Whether a product has a group."""
+    with undamaged(path):
+        return f"{group}/zarr.json" in members(path)
+
+
+@contextmanager
+def undamaged(path: Path):
+    """What a damaged archive raises, as an error that names it.
+
+    Every member is read once: Zarr looks only for those that it expects, and where the name of a
+    chunk is damaged in the directory, it takes the chunk for one of zeros.
+    """
+    try:
+        status = path.stat()
+        if broken := first_broken(path, status.st_size, status.st_mtime_ns):
+            raise zipfile.BadZipFile(f"{broken} is not what was written")
+        yield
+    except (GroupNotFoundError, *DAMAGE) as error:
+        if isinstance(error, GroupNotFoundError) or getattr(error, "filename", None):
+            raise  # what is wrong is not in the archive
+        message = f"{path}: damaged store, delete it to have it made again: {error}"
+        raise InputError(message) from error
+
+
+@lru_cache(maxsize=4096)
+def first_broken(path: Path, size: int, time: int) -> str | None:
+    """The first member of an archive, as it is at a time, whose checksum is wrong."""
     with zipfile.ZipFile(path) as archive:
-        return f"{group}/zarr.json" in archive.namelist()
+        return archive.testzip()
+
+
+def members(path: Path) -> list[str]:
+    """Names of what is in an archive."""
+    with zipfile.ZipFile(path) as archive:
+        return archive.namelist()
 
 
 def read(path: Path, group: str | None = None) -> xr.Dataset:
@@ -93,11 +132,7 @@ def read(path: Path, group: str | None = None) -> xr.Dataset:
         If the file is damaged, or has no such group.
     """
     try:
-        with zipfile.ZipFile(path), ZipStore(path, mode="r") as store:
+        with undamaged(Path(path)), ZipStore(path, mode="r") as store:
             return xr.open_zarr(store, group=group, consolidated=False, chunks=None).load()
     except GroupNotFoundError as error:
         raise InputError(f"{path}: no group {group!r} in this store") from error
-    except (zipfile.BadZipFile, EOFError, ValueError, KeyError, RuntimeError) as error:
-        raise InputError(
-            f"{path}: damaged store, delete it to have it made again: {error}"
-        ) from error

@@ -154,9 +154,9 @@ class Trainer:
             return None
         state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(),
                  "average": self.average.state_dict(), "step": self.done, "spec": self.spec}  # fmt: skip
-        write_atomically(self.file, lambda path: torch.save(state, path))
+        write_atomically(self.file, lambda path: dump(state, path))
         weights = self.weights()
-        write_atomically(self.file.parent / "weights.pt", lambda path: torch.save(weights, path))
+        write_atomically(self.file.parent / "weights.pt", lambda path: dump(weights, path))
         return weights
 
     def weights(self) -> dict[str, torch.Tensor]:
@@ -206,6 +206,12 @@ class Trainer:
         self.done += 1
         psnr = -10 * mse.detach().log10().mean()
         return {"loss": loss.detach(), "bpp": bpp.detach().mean(), "psnr": psnr}
+
+
+def dump(content: dict, path: Path) -> None:
+    """Save to an open file: given a path, torch does not say that the disk is full."""
+    with path.open("wb") as file:
+        torch.save(content, file)
 
 
 def make_fabric(spec: dict) -> lightning_fabric.Fabric:

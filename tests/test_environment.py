@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 
 def project() -> list[str]:
     about = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    return about["dependencies"] + about["optional-dependencies"]["test"]
+    return about["dependencies"] + sum(about["optional-dependencies"].values(), [])
 
 
 def constraints() -> list[str]:

@@ -1,5 +1,9 @@
 """The store: the same bytes twice, whole or not at all, damage is noticed."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -66,7 +70,60 @@ def test_a_flipped_bit_in_the_data_is_noticed(tmp_path, where):
             store.read(tmp_path / "a.zarr.zip", group)
 
 
+def test_no_flipped_bit_anywhere_is_read_as_other_numbers(tmp_path):
+    """In the directory at the end the name of a chunk may break: Zarr would take it for zeros."""
+    file = tmp_path / "a.zarr.zip"
+    with store.create(file, {}) as writer:
+        writer.write(xr.Dataset({"y": ("image", [1.0, 2.0])}), group="0")
+    good, expected = file.read_bytes(), store.read(file, "0")
+    for place in range(len(good) // 2, len(good), 5):
+        data = bytearray(good)
+        data[place] ^= 16
+        file.write_bytes(data)
+        os.utime(file, ns=(place, place))
+        try:
+            assert store.read(file, "0").identical(expected)
+        except InputError as error:
+            assert "a.zarr.zip" in str(error)
+
+
 def test_an_absent_group_is_named(tmp_path):
     write(tmp_path / "a.zarr.zip")
     with pytest.raises(InputError, match="no group '7'"):
         store.read(tmp_path / "a.zarr.zip", "7")
+
+
+KILLED = """
+import os, random, signal, sys, time
+from pathlib import Path
+import numpy as np, xarray as xr
+from rdpipe import store
+
+def writes(child):
+    while not child:
+        with store.create(file, {}) as writer:
+            writer.write(xr.Dataset({"y": ("row", np.arange(50_000.0))}), group="0")
+    return child
+
+file, chance, began = Path(sys.argv[1]), random.Random(), time.time()
+child = writes(os.fork())
+while not file.exists():
+    time.sleep(0.01)
+takes = time.time() - began
+os.kill(child, signal.SIGKILL)
+print(hash(file.read_bytes()))
+for _ in range(20):
+    file.unlink(missing_ok=True)
+    child = writes(os.fork())
+    time.sleep(chance.uniform(0, 2 * takes))
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    print(file.exists() and hash(file.read_bytes()))
+"""
+
+
+def test_killed_at_any_moment_a_store_is_whole_or_absent(tmp_path):
+    file = tmp_path / "a.zarr.zip"
+    done = subprocess.run([sys.executable, "-c", KILLED, file], text=True, capture_output=True, check=True)
+    found = done.stdout.split()
+    assert len(found) == 21 and len(set(found) - {"False"}) == 1

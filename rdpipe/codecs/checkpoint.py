@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -84,6 +85,11 @@ def read_state(file: Path) -> dict[str, Tensor]:
             state = safetensors.torch.load_file(file)
         else:
             state = torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:  # whose text advises to execute what is in there
+        raise InputError(
+            f"{file}: cannot read this checkpoint: it holds something else than tensors, and nothing of it"
+            " is executed; save the state dict alone, best as .safetensors"
+        ) from error
     except Exception as error:  # whatever a damaged or hostile file makes torch raise
         raise InputError(f"{file}: cannot read this checkpoint: {_first_line(error)}") from error
     state = state.get("state_dict", state) if isinstance(state, dict) else state
@@ -123,7 +129,7 @@ def load_model(architecture: str, state: dict[str, Tensor], source: str) -> Comp
             raise RuntimeError(f"they have {', '.join(sorted(unknown)[:3])} too")
         state = {name: state[name].float() for name in wanted}
         torch.nn.Module.load_state_dict(model, state, strict=False)
-    except (KeyError, RuntimeError, IndexError, AssertionError) as error:
+    except (KeyError, RuntimeError, IndexError, TypeError, AssertionError) as error:
         message = f"{source}: these weights do not fit {architecture}: {_first_line(error)}"
         raise InputError(message) from error
     return model

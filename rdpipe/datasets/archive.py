@@ -15,6 +15,8 @@ from rdpipe.errors import InputError
 from rdpipe.files import write_atomically
 
 CHECKSUMS = "SHA256SUMS"
+LARGEST = 1 << 28
+"""Bytes of an image; one of a few kilobytes can unpack to more than a disk holds."""
 
 
 @dataclass(frozen=True)
@@ -119,19 +121,27 @@ def unpack(archive: Archive, file: Path, images: Path) -> None:
                     f"{archive.dataset}: {file} has {len(names)} images; wanted are {archive.count}"
                 )
             for name in members:
-                (new / PurePosixPath(name).name).write_bytes(opened.read(name))
+                if opened.getinfo(name).file_size > LARGEST:
+                    raise InputError(
+                        f"{archive.dataset}: {file} has {name!r} of {opened.getinfo(name).file_size} bytes;"
+                        f" allowed are {LARGEST}"
+                    )
+                with opened.open(name) as packed, (new / PurePosixPath(name).name).open("wb") as image:
+                    shutil.copyfileobj(packed, image)
+        lines = [f"{sha256_of(new / name)}  {name}\n" for name in sorted(names)]
+        (new / CHECKSUMS).write_text("".join(lines))
+        new.rename(images)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise InputError(f"{archive.dataset}: {file} is damaged: {error}; remove it") from error
-    lines = [f"{sha256_of(new / name)}  {name}\n" for name in sorted(names)]
-    (new / CHECKSUMS).write_text("".join(lines))
-    new.rename(images)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
 
 
 def wanted(archive: Archive, member: PurePosixPath) -> bool:
     """Whether a member is one of the images; archives made on a Mac have shadows of them."""
     shadow = member.name.startswith("._") or "__MACOSX" in member.parts
     inside = not archive.folder or archive.folder in member.parts[:-1]
-    return member.suffix.lower() == ".png" and inside and not shadow
+    return member.suffix.lower() == ".png" and inside and not shadow and member.name.isprintable()
 
 
 def check(dataset: str, images: Path) -> list[Source]:

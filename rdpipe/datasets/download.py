@@ -38,9 +38,9 @@ def alone(dataset: str, folder: Path):
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
-    except OSError as error:
+    except OSError as error:  # permissions, a file system that is read only or full, a file in the way
         raise InputError(
-            f"{dataset}: cannot write in {str(folder)!r}: {error.strerror};"
+            f"{dataset}: cannot write in {str(folder)!r}: {error.strerror or error};"
             " say where it may be kept: `args: {root: FOLDER}`, or the environment's RDPIPE_DATA"
         ) from error
     try:

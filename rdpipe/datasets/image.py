@@ -14,7 +14,8 @@ ICC profile            ignored
 =====================  ==========================================================================
 
 16-bit colour is read by Pillow as 8-bit. Floating-point images, 32-bit integers beyond 16 bits and
-images larger than Pillow's limit against decompression bombs are refused.
+images larger than Pillow's limit against decompression bombs are refused, and so are other formats than
+``FORMATS`` under whatever name: some are programs (EPS is run by Ghostscript).
 """
 
 from __future__ import annotations
@@ -29,6 +30,10 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from rdpipe.datasets import gaussian_field
 from rdpipe.errors import InputError
+
+
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF")
+"""What may be in a file, whatever it is called."""
 
 
 def load(file: str, sha256: str) -> np.ndarray:
@@ -75,11 +80,11 @@ def read(file: str) -> tuple[np.ndarray, str, str]:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             warnings.filterwarnings("ignore", category=UserWarning)
-            image = Image.open(io.BytesIO(data))
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
             image.load()
             pixels, conversion = rgb(image)
     except UnidentifiedImageError as error:
-        raise InputError(f"{file!r}: not an image that Pillow knows") from error
+        raise InputError(f"{file!r}: not an image in PNG, JPEG, WebP or TIFF") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise InputError(f"{file!r}: too many pixels: {error}") from error
     except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:

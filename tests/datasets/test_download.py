@@ -170,6 +170,15 @@ def test_data_sets_are_kept_where_the_environment_says(monkeypatch, tmp_path):
     assert download.place("kodak", None) == tmp_path / "kodak"
 
 
+@pytest.mark.parametrize("way", ["under a file", "no folder at all"])
+def test_a_cache_that_cannot_be_written_is_named(monkeypatch, tmp_path, way):
+    place = tmp_path / "file" if way == "under a file" else Path("/proc/nowhere")
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("RDPIPE_DATA", str(place))
+    with pytest.raises(InputError, match="kodak: cannot write in .*say where it may be kept: .*RDPIPE_DATA"):
+        kodak.find()
+
+
 def test_a_set_that_is_complete_may_lie_where_nothing_can_be_written(tmp_path, small_kodak):
     for i, image in enumerate(small_kodak):
         (tmp_path / f"kodim0{i + 1}.png").write_bytes(image)

@@ -77,6 +77,11 @@ class Project:
             copy(source, folder / name)
         self.configure(CONFIG)
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables with which Python finds the copy."""
+        return {**os.environ, "PYTHONPATH": str(self.folder)}
+
     def configure(self, config: dict) -> None:
         (self.folder / "tiny.yaml").write_text(yaml.safe_dump(config))
 
@@ -92,8 +97,7 @@ class Project:
             "2",
             *flags,
         ]
-        environment = {**os.environ, "PYTHONPATH": str(self.folder)}
-        return subprocess.run(command, cwd=self.folder, env=environment, text=True,
+        return subprocess.run(command, cwd=self.folder, env=self.environment, text=True,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
 
     def jobs(self, *flags: str) -> set[str]:
@@ -131,6 +135,7 @@ def project(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def same_config_for_every_test(project):
+def same_config_for_every_test(request):
     yield
-    project.configure(CONFIG)
+    if "project" in request.fixturenames:
+        request.getfixturevalue("project").configure(CONFIG)

@@ -14,8 +14,8 @@ rule run_anchor:
     conda:
         "../../environment.yml"
     resources:
-        mem="1GB",
-        runtime=lambda w: "24h" if anchor_entry(w).get("use") == "external" else "1h",
+        mem=growing("1GB"),
+        runtime=growing(lambda w: "24h" if anchor_entry(w).get("use") == "external" else "1h"),
     params:
         spec=lambda w: canonical(
             dataset=w.dataset, anchor=w.anchor, quality=int(w.quality), entry=anchor_entry(w)

@@ -17,8 +17,8 @@ rule write_bitstreams:
     conda:
         "../../environment.yml"
     resources:
-        mem="4GB",
-        runtime="4h",
+        mem=growing("4GB"),
+        runtime=growing("4h"),
     params:
         spec=bitstream_spec,
         source=source("write_bitstreams", "codecs", "means", "variances", "quantizers"),
@@ -43,8 +43,8 @@ rule read_bitstreams:
     conda:
         "../../environment.yml"
     resources:
-        mem="4GB",
-        runtime="4h",
+        mem=growing("4GB"),
+        runtime=growing("4h"),
     params:
         spec=bitstream_spec,
         source=source("read_bitstreams", "codecs", "means", "variances", "quantizers"),

@@ -27,8 +27,8 @@ rule trace_bounds:
     conda:
         "../../environment.yml"
     resources:
-        mem="2GB",
-        runtime="1h",
+        mem=growing("2GB"),
+        runtime=growing("1h"),
     params:
         spec=canonical(
             limits=config["limits"],
@@ -60,8 +60,8 @@ rule export_curves:
     conda:
         "../../environment.yml"
     resources:
-        mem="1GB",
-        runtime="20m",
+        mem=growing("1GB"),
+        runtime=growing("20m"),
     params:
         spec=canonical(curves=list(CURVES.values())),
         source=source("export_curves"),

@@ -18,10 +18,10 @@ rule train_codec:
         "<benchmarks>/train_codec/{network}.jsonl"
     conda:
         "../../environment.yml"
-    threads: workflow.resource_settings.cores or 1
+    threads: workflow.resource_settings.cores or 1  # on a cluster its profile says
     resources:
-        mem="8GB",
-        runtime="24h",
+        mem=growing("8GB"),
+        runtime=growing("24h"),
         gpu=lambda w: (
             config["training"][w.network]["devices"] if config["device"].startswith("cuda") else 0
         ),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -63,6 +64,17 @@ def images(wildcards):
         raise WorkflowError(f"data set {wildcards.dataset!r}: {error}")
 
 
+def growing(amount):
+    """An amount of memory or time (a text, or a function of the wildcards), doubled with every retry."""
+
+    def asked(wildcards, attempt):
+        text = amount(wildcards) if callable(amount) else amount
+        number, unit = re.fullmatch("([0-9]+)([A-Za-z]+)", text).groups()
+        return f"{int(number) * 2 ** (attempt - 1)}{unit}"
+
+    return asked
+
+
 def given(*files):
     """Files that the config names: they count from where the workflow runs, whatever a module's prefix."""
     return [local(file) for file in files]
@@ -89,8 +101,8 @@ def bitstream_spec(wildcards):
 
 def checkpoint(wildcards):
     """The file of weights of a codec, where it has one: a changed file is a changed codec."""
-    file = config["codecs"][wildcards.codec]["args"].get("checkpoint")
-    return given(file.format(quality=wildcards.quality)) if file else []
+    file = settings.checkpoint(config, wildcards.codec, wildcards.quality)
+    return given(file) if file else []
 
 
 def anchor_entry(wildcards):

@@ -12,8 +12,8 @@ rule prepare_dataset:
     conda:
         "../../environment.yml"
     resources:
-        mem="1GB",
-        runtime="2h",  # a download
+        mem=growing("1GB"),
+        runtime=growing("2h"),  # a download
     params:
         spec=lambda w: canonical(
             name=w.dataset, entry=config["datasets"][w.dataset], on_error=config["on_error"]

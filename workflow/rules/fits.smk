@@ -17,8 +17,8 @@ rule fit_estimator:
     conda:
         "../../environment.yml"
     resources:
-        mem="4GB",
-        runtime="2h",
+        mem=growing("4GB"),
+        runtime=growing("2h"),
     params:
         spec=lambda w: canonical(
             axis=w.axis,

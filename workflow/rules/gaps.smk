@@ -15,8 +15,8 @@ rule measure_gap:
     conda:
         "../../environment.yml"
     resources:
-        mem="2GB",
-        runtime="1h",
+        mem=growing("2GB"),
+        runtime=growing("1h"),
     params:
         spec=lambda w: canonical(
             component=w.component, **settings.gap_axes(config, w.component)

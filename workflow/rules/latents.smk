@@ -15,8 +15,8 @@ rule extract_latents:
     conda:
         "../../environment.yml"
     resources:
-        mem="4GB",
-        runtime="2h",
+        mem=growing("4GB"),
+        runtime=growing("2h"),
         gpu=1 if config["device"].startswith("cuda") else 0,
     params:
         spec=lambda w: canonical(**codec_spec(w)),

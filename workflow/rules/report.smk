@@ -42,8 +42,8 @@ rule make_report:
     conda:
         "../../environment.yml"
     resources:
-        mem="2GB",
-        runtime="20m",
+        mem=growing("2GB"),
+        runtime=growing("20m"),
     params:
         spec=canonical(**config),
         origin=canonical(**origin()),

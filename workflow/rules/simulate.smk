@@ -17,8 +17,8 @@ rule simulate:
     conda:
         "../../environment.yml"
     resources:
-        mem="4GB",
-        runtime="4h",
+        mem=growing("4GB"),
+        runtime=growing("4h"),
         gpu=1 if config["device"].startswith("cuda") else 0,
     params:
         spec=lambda w: canonical(**codec_spec(w), **settings.simulation(config, w.codec)),

@@ -1,0 +1,122 @@
+"""The workflow on a SLURM that runs here: all of it, and a job that is cancelled in the middle.
+
+Without one these tests are skipped, and say so; nothing is installed for them.
+"""
+
+import copy
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import CONFIG
+
+PROFILE = ("--workflow-profile", "workflow/profiles/slurm")
+RUN = "results/tiny/mini-mean-scale/q1"
+
+
+def says(*command: str) -> str:
+    """What a command of SLURM prints; nothing if it is not there, fails or hangs."""
+    if shutil.which(command[0]) is None:
+        return ""
+    try:
+        done = subprocess.run(command, text=True, capture_output=True, timeout=15)
+    except subprocess.TimeoutExpired:
+        return ""
+    return done.stdout if done.returncode == 0 else ""
+
+
+pytestmark = [
+    pytest.mark.slurm,
+    pytest.mark.skipif(not says("sinfo", "-h"), reason="no SLURM runs here: `sinfo` lists no node"),
+]
+
+
+@pytest.fixture
+def cluster(project, new_project, tmp_path):
+    """A project of its own with part of the config, not yet run."""
+    for name in ("images", "calibration"):
+        shutil.copytree(project.folder / name, tmp_path / name)
+    for image in (project.folder / "images").iterdir():
+        shutil.copystat(image, tmp_path / "images" / image.name)
+    cluster = new_project(tmp_path)
+    config = copy.deepcopy(CONFIG)
+    config["codecs"] = {"mini-mean-scale": {"qualities": [1]}}
+    config.update(bitstream=False, references={}, training={})
+    cluster.configure(config)
+    return cluster
+
+
+def start(cluster, *flags: str) -> subprocess.Popen:
+    """Snakemake with the profile; jobs are looked at sooner, as these are short."""
+    accounting = "sacct" if has_accounting() else "squeue"
+    command = [sys.executable, "-m", "snakemake", "--configfile", "tiny.yaml", *PROFILE,
+               "--slurm-init-seconds-before-status-checks", "6", "--latency-wait", "10",
+               "--slurm-status-command", accounting, *flags]  # fmt: skip
+    return subprocess.Popen(command, cwd=cluster.folder, env=cluster.environment, text=True,
+                            stdout=(cluster.folder / "slurm.out").open("w"), stderr=subprocess.STDOUT)  # fmt: skip
+
+
+def has_accounting() -> bool:
+    return "slurmdbd" in says("scontrol", "show", "config")
+
+
+def finished(cluster, running: subprocess.Popen) -> str:
+    """What Snakemake printed; it must have succeeded."""
+    try:
+        code = running.wait(timeout=500)
+    finally:
+        running.kill()
+    output = (cluster.folder / "slurm.out").read_text()
+    assert code == 0, output
+    return output
+
+
+def accounted(output: str, *columns: str) -> list[list[str]]:
+    """Rows of sacct on the jobs of a run, once the database has all of them ended."""
+    name = re.search(r"SLURM run ID: (\S+)", output)[1]
+    for _ in range(20):
+        rows = says("sacct", "-X", "-n", "-P", f"--name={name}", "-o", ",".join(columns)).splitlines()
+        if rows and not any("RUNNING" in row or "PENDING" in row for row in rows):
+            break
+        time.sleep(1)
+    return [row.split("|") for row in rows]
+
+
+def test_the_whole_workflow_runs_on_slurm_and_gives_the_same_bytes(project, cluster):
+    output = finished(cluster, start(cluster))
+    assert (cluster.folder / "results/report.html").stat().st_size > 50_000
+    for name in ("latents", "simulation", "gaps/joint", "gaps/variance"):
+        file = f"{RUN}/{name}.zarr.zip"
+        assert (cluster.folder / file).read_bytes() == (project.folder / file).read_bytes(), name
+    assert (cluster.folder / "logs/extract_latents/tiny/mini-mean-scale/q1.log").exists()
+    assert list((cluster.folder / "logs/slurm/rule_extract_latents").rglob("*.log"))
+    assert list((cluster.folder / "logs/slurm").glob("group_gaps_*"))
+    if has_accounting():
+        rows = accounted(output, "JobID", "State", "ReqMem", "Timelimit")
+        assert {row[1] for row in rows} == {"COMPLETED"}
+        # two manifests, two extractions, a fit, a simulation; gaps, anchors, the report as groups
+        assert len(rows) == 9
+
+
+def test_a_cancelled_job_is_submitted_again_with_twice_the_memory(project, cluster):
+    target = f"{RUN}/latents.zarr.zip"
+    running = start(cluster, target)
+    job = ""
+    while not job and running.poll() is None:
+        time.sleep(0.3)
+        found = says("squeue", "-h", "-t", "RUNNING", "-o", "%i %k %Z").splitlines()
+        job = next((row.split()[0] for row in found
+                    if "extract_latents" in row and str(cluster.folder) in row), "")  # fmt: skip
+    time.sleep(2)
+    subprocess.run(["scancel", job], check=True)
+    output = finished(cluster, running)
+    assert f"with SLURM jobid {job} " in output and "Trying to restart job" in output
+    assert (cluster.folder / target).read_bytes() == (project.folder / target).read_bytes()
+    if has_accounting():
+        asked = {row[1].split()[0]: row[2:] for row in accounted(output, "JobID", "State", "ReqMem", "Timelimit")
+                 if "02:00:00" in row or "04:00:00" in row}  # fmt: skip
+        assert asked["CANCELLED"] == ["4000M", "02:00:00"]
+        assert ["8000M", "04:00:00"] in asked.values()

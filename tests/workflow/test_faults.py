@@ -133,7 +133,7 @@ def test_a_killed_snakemake_leaves_a_lock_and_nothing_half_made(small):
     refused = small.snakemake()
     assert refused.returncode != 0 and "Directory cannot be locked" in refused.stdout
     assert small.snakemake("--unlock").returncode == 0
-    done = small.snakemake("--rerun-incomplete")
+    done = small.snakemake("--rerun-incomplete", *changed(small, before))
     assert done.returncode == 0, done.stdout
     assert changed(small, before) == []
 

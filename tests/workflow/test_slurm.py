@@ -51,10 +51,8 @@ def cluster(project, new_project, tmp_path):
 
 def start(cluster, *flags: str) -> subprocess.Popen:
     """Snakemake with the profile; jobs are looked at sooner, as these are short."""
-    accounting = "sacct" if has_accounting() else "squeue"
     command = [sys.executable, "-m", "snakemake", "--configfile", "tiny.yaml", *PROFILE,
-               "--slurm-init-seconds-before-status-checks", "6", "--latency-wait", "10",
-               "--slurm-status-command", accounting, *flags]  # fmt: skip
+               "--slurm-init-seconds-before-status-checks", "6", "--latency-wait", "10", *flags]  # fmt: skip
     return subprocess.Popen(command, cwd=cluster.folder, env=cluster.environment, text=True,
                             stdout=(cluster.folder / "slurm.out").open("w"), stderr=subprocess.STDOUT)  # fmt: skip
 

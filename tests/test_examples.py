@@ -92,7 +92,7 @@ class Broken:
 
     def __init__(self):
         self.codec = mini_mean_scale(1, "cpu")
-        for name in ("analyse", "synthesise", "compress", "decompress", "side", "predict", "reconstruct"):
+        for name in ("analyse", "synthesise", "compress", "decompress", "side", "predict", "reconstruct", "stride"):
             setattr(self, name, getattr(self.codec, name))
 
     def analysed(self, **changes):

@@ -19,13 +19,14 @@ def found():
     mse = np.array([40.0, 20.0, 10.0]) * np.array([[1.0], [1.1]])
     own = Curve("d", "c", "codec", "achieved", QUALITIES, bits, mse, np.array([100, 100]), np.array(["a", "b"]))
     table = xr.Dataset({"side_bits": ("image", [5.0, 5.0]), "pixels": ("image", [100, 100])})
+    tables = {q: table.assign(latent_bits=("image", bits[:, i])) for i, q in enumerate(QUALITIES)}
     cubes = {q: cube(bits[:, i]) for i, q in enumerate(QUALITIES)}
     terms = pd.DataFrame(
         {"image": image, "quality": q, "limit": "l", "order": "paper", "term": term, "bpp": share * bits[k, i] / 100}
         for k, image in enumerate("ab") for i, q in enumerate(QUALITIES)
         for term, share in (("coder", 0.01), ("variance", 0.1), ("quantization", 0.2))
     )  # fmt: skip
-    return levers(own, dict.fromkeys(QUALITIES, table), cubes, terms, resamples(2, 30, 0)).set_index("term")
+    return levers(own, tables, cubes, terms, resamples(2, 30, 0)).set_index("term")
 
 
 def cube(bits: np.ndarray) -> xr.Dataset:

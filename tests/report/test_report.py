@@ -70,9 +70,10 @@ def test_the_answer_comes_first_in_words(html):
 def test_the_largest_lever_and_what_is_available(tables):
     levers = tables["levers"][tables["levers"]["limit"] == "decodable"]
     assert answer.largest_lever(levers) == (
-        "Largest lever: quantization; closing it, at equal distortion of the latents, is worth 10.0 % "
+        "Largest lever: quantization; closing it is worth 10.0 % "
         "BD-rate (9.0 to 11.0 %); of that, 25 % is available to a real decoder today: "
-        "codec/codec/trellis saves 2.5 % (2.0 to 3.0 %)."
+        "codec/codec/trellis saves 2.5 % (2.0 to 3.0 %) by its code length, the best of those measured "
+        "on these images."
     )
     none = levers.assign(available="", available_bd_rate=0.0)
     assert "none is available to a real decoder" in answer.largest_lever(none)

@@ -22,7 +22,7 @@ from conftest import CONFIG
 
 from rdpipe.__main__ import main
 
-STAGES = {"prepare_dataset", "train_codec", "extract_latents", "fit_estimator", "measure_gap", "simulate",
+STAGES = {"prepare_dataset", "train_codec", "extract_latents", "fit_estimator", "measure_gap", "simulate", "map_latents",
           "write_bitstreams", "read_bitstreams", "run_anchor", "trace_bounds", "export_curves",
           "make_report"}  # fmt: skip
 
@@ -258,7 +258,7 @@ def test_a_read_only_disk_is_said_in_one_line(commands, disk, stage):
     assert "Traceback" not in done.stdout
 
 
-STORES = ("--latents", "--gaps", "--simulations", "--anchors", "--decoded", "--fits", "--streams", "--bounds")
+STORES = ("--latents", "--joint", "--gaps", "--simulations", "--anchors", "--decoded", "--fits", "--streams", "--bounds")
 
 
 def stores_read(command: list[str]) -> list[str]:

@@ -48,7 +48,7 @@ def codes(spec: dict, fits: dict, context: bool = False) -> dict[str, Cell]:
         for name, cell in cells.items()
         if cell.kind == "achievable"
         and not (context and sees_context(cell))
-        and not getattr(cell.quantizer, "own_prior", False)
+        and not cell.quantizer.own_prior
     }
 
 
@@ -82,7 +82,7 @@ def encode(
     """
     if cell.kind != "achievable":
         raise InputError(f"a cell of kind {cell.kind!r} has no bitstream; allowed is 'achievable'")
-    if latents.hyper is not None and sees_context(cell):
+    if latents.with_context and sees_context(cell):
         raise InputError(
             "bitstream: what a codec's context model predicts is coded by the codec alone"
         )

@@ -38,3 +38,8 @@ class Latents:
     hyper: Tensor | None = None
     gain: Tensor | None = None
     own_bits: Tensor | None = None
+
+    @property
+    def with_context(self) -> bool:
+        """Whether the codec's mean depends on latents decoded before, so that it holds in its own past alone."""
+        return self.hyper is not None

@@ -66,7 +66,7 @@ def complete(axis: str, estimator) -> None:
     for attribute in needed:
         if not hasattr(estimator, attribute):
             raise InputError(f"{axis} {estimator.name!r} must have an attribute {attribute!r}")
-    defaults = {"fitted": False} if axis == "quantizer" else DEFAULTS
+    defaults = {"fitted": False, "own_prior": False} if axis == "quantizer" else DEFAULTS
     for attribute, value in defaults.items():
         if not hasattr(estimator, attribute):
             setattr(estimator, attribute, value)
@@ -237,7 +237,7 @@ class Cell:
         residual = residuals(self.mean, y, prediction, self.step)
         spread, bits = self.variance(latents, residual)
         noise, own = standard_normal(key, y.shape), None
-        if getattr(self.quantizer, "own_prior", False) and latents.own_bits is not None:
+        if self.quantizer.own_prior and latents.own_bits is not None:
             known = type(self.mean) is Codec
             own = latents.own_bits.double() if known else torch.full_like(y, torch.nan)
         return Prepared(y, prediction, residual, spread, noise, bits, own)

@@ -69,7 +69,7 @@ def evaluate(
         for axis, named in entries.items()
     }
     results = np.empty((3, len(latents), *map(len, axes.values())))
-    context = len(latents) > 0 and latents[0].hyper is not None
+    context = len(latents) > 0 and latents[0].with_context
     groups = [[i] for i in range(len(latents))] if matching == "image" else [range(len(latents))]
     for place in np.ndindex(results.shape[2:]):
         cell = Cell(*(list(axis.values())[i] for axis, i in zip(axes.values(), place)), context)

@@ -248,6 +248,7 @@ class TestChannel:
 
     information = "decodable"
     realisable = False
+    own_prior = False
     level = None
 
     def __init__(self, step: float = 1.0):

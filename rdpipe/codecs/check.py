@@ -10,9 +10,8 @@ import numpy as np
 import torch
 
 from rdpipe.axes.quantizer import Rounding
-from rdpipe.codecs.protocol import Analysis, decoded_latents
+from rdpipe.codecs.protocol import Analysis, decoded_latents, own_code
 from rdpipe.curves import mean_squared_error, psnr
-from rdpipe.latents import Latents
 from rdpipe.random import generator
 
 REQUIRED = ("analyse", "synthesise")
@@ -108,7 +107,7 @@ def of_repetition(codec, image: np.ndarray, analysis: Analysis) -> Iterator[tupl
 
 
 def of_images(codec, image: np.ndarray, analysis: Analysis) -> Iterator[tuple[bool, str]]:
-    """Whether rounded latents give the image that the bitstream gives."""
+    """Whether rounded latents give the image that the bitstream gives, and the bits its length."""
     found = codec.synthesise(decoded_latents(codec, analysis.latents), *image.shape[:2])
     if not isinstance(found, np.ndarray) or found.dtype != np.uint8 or found.shape != image.shape:
         about = f"{getattr(found, 'dtype', type(found))} of shape {getattr(found, 'shape', None)}"
@@ -120,7 +119,8 @@ def of_images(codec, image: np.ndarray, analysis: Analysis) -> Iterator[tuple[bo
     )
     if not hasattr(codec, "compress"):
         return
-    decoded = codec.decompress(codec.compress(image))
+    stream = codec.compress(image)
+    decoded = codec.decompress(stream)
     if not np.array_equal(decoded, found):
         error = psnr(mean_squared_error(image, decoded)).item()
         yield False, (
@@ -128,24 +128,23 @@ def of_images(codec, image: np.ndarray, analysis: Analysis) -> Iterator[tuple[bo
             " mean must be in units of the step, and y_hat = round(y - mean) + mean what the decoder has"
             " (else reconstruct says what it has)"
         )
+    pixels, real = image.shape[0] * image.shape[1], 8 * len(stream)
+    own = analysis.latent_bits + analysis.side_bits
+    fine = abs(real - own) < 0.02 * own + 1000
+    yield fine, (
+        f"{real / pixels:.4f} bit/pixel in real bytes, {own / pixels:.4f} by latent_bits + side_bits"
+        + ("" if fine else "; they must be the same but for the coder's overhead")
+    )
 
 
 def of_bits(codec, image: np.ndarray, analysis: Analysis) -> Iterator[tuple[bool, str]]:
-    """Whether real bytes, the codec's own likelihood, and mean and scale agree."""
+    """Whether the codec says the same of its bits in every place."""
     pixels, latents = image.shape[0] * image.shape[1], analysis.latents
-    own = analysis.latent_bits + analysis.side_bits
     if latents.own_bits is not None:
         told = latents.own_bits.double().sum().item()
         yield bool(np.isclose(told, analysis.latent_bits, rtol=1e-3)), (
             f"own_bits sum to {told / pixels:.4f} bit/pixel, latent_bits say"
             f" {analysis.latent_bits / pixels:.4f}"
-        )
-    if hasattr(codec, "compress"):
-        real = 8 * len(codec.compress(image))
-        fine = abs(real - own) < 0.02 * own + 1000
-        yield fine, (
-            f"{real / pixels:.4f} bit/pixel in real bytes, {own / pixels:.4f} by latent_bits + side_bits"
-            + ("" if fine else "; they must be the same but for the coder's overhead")
         )
     yield analysis.side_bits >= 0, f"{analysis.side_bits / pixels:.4f} bit/pixel of side information"
 
@@ -195,16 +194,10 @@ def of_decoder(codec, image: np.ndarray, analysis: Analysis) -> Iterator[tuple[b
         )
     if getattr(codec, "recode", None) is None:
         return
-    if latents.hyper is None:
+    if not latents.with_context:
         yield False, "it has recode, a context model, but its latents have no hyper, the mean without it"
         return
-    y = latents.y.flatten(1)
-
-    def code(channels, positions, mean, scale):
-        one = Latents("name", y[channels][:, positions], mean, scale)
-        return decoded_latents(codec, one)
-
-    found, own = codec.recode(image, code), decoded_latents(codec, latents)
+    found, own = codec.recode(image, own_code(codec, latents.y)), decoded_latents(codec, latents)
     fine = torch.allclose(found.float(), own.float(), atol=1e-3)
     yield fine, "recode with the codec's own rounding gives its own latents" + (
         "" if fine else ": it does not; does it walk in decoding order, over what code returned?"

@@ -21,7 +21,7 @@ from rdpipe.codecs.checkpoint import (
     load_model,
     read_state,
 )
-from rdpipe.codecs.protocol import Analysis
+from rdpipe.codecs.protocol import Analysis, own_code
 from rdpipe.errors import InputError
 from rdpipe.latents import Latents
 from rdpipe.random import generator
@@ -103,7 +103,7 @@ class CompressAI:
         if self.hyperprior:
             z_hat, z_likelihoods = self._hyper_likelihoods(self._hyper_latents(y))
             side, y = self.h_s(z_hat), y * self.gain
-            mean, scale = self._told(side, self._rounded(y))
+            mean, scale = self._told(side, own_code(self, y[0]))
             _, likelihoods = self.gaussian(y, scale, means=mean)
             side_bits = _bits(z_likelihoods)
             if self.has_context:
@@ -118,16 +118,6 @@ class CompressAI:
         gain = self._gain(name, y, mean, *image.shape[:2])
         latents = Latents(name, y[0], mean[0], scale[0], hyper, gain, own)
         return Analysis(latents, _bits(likelihoods), side_bits, forward_bits)
-
-    def _rounded(self, y: Tensor) -> context.Code:
-        """The codec's own quantizer of some latents, and what its decoder makes of the index."""
-        y = y[0].flatten(1)
-
-        def code(channels, positions, mean, scale):
-            y_hat = (y[channels][:, positions] - mean).round() + mean
-            return self.reconstruct(y_hat, mean, scale)
-
-        return code
 
     def _told(self, side: Tensor, code: context.Code) -> tuple[Tensor, Tensor]:
         """Mean and scale of each latent as the coder uses them, in steps."""

@@ -157,8 +157,8 @@ def checkerboard(coder: CheckerboardLatentCodec, side: Tensor, code: Code) -> Te
     """The anchors, from the hyper-latents alone; then the others, which see the anchors around them."""
     y_hat = side.new_zeros(1, coder.context_prediction.in_channels, *side.shape[2:])
     row, column = (torch.arange(length, device=side.device) for length in side.shape[2:])
-    odd = (row[:, None] + column).flatten() % 2 != (coder.anchor_parity == "odd")
-    for step, here in enumerate((~odd, odd)):
+    others = (row[:, None] + column).flatten() % 2 != (coder.anchor_parity == "odd")
+    for step, here in enumerate((~others, others)):
         seen = coder.context_prediction(y_hat)
         given = coder.entropy_parameters(coder.merge(seen if step else 0 * seen, side))
         scale, mean = coder["y"]._chunk(coder["y"].entropy_parameters(given))

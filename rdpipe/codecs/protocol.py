@@ -43,6 +43,16 @@ def decoded_latents(codec, latents: Latents) -> torch.Tensor:
     return y_hat
 
 
+def own_code(codec, y: torch.Tensor) -> Callable:
+    """The codec's own quantizer of latents of shape (channel, row, column), as :meth:`Codec.recode` takes one."""
+    y = y.flatten(1)
+
+    def code(channels, positions, mean, scale):
+        return decoded_latents(codec, Latents("", y[channels][:, positions], mean, scale))
+
+    return code
+
+
 class Codec(Protocol):
     """A codec at one quality. Images are uint8 arrays of shape (height, width, 3).
 

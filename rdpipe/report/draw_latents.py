@@ -24,8 +24,12 @@ def panels(table: pd.DataFrame, width: float, height: float):
     return figure, grid, [(a, table[table["quality"] == q]) for a, q in zip(grid.flat, qualities)]
 
 
-def legend_below(figure, grid) -> None:
-    """One legend for all panels."""
+def label(figure, grid, x: str, y: str) -> None:
+    """Axis labels at the margins, and one legend for all panels."""
+    for row in grid:
+        row[0].set_ylabel(y)
+    for axes in grid[-1]:
+        axes.set_xlabel(x)
     handles = grid.flat[0].get_legend_handles_labels()
     figure.legend(*handles, loc="outside lower center", ncols=6, frameon=False)
 
@@ -47,11 +51,7 @@ def water(channels: pd.DataFrame):
         axes.axhline(level, color=COLOURS[0], linestyle="--", label="water level")
         low = max(panel[["second_moment", "predicted"]].min().min(), 1e-6)
         axes.set(yscale="log", ylim=(low / 2, 2 * panel[["second_moment", "predicted"]].max().max()))
-    for row in grid:
-        row[0].set_ylabel("squared latent units")
-    for axes in grid[-1]:
-        axes.set_xlabel("channel, by second moment")
-    legend_below(figure, grid)
+    label(figure, grid, "channel, by second moment", "squared latent units")
     return figure
 
 
@@ -86,11 +86,7 @@ def residuals(densities: pd.DataFrame):
         axes.plot(gaussian["normalised"], gaussian["gaussian"], color="black", linestyle=":",
                   linewidth=1.6, label="Gaussian")  # fmt: skip
         axes.set(yscale="log", ylim=(1e-5, 5), xlim=(-8, 8))
-    for row in grid:
-        row[0].set_ylabel("density")
-    for axes in grid[-1]:
-        axes.set_xlabel("residual / predicted scale")
-    legend_below(figure, grid)
+    label(figure, grid, "residual / predicted scale", "density")
     return figure
 
 

@@ -63,7 +63,7 @@ def extract(codec, name: str, image: np.ndarray) -> tuple[dict, xr.Dataset]:
     for key, value in vars(analysis.latents).items():
         if isinstance(value, torch.Tensor) and not value.isfinite().all():
             raise InputError(f"{name!r}: the codec's {key} holds values that are not finite")
-    if getattr(codec, "recode", None) is not None and analysis.latents.hyper is None:
+    if getattr(codec, "recode", None) is not None and not analysis.latents.with_context:
         raise InputError(
             f"{name!r}: a codec with recode has a context model; its latents need hyper, the mean without it"
         )

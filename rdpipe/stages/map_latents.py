@@ -45,7 +45,7 @@ def run(
     corners = [START, *(corner for way in ways for _, *both in way for corner in both)]
     corners = {cell_name(corner): corner for corner in corners}
     stored, found = StoredLatents(latents), read_fits(fits, table)
-    context = stored[0].hyper is not None
+    context = stored[0].with_context
     cells = {n: Cell.from_spec(spec, found, corner, context) for n, corner in corners.items()}
     rows = []
     with store.create(out, spec) as writer:

@@ -36,7 +36,7 @@ def run(spec: dict, streams: Path, latents: Path, fits: list[Path], out: Path) -
     written = store.read(streams)
     codec = make_codec(spec)
     stored = StoredLatents(latents)
-    cells = codes(spec, read_fits(fits, store.read(latents)), stored[0].hyper is not None)
+    cells = codes(spec, read_fits(fits, store.read(latents)), stored[0].with_context)
     data = written["stream"].values.tobytes()
     ends = np.cumsum(written["size"].values).reshape(written["size"].shape)
     for c, name in enumerate(written["cell"].values):

@@ -39,7 +39,7 @@ def run(spec: dict, manifest_file: Path, latents: Path, fits: list[Path], out: P
     table = store.read(latents)
     found = read_fits(fits, table)
     stored = StoredLatents(latents)
-    context = stored[0].hyper is not None
+    context = stored[0].with_context
     cells, anew = {}, set()
     for name, corner in spec["curves"].items():
         cells[name] = Cell.from_spec(spec, found, corner, context)

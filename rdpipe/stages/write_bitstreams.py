@@ -35,7 +35,7 @@ def run(spec: dict, manifest_file: Path, latents: Path, fits: list[Path], out: P
     table = store.read(latents)
     codec = make_codec(spec)
     stored = StoredLatents(latents)
-    cells = codes(spec, read_fits(fits, table), stored[0].hyper is not None)
+    cells = codes(spec, read_fits(fits, table), stored[0].with_context)
     images = manifest.load(manifest_file)["images"]
     streams, digests = [], []
     for cell in cells.values():

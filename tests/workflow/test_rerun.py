@@ -109,7 +109,7 @@ def test_one_component_of_one_quality_can_be_made_alone(project):
 @pytest.mark.parametrize(
     "section, entries, message",
     [
-        ("codecs", {"mini-mean-scal": {"qualities": [1]}}, "did you mean 'mini-mean-scale'"),
+        ("codecs", {"mini-mean-scal": {"qualities": [1]}}, "did you mean 'mini-mean-scale' or 'mini-scale'?"),
         ("datasets", {"sampel": {}}, "did you mean 'sample'?"),
         (
             "variances",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import torch
 import xarray as xr
 
 from rdpipe import decomposition
@@ -25,6 +27,18 @@ LIMITS = {
 """Cells to which the decomposition leads unless others are given, by name."""
 
 
+@contextmanager
+def one_thread():
+    """PyTorch on one thread, as every job of the pipeline has: sums over more have other last bits."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@one_thread()
 def decompose(
     codec,
     images: str | Path | Mapping[str, np.ndarray | str | Path],

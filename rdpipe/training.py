@@ -101,6 +101,17 @@ def moving_average(average: list, current: list, count: torch.Tensor) -> None:
     torch._foreach_lerp_(average, current, 1 - decay)
 
 
+class KernelSOAP(SOAP):
+    """SOAP that takes the height and width of a kernel as one axis: fewer products, and a closer fit.
+
+    The library would merge by size instead, and then also channels.
+    """
+
+    def merge_dims(self, grad: torch.Tensor, max_precondition_dim: int) -> torch.Tensor:
+        """The gradient with all axes from the third on as one."""
+        return grad.flatten(2) if grad.ndim > 2 else grad
+
+
 class Trainer:
     """A network in training: one step, and the state between two of them.
 
@@ -118,7 +129,7 @@ class Trainer:
     """
 
     def __init__(self, spec: dict, state_dir: Path):
-        keep_freed_memory()
+        prepare_process()
         self.spec, self.file = spec, state_dir / "state.pt"
         self.fabric = make_fabric(spec)
         self.fabric.seed_everything(spec["seed"], verbose=False)
@@ -130,7 +141,7 @@ class Trainer:
         if self.fabric.device.type == "cuda":
             model.compile()
         parameters = [p for p in model.parameters() if p.requires_grad]
-        optimizer = SOAP(parameters, lr=spec["learning_rate"], weight_decay=0.0)
+        optimizer = KernelSOAP(parameters, lr=spec["learning_rate"], weight_decay=0.0, merge_dims=True)
         self.model, self.optimizer = self.fabric.setup(model, optimizer)
         self.average = AveragedModel(self.model.module, multi_avg_fn=moving_average)
         self.lambdas = torch.tensor(spec["lambdas"], device=self.fabric.device)
@@ -241,8 +252,13 @@ def ignore_sigterm(worker: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
-def keep_freed_memory() -> None:
-    """Let glibc keep what a step frees for the next one: a fifth of a step's time was page faults."""
+def prepare_process() -> None:
+    """Spare this process two things that a third of a step's time went to on a CPU: denormals and page faults.
+
+    A fresh network's gradients are full of denormals, which take a CPU ten times as long as zeros; threads
+    begin with the setting of the one that starts them. And glibc is to keep what a step frees for the next.
+    """
+    torch.set_flush_denormal(True)
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h

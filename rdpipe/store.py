@@ -133,6 +133,30 @@ def read(path: Path, group: str | None = None) -> xr.Dataset:
     """
     try:
         with undamaged(Path(path)), ZipStore(path, mode="r") as store:
-            return xr.open_zarr(store, group=group, consolidated=False, chunks=None).load()
+            dataset = xr.open_zarr(store, group=group, consolidated=False, chunks=None).load()
+            return dataset.drop_encoding()  # or what is written of it would have its chunks
     except GroupNotFoundError as error:
         raise InputError(f"{path}: no group {group!r} in this store") from error
+
+
+def runs(paths: list[Path]) -> list[list[Path]]:
+    """Products by what they are about (their scalar coordinates): the shards of a run, in the order given."""
+    found = {}
+    for path in paths:
+        about = {key: one.item() for key, one in read(path).coords.items() if one.ndim == 0}
+        found.setdefault(tuple(sorted(about.items())), []).append(path)
+    return list(found.values())
+
+
+def joined(shards: list[Path]) -> xr.Dataset:
+    """Root tables of the shards of a run, image after image; all else must be the same in each."""
+    tables = [read(path) for path in shards]
+    if len(tables) == 1:
+        return tables[0]
+    alike = {"data_vars": "minimal", "coords": "minimal", "compat": "equals", "join": "exact"}
+    return xr.concat(tables, "image", **alike)
+
+
+def image_groups(shards: list[Path]) -> list[tuple[Path, str]]:
+    """Where each image of a run has its own group: the store and the name in there."""
+    return [(path, str(i)) for path in shards for i in range(read(path).sizes["image"])]

@@ -52,7 +52,7 @@ def report(folder):
 
 
 def test_a_data_set_of_ones_own_is_measured(report):
-    table = store.read(report / "mine" / "tables" / "q1" / "latents.zarr.zip")
+    table = store.read(report / "mine" / "tables" / "q1" / "images" / "0.zarr.zip")
     assert table["image"].values.tolist() == ["2.png", "1.png"]
 
 
@@ -72,7 +72,7 @@ def test_tables_are_a_coordinate_of_the_quantizer_axis(report):
 
 
 def test_estimators_of_ones_own_are_coordinates(report):
-    cube = store.read(report / "mine" / "tables" / "q2" / "gaps" / "joint.zarr.zip")
+    cube = store.read(report / "mine" / "tables" / "q2" / "gaps" / "joint" / "0.zarr.zip")
     assert set(cube["mean"].values) == {"codec", "cautious"}
     assert cube["variance_information"].sel(variance="row") == "genie"
     bits = cube["bits"].sel(mean="codec", variance="codec")

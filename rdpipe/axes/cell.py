@@ -286,13 +286,14 @@ class Cell:
     def matched_level(self, images: Iterable[Prepared]) -> float:
         """The level at which some images together have the distortion that rounding has on them.
 
-        At least ``LEAST_LEVEL`` squared steps, where rounding happens to make no error.
+        They are gone through once for every level that is tried, so an iterator will not do. At least ``LEAST_LEVEL`` squared steps, where rounding happens to make no error.
         """
-        images = list(images)
         rounding = Cell(self.mean, self.variance, Rounding(self.step))
         rounding.weights = self.weights
-        target = sum(rounding.send(one, self.step).weighted for one in images)
-        count = sum(one.y.numel() for one in images)
+        target = count = 0
+        for one in images:
+            target += rounding.send(one, self.step).weighted
+            count += one.y.numel()
         target = max(target, LEAST_LEVEL * self.step**2 * count)
 
         def distortion(level: float) -> float:

@@ -91,8 +91,7 @@ class Network(Mean):
 
     def fit(self, images) -> dict[str, np.ndarray]:
         """The network's weights and ``spread`` of shape (channel,)."""
-        residuals = [(one.y - one.mean).float() for one in images]
-        moments = torch.stack([r.square().mean((1, 2)) for r in residuals])
+        moments = torch.stack([residual(one).square().mean((1, 2)) for one in images])
         self.spread = moments.mean(0).sqrt().clamp(min=0.05)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
@@ -103,7 +102,7 @@ class Network(Mean):
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=self.steps)
         rng = np.random.default_rng(self.seed)
         for _ in range(self.steps):
-            r = residuals[rng.integers(len(residuals))]
+            r = residual(images[rng.integers(len(images))])
             order = list(self.order(r.shape))
             self._train(net, optimizer, r, order, rng.integers(len(order)))
             schedule.step()
@@ -126,3 +125,8 @@ class Network(Mean):
         self.net = self._net(len(self.spread))
         names = dict(self.net.named_parameters())
         self.net.load_state_dict({n: torch.from_numpy(fit[n.replace(".", "_")]) for n in names})
+
+
+def residual(latents) -> torch.Tensor:
+    """What the codec's own mean leaves of the latents, float32."""
+    return (latents.y - latents.mean).float()

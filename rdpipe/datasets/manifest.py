@@ -63,6 +63,32 @@ def write(path: Path, manifest: dict) -> None:
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
+def load_shard(path: Path, index: int = 0, shards: int = 1) -> list[dict]:
+    """The images of one shard of a data set: as many in a row as in any other, or one more.
+
+    Parameters
+    ----------
+    path : Path
+        The manifest.
+    index, shards : int
+        Which shard, of how many.
+
+    Returns
+    -------
+    list of dict
+        See :func:`build`.
+
+    Raises
+    ------
+    InputError
+        If the data set has fewer images than shards.
+    """
+    images = load(path)["images"]
+    if len(images) < shards:
+        raise InputError(f"{path}: {len(images)} images make no {shards} shards; allowed are 1 to {len(images)}")
+    return images[len(images) * index // shards : len(images) * (index + 1) // shards]
+
+
 def load(path: Path) -> dict:
     """Read a manifest back."""
     try:

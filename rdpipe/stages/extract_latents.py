@@ -22,39 +22,50 @@ UNITS = {"bytes": "byte", "latent_bits": "bit", "side_bits": "bit", "forward_bit
          "width": "pixel"}  # fmt: skip
 
 
-def run(spec: dict, manifest_file: Path, out: Path) -> None:
+def run(spec: dict, manifest_file: Path, images: Path, out: Path) -> None:
     """Extract the latents of every image, one at a time.
 
     Parameters
     ----------
     spec : dict
-        ``dataset``, ``codec``, ``quality``, ``entry`` (``use`` and ``args``) and ``device``.
+        ``dataset``, ``codec``, ``quality``, ``entry`` (``use`` and ``args``) and ``device``; ``shard``,
+        its index and how many there are, unless it is the whole data set.
     manifest_file : Path
         From ``prepare_dataset``.
+    images : Path
+        Store of a table over ``image``, and a group ``references`` where the codec knows the limit of
+        its source: what stays when latents are dropped.
     out : Path
-        Store with a table over ``image`` at the root and a group ``0``, ``1``, ... of ``y``,
-        ``mean`` and ``scale`` over (channel, row, column) for each image, ``hyper`` and ``gain``
-        where the codec has them.
+        Store of the same table, and a group ``0``, ``1``, ... of ``y``, ``mean`` and ``scale`` over
+        (channel, row, column) for each image, ``hyper``, ``gain`` and ``own_bits`` where the codec has
+        them.
     """
     codec = make_codec(spec)
-    images = manifest.load(manifest_file)["images"]
+    listed = manifest.load_shard(manifest_file, *spec.get("shard", ()))
     rows = []
     with store.create(out, spec) as writer:
-        for index, image in enumerate(images):
+        for index, image in enumerate(listed):
             row, latents = extract(codec, image["name"], load(image["file"], image["sha256"]))
             rows.append(row)
             writer.write(latents, group=str(index))
-        table = {key: ("image", [row[key] for row in rows], {"units": UNITS[key]}) for key in UNITS}
-        identity = {key: spec[key] for key in ("dataset", "codec", "quality")}
-        names = [image["name"] for image in images]
-        if hasattr(codec, "references"):  # a source whose limit is known
+        table = tabulate(rows, listed, spec)
+        writer.write(table)
+    with store.create(images, spec) as writer:
+        writer.write(table)
+        if hasattr(codec, "references"):
             known = {
                 name: (("axis", "point"), np.stack(curve))
                 for name, curve in codec.references().items()
             }
             writer.write(xr.Dataset(known, {"axis": ["mse", "bpp"]}), group="references")
-        table["sha256"] = ("image", [image["sha256"] for image in images])
-        writer.write(xr.Dataset(table, {"image": names, **identity}))
+
+
+def tabulate(rows: list[dict], images: list[dict], spec: dict) -> xr.Dataset:
+    """The table of images, labelled with what they are of."""
+    table = {key: ("image", [row[key] for row in rows], {"units": UNITS[key]}) for key in UNITS}
+    table["sha256"] = ("image", [image["sha256"] for image in images])
+    identity = {key: spec[key] for key in ("dataset", "codec", "quality")}
+    return xr.Dataset(table, {"image": [image["name"] for image in images], **identity})
 
 
 def extract(codec, name: str, image: np.ndarray) -> tuple[dict, xr.Dataset]:

@@ -12,7 +12,7 @@ from rdpipe.plugins import make
 from rdpipe.stages.inputs import StoredLatents, identity, read_fits
 
 
-def run(spec: dict, latents: Path, fits: list[Path], out: Path) -> None:
+def run(spec: dict, latents: list[Path], fits: list[Path], out: Path) -> None:
     """Write what an estimator finds.
 
     Parameters
@@ -20,16 +20,16 @@ def run(spec: dict, latents: Path, fits: list[Path], out: Path) -> None:
     spec : dict
         ``axis``, ``name`` and ``entry`` (``use`` and ``args`` from the config); for a variance,
         ``means``.
-    latents : Path
-        From ``extract_latents``, of the calibration images.
+    latents : list of Path
+        From ``extract_latents``, of the calibration images, in the order of the shards.
     fits : list of Path
         From ``fit_estimator``, of the fitted ones among ``means``.
     out : Path
         Store of ``fitted_on``, SHA-256 of the images, and a group ``found`` of the estimator's arrays.
     """
-    table = store.read(latents)
     estimator = make(spec["axis"], spec["name"], spec["entry"], TABLES[spec["axis"]])
     known, images = read_fits(fits), StoredLatents(latents)
+    table = images.table
     means = {name: build("mean", name, entry, known) for name, entry in spec["means"].items()}
     found = estimator.fit(images, means) if means else estimator.fit(images)
     arrays = {

@@ -18,19 +18,34 @@ from rdpipe.plugins import load, locate, make
 
 
 class StoredLatents(Sequence):
-    """The latents of a store, read one image at a time."""
+    """The latents of a run, from the stores of all its shards, read one image at a time.
 
-    def __init__(self, path: Path):
-        self.path = path
-        self.names = store.read(path)["image"].values.tolist()
+    Parameters
+    ----------
+    paths : list of Path
+        From ``extract_latents``, in the order of the shards.
+
+    Attributes
+    ----------
+    table : xarray.Dataset
+        Of all images.
+    """
+
+    def __init__(self, paths: list[Path]):
+        self.table, self.groups = store.joined(paths), store.image_groups(paths)
+
+    @property
+    def names(self) -> list[str]:
+        """Of the images."""
+        return self.table["image"].values.tolist()
 
     def __len__(self) -> int:
-        return len(self.names)
+        return len(self.groups)
 
     def __getitem__(self, index: int) -> Latents:
-        if not 0 <= index < len(self.names):
+        if not 0 <= index < len(self):
             raise IndexError(index)
-        return as_latents(self.names[index], store.read(self.path, group=str(index)))
+        return as_latents(self.table["image"].values[index], store.read(*self.groups[index]))
 
 
 def as_latents(name: str, arrays: xr.Dataset) -> Latents:

@@ -22,7 +22,7 @@ TABLES = ("points", "bd_rates", "decomposition", "codes", "levers", "image_point
 def run(
     spec: dict,
     bounds: Path,
-    latents: list[Path],
+    images: list[Path],
     gaps: list[Path],
     maps: list[Path],
     manifests: list[Path],
@@ -38,9 +38,9 @@ def run(
         The complete config.
     bounds : Path
         From ``trace_bounds``.
-    latents, gaps, maps : list of Path
-        Of every data set, codec and quality; ``gaps`` are those along one axis, ``maps`` are from
-        ``map_latents``.
+    images, gaps, maps : list of Path
+        Of every data set, codec and quality, in the order of the shards; ``images`` are from
+        ``extract_latents``, ``gaps`` those along one axis, ``maps`` from ``map_latents``.
     manifests : list of Path
         From ``prepare_dataset``, in the order of the data sets in the config.
     figures : list of Path
@@ -52,12 +52,12 @@ def run(
         The page, HTML.
     """
     tables = {name: store.read(bounds, name).to_dataframe() for name in TABLES}
-    tables["gaps"] = pd.concat([frames.gap_frame(store.read(path)) for path in gaps])
-    tables["latents"] = pd.concat([frames.image_frame(store.read(path)) for path in latents])
-    roots = [store.read(path) for path in maps]
+    tables["gaps"] = pd.concat([frames.gap_frame(store.joined(run)) for run in store.runs(gaps)])
+    tables["latents"] = pd.concat([frames.image_frame(store.read(path)) for path in images])
+    roots = [store.joined(run) for run in store.runs(maps)]
     groups = [
-        [store.read(path, str(i)) for i in range(root.sizes["image"])]
-        for path, root in zip(maps, roots)
+        [store.read(*group) for group in store.image_groups(run)[: pictures.SHOWN]]
+        for run in store.runs(maps)
     ]
     tables |= map_tables(roots, groups, spec)
     runs = list(tables["latents"].groupby(["dataset", "codec"], sort=False).groups)

@@ -28,7 +28,7 @@ def run(
     Parameters
     ----------
     spec : dict
-        ``codec``, ``quality``, ``entry``, ``device`` as for ``extract_latents``; ``means``,
+        ``codec``, ``quality``, ``entry``, ``device``, ``shard`` as for ``extract_latents``; ``means``,
         ``variances``, ``quantizers``; ``limits`` and ``seed``.
     manifest_file, latents, joint : Path
         From ``prepare_dataset``, ``extract_latents`` and ``measure_gap``; the last says at which
@@ -40,17 +40,18 @@ def run(
         ``0``, ``1``, ... of ``bits`` over (cell, row, column), and ``original`` and ``decoded`` as
         small WebP files.
     """
-    codec, table, cube = make_codec(spec), store.read(latents), store.read(joint)
+    codec, stored, cube = make_codec(spec), StoredLatents([latents]), store.read(joint)
     ways = [path_to(limit) for limit in spec["limits"].values()]
     corners = [START, *(corner for way in ways for _, *both in way for corner in both)]
     corners = {cell_name(corner): corner for corner in corners}
-    stored, found = StoredLatents(latents), read_fits(fits, table)
+    found = read_fits(fits, stored.table)
     context = stored[0].with_context
     cells = {n: Cell.from_spec(spec, found, corner, context) for n, corner in corners.items()}
-    rows = []
+    rows, images = [], manifest.load_shard(manifest_file, *spec.get("shard", ()))
     with store.create(out, spec) as writer:
-        for i, (image, one) in enumerate(zip(manifest.load(manifest_file)["images"], stored)):
-            levels = {name: cube["level"].sel(corner)[i].item() for name, corner in corners.items()}
+        for i, (image, one) in enumerate(zip(images, stored)):
+            known = cube["level"].sel(image=one.name)
+            levels = {name: known.sel(corner).item() for name, corner in corners.items()}
             pixels = load(image["file"], image["sha256"])
             row, maps = describe(one, cells, levels, noise_key(spec["seed"], one.name))
             decoded = codec.synthesise(decoded_latents(codec, one), *pixels.shape[:2])
@@ -64,7 +65,7 @@ def run(
             writer.write(xr.Dataset(group), group=str(i))
         names = xr.DataArray(stored.names, dims="image", name="image")
         kinds = ("cell", [cell.kind for cell in cells.values()])
-        writer.write(xr.concat(rows, names).assign_coords(**identity(table), kind=kinds))
+        writer.write(xr.concat(rows, names).assign_coords(**identity(stored.table), kind=kinds))
 
 
 def describe(

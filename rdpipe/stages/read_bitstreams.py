@@ -34,16 +34,15 @@ def run(spec: dict, streams: Path, latents: Path, fits: list[Path], out: Path) -
         If a bitstream does not decode to exactly the latents that it should.
     """
     written = store.read(streams)
-    codec = make_codec(spec)
-    stored = StoredLatents(latents)
-    cells = codes(spec, read_fits(fits, store.read(latents)), stored[0].with_context)
-    data = written["stream"].values.tobytes()
-    ends = np.cumsum(written["size"].values).reshape(written["size"].shape)
-    for c, name in enumerate(written["cell"].values):
-        for i, image in enumerate(written["image"].values):
-            size, end = written["size"].values[c, i], ends[c, i]
-            y_hat = decode(codec, cells[name], data[end - size : end])
-            if digest(y_hat) != written["y_hat_sha256"].values[c, i]:
+    codec, stored = make_codec(spec), StoredLatents([latents])
+    cells = codes(spec, read_fits(fits, stored.table), stored[0].with_context)
+    for i, image in enumerate(written["image"].values):
+        data = store.read(streams, group=str(i))["stream"].values.tobytes()
+        one = written.isel(image=i)
+        ends = np.cumsum(one["size"].values)
+        for c, name in enumerate(one["cell"].values):
+            y_hat = decode(codec, cells[name], data[ends[c] - one["size"].values[c] : ends[c]])
+            if digest(y_hat) != one["y_hat_sha256"].values[c]:
                 raise ValueError(f"{name}: the bitstream of {image} does not decode to its latents")
     with store.create(out, spec) as writer:
         writer.write(written[["size"]])

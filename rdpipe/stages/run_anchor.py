@@ -21,15 +21,15 @@ def run(spec: dict, manifest_file: Path, out: Path) -> None:
     Parameters
     ----------
     spec : dict
-        ``dataset``, ``anchor`` (a name), ``entry`` (its ``use`` and ``args`` from the config) and
-        ``quality``.
+        ``dataset``, ``anchor`` (a name), ``entry`` (its ``use`` and ``args`` from the config),
+        ``quality``, and ``shard`` as for ``extract_latents``.
     manifest_file : Path
         From ``prepare_dataset``.
     out : Path
         Store of ``bytes``, ``mse``, ``psnr`` and ``pixels`` over image.
     """
     encode_decode = make("anchor", spec["anchor"], spec["entry"], ANCHORS)
-    images = manifest.load(manifest_file)["images"]
+    images = manifest.load_shard(manifest_file, *spec.get("shard", ()))
     size, mse = [], []
     for image in images:
         original = load(image["file"], image["sha256"])

@@ -24,7 +24,7 @@ def run(spec: dict, manifest_file: Path, latents: Path, fits: list[Path], out: P
     Parameters
     ----------
     spec : dict
-        ``codec``, ``quality``, ``entry``, ``device`` as for ``extract_latents``; ``means``,
+        ``codec``, ``quality``, ``entry``, ``device``, ``shard`` as for ``extract_latents``; ``means``,
         ``variances``, ``quantizers``; ``curves`` (name to one of each, by axis); ``levels`` (theta) and
         ``seed``.
     manifest_file, latents : Path
@@ -36,9 +36,8 @@ def run(spec: dict, manifest_file: Path, latents: Path, fits: list[Path], out: P
         own (rounding) stands at the first level, the others are NaN.
     """
     codec = make_codec(spec)
-    table = store.read(latents)
-    found = read_fits(fits, table)
-    stored = StoredLatents(latents)
+    stored = StoredLatents([latents])
+    found = read_fits(fits, stored.table)
     context = stored[0].with_context
     cells, anew = {}, set()
     for name, corner in spec["curves"].items():
@@ -46,7 +45,7 @@ def run(spec: dict, manifest_file: Path, latents: Path, fits: list[Path], out: P
         if context and runs_anew(codec, cells[name]):
             cells[name] = Cell.from_spec(spec, found, corner)
             anew.add(name)
-    images = manifest.load(manifest_file)["images"]
+    images = manifest.load_shard(manifest_file, *spec.get("shard", ()))
     shape = (len(cells), len(images), len(spec["levels"]))
     bits, mse, levels = (np.full(shape, np.nan) for _ in range(3))
     for i, one in enumerate(stored):
@@ -62,7 +61,7 @@ def run(spec: dict, manifest_file: Path, latents: Path, fits: list[Path], out: P
                 bits[c, i, k], levels[c, i, k] = sent.bits, level
                 mse[c, i, k] = mean_squared_error(image, decoded)
     with store.create(out, spec) as writer:
-        writer.write(_label(bits, mse, levels, cells, identity(table), images))
+        writer.write(_label(bits, mse, levels, cells, identity(stored.table), images))
 
 
 def runs_anew(codec, cell: Cell) -> bool:

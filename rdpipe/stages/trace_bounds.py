@@ -23,7 +23,7 @@ from rdpipe.levers import lever_frame
 
 def run(
     spec: dict,
-    latents: list[Path],
+    images: list[Path],
     gaps: list[Path],
     simulations: list[Path],
     anchors: list[Path],
@@ -44,9 +44,9 @@ def run(
         ``limits`` (name to ``mean``, ``variance``, ``quantizer``), ``beside`` (codec to the one that its
         simulated curve joins), ``references`` (as :func:`rdpipe.references.curves` takes them),
         ``resamples`` and ``seed`` of the bootstrap.
-    latents, gaps, simulations, anchors : list of Path
-        Of every data set, codec and quality; ``gaps`` are those of component ``joint``, of the codecs
-        that are not in ``beside``.
+    images, gaps, simulations, anchors : list of Path
+        Of every data set, codec and quality, in the order of the shards; ``images`` are from
+        ``extract_latents``, ``gaps`` those of component ``joint``, of the codecs that are not in ``beside``.
     decoded : list of Path
         From ``read_bitstreams``, where bitstreams were asked for.
     references : list of Path
@@ -57,11 +57,11 @@ def run(
     points, bd_rates, decomposition, codes, levers : Path
         The first five as CSV.
     """
-    tables, cubes, sweeps = (by_run(paths) for paths in (latents, gaps, simulations))
+    tables, cubes, sweeps = (by_run(paths) for paths in (images, gaps, simulations))
     curves = (
         codec_curves(tables, sweeps, spec["beside"])
-        + reference_curves(latents, tables)
-        + anchor_curves([store.read(path) for path in anchors])
+        + reference_curves(images, tables)
+        + anchor_curves([store.joined(shards) for shards in store.runs(anchors)])
         + published.curves(
             spec["references"], references, {d: image_sizes(run) for (d, _), run in tables.items()}
         )
@@ -90,7 +90,7 @@ def run(
 def by_run(paths: list[Path]) -> dict[tuple[str, str], dict[int, xr.Dataset]]:
     """Products by (dataset, codec), then by quality in rising order."""
     runs = defaultdict(dict)
-    for product in map(store.read, paths):
+    for product in map(store.joined, store.runs(paths)):
         identity = product["dataset"].item(), product["codec"].item()
         runs[identity][product["quality"].item()] = product
     return {identity: dict(sorted(run.items())) for identity, run in runs.items()}
@@ -154,10 +154,10 @@ def cell_at_equal_psnr(name: str, sweeps: dict, run: dict) -> tuple[np.ndarray, 
     return np.stack(bits, 1), np.stack(mse, 1)
 
 
-def reference_curves(latents: list[Path], tables: dict) -> list[Curve]:
+def reference_curves(paths: list[Path], tables: dict) -> list[Curve]:
     """The rate-distortion functions that a codec knows of its source, if any."""
     curves = []
-    first = {tuple(store.read(p)[k].item() for k in ("dataset", "codec")): p for p in latents[::-1]}
+    first = {tuple(store.read(p)[k].item() for k in ("dataset", "codec")): p for p in paths[::-1]}
     for identity, path in first.items():
         if not store.has(path, "references"):
             continue

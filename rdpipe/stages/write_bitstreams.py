@@ -22,39 +22,35 @@ def run(spec: dict, manifest_file: Path, latents: Path, fits: list[Path], out: P
     Parameters
     ----------
     spec : dict
-        ``codec``, ``quality``, ``entry`` and ``device`` as for ``extract_latents``; ``means``, ``variances``,
+        ``codec``, ``quality``, ``entry``, ``device`` and ``shard`` as for ``extract_latents``; ``means``, ``variances``,
         ``quantizers`` (names and config entries) and ``seed``.
     manifest_file, latents : Path
         From ``prepare_dataset`` and ``extract_latents``.
     fits : list of Path
         From ``fit_estimator``, of every fitted estimator among them.
     out : Path
-        Store of ``size`` (bytes) over (cell, image), of all bitstreams one after the other, and of
-        the SHA-256 of the y_hat that each must decode to.
+        Store of ``size`` (bytes) over (cell, image), and of the SHA-256 of the y_hat that each must
+        decode to; for each image a group ``0``, ``1``, ... of its bitstreams one after the other.
     """
-    table = store.read(latents)
-    codec = make_codec(spec)
-    stored = StoredLatents(latents)
-    cells = codes(spec, read_fits(fits, table), stored[0].with_context)
-    images = manifest.load(manifest_file)["images"]
-    streams, digests = [], []
-    for cell in cells.values():
-        for i, one in enumerate(stored):
-            image = load(images[i]["file"], images[i]["sha256"])
-            stream, y_hat = encode(codec, cell, one, image, noise_key(spec["seed"], one.name))
-            streams.append(np.frombuffer(stream, np.uint8))
-            digests.append(digest(y_hat))
-    shape = len(cells), len(images)
-    sizes = np.reshape([len(stream) for stream in streams], shape)
-    dims = ("cell", "image")
-    arrays = {
-        "size": (dims, sizes, {"units": "byte"}),
-        "y_hat_sha256": (dims, np.reshape(digests, shape)),
-        "stream": ("byte", np.concatenate([*streams, np.empty(0, np.uint8)])),
-    }
-    coords = {"cell": list(cells), "image": table["image"].values, **identity(table)}
+    codec, stored = make_codec(spec), StoredLatents([latents])
+    cells = codes(spec, read_fits(fits, stored.table), stored[0].with_context)
+    images = manifest.load_shard(manifest_file, *spec.get("shard", ()))
+    sizes, digests = [], []
     with store.create(out, spec) as writer:
-        writer.write(xr.Dataset(arrays, coords))
+        for i, one in enumerate(stored):
+            image, key = load(images[i]["file"], images[i]["sha256"]), noise_key(spec["seed"], one.name)
+            both = [encode(codec, cell, one, image, key) for cell in cells.values()]
+            sizes.append([len(stream) for stream, _ in both])
+            digests.append([digest(y_hat) for _, y_hat in both])
+            stream = np.frombuffer(b"".join(stream for stream, _ in both), np.uint8)
+            writer.write(xr.Dataset({"stream": ("byte", stream)}), group=str(i))
+        shape = len(images), len(cells)
+        arrays = {
+            "size": (("image", "cell"), np.reshape(sizes, shape), {"units": "byte"}),
+            "y_hat_sha256": (("image", "cell"), np.reshape(digests, shape)),
+        }
+        coords = {"cell": list(cells), "image": stored.names, **identity(stored.table)}
+        writer.write(xr.Dataset(arrays, coords).transpose("cell", "image"))
 
 
 def digest(y_hat) -> str:

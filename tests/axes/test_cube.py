@@ -1,6 +1,7 @@
 """The labelled array: its labels, its invariances, and cases with known answers."""
 
 import math
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -285,3 +286,27 @@ def test_a_codec_in_single_precision_has_every_mean():
     one = Latents("a", **single, hyper=single["mean"])
     bits = evaluate(one, ["hyper", "codec"], ["causal-window"], ["rounding"])["bits"].squeeze()
     assert bits[0] == bits[1]
+
+
+@pytest.mark.parametrize("matching", ["image", "dataset"])
+def test_never_more_than_two_images_are_in_memory(matching):
+    """The one at work, and the one that is just being read."""
+    alive, most = weakref.WeakSet(), []
+
+    class Files:
+        def __len__(self):
+            return 6
+
+        def __getitem__(self, index):
+            if index >= 6:
+                raise IndexError(index)
+            one = latents(str(index), seed=index)
+            alive.add(one)
+            most.append(len(alive))
+            return one
+
+    cube = evaluate(Files(), ["codec"], ["codec", "window-3"], QUANTIZERS, matching)
+    assert max(most) <= 2 and len(most) >= 6
+    known = evaluate([latents(str(i), seed=i) for i in range(6)], ["codec"], ["codec", "window-3"],
+                     QUANTIZERS, matching)  # fmt: skip
+    xr.testing.assert_identical(cube, known)

@@ -34,7 +34,7 @@ def simulated(tmp_path_factory):
              "args": {"architecture": "mbt2018-checkerboard", "checkpoint": str(folder / "model.pt")}}  # fmt: skip
     spec = {"dataset": "d", "codec": "c", "quality": 1, "entry": entry, "device": "cpu"}
     latents, out = folder / "latents.zarr.zip", folder / "simulation.zarr.zip"
-    extract_latents.run(spec, folder / "manifest.json", latents)
+    extract_latents.run(spec, folder / "manifest.json", folder / "images.zarr.zip", latents)
     axes = {"means": {"codec": {}}, "variances": {"codec": {}, "window-5": {}, "channel": {}},
             "quantizers": {"rounding": {}, "test-channel": {}}}  # fmt: skip
     sweep = {"curves": CELLS, "levels": [0.05, 0.2], "seed": 0}

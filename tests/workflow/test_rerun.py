@@ -8,11 +8,11 @@ from conftest import CONFIG
 
 RUNS = ("mini-mean-scale/q1", "mini-mean-scale/q2", "mine/q1")
 AFTERWARDS = {"bounds.zarr.zip", "report.html", "compressai/tiny/mine.json"}
-MAPS = {f"tiny/{run}/maps.zarr.zip" for run in RUNS}
+MAPS = {f"tiny/{run}/maps/0.zarr.zip" for run in RUNS}
 
 
 def bitstreams(runs):
-    return {f"tiny/{run}/{name}.zarr.zip" for run in runs for name in ("bitstreams", "decoded")}
+    return {f"tiny/{run}/{name}/0.zarr.zip" for run in runs for name in ("bitstreams", "decoded")}
 
 
 def test_a_second_run_has_nothing_to_do(project):
@@ -24,7 +24,7 @@ def test_a_changed_estimator_reruns_only_the_gaps_that_use_it(project):
     config = copy.deepcopy(CONFIG)
     config["variances"]["window-3"] = {"use": "window", "args": {"size": 5}}
     project.configure(config)
-    gaps = {f"tiny/{run}/gaps/{c}.zarr.zip" for run in RUNS for c in ("variance", "joint")}
+    gaps = {f"tiny/{run}/gaps/{c}/0.zarr.zip" for run in RUNS for c in ("variance", "joint")}
     assert project.jobs() == gaps | bitstreams(RUNS) | MAPS | AFTERWARDS
 
 
@@ -32,7 +32,7 @@ def test_a_changed_fit_reruns_it_and_what_uses_it(project):
     config = copy.deepcopy(CONFIG)
     config["variances"]["also-calibrated"] = {"use": "calibrated"}
     project.configure(config)
-    gaps = {f"tiny/{run}/gaps/{c}.zarr.zip" for run in RUNS for c in ("variance", "joint")}
+    gaps = {f"tiny/{run}/gaps/{c}/0.zarr.zip" for run in RUNS for c in ("variance", "joint")}
     fits = {f"fits/{run}/variance/also-calibrated.zarr.zip" for run in RUNS}
     assert project.jobs() == fits | gaps | bitstreams(RUNS) | MAPS | AFTERWARDS
 
@@ -42,13 +42,13 @@ def test_an_added_quality_runs_only_that_quality(project):
     config["codecs"]["mini-mean-scale"]["qualities"].append(3)
     project.configure(config)
     gaps = {
-        f"tiny/mini-mean-scale/q3/gaps/{c}.zarr.zip"
+        f"tiny/mini-mean-scale/q3/gaps/{c}/0.zarr.zip"
         for c in ("variance", "quantization", "context", "joint")
     }
     run = "mini-mean-scale/q3"
-    new = {f"tiny/{run}/{name}.zarr.zip" for name in ("latents", "simulation", "maps")}
+    new = {f"tiny/{run}/{name}/0.zarr.zip" for name in ("images", "simulation", "maps")}
     new |= bitstreams([run])
-    fitted = {f"other/{run}/latents.zarr.zip", f"fits/{run}/variance/calibrated.zarr.zip"}
+    fitted = {f"other/{run}/images/0.zarr.zip", f"fits/{run}/variance/calibrated.zarr.zip"}
     assert project.jobs() == gaps | new | fitted | AFTERWARDS
 
 
@@ -79,7 +79,7 @@ def test_an_edited_stage_reruns_and_a_touched_one_does_not(project):
     assert project.jobs() == set()
     try:
         stage.write_text(original + "\n# edited\n")
-        anchors = {f"tiny/anchors/jpeg/q{q}.zarr.zip" for q in (5, 40, 95)}
+        anchors = {f"tiny/anchors/jpeg/q{q}/0.zarr.zip" for q in (5, 40, 95)}
         assert project.jobs() == anchors | AFTERWARDS
     finally:
         stage.write_text(original)
@@ -90,19 +90,19 @@ def test_an_edited_estimator_reruns_what_imports_it(project):
     original = module.read_text()
     try:
         module.write_text(original + "\n# edited\n")
-        products = {"simulation.zarr.zip", "maps.zarr.zip", "bitstreams.zarr.zip", "decoded.zarr.zip"} | {
-            f"gaps/{c}.zarr.zip" for c in ("variance", "quantization", "context", "joint")
+        products = {f"{name}/0.zarr.zip" for name in ("simulation", "maps", "bitstreams", "decoded")} | {
+            f"gaps/{c}/0.zarr.zip" for c in ("variance", "quantization", "context", "joint")
         }
         fits = {f"fits/{run}/variance/calibrated.zarr.zip" for run in RUNS}
         runs = {f"tiny/{run}/{product}" for run in RUNS for product in products}
-        joint = {f"tiny/joint/q{q}/simulation.zarr.zip" for q in (1, 3)}
+        joint = {f"tiny/joint/q{q}/simulation/0.zarr.zip" for q in (1, 3)}
         assert project.jobs() == fits | runs | joint | AFTERWARDS
     finally:
         module.write_text(original)
 
 
 def test_one_component_of_one_quality_can_be_made_alone(project):
-    target = "results/tiny/mine/q1/gaps/variance.zarr.zip"
+    target = "results/tiny/mine/q1/gaps/variance/0.zarr.zip"
     assert project.jobs("--force", target) == {target.removeprefix("results/")}
 
 

@@ -29,7 +29,7 @@ def test_the_terms_sum_to_the_total(project):
 
 def test_total_is_from_real_bytes_to_the_limit(project):
     run = project.folder / "results/tiny/mini-mean-scale/q1"
-    table, cube = store.read(run / "latents.zarr.zip"), store.read(run / "gaps/joint.zarr.zip")
+    table, cube = store.read(run / "latents/0.zarr.zip"), store.read(run / "gaps/joint/0.zarr.zip")
     cell = cube.sel(mean="codec", variance="codec", quantizer="test-channel")
     above = (8 * table["bytes"] - table["side_bits"] - cell["bits"]) / (96 * 130)
     shown = pd.read_csv(project.folder / "results/decomposition.csv")
@@ -50,7 +50,7 @@ def test_the_codecs_cell_through_the_decoder_is_the_codec(project):
 def test_side_information_is_in_every_rate_that_needs_it(project, cell):
     """A point is what was simulated and the hyper-latents, in bit/pixel."""
     run = project.folder / "results/tiny/mini-mean-scale/q2"
-    table, sweep = store.read(run / "latents.zarr.zip"), store.read(run / "simulation.zarr.zip")
+    table, sweep = store.read(run / "latents/0.zarr.zip"), store.read(run / "simulation/0.zarr.zip")
     sent = (sweep["bits"].sel(curve=cell) + table["side_bits"]).mean("image") / (96 * 130)
     points = pd.read_csv(project.folder / "results/bounds.csv")
     point = points.query("codec == 'mini-mean-scale' and curve == @cell and quality == 2").iloc[0]
@@ -73,12 +73,12 @@ def test_the_bound_that_a_codec_was_trained_for_joins_another_ones_curves(projec
     assert set(joint["kind"]) == {"upper bound on R(D)"}
     for _, point in joint.iterrows():
         run = project.folder / f"results/tiny/joint/q{point['quality']}"
-        sweep, table = (store.read(run / f"{n}.zarr.zip") for n in ("simulation", "latents"))
+        sweep, table = (store.read(run / f"{n}/0.zarr.zip") for n in ("simulation", "latents"))
         assert sweep["theta"].item() == pytest.approx(1 / 12)
         bits = sweep["bits"].squeeze(["curve", "level"]) + table["side_bits"]
         assert point["bpp"] == pytest.approx((bits / table["pixels"]).mean().item())
     made = {path.name for path in (project.folder / "results/tiny/joint/q1").iterdir()}
-    assert made == {"latents.zarr.zip", "simulation.zarr.zip"}
+    assert made == {"images", "latents", "simulation"}
     assert not (project.folder / "results/figures/tiny/joint").exists()
 
 
@@ -127,11 +127,11 @@ def test_real_bytes_are_as_long_as_the_array_says(project):
 
 
 def test_images_an_estimator_was_fitted_on_are_not_scored(project):
-    latents = project.folder / "results/other/mini-mean-scale/q1/latents.zarr.zip"
+    latents = project.folder / "results/other/mini-mean-scale/q1/latents/0.zarr.zip"
     fit = project.folder / "results/fits/mini-mean-scale/q1/variance/calibrated.zarr.zip"
     with pytest.raises(InputError, match="was fitted on images that it is to score .three.png"):
         read_fits([fit], store.read(latents))
-    assert read_fits([fit], store.read(project.folder / "results/tiny/mine/q1/latents.zarr.zip"))
+    assert read_fits([fit], store.read(project.folder / "results/tiny/mine/q1/latents/0.zarr.zip"))
 
 
 def test_the_report_is_one_file_with_every_image_and_figure(project):
@@ -147,13 +147,13 @@ def test_the_report_is_one_file_with_every_image_and_figure(project):
 def test_maps_add_up_to_the_array(project):
     """What lies at the positions and in the channels is what measure_gap has, level and sent bits apart."""
     run = project.folder / "results/tiny/mini-mean-scale/q1"
-    cube, maps = store.read(run / "gaps/joint.zarr.zip"), store.read(run / "maps.zarr.zip")
+    cube, maps = store.read(run / "gaps/joint/0.zarr.zip"), store.read(run / "maps/0.zarr.zip")
     assert maps["cell"].values.tolist() == ["codec/codec/rounding", "codec/codec/test-channel"]
     for cell, told in (("rounding", 0), ("test-channel", 32)):  # a level for each image
         one = cube["bits"].sel(mean="codec", variance="codec", quantizer=cell) - told
         name = f"codec/codec/{cell}"
         assert maps["bits"].sel(cell=name).sum("channel").values == pytest.approx(one.values, rel=1e-9)
-        groups = [store.read(run / "maps.zarr.zip", str(i))["bits"] for i in range(2)]
+        groups = [store.read(run / "maps/0.zarr.zip", str(i))["bits"] for i in range(2)]
         places = [g[maps["cell"].values.tolist().index(name)].values.sum() for g in groups]
         assert places == pytest.approx(one.values, rel=1e-5)
 
@@ -185,13 +185,13 @@ def test_the_table_and_the_path_of_the_report_end_the_run(project):
 
 
 def test_products_carry_what_they_were_made_from(project):
-    attributes = store.read(project.folder / "results/tiny/mine/q1/simulation.zarr.zip").attrs
+    attributes = store.read(project.folder / "results/tiny/mine/q1/simulation/0.zarr.zip").attrs
     assert '"seed": 0' in attributes["spec"] and attributes["version_torch"].startswith("2.13.0")
 
 
 def test_the_same_run_gives_the_same_bytes(project):
-    names = ["tiny/mine/q1/simulation.zarr.zip", "bounds.zarr.zip", "report.html",
-             "figures/tiny/mine/bounds.png", "figures/tiny/mine/water.pdf", "tiny/mine/q1/maps.zarr.zip", "training/net.safetensors"]  # fmt: skip
+    names = ["tiny/mine/q1/simulation/0.zarr.zip", "bounds.zarr.zip", "report.html",
+             "figures/tiny/mine/bounds.png", "figures/tiny/mine/water.pdf", "tiny/mine/q1/maps/0.zarr.zip", "training/net.safetensors"]  # fmt: skip
     files = [project.folder / "results" / name for name in names]
     before = [content(file) for file in files]
     done = project.snakemake("--force", *(f"results/{name}" for name in names))

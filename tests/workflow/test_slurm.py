@@ -87,9 +87,9 @@ def test_the_whole_workflow_runs_on_slurm_and_gives_the_same_bytes(project, clus
     output = finished(cluster, start(cluster))
     assert (cluster.folder / "results/report.html").stat().st_size > 50_000
     for name in ("latents", "simulation", "gaps/joint", "gaps/variance"):
-        file = f"{RUN}/{name}.zarr.zip"
+        file = f"{RUN}/{name}/0.zarr.zip"
         assert (cluster.folder / file).read_bytes() == (project.folder / file).read_bytes(), name
-    assert (cluster.folder / "logs/extract_latents/tiny/mini-mean-scale/q1.log").exists()
+    assert (cluster.folder / "logs/extract_latents/tiny/mini-mean-scale/q1/0.log").exists()
     assert list((cluster.folder / "logs/slurm/rule_extract_latents").rglob("*.log"))
     assert list((cluster.folder / "logs/slurm").glob("group_gaps_*"))
     if has_accounting():
@@ -100,7 +100,7 @@ def test_the_whole_workflow_runs_on_slurm_and_gives_the_same_bytes(project, clus
 
 
 def test_a_cancelled_job_is_submitted_again_with_twice_the_memory(project, cluster):
-    target = f"{RUN}/latents.zarr.zip"
+    target = f"{RUN}/latents/0.zarr.zip"
     running = start(cluster, target)
     job = ""
     while not job and running.poll() is None:

@@ -6,11 +6,11 @@ rule run_anchor:
     input:
         manifest=rules.prepare_dataset.output,
     output:
-        "<results>/{dataset}/anchors/{anchor}/q{quality}.zarr.zip",
+        "<results>/{dataset}/anchors/{anchor}/q{quality}/{shard}.zarr.zip",
     log:
-        "<logs>/run_anchor/{dataset}/{anchor}/q{quality}.log",
+        "<logs>/run_anchor/{dataset}/{anchor}/q{quality}/{shard}.log",
     benchmark:
-        "<benchmarks>/run_anchor/{dataset}/{anchor}/q{quality}.jsonl"
+        "<benchmarks>/run_anchor/{dataset}/{anchor}/q{quality}/{shard}.jsonl"
     conda:
         "../../environment.yml"
     resources:
@@ -18,7 +18,11 @@ rule run_anchor:
         runtime=growing(lambda w: "24h" if anchor_entry(w).get("use") == "external" else "1h"),
     params:
         spec=lambda w: canonical(
-            dataset=w.dataset, anchor=w.anchor, quality=int(w.quality), entry=anchor_entry(w)
+            dataset=w.dataset,
+            anchor=w.anchor,
+            quality=int(w.quality),
+            entry=anchor_entry(w),
+            shard=shard(w),
         ),
         source=lambda w: source("run_anchor", anchors=w.anchor),
     shell:

@@ -6,14 +6,14 @@ rule write_bitstreams:
     input:
         manifest=rules.prepare_dataset.output,
         checkpoint=checkpoint,
-        latents=rules.extract_latents.output,
+        latents=rules.extract_latents.output.latents,
         fits=lambda w: fits(w, settings.gap_axes(config, "joint")),
     output:
-        "<results>/{dataset}/{codec}/q{quality}/bitstreams.zarr.zip",
+        "<results>/{dataset}/{codec}/q{quality}/bitstreams/{shard}.zarr.zip",
     log:
-        "<logs>/write_bitstreams/{dataset}/{codec}/q{quality}.log",
+        "<logs>/write_bitstreams/{dataset}/{codec}/q{quality}/{shard}.log",
     benchmark:
-        "<benchmarks>/write_bitstreams/{dataset}/{codec}/q{quality}.jsonl"
+        "<benchmarks>/write_bitstreams/{dataset}/{codec}/q{quality}/{shard}.jsonl"
     conda:
         "../../environment.yml"
     resources:
@@ -32,14 +32,14 @@ rule read_bitstreams:
     input:
         streams=rules.write_bitstreams.output,
         checkpoint=checkpoint,
-        latents=rules.extract_latents.output,
+        latents=rules.extract_latents.output.latents,
         fits=lambda w: fits(w, settings.gap_axes(config, "joint")),
     output:
-        "<results>/{dataset}/{codec}/q{quality}/decoded.zarr.zip",
+        "<results>/{dataset}/{codec}/q{quality}/decoded/{shard}.zarr.zip",
     log:
-        "<logs>/read_bitstreams/{dataset}/{codec}/q{quality}.log",
+        "<logs>/read_bitstreams/{dataset}/{codec}/q{quality}/{shard}.log",
     benchmark:
-        "<benchmarks>/read_bitstreams/{dataset}/{codec}/q{quality}.jsonl"
+        "<benchmarks>/read_bitstreams/{dataset}/{codec}/q{quality}/{shard}.jsonl"
     conda:
         "../../environment.yml"
     resources:

@@ -7,8 +7,8 @@ CURVES = settings.curves(config)
 rule trace_bounds:
     """Aggregate latents, gaps, simulations and anchors into curves and tables."""
     input:
-        latents=every_run(rules.extract_latents.output, config["codecs"]),
-        gaps=every_run(rules.measure_gap.output, component="joint"),
+        images=every_run(rules.extract_latents.output.images, config["codecs"]),
+        gaps=every_gap("joint"),
         simulations=every_run(rules.simulate.output, config["codecs"]),
         anchors=every_anchor(rules.run_anchor.output),
         decoded=every_run(rules.read_bitstreams.output) if config["bitstream"] else [],
@@ -41,7 +41,7 @@ rule trace_bounds:
         ),
         source=source("trace_bounds"),
     shell:
-        "python -m rdpipe trace_bounds --spec {params.spec:q} --latents {input.latents:q}"
+        "python -m rdpipe trace_bounds --spec {params.spec:q} --images {input.images:q}"
         " --gaps {input.gaps:q} --simulations {input.simulations:q} --anchors {input.anchors:q}"
         " --decoded {input.decoded:q} --references {input.references:q} --out {output.bounds:q} --points {output.points:q} --bd_rates {output.bd_rates:q}"
         " --decomposition {output.decomposition:q} --codes {output.codes:q} --levers {output.levers:q} > {log:q} 2>&1"

@@ -35,6 +35,7 @@ wildcard_constraints:
     anchor="[A-Za-z0-9._-]+",
     network="[A-Za-z0-9._-]+",
     quality="[0-9]+",
+    shard="[0-9]+",
     component="|".join(settings.COMPONENTS),
     axis="|".join(settings.AXES),
     estimator="[A-Za-z0-9._-]+",
@@ -48,6 +49,12 @@ def canonical(**spec):
 def source(stage, *sections, **names):
     """Digest of the source behind a stage, and behind the names in sections of the config."""
     return source_digest(f"rdpipe.stages.{stage}", *settings.modules(config, *sections, **names))
+
+
+def dataset_entry(wildcards):
+    """What makes one data set: its entry in the config, without the shards."""
+    entry = config["datasets"][wildcards.dataset]
+    return {key: entry[key] for key in ("use", "args") if key in entry}
 
 
 def images(wildcards):
@@ -80,6 +87,21 @@ def given(*files):
     return [local(file) for file in files]
 
 
+def shards(dataset):
+    """Indices of the shards of a data set, each of which is jobs of its own."""
+    return range(config["datasets"][dataset]["shards"])
+
+
+def shard(wildcards):
+    """Which shard a job is on, and of how many."""
+    return [int(wildcards.shard), len(shards(wildcards.dataset))]
+
+
+def raw(path):
+    """Latents, which go when all that needs them is made, unless they are to be kept."""
+    return path if config["keep_latents"] else temp(path)
+
+
 def codec_spec(wildcards):
     """What a stage must know to build one codec at one quality."""
     entry = {k: v for k, v in config["codecs"][wildcards.codec].items() if k in ("use", "args")}
@@ -89,6 +111,7 @@ def codec_spec(wildcards):
         "quality": int(wildcards.quality),
         "entry": entry,
         "device": config["device"],
+        "shard": shard(wildcards),
     }
 
 
@@ -126,25 +149,42 @@ def fits(wildcards, used):
     ]
 
 
-def every_run(pattern, codecs=settings.analysed(config), **more):
-    """Files of every data set that is measured, of some codecs (the analysed ones), at every quality."""
+def every_run(pattern, codecs=settings.analysed(config), shards=shards, **more):
+    """Files of every data set that is measured, of some codecs (the analysed ones), quality and shard."""
     return [
         file
         for dataset in settings.measured(config)
         for codec, entry in codecs.items()
         for file in expand(
-            pattern, dataset=dataset, codec=codec, quality=entry["qualities"], **more
+            pattern,
+            dataset=dataset,
+            codec=codec,
+            quality=entry["qualities"],
+            shard=shards(dataset),
+            **more,
         )
     ]
 
 
+def every_gap(component):
+    """Files of one gap; of a data set that is matched as a whole, there is one for all shards."""
+    whole = {"shards": lambda dataset: [0]} if config["matching"] == "dataset" else {}
+    return every_run(rules.measure_gap.output, component=component, **whole)
+
+
 def every_anchor(pattern):
-    """Files of every data set that is measured, classical codec and quality."""
+    """Files of every data set that is measured, classical codec, quality and shard."""
     return [
         file
         for dataset in settings.measured(config)
         for anchor, entry in config["anchors"].items()
-        for file in expand(pattern, dataset=dataset, anchor=anchor, quality=entry["qualities"])
+        for file in expand(
+            pattern,
+            dataset=dataset,
+            anchor=anchor,
+            quality=entry["qualities"],
+            shard=shards(dataset),
+        )
     ]
 
 

@@ -4,8 +4,11 @@
 rule fit_estimator:
     """What one estimator finds in the latents of the calibration images."""
     input:
-        latents=expand(
-            rules.extract_latents.output, dataset=config["calibration"], allow_missing=True
+        latents=lambda w: expand(
+            rules.extract_latents.output.latents,
+            dataset=config["calibration"],
+            shard=shards(config["calibration"]),
+            allow_missing=True,
         ),
         fits=lambda w: fits(w, settings.means_of(config, w.axis)),
     output:

@@ -4,14 +4,18 @@
 rule measure_gap:
     """Rates and distortions along one axis, or all of them, from stored latents."""
     input:
-        latents=rules.extract_latents.output,
+        latents=lambda w: expand(
+            rules.extract_latents.output.latents,
+            shard=list(shards(w.dataset)) if config["matching"] == "dataset" else w.shard,
+            allow_missing=True,
+        ),
         fits=lambda w: fits(w, settings.gap_axes(config, w.component)),
     output:
-        "<results>/{dataset}/{codec}/q{quality}/gaps/{component}.zarr.zip",
+        "<results>/{dataset}/{codec}/q{quality}/gaps/{component}/{shard}.zarr.zip",
     log:
-        "<logs>/measure_gap/{dataset}/{codec}/q{quality}/{component}.log",
+        "<logs>/measure_gap/{dataset}/{codec}/q{quality}/{component}/{shard}.log",
     benchmark:
-        "<benchmarks>/measure_gap/{dataset}/{codec}/q{quality}/{component}.jsonl"
+        "<benchmarks>/measure_gap/{dataset}/{codec}/q{quality}/{component}/{shard}.jsonl"
     conda:
         "../../environment.yml"
     resources:

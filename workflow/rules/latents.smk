@@ -2,16 +2,17 @@
 
 
 rule extract_latents:
-    """Latents, their prediction, real bytes and decoded quality of every image."""
+    """Latents, their prediction, real bytes and decoded quality of every image of a shard."""
     input:
         manifest=rules.prepare_dataset.output,
         checkpoint=checkpoint,
     output:
-        "<results>/{dataset}/{codec}/q{quality}/latents.zarr.zip",
+        images="<results>/{dataset}/{codec}/q{quality}/images/{shard}.zarr.zip",
+        latents=raw("<results>/{dataset}/{codec}/q{quality}/latents/{shard}.zarr.zip"),
     log:
-        "<logs>/extract_latents/{dataset}/{codec}/q{quality}.log",
+        "<logs>/extract_latents/{dataset}/{codec}/q{quality}/{shard}.log",
     benchmark:
-        "<benchmarks>/extract_latents/{dataset}/{codec}/q{quality}.jsonl"
+        "<benchmarks>/extract_latents/{dataset}/{codec}/q{quality}/{shard}.jsonl"
     conda:
         "../../environment.yml"
     resources:
@@ -23,4 +24,5 @@ rule extract_latents:
         source=source("extract_latents", "codecs"),
     shell:
         "python -m rdpipe extract_latents --spec {params.spec:q}"
-        " --manifest_file {input.manifest:q} --out {output:q} > {log:q} 2>&1"
+        " --manifest_file {input.manifest:q} --images {output.images:q}"
+        " --out {output.latents:q} > {log:q} 2>&1"

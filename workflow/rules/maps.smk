@@ -6,15 +6,20 @@ rule map_latents:
     input:
         manifest=rules.prepare_dataset.output,
         checkpoint=checkpoint,
-        latents=rules.extract_latents.output,
-        joint=expand(rules.measure_gap.output, component="joint", allow_missing=True),
+        latents=rules.extract_latents.output.latents,
+        joint=lambda w: expand(
+            rules.measure_gap.output,
+            component="joint",
+            shard=0 if config["matching"] == "dataset" else w.shard,
+            allow_missing=True,
+        ),
         fits=lambda w: fits(w, settings.limit_axes(config)),
     output:
-        "<results>/{dataset}/{codec}/q{quality}/maps.zarr.zip",
+        "<results>/{dataset}/{codec}/q{quality}/maps/{shard}.zarr.zip",
     log:
-        "<logs>/map_latents/{dataset}/{codec}/q{quality}.log",
+        "<logs>/map_latents/{dataset}/{codec}/q{quality}/{shard}.log",
     benchmark:
-        "<benchmarks>/map_latents/{dataset}/{codec}/q{quality}.jsonl"
+        "<benchmarks>/map_latents/{dataset}/{codec}/q{quality}/{shard}.jsonl"
     conda:
         "../../environment.yml"
     resources:

@@ -9,13 +9,8 @@ rule make_report:
     """One self-contained page, and its figures."""
     input:
         bounds=rules.trace_bounds.output.bounds,
-        latents=every_run(rules.extract_latents.output),
-        gaps=[
-            file
-            for component, axis in COMPONENTS.items()
-            if axis
-            for file in every_run(rules.measure_gap.output, component=component)
-        ],
+        images=every_run(rules.extract_latents.output.images),
+        gaps=[file for component, axis in COMPONENTS.items() if axis for file in every_gap(component)],
         maps=every_run(rules.map_latents.output),
         manifests=expand(rules.prepare_dataset.output, dataset=config["datasets"]),
     output:
@@ -50,7 +45,7 @@ rule make_report:
         source=source("make_report"),
     shell:
         "python -m rdpipe make_report --spec {params.spec:q} --bounds {input.bounds:q}"
-        " --latents {input.latents:q} --gaps {input.gaps:q} --maps {input.maps:q}"
+        " --images {input.images:q} --gaps {input.gaps:q} --maps {input.maps:q}"
         " --manifests {input.manifests:q} --origin {params.origin:q}"
         " --figures {output.figures:q} --out {output.page:q} > {log:q} 2>&1"
 

@@ -6,14 +6,14 @@ rule simulate:
     input:
         manifest=rules.prepare_dataset.output,
         checkpoint=checkpoint,
-        latents=rules.extract_latents.output,
+        latents=rules.extract_latents.output.latents,
         fits=lambda w: fits(w, settings.simulation(config, w.codec)),
     output:
-        "<results>/{dataset}/{codec}/q{quality}/simulation.zarr.zip",
+        "<results>/{dataset}/{codec}/q{quality}/simulation/{shard}.zarr.zip",
     log:
-        "<logs>/simulate/{dataset}/{codec}/q{quality}.log",
+        "<logs>/simulate/{dataset}/{codec}/q{quality}/{shard}.log",
     benchmark:
-        "<benchmarks>/simulate/{dataset}/{codec}/q{quality}.jsonl"
+        "<benchmarks>/simulate/{dataset}/{codec}/q{quality}/{shard}.jsonl"
     conda:
         "../../environment.yml"
     resources:

@@ -14,8 +14,8 @@ from rdpipe.axes import cell_name
 from rdpipe.report import answer, known
 from rdpipe.report.figures import FIGURES
 from rdpipe.report.payload import run_payload, to_json
-from rdpipe.report.pictures import SHOWN
 from rdpipe.report.rows import gap_rows, image_rows, limit_rows, second_moment_check, variance_split
+from rdpipe.report.style import SHOWN
 from rdpipe.report.words import ASSUMPTIONS, KINDS, TERMS
 
 TEMPLATES = Path(__file__).parent / "template"

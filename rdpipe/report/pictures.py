@@ -16,8 +16,6 @@ from rdpipe.report.style import CLIP
 
 IMAGE_BUDGET, MAP_BUDGET = 4_000_000, 3_000_000
 """Most bytes that all images and all maps of a page may have together, before base64."""
-SHOWN = 24
-"""Images of a data set that a page shows, its first ones: all of Kodak."""
 
 
 def collect(products: list[tuple[xr.Dataset, list[xr.Dataset]]], limits: dict) -> list[dict]:

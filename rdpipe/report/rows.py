@@ -6,7 +6,7 @@ import pandas as pd
 
 from rdpipe.axes import START
 from rdpipe.decomposition import TERMS
-from rdpipe.report.style import meaning
+from rdpipe.report.style import SHOWN, meaning
 
 
 def limit_rows(terms: pd.DataFrame) -> dict:
@@ -73,7 +73,8 @@ def second_moment_check(gaps: pd.DataFrame) -> list[dict]:
 
 
 def image_rows(latents: pd.DataFrame, terms: pd.DataFrame, limits: list[str]) -> list[dict]:
-    """A row for each image and quality, with what lies above each limit."""
+    """A row for each of the first images and quality, with what lies above each limit."""
+    shown = latents["image"].isin(latents["image"].unique()[:SHOWN])
     total = terms[(terms["term"] == "total") & (terms["order"] == "paper")]
     total = total.set_index(["image", "quality", "limit"])["bpp"]
     return [
@@ -82,5 +83,5 @@ def image_rows(latents: pd.DataFrame, terms: pd.DataFrame, limits: list[str]) ->
          "model_bpp": (one.latent_bits + one.side_bits) / one.pixels,
          "side_bpp": one.side_bits / one.pixels,
          "totals": [total[one.image, one.quality, limit] for limit in limits]}
-        for one in latents.sort_values(["image", "quality"]).itertuples()
+        for one in latents[shown].sort_values(["image", "quality"]).itertuples()
     ]  # fmt: skip

@@ -28,6 +28,8 @@ WEB_STYLES = {
 """The same, as Plotly has them."""
 CLIP = 99.8
 """Percentile of the values of a map at which its colours end."""
+SHOWN = 24
+"""Images of a data set that a page shows, its first ones: all of Kodak."""
 SINGLE, DOUBLE = 3.5, 7.16
 """Width of one column of a paper, and of two, inches."""
 LOOK = {

@@ -14,6 +14,7 @@ from rdpipe.provenance import commit, machine, stage_times, versions
 from rdpipe.report import figures as draw
 from rdpipe.report import frames, page, pictures
 from rdpipe.report.savings import savings
+from rdpipe.report.style import SHOWN
 
 TABLES = ("points", "bd_rates", "decomposition", "codes", "levers", "image_points", "image_terms")
 """Of the bounds, those that the page shows."""
@@ -56,7 +57,7 @@ def run(
     tables["latents"] = pd.concat([frames.image_frame(store.read(path)) for path in images])
     roots = [store.joined(run) for run in store.runs(maps)]
     groups = [
-        [store.read(*group) for group in store.image_groups(run)[: pictures.SHOWN]]
+        [store.read(*group) for group in store.image_groups(run)[:SHOWN]]
         for run in store.runs(maps)
     ]
     tables |= map_tables(roots, groups, spec)

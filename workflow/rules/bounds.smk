@@ -30,6 +30,9 @@ rule trace_bounds:
         mem=growing("2GB"),
         runtime=growing("1h"),
     params:
+        images=lambda w, input: shards_as_one(input.images),
+        gaps=lambda w, input: shards_as_one(input.gaps),
+        simulations=lambda w, input: shards_as_one(input.simulations),
         spec=canonical(
             limits=config["limits"],
             beside=settings.beside(config),
@@ -41,8 +44,8 @@ rule trace_bounds:
         ),
         source=source("trace_bounds"),
     shell:
-        "python -m rdpipe trace_bounds --spec {params.spec:q} --images {input.images:q}"
-        " --gaps {input.gaps:q} --simulations {input.simulations:q} --anchors {input.anchors:q}"
+        "python -m rdpipe trace_bounds --spec {params.spec:q} --images {params.images}"
+        " --gaps {params.gaps} --simulations {params.simulations} --anchors {input.anchors:q}"
         " --decoded {input.decoded:q} --references {input.references:q} --out {output.bounds:q} --points {output.points:q} --bd_rates {output.bd_rates:q}"
         " --decomposition {output.decomposition:q} --codes {output.codes:q} --levers {output.levers:q} > {log:q} 2>&1"
 

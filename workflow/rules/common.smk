@@ -188,6 +188,21 @@ def every_anchor(pattern):
     ]
 
 
+def shards_as_one(files):
+    """Paths for a command line, those of a run's shards as bash writes them: ``.../{0..9}.zarr.zip``.
+
+    A command is one argument of bash, which may have 128 KiB.
+    """
+    runs = {}
+    for file in map(Path, files):
+        runs.setdefault(file.parent, []).append(file.name)
+    return " ".join(
+        shlex.quote(str(folder)) + "/"
+        + (names[0] if len(names) == 1 else f"{{0..{len(names) - 1}}}.zarr.zip")
+        for folder, names in runs.items()
+    )
+
+
 def origin():
     """The command that starts this run, and where its benchmarks are."""
     configs = [os.path.relpath(file) for file in workflow.overwrite_configfiles]

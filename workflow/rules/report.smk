@@ -40,12 +40,15 @@ rule make_report:
         mem=growing("2GB"),
         runtime=growing("20m"),
     params:
+        images=lambda w, input: shards_as_one(input.images),
+        gaps=lambda w, input: shards_as_one(input.gaps),
+        maps=lambda w, input: shards_as_one(input.maps),
         spec=canonical(**config),
         origin=canonical(**origin()),
         source=source("make_report"),
     shell:
         "python -m rdpipe make_report --spec {params.spec:q} --bounds {input.bounds:q}"
-        " --images {input.images:q} --gaps {input.gaps:q} --maps {input.maps:q}"
+        " --images {params.images} --gaps {params.gaps} --maps {params.maps}"
         " --manifests {input.manifests:q} --origin {params.origin:q}"
         " --figures {output.figures:q} --out {output.page:q} > {log:q} 2>&1"
 

@@ -9,7 +9,6 @@ import json
 import os
 import random
 import re
-import resource
 import shlex
 import shutil
 import signal
@@ -271,10 +270,16 @@ def test_caches_that_cannot_be_written_are_done_without(small, read_only, monkey
 
 
 ONE_BY_ONE = """
-import contextlib, io, json, sys
+import contextlib, importlib, io, json, resource, sys, tempfile
 from rdpipe.__main__ import main
 
-for command in json.load(sys.stdin):
+commands = json.load(sys.stdin)
+if sys.argv[1:] == ["full"]:  # no file may grow; where temporary files go is looked for by writing one
+    tempfile.gettempdir()
+    for stage in {command[0] for command in commands}:
+        importlib.import_module(f"rdpipe.stages.{stage}")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+for command in commands:
     with contextlib.redirect_stderr(io.StringIO()) as said:
         status = main(command)
     print("RESULT", json.dumps([status, said.getvalue()]))
@@ -292,10 +297,10 @@ class Commands:
         self.of = {command[0]: command for command in words}
         assert self.of.keys() == STAGES
 
-    def run(self, commands: list[list[str]], **more) -> list[tuple[int, str]]:
+    def run(self, commands: list[list[str]], *flags: str) -> list[tuple[int, str]]:
         """Status of each, and what it said on standard error; one process runs all, as torch starts slowly."""
-        done = subprocess.run([sys.executable, "-c", ONE_BY_ONE], input=json.dumps(commands), cwd=self.folder,
-                              env=self.environment, text=True, capture_output=True, **more)  # fmt: skip
+        done = subprocess.run([sys.executable, "-c", ONE_BY_ONE, *flags], input=json.dumps(commands), cwd=self.folder,
+                              env=self.environment, text=True, capture_output=True)  # fmt: skip
         assert done.returncode == 0, done.stderr
         results = re.findall(r"^RESULT (.*)$", done.stdout, re.M)
         assert len(results) == len(commands)
@@ -321,19 +326,15 @@ def outputs_moved(command: list[str], folder: Path) -> list[str]:
     return moved
 
 
-def no_large_files() -> None:
-    """Writing any byte fails, as on a full disk."""
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-
-
 def test_a_full_disk_is_said_in_one_line_and_leaves_nothing(commands, disk):
+    """A file system of 4 kB; where none can be mounted, a limit on the size of files."""
     folder, mount = disk
     mounted = mount("size=4k")
     if mounted:
         (folder / "full").write_bytes(bytes(4096))
     stages = sorted(STAGES)
     moved = [outputs_moved(commands.of[stage], folder) for stage in stages]
-    results = commands.run(moved, preexec_fn=None if mounted else no_large_files)
+    results = commands.run(moved, *[] if mounted else ["full"])
     for stage, (status, said) in zip(stages, results, strict=True):
         assert status == 2 and said.splitlines()[-1].startswith(f"rdpipe {stage}: "), (stage, said)
         assert ("No space left" if mounted else "File too large") in said and "Traceback" not in said

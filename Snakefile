@@ -31,9 +31,10 @@ include: "workflow/rules/report.smk"
 
 
 rule all:
-    """The report, its curves in CompressAI's format, and every network that the config trains."""
+    """The report, its tables, its curves in CompressAI's format, and every network that the config trains."""
     input:
         REPORT,
+        TRACED,
         EXPORTED,
         TRAINED,
 

@@ -73,4 +73,5 @@ rule export_curves:
         " --out {output:q} > {log:q} 2>&1"
 
 
+TRACED = rules.trace_bounds.output if settings.analysed(config) else []
 EXPORTED = rules.export_curves.output if settings.analysed(config) else []

@@ -22,7 +22,7 @@ UNITS = {"bytes": "byte", "latent_bits": "bit", "side_bits": "bit", "forward_bit
          "width": "pixel"}  # fmt: skip
 
 
-def run(spec: dict, manifest_file: Path, images: Path, out: Path) -> None:
+def run(spec: dict, manifest_file: Path, table: Path, out: Path) -> None:
     """Extract the latents of every image, one at a time.
 
     Parameters
@@ -32,7 +32,7 @@ def run(spec: dict, manifest_file: Path, images: Path, out: Path) -> None:
         its index and how many there are, unless it is the whole data set.
     manifest_file : Path
         From ``prepare_dataset``.
-    images : Path
+    table : Path
         Store of a table over ``image``, and a group ``references`` where the codec knows the limit of
         its source: what stays when latents are dropped.
     out : Path
@@ -48,10 +48,10 @@ def run(spec: dict, manifest_file: Path, images: Path, out: Path) -> None:
             row, latents = extract(codec, image["name"], load(image["file"], image["sha256"]))
             rows.append(row)
             writer.write(latents, group=str(index))
-        table = tabulate(rows, listed, spec)
-        writer.write(table)
-    with store.create(images, spec) as writer:
-        writer.write(table)
+        images = tabulate(rows, listed, spec)
+        writer.write(images)
+    with store.create(table, spec) as writer:
+        writer.write(images)
         if hasattr(codec, "references"):
             known = {
                 name: (("axis", "point"), np.stack(curve))

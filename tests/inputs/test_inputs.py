@@ -69,7 +69,7 @@ def prepare(capsys, root) -> tuple[str, list[dict]]:
 
 def extract(capsys, entry: dict) -> str:
     spec = {"dataset": "x", "codec": "mini-mean-scale", "quality": 1, "device": "cpu", "entry": entry}
-    return run(capsys, "extract_latents", spec, manifest_file="manifest.json", images="images.zarr.zip", out="latents.zarr.zip")
+    return run(capsys, "extract_latents", spec, manifest_file="manifest.json", table="images.zarr.zip", out="latents.zarr.zip")
 
 
 def test_there_is_a_row_for_every_input_and_an_input_for_every_row():

@@ -319,7 +319,7 @@ def outputs_moved(command: list[str], folder: Path) -> list[str]:
     for word in command:
         if word.startswith("--"):
             output = word in ("--out", "--points", "--bd_rates", "--decomposition", "--codes", "--levers", "--figures",
-                              "--state")  # fmt: skip
+                              "--state", "--table")  # fmt: skip
         elif output:
             word = str(folder / word)
         moved.append(word)

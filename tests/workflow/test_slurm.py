@@ -134,7 +134,7 @@ def may_lose_a_node() -> bool:
 @pytest.mark.skipif(not may_lose_a_node(), reason="takes a node down: only where SLURM has two, both of this machine")
 def test_a_job_whose_node_goes_down_runs_on_another(project, cluster):
     """SLURM starts it again itself after two minutes, or, where a site forbids that, Snakemake does."""
-    target = f"{RUN}/latents.zarr.zip"
+    target = f"{RUN}/latents/0.zarr.zip"
     running = start(cluster, target)
     job, node = job_that_runs(cluster, running)
     time.sleep(2)

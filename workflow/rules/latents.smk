@@ -24,5 +24,5 @@ rule extract_latents:
         source=source("extract_latents", "codecs"),
     shell:
         "python -m rdpipe extract_latents --spec {params.spec:q}"
-        " --manifest_file {input.manifest:q} --images {output.images:q}"
+        " --manifest_file {input.manifest:q} --table {output.images:q}"
         " --out {output.latents:q} > {log:q} 2>&1"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 import xarray as xr
 
-from rdpipe.axes.cell import TABLES, Cell, Fits, build, kind, side_counted
+from rdpipe.axes.cell import TABLES, Cell, Fits, Prepared, build, kind, side_counted
 from rdpipe.errors import InputError
 from rdpipe.latents import Latents
 from rdpipe.plugins import nearest
@@ -32,13 +32,12 @@ def evaluate(
     Parameters
     ----------
     latents : Latents, or sequence of Latents
-        One for each image.
+        One for each image; one at a time is asked for, so a sequence may read them from a file.
     means, variances, quantizers : iterable of str, or mapping of str to config entry
         Names from ``MEANS``, ``VARIANCES``, ``QUANTIZERS``.
     matching : {"image", "dataset"}
         The test channel's level equals its distortion to that of rounding on the same elements:
         of each image, or of all images together.
-
     seed : int
         Seed of the noise of random quantizers.
     fits : mapping
@@ -62,28 +61,55 @@ def evaluate(
     """
     if matching not in MATCHINGS:
         raise InputError(f"unknown matching {matching!r}; {nearest(matching, MATCHINGS)}")
-    latents = [latents] if isinstance(latents, Latents) else list(latents)
+    latents = [latents] if isinstance(latents, Latents) else latents
     entries = dict(zip(TABLES, map(as_entries, (means, variances, quantizers))))
     axes = {
         axis: {name: build(axis, name, entry, fits or {}) for name, entry in named.items()}
         for axis, named in entries.items()
     }
-    results = np.empty((3, len(latents), *map(len, axes.values())))
+    shape = tuple(map(len, axes.values()))
+    results, names, elements = np.empty((3, len(latents), *shape)), [], []
     context = len(latents) > 0 and latents[0].with_context
-    groups = [[i] for i in range(len(latents))] if matching == "image" else [range(len(latents))]
-    for place in np.ndindex(results.shape[2:]):
-        cell = Cell(*(list(axis.values())[i] for axis, i in zip(axes.values(), place)), context)
-        for group in groups:
-            prepared = [cell.prepare(latents[i], noise_key(seed, latents[i].name)) for i in group]
-            solved = cell.quantizer.level is None
-            level = cell.matched_level(prepared) if solved else cell.quantizer.level
-            told = LEVEL_BITS if solved and matching == "image" else 0
-            for i, one in zip(group, prepared):
-                sent = cell.send(one, level)
-                results[:, i, *place] = sent.bits + told, sent.distortion, level
-    elements = ("image", [one.y.numel() for one in latents])
+    cells = {
+        place: Cell(*(list(axis.values())[i] for axis, i in zip(axes.values(), place)), context)
+        for place in np.ndindex(shape)
+    }
+    shared = {} if matching == "image" else shared_levels(cells, latents, seed)
+    for i, one in enumerate(latents):
+        names.append(one.name)
+        elements.append(one.y.numel())
+        common = {}
+        for place, cell in cells.items():
+            prepared = cell.prepare(one, noise_key(seed, one.name), common)
+            level, told = cell.quantizer.level, 0
+            if level is None and matching == "image":
+                level, told = cell.matched_level([prepared]), LEVEL_BITS
+            elif level is None:
+                level = shared[place]
+            sent = cell.send(prepared, level)
+            results[:, i, *place] = sent.bits + told, sent.distortion, level
     cells = dict(zip(("bits", "distortion", "level"), results))
-    return label(cells, [one.name for one in latents], axes, context).assign(elements=elements)
+    return label(cells, names, axes, context).assign(elements=("image", elements))
+
+
+class PreparedImages:
+    """Images as one cell sees them, each prepared anew whenever its turn comes: never two in memory."""
+
+    def __init__(self, cell: Cell, latents, seed: int):
+        self.cell, self.latents, self.seed = cell, latents, seed
+
+    def __iter__(self) -> Iterator[Prepared]:
+        for one in self.latents:
+            yield self.cell.prepare(one, noise_key(self.seed, one.name))
+
+
+def shared_levels(cells: dict[tuple, Cell], latents, seed: int) -> dict[tuple, float]:
+    """The level of each cell without one of its own at which all images together distort like rounding."""
+    return {
+        place: cell.matched_level(PreparedImages(cell, latents, seed))
+        for place, cell in cells.items()
+        if cell.quantizer.level is None
+    }
 
 
 def as_entries(estimators: Iterable[str] | Mapping[str, dict]) -> Mapping[str, dict]:

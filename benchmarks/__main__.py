@@ -38,6 +38,7 @@ def main() -> None:
     parser.add_argument("--images", type=Path, help="folder; by default photographs of scikit-image")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--cores", type=int, default=2, help="of the workflow")
+    parser.add_argument("--config", type=Path, default=Path("config/sample.yaml"), help="of the workflow")
     parser.add_argument("--out", type=Path, default=Path("results-benchmarks/benchmarks.json"))
     given = parser.parse_args()
     if unknown := set(given.names) - set(NAMES):
@@ -45,7 +46,7 @@ def main() -> None:
     figures = []
     with tempfile.TemporaryDirectory() as work:
         images = given.images.absolute() if given.images else sample_images(Path(work, "sample"))
-        options = Options(images, given.rounds, Path(work), given.cores)
+        options = Options(images, given.rounds, Path(work), given.cores, given.config.absolute())
         print(f"{'what':44} {'against':40} {'aim':>8} {'median':>8}  spread")
         for name in given.names or NAMES:
             for figure in import_module(f"benchmarks.{name}").figures(options):

@@ -23,6 +23,7 @@ class Options:
     rounds: int
     work: Path
     cores: int
+    config: Path
 
 
 @dataclass

@@ -33,7 +33,7 @@ def peaks(options: Options, count: int) -> dict[str, float]:
     datasets["sample-calibration"] = {}
     codecs = {"mini-mean-scale": {"qualities": [2]}}
     where = options.work / f"memory-{count}"
-    config = config_of(where, datasets=datasets, codecs=codecs, bitstream=False)
+    config = config_of(where, options.config, datasets=datasets, codecs=codecs, bitstream=False)
     snakemake("--configfile", config, cores=options.cores, cwd=HERE)
     return {one["stage"]: one["memory"] for one in stage_times(where / "logs/benchmarks")}
 

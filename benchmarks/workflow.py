@@ -12,7 +12,6 @@ from benchmarks.common import Figure, Options, by_turns, command
 from rdpipe.provenance import stage_times
 
 HERE = Path(__file__).parents[1]
-CONFIG = HERE / "config/sample.yaml"
 
 
 def snakemake(*words, cores: int = 1, **options) -> float:
@@ -23,7 +22,7 @@ def snakemake(*words, cores: int = 1, **options) -> float:
     return command(sys.executable, *words, env=environment, **options)[0]
 
 
-def config_of(folder: Path, source: Path = CONFIG, **changes) -> Path:
+def config_of(folder: Path, source: Path, **changes) -> Path:
     """A config that writes to a folder."""
     config = yaml.safe_load(source.read_text())
     config["pathvars"] = {"results": str(folder / "results"), "logs": str(folder / "logs")}
@@ -33,24 +32,22 @@ def config_of(folder: Path, source: Path = CONFIG, **changes) -> Path:
     return file
 
 
-def run(folder: Path, cores: int) -> float:
-    return snakemake("--configfile", config_of(folder), cores=cores, cwd=HERE)
-
-
 def figures(options: Options) -> Iterator[Figure]:
     count = iter(range(10**6))
     folders = {}
 
     def fresh(cores: int) -> float:
         folders[cores] = options.work / f"run-{next(count)}"
-        return run(folders[cores], cores)
+        config = config_of(folders[cores], options.config)
+        return snakemake("--configfile", config, cores=cores, cwd=HERE)
 
     # a round is minutes: two of them
     rounds = by_turns(min(2, options.rounds), lambda: fresh(1), lambda: fresh(2))
     stages = sum(one["seconds"] for one in stage_times(folders[1] / "logs/benchmarks"))
-    walls = [one / stages for one in [rounds[-1][0]]]
-    yield Figure("the whole sample on one core", "its stages, start-up included", "<= 1.35", walls)
-    yield Figure("the whole sample, 2 workers", "1 worker", ">= 1.7", [a / b for a, b in rounds])
+    name = options.config.stem
+    yield Figure(f"all of {name} on one core", "its stages, start-up included", "<= 1.35",
+                 [rounds[-1][0] / stages], f"{stages:.0f} s")  # fmt: skip
+    yield Figure(f"all of {name}, 1 worker", "2 workers", ">= 1.7", [a / b for a, b in rounds])
     empty = options.work / "empty"
     empty.mkdir()
     (empty / "Snakefile").write_text("rule all:\n    input: []\n")

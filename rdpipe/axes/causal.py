@@ -25,7 +25,7 @@ FLOOR = 1e-9
 A residual that small rounds to 0 at no cost and lies below any water level, so unlike a density neither
 of the two rates explodes there.
 """
-BLOCK = 2**14
+BLOCK = 2**15
 """Elements that are worked on at a time: about ten float64 arrays of them fit a core's own cache."""
 
 

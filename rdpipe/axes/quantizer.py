@@ -122,19 +122,17 @@ class Scalar(Realisable):
 
 
 def cell_bits(low, high, v):
-    """-log2 of the probability of [low, high] under N(0, v)."""
-    return mass_bits((low + high) / 2, (high - low) / 2, v)
+    """-log2 of the probability of [low, high] under N(0, v).
 
-
-def mass_bits(centre, half, v):
-    """The same of [centre - half, centre + half]: by erfc, or in the log domain where that comes to underflow."""
-    centre, scale = centre.abs(), (2 * v).rsqrt()
+    The difference of two erfc on the nearer tail; in the log domain where those come to underflow.
+    """
+    centre, half, scale = (low + high).abs_().div_(2), (high - low).div_(2), (2 * v).rsqrt_()
     near = (centre - half) * scale
     mass = torch.erfc(near).sub_(torch.erfc((centre + half) * scale))
     bits = 1 - mass.log2_()
     if near.numel() and near.max() > FAR:
-        far, width = near > FAR, 2 * torch.as_tensor(half)
-        bits[far] = interval_bits(*(x.expand(far.shape)[far] for x in (centre, v, width)))
+        far = near > FAR
+        bits[far] = interval_bits(*(x.expand(far.shape)[far] for x in (centre, v, 2 * half)))
     return bits
 
 
@@ -146,9 +144,6 @@ class Rounding(Scalar):
 
     def index(self, r, v, step, noise):
         return (r / step).round()
-
-    def rate(self, k, v, step, noise):
-        return mass_bits(k * step, step / 2, v)
 
     def edge(self, m, v, step, noise):
         return (m - 0.5) * step
@@ -184,9 +179,6 @@ class Dithered(Scalar):
 
     def index(self, r, v, step, noise):
         return ((r - dither(noise, step)) / step).round()
-
-    def rate(self, k, v, step, noise):
-        return mass_bits(k * step + dither(noise, step), step / 2, v)
 
     def edge(self, m, v, step, noise):
         return (m - 0.5) * step + dither(noise, step)
@@ -228,18 +220,19 @@ class DeadZone(Scalar):
         delta = dead_zone(v, step)
         return (m - 0.5 + delta.copysign(m - 0.5)) * step
 
+    rated = None, None, None
+    """Index, variance and code length of the last call of ``rate``, for ``point``."""
+
+    def rate(self, k, v, step, noise):
+        self.rated = k, v, super().rate(k, v, step, noise)
+        return self.rated[2]
+
     def point(self, k, v, step, noise):
-        return self._points(k, v, step, self.rate(k, v, step, noise))
-
-    def code(self, r, v, step, noise=None) -> Coded:
-        k = self.index(r, v, step, noise)
-        bits = self.rate(k, v, step, noise)
-        point = self._points(k, v, step, bits)
-        return Coded(bits, (r - point).square(), point)
-
-    def _points(self, k, v, step, bits):
-        """Centroids of cells whose mass is 2^-bits: the density at the ends says the rest."""
-        low, sigma = self.edge(k, v, step, None), v.sqrt()
+        known_k, known_v, bits = self.rated
+        if known_k is not k or known_v is not v:
+            bits = super().rate(k, v, step, noise)
+        # the mass of the cell is 2^-bits, and the density at its ends says the rest
+        low, sigma = self.edge(k, v, step, noise), v.sqrt()
         high = torch.where(k == 0, -low, low + step)
         ends = (one.square().div_(-2 * v).exp_() for one in (low, high))
         slope = next(ends).sub_(next(ends)).mul_(sigma / math.sqrt(2 * math.pi))

@@ -3,16 +3,21 @@
 PYTHON ?= python3.11
 CONFIG ?= config/sample.yaml
 CORES ?= 2
+BENCH_THREADS ?= 1
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: run test lint install clean
+.PHONY: run test bench lint install clean
 
 run: install
 	snakemake --configfile $(CONFIG) --cores $(CORES) --rerun-incomplete --show-failed-logs
 
 test: install
 	pytest
+
+# make bench [IMAGES=/folder/of/photographs] [ONLY="array store"]
+bench: install
+	OMP_NUM_THREADS=$(BENCH_THREADS) python -m benchmarks $(ONLY) $(if $(IMAGES),--images $(IMAGES))
 
 lint: install
 	snakemake --lint

@@ -3,15 +3,12 @@
 Same model, batch, crop and files; one after the other, each in a process of its own, several times
 over. The plain loop is what CompressAI's example trainer does: float32, Adam and a second Adam for the
 quantiles, images decoded anew for every crop by worker processes.
-
-    python benchmarks/training.py FOLDER_OF_IMAGES [--steps 100] [--rounds 3]
 """
 
-import argparse
-import json
 import statistics
 import tempfile
 import time
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -21,11 +18,14 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
+from benchmarks.common import Figure, Options, by_turns, files
 from rdpipe.training import train
 
 SPEC = {"N": 64, "M": 96, "lambdas": [0.0075], "mean": "hyper", "variance": "hyperprior", "quantizer": "ste",
         "batch": 8, "crop": 128, "learning_rate": 1e-3, "seed": 0, "precision": "bf16-mixed",
         "devices": 1, "save_every": 10**9}  # fmt: skip
+
+STEPS = 100
 
 
 class PlainCrops(Dataset):
@@ -82,28 +82,17 @@ def ours(files, steps: int) -> float:
     return times[1] - times[0]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--steps", type=int, default=100)
-    parser.add_argument("--rounds", type=int, default=3)
-    options = parser.parse_args()
-    files = sorted(p for p in options.folder.rglob("*") if p.suffix in (".jpg", ".png"))
-    rounds = []
-    for _ in range(options.rounds):
-        with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as fresh:
-            rounds.append([fresh.submit(f, files, options.steps).result() for f in (plain, ours)])
-    images = SPEC["batch"] * options.steps
-    rates = {
-        name: [round(images / pair[i], 1) for pair in rounds]
-        for i, name in enumerate(("plain", "ours"))
-    }
-    ratios = [before / after for before, after in rounds]
-    print(json.dumps({"images_per_s": rates, "ratio": ratios, "median_ratio": statistics.median(ratios),
-                      "threads": torch.get_num_threads(), "cuda": torch.cuda.is_available()}))  # fmt: skip
+def figures(options: Options) -> Iterator[Figure]:
+    paths = files(options.images)
 
+    def fresh(function) -> float:
+        with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as pool:
+            return pool.submit(function, paths, STEPS).result()
 
-if __name__ == "__main__":
-    main()
+    # a round is a minute or two
+    rounds = by_turns(min(3, options.rounds), lambda: fresh(plain), lambda: fresh(ours))
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    speed = statistics.median(SPEC["batch"] * STEPS / own for _, own in rounds)
+    yield Figure(f"training steps/s on {device}", "CompressAI's example loop",
+                 ">= 1.5" if device == "cuda" else ">= 1.4",
+                 [before / after for before, after in rounds], f"{speed:.0f} images/s")  # fmt: skip

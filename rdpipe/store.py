@@ -21,6 +21,7 @@ from pathlib import Path
 
 import xarray as xr
 import zarr
+from zarr.codecs import BloscCodec
 from zarr.errors import GroupNotFoundError
 from zarr.storage import ZipStore
 
@@ -30,6 +31,9 @@ from rdpipe.provenance import versions
 
 DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, KeyError, RuntimeError, OSError)
 """What zipfile, Zarr and xarray raise at something else than was written."""
+
+COMPRESSOR = BloscCodec(cname="zstd", clevel=5, shuffle="bitshuffle")
+"""Of floats, bit plane by bit plane: signs and exponents are compressible, the last digits are not."""
 
 
 class Writer:
@@ -43,7 +47,10 @@ class Writer:
         text = [name for name, v in dataset.variables.items() if v.dtype.kind == "U"]
         for name in text:  # Zarr 3 has no stable fixed-length strings
             dataset = dataset.assign({name: dataset[name].astype(object)})
-        dataset.to_zarr(self._folder, group=group, mode="a", zarr_format=3, consolidated=False)
+        floats = [name for name, v in dataset.variables.items() if v.dtype.kind == "f" and v.ndim]
+        options = {"mode": "a", "zarr_format": 3, "consolidated": False}
+        encoding = {name: {"compressors": COMPRESSOR} for name in floats}
+        dataset.to_zarr(self._folder, group=group, encoding=encoding, **options)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from scipy.optimize import brentq
 from rdpipe.axes import GENIE, MEANS, QUANTIZERS, VARIANCES, escape
 from rdpipe.axes import quantizer as quantizers
 from rdpipe.axes import variance as variances
-from rdpipe.axes.causal import FLOOR, traverse
+from rdpipe.axes.causal import FLOOR, blocks, traverse
 from rdpipe.axes.mean import Codec
 from rdpipe.axes.quantizer import Rounding
 from rdpipe.axes.variance import residuals
@@ -34,6 +34,7 @@ DEFAULTS = {
     "sender": None,
 }
 """Of means and variances."""
+OF_QUANTIZERS = {"fitted": False, "own_prior": False, "elementwise": False}
 LEAST_LEVEL = 1e-9
 """Least mean distortion that a level is solved for, squared steps: 13 bits below rounding's noise."""
 LARGEST = 700.0
@@ -66,7 +67,7 @@ def complete(axis: str, estimator) -> None:
     for attribute in needed:
         if not hasattr(estimator, attribute):
             raise InputError(f"{axis} {estimator.name!r} must have an attribute {attribute!r}")
-    defaults = {"fitted": False, "own_prior": False} if axis == "quantizer" else DEFAULTS
+    defaults = OF_QUANTIZERS if axis == "quantizer" else DEFAULTS
     for attribute, value in defaults.items():
         if not hasattr(estimator, attribute):
             setattr(estimator, attribute, value)
@@ -141,8 +142,11 @@ def solve_level(distortion, target: float, start: float, tolerance: float = 1e-1
         value = distortion(math.exp(log_level))
         if not math.isfinite(value):
             raise FloatingPointError(f"distortion {value} at level {math.exp(log_level)}")
-        return value / target - (1 - 1e-13)
+        return math.log(max(value / target, LEAST_LEVEL**9) / (1 - 1e-13))
 
+    found = secant(excess, math.log(start), tolerance)
+    if found is not None:
+        return math.exp(found)
     low = high = math.log(start)
     reach = 0.5
     while excess(high) < 0:
@@ -152,6 +156,38 @@ def solve_level(distortion, target: float, start: float, tolerance: float = 1e-1
     while excess(low) > 0:
         low, high, reach = low - reach, low, 2 * reach
     return math.exp(low if low == high else brentq(excess, low, high, xtol=tolerance, rtol=1e-12))
+
+
+def doubled(latents: Latents) -> Latents:
+    """The same in float64, in the order of memory that everything below relies on."""
+    known = ("y", "mean", "scale", *([] if latents.hyper is None else ["hyper"]))
+    return replace(latents, **{n: getattr(latents, n).double().contiguous() for n in known})
+
+
+def kept(shared: dict, what: str, by: tuple, make: Callable):
+    """What was made ``by`` the same estimators the last time, or else is made now."""
+    if what not in shared or shared[what][0] != by:
+        shared[what] = by, make()
+    return shared[what][1]
+
+
+def secant(excess: Callable, x: float, tolerance: float, steps: int = 8) -> float | None:
+    """A root by the secant method, from a slope of 1; None where a few steps do not come to one.
+
+    Five or six evaluations for a distortion that goes as a power of the level does nearly.
+    """
+    value = step = excess(x)
+    for _ in range(steps):
+        if abs(step) <= tolerance:
+            return x - step
+        if not abs(x - step) < LARGEST:
+            return None
+        last, x = value, x - step
+        value = excess(x)
+        if value == last:
+            return x if value == 0 else None
+        step *= value / (last - value)
+    return None
 
 
 @dataclass(frozen=True)
@@ -167,6 +203,8 @@ class Prepared:
         What the variance estimator sends.
     own_bits : Tensor of the same shape, or None
         Code length of each element under the codec's own prior, where the cell's quantizer asks for it.
+    escaped : Tensor of shape (channel, position), or None
+        The variance after escapes, where the cell's level is to be solved for and nothing is causal.
     """
 
     y: torch.Tensor
@@ -176,6 +214,7 @@ class Prepared:
     noise: torch.Tensor
     bits: float
     own_bits: torch.Tensor | None = None
+    escaped: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -203,8 +242,9 @@ class Cell:
     """
 
     def __init__(self, mean, variance, quantizer, context: bool = False):
-        self.mean, self.quantizer = mean, quantizer
+        self.mean, self.estimator, self.quantizer = mean, variance, quantizer
         self.variance = variance.given(mean) if hasattr(variance, "given") else variance
+        self.causal = mean.causal or self.variance.causal
         self.weights = getattr(quantizer, "weights", None)
         self.step = quantizer.step if quantizer.level is None else quantizer.level
         self.kind = kind(mean, variance, quantizer, context)
@@ -225,22 +265,40 @@ class Cell:
         """The quantizer's own level, or the whole sweep where it has none."""
         return sweep if self.quantizer.level is None else [self.quantizer.level]
 
-    def prepare(self, latents: Latents, key: int = 0) -> Prepared:
+    def prepare(self, latents: Latents, key: int = 0, shared: dict | None = None) -> Prepared:
         """Work out all that does not depend on the level.
 
         The noise depends on its key alone: the same in any cell, batch and order. A variance that
         needs the residuals of a causal mean gets those that rounding leaves.
+
+        Parameters
+        ----------
+        latents : Latents
+        key : int
+            Of the noise.
+        shared : dict, optional
+            Empty at first, and given again with the next cell of the same image: what the two have in
+            common is not made anew.
         """
-        known = ("y", "mean", "scale", *([] if latents.hyper is None else ["hyper"]))
-        latents = replace(latents, **{n: getattr(latents, n).double().contiguous() for n in known})
-        y, prediction = latents.y, self.mean(latents).double()
-        residual = residuals(self.mean, y, prediction, self.step)
-        spread, bits = self.variance(latents, residual)
-        noise, own = standard_normal(key, y.shape), None
+        keep = partial(kept, {} if shared is None else shared)
+        latents = keep("latents", (), lambda: doubled(latents))
+        y, mean = latents.y, (self.mean, self.step)
+        noise, own = keep("noise", (), lambda: standard_normal(key, y.shape)), None
+        prediction = keep("prediction", mean, lambda: self.mean(latents).double())
+        residual = keep("residual", mean, lambda: residuals(self.mean, y, prediction, self.step))
+        of_variance = *mean, self.estimator
+        spread, bits = keep("spread", of_variance, lambda: self.variance(latents, residual))
         if self.quantizer.own_prior and latents.own_bits is not None:
             known = type(self.mean) is Codec
             own = latents.own_bits.double() if known else torch.full_like(y, torch.nan)
-        return Prepared(y, prediction, residual, spread, noise, bits, own)
+        escaped = None
+        if self.quantizer.level is None and not self.causal:
+            escaped = keep("escaped", of_variance, lambda: self._escaped(residual, spread))
+        return Prepared(y, prediction, residual, spread, noise, bits, own, escaped)
+
+    def _escaped(self, residual, spread) -> torch.Tensor:
+        r, v = residual.flatten(1), spread.clamp(min=FLOOR).flatten(1)
+        return escape.corrected(v, escape.order(r, v, self.step))
 
     def send(self, one: Prepared, level: float, walk: Callable | None = None) -> Sent:
         """Code an image at a level.
@@ -257,26 +315,26 @@ class Cell:
         if walk is not None and not self.predicts_as_codec:
             raise ValueError("only the codec's own mean and variance come out of its context model")
         y, noise = one.y.flatten(1), one.noise.flatten(1)
-        weights = torch.ones(len(y), 1, dtype=y.dtype) if self.weights is None else self.weights
         sums, element_bits = torch.zeros(3, dtype=y.dtype), torch.empty_like(y)
-        solved = level / weights if self.quantizer.level is None else None
+        solved = self._by_channel(level, y) if self.quantizer.level is None else None
         noise_power = self.step**2 / 12 if solved is None else solved
         own = None if one.own_bits is None else one.own_bits.flatten(1)
 
         def step(channels, positions, mu, v):
-            r, w = y[channels, positions] - mu, weights[channels]
+            r = y[channels, positions] - mu
             at_level = level if solved is None else solved[channels]
             j = escape.order(r, v, self.step)
             v = escape.corrected(v, j)
             coded = self.quantizer.code(r, v, at_level, noise[channels, positions])
             bits = coded.bits + escape.bits(j) if own is None else own[channels, positions]
             element_bits[channels, positions] = bits
-            both = coded.distortion.sum(), (w * coded.distortion).sum()
+            both = coded.distortion.sum(), self._weighted(coded.distortion, channels)
             sums.add_(torch.stack([bits.sum(), *both]))
             return coded.residual
 
         if walk is None:
-            y_hat = traverse(self.mean, self.variance, one.prediction, one.spread, step, noise_power)
+            known, alone = (one.prediction, one.spread), self.quantizer.elementwise
+            y_hat = traverse(self.mean, self.variance, *known, step, noise_power, alone)
         else:
             y_hat = walk(partial(anew, step))
         bits, distortion, weighted = sums.tolist()
@@ -286,19 +344,46 @@ class Cell:
     def matched_level(self, images: Iterable[Prepared]) -> float:
         """The level at which some images together have the distortion that rounding has on them.
 
-        They are gone through once for every level that is tried, so an iterator will not do. At least ``LEAST_LEVEL`` squared steps, where rounding happens to make no error.
+        They are gone through once for every level that is tried, so an iterator will not do. At least
+        ``LEAST_LEVEL`` squared steps, where rounding happens to make no error.
         """
-        rounding = Cell(self.mean, self.variance, Rounding(self.step))
-        rounding.weights = self.weights
         target = count = 0
         for one in images:
-            target += rounding.send(one, self.step).weighted
+            target += self._distortion_of_rounding(one)
             count += one.y.numel()
         target = max(target, LEAST_LEVEL * self.step**2 * count)
 
         def distortion(level: float) -> float:
-            return sum(self.send(one, level).weighted for one in images)
+            return sum(self._distortion(one, level) for one in images)
 
         # a causal cell is walked through anew at every level: a millionth is enough
-        causal = self.mean.causal or self.variance.causal
-        return solve_level(distortion, target, target / count, 1e-6 if causal else 1e-12)
+        return solve_level(distortion, target, target / count, 1e-6 if self.causal else 1e-12)
+
+    def _distortion_of_rounding(self, one: Prepared) -> float:
+        """Weighted distortion of an image rounded with this cell's mean."""
+        if self.causal:
+            rounding = Cell(self.mean, self.variance, Rounding(self.step))
+            rounding.weights = self.weights
+            return rounding.send(one, self.step).weighted
+        r = one.residual.flatten(1)
+        return self._weighted((r - (r / self.step).round() * self.step).square()).item()
+
+    def _distortion(self, one: Prepared, level: float) -> float:
+        """Weighted distortion of an image at a level; the test channel's needs nothing to be coded."""
+        if self.causal or type(self.quantizer).code is not quantizers.TestChannel.code:
+            return self.send(one, level).weighted
+        r, v = one.residual.flatten(1), one.escaped
+        at_level = self._by_channel(level, r)
+        return sum(
+            self._weighted(self.quantizer.distortion(r[some], v[some], at_level[some]), some).item()
+            for some in blocks(r)
+        )
+
+    def _by_channel(self, level: float, y) -> torch.Tensor:
+        """The level of each channel, of shape (channel, 1)."""
+        weights = y.new_ones(len(y), 1) if self.weights is None else self.weights
+        return level / weights
+
+    def _weighted(self, distortion, channels=slice(None)) -> torch.Tensor:
+        """Sum of the distortions of elements, weighted as the quantizer wants it."""
+        return (distortion if self.weights is None else self.weights[channels] * distortion).sum()

@@ -78,8 +78,9 @@ def evaluate(
     for i, one in enumerate(latents):
         names.append(one.name)
         elements.append(one.y.numel())
+        common = {}
         for place, cell in cells.items():
-            prepared = cell.prepare(one, noise_key(seed, one.name))
+            prepared = cell.prepare(one, noise_key(seed, one.name), common)
             level, told = cell.quantizer.level, 0
             if level is None and matching == "image":
                 level, told = cell.matched_level([prepared]), LEVEL_BITS

@@ -33,18 +33,24 @@ def order(r, v, step: float):
     step : float
         Of the rounding.
     """
-    near_edge = ((r / step).abs().round() - 0.5) * step / v.sqrt()
-    return torch.where(near_edge > REACH, (near_edge.clamp(min=1).log2() / 2).round(), 0.0)
+    j = torch.zeros_like(r)
+    far = r.square() > (REACH - 1) ** 2 * v  # few or none, and all that escape: |r| is beyond the edge
+    if far.any():
+        sigma = v.expand(r.shape)[far].sqrt()
+        near_edge = ((r[far] / step).abs().round() - 0.5) * step / sigma
+        j[far] = torch.where(near_edge > REACH, (near_edge.clamp(min=1).log2() / 2).round(), 0.0)
+    return j
 
 
 def corrected(v, j):
     """Variance of each element after its escape, 16^j v."""
-    return v * 16**j
+    return v * 16**j if j.any() else v
 
 
 def bits(j):
     """Code length of each j, bit."""
-    return torch.where(j > 0, j - math.log2(RARE), -math.log2(1 - RARE))
+    none = torch.full_like(j, -math.log2(1 - RARE))
+    return torch.where(j > 0, j - math.log2(RARE), none) if j.any() else none
 
 
 def transfer(coder, j):

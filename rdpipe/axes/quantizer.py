@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, wraps
 from typing import TYPE_CHECKING
 
 import lazy_loader
@@ -24,8 +24,26 @@ from rdpipe.errors import InputError
 torch = lazy_loader.load("torch")
 SLOPE = 2 * math.log(2) / 12
 """-dD/dR of rounding with unit step at high rate, squared latent units per bit."""
+FAR = 20.0
+"""Argument of erfc beyond which masses are computed in the log domain; erfc(20) is 5e-176."""
+NARROW = 2.0**-6
+"""Width of a cell, in sigmas, below which the difference of the density at its ends loses digits."""
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+def keeps_last(function):
+    """The same function of a tensor and a number, which is not computed anew for the same two in a row."""
+    last = None
+
+    @wraps(function)
+    def keeping(tensor, number):
+        nonlocal last
+        if last is None or last[0] is not tensor or last[1] != number:
+            last = tensor, number, function(tensor, number)
+        return last[2]
+
+    return keeping
 
 
 @dataclass(frozen=True)
@@ -63,6 +81,7 @@ class Realisable:
     information = "decodable"
     realisable = True
     own_prior = False
+    elementwise = False
 
     def __init__(self, step: float = 1.0):
         if not 0 < step < math.inf:
@@ -91,6 +110,8 @@ class Scalar(Realisable):
     ``edge(m, ...)`` is where cell m - 1 ends and cell m begins, for any whole number m.
     """
 
+    elementwise = True
+
     def rate(self, k, v, step, noise):
         return cell_bits(self.edge(k, v, step, noise), self.edge(k + 1, v, step, noise), v)
 
@@ -101,8 +122,18 @@ class Scalar(Realisable):
 
 
 def cell_bits(low, high, v):
-    """-log2 of the probability of [low, high] under N(0, v)."""
-    return interval_bits((low + high) / 2, v, high - low)
+    """-log2 of the probability of [low, high] under N(0, v).
+
+    The difference of two erfc on the nearer tail; in the log domain where those come to underflow.
+    """
+    centre, half, scale = (low + high).abs_().div_(2), (high - low).div_(2), (2 * v).rsqrt_()
+    near = (centre - half) * scale
+    mass = torch.erfc(near).sub_(torch.erfc((centre + half) * scale))
+    bits = 1 - mass.log2_()
+    if near.numel() and near.max() > FAR:
+        far = near > FAR
+        bits[far] = interval_bits(*(x.expand(far.shape)[far] for x in (centre, v, 2 * half)))
+    return bits
 
 
 class Rounding(Scalar):
@@ -156,9 +187,10 @@ class Dithered(Scalar):
         return k * step + dither(noise, step)
 
 
+@keeps_last
 def dither(noise, step):
     """Standard normal noise made uniform on +- step/2."""
-    return step * (torch.special.ndtr(noise) - 0.5)
+    return step / 2 * (1 - torch.erfc(noise * math.sqrt(0.5)))
 
 
 class DitheredWiener(Dithered):
@@ -186,17 +218,41 @@ class DeadZone(Scalar):
 
     def edge(self, m, v, step, noise):
         delta = dead_zone(v, step)
-        return (m - 0.5 + torch.where(m > 0, delta, -delta)) * step
+        return (m - 0.5 + delta.copysign(m - 0.5)) * step
+
+    rated = None, None, None
+    """Index, variance and code length of the last call of ``rate``, for ``point``."""
+
+    def rate(self, k, v, step, noise):
+        self.rated = k, v, super().rate(k, v, step, noise)
+        return self.rated[2]
 
     def point(self, k, v, step, noise):
-        low = self.edge(k.abs().clamp(min=1), v, step, noise)
-        return torch.where(k == 0, 0.0, k.sign() * centroid(low, step, v))
+        known_k, known_v, bits = self.rated
+        if known_k is not k or known_v is not v:
+            bits = super().rate(k, v, step, noise)
+        # the mass of the cell is 2^-bits, and the density at its ends says the rest
+        low, sigma = self.edge(k, v, step, noise), v.sqrt()
+        high = torch.where(k == 0, -low, low + step)
+        ends = (one.square().div_(-2 * v).exp_() for one in (low, high))
+        slope = next(ends).sub_(next(ends)).mul_(sigma / math.sqrt(2 * math.pi))
+        point = slope.mul_(bits.exp2())
+        hard = (sigma > step / NARROW).logical_or_(bits > 60)
+        if hard.any():
+            k = k[hard]
+            inner = torch.where(k < 0, -high[hard], low[hard])
+            point[hard] = k.sign() * centroid(inner, step, v[hard])
+        return point
 
 
+@keeps_last
 def dead_zone(v, step):
     """delta, half of what the dead zone is wider than a step, in steps."""
-    log_sigma = 0.5 * torch.log2(v) - math.log2(step)
-    return torch.from_numpy(np.interp(log_sigma.numpy(), *dead_zones())).view(v.shape)
+    log_sigma, delta = map(torch.from_numpy, dead_zones())
+    place = (0.5 * v.log2() - math.log2(step) - log_sigma[0]).div_(log_sigma[1] - log_sigma[0])
+    place = place.clamp_(0, len(delta) - 1)
+    left = place.long().clamp_(max=len(delta) - 2)  # linear interpolation
+    return delta[left].lerp_(delta[left + 1], place.sub_(left))
 
 
 def centroid(low, width, v):
@@ -249,6 +305,7 @@ class TestChannel:
     information = "decodable"
     realisable = False
     own_prior = False
+    elementwise = True
     level = None
 
     def __init__(self, step: float = 1.0):
@@ -259,12 +316,16 @@ class TestChannel:
 
         The rate is KL = 1/2 [ln(v/theta) + (theta + a r^2)/v - 1] / ln 2 bit, the expected squared
         error (1-a)^2 r^2 + theta a; nothing is sent where v <= theta. Without ``noise`` the
-        residual is its expectation a r.
+        residual is its expectation a r. With 1 - a for theta/v, all of it is 0 by itself where v <= theta.
         """
-        a = (1 - theta / v).clamp(min=0)
-        nats = 0.5 * ((v / theta).log() + (theta + a * r.square()) / v - 1)
-        bits = torch.where(a > 0, nats, 0.0) / math.log(2)
-        noise_power = torch.where(a > 0, theta * a, 0.0)  # theta is infinite where errors are free
-        distortion = (1 - a).square() * r.square() + noise_power
+        kept = (theta / v).clamp(max=1)  # 1 - a
+        a, square = 1 - kept, r.square()
+        bits = (a * (square / v - 1) - kept.log()) / (2 * math.log(2))
+        noise_power = kept * a * v
         sent = a * r if noise is None else a * r + noise_power.sqrt() * noise
-        return Coded(bits, distortion, sent)
+        return Coded(bits, kept.square() * square + noise_power, sent)
+
+    def distortion(self, r, v, theta):
+        """That of :meth:`code` alone: what a level is solved for."""
+        kept = (theta / v).clamp_(max=1)
+        return r.square().sub_(v).mul_(kept).add_(v).mul_(kept)

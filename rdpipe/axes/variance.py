@@ -345,10 +345,18 @@ class Window(Variance):
 
     def __call__(self, latents, r):
         """Variance of each element, of shape (channel, row, column), and bits sent for it."""
-        moments = torch.nn.functional.avg_pool2d(
-            r.square()[None], self.size, 1, self.size // 2, count_include_pad=False
-        )[0]
+        square = r.square()
+        moments = window_sum(square, self.size) / window_sum(torch.ones_like(square[:1]), self.size)
         return moments.clamp(min=FLOOR), 0
+
+
+def window_sum(x, size: int):
+    """Sum over a window around each element of an array of shape (channel, row, column), cut at the border."""
+    for dim in (1, 2):
+        length, reach = x.shape[dim], size // 2
+        x = torch.nn.functional.pad(x, (0, 0, reach, reach) if dim == 1 else (reach, reach))
+        x = sum(x.narrow(dim, start, length) for start in range(size))
+    return x
 
 
 class Element(Window):

@@ -1,0 +1,51 @@
+"""``extract_latents`` against CompressAI's ``eval_model`` with real coding: same model, images, one thread."""
+
+import inspect
+import json
+from collections.abc import Iterator
+
+import torch
+
+from benchmarks.common import Figure, Options, by_turns, files, python
+from rdpipe.codecs.checkpoint import EMBEDDED, architecture_of, fold, load_model, read_state
+from rdpipe.stages import extract_latents
+
+QUALITY = 2
+EVAL_MODEL = """
+import runpy, sys
+from rdpipe._torchvision import declare_missing_operators
+declare_missing_operators()
+sys.argv = ["eval_model", *sys.argv[1:]]
+runpy.run_module("compressai.utils.eval_model", run_name="__main__")
+"""
+
+
+def checkpoint(path) -> str:
+    """The embedded codec as CompressAI reads one, tables included; returns its architecture."""
+    state = read_state(EMBEDDED / "mini-mean-scale.safetensors")
+    model = load_model(architecture_of(state), fold(state, QUALITY - 1), str(path))
+    model.update(force=True)
+    torch.save({"state_dict": model.state_dict()}, path)
+    return architecture_of(state)
+
+
+def figures(options: Options) -> Iterator[Figure]:
+    weights, manifest = options.work / "mini.pth.tar", options.work / "manifest.json"
+    architecture = checkpoint(weights)
+    entry = {"use": "folder", "args": {"root": str(options.images)}}
+    given = {"name": "bench", "entry": entry, "on_error": "stop"}
+    python("-m", "rdpipe", "prepare_dataset", "--spec", json.dumps(given), "--out", manifest)
+    for device, bound in [("cpu", "0.9")] + [("cuda", "0.6")] * torch.cuda.is_available():
+        spec = {"dataset": "bench", "codec": "mini-mean-scale", "quality": QUALITY, "entry": {},
+                "device": device}  # fmt: skip
+        ours = ["-m", "rdpipe", "extract_latents", "--spec", json.dumps(spec),
+                "--manifest_file", manifest, "--out", options.work / "latents.zarr.zip"]  # fmt: skip
+        if "images" in inspect.signature(extract_latents.run).parameters:
+            ours += ["--images", options.work / "images.zarr.zip"]
+        peer = ["-c", EVAL_MODEL, "checkpoint", options.images, "-a", architecture, "-p", weights]
+        peer += ["--cuda"] * (device == "cuda")
+        rounds = by_turns(options.rounds, lambda: python(*ours), lambda: python(*peer))
+        names = f"eval_model on {device}, {len(files(options.images))} images"
+        walls, works = ([a[i] / b[i] for a, b in rounds] for i in (0, 1))
+        yield Figure("extract_latents, seconds", names, f"<= {bound}", walls)
+        yield Figure("extract_latents, processor seconds", names, f"<= {bound}", works)

@@ -1,6 +1,5 @@
 """``extract_latents`` against CompressAI's ``eval_model`` with real coding: same model, images, one thread."""
 
-import inspect
 import json
 from collections.abc import Iterator
 
@@ -8,7 +7,6 @@ import torch
 
 from benchmarks.common import Figure, Options, by_turns, files, python
 from rdpipe.codecs.checkpoint import EMBEDDED, architecture_of, fold, load_model, read_state
-from rdpipe.stages import extract_latents
 
 QUALITY = 2
 EVAL_MODEL = """
@@ -39,9 +37,8 @@ def figures(options: Options) -> Iterator[Figure]:
         spec = {"dataset": "bench", "codec": "mini-mean-scale", "quality": QUALITY, "entry": {},
                 "device": device}  # fmt: skip
         ours = ["-m", "rdpipe", "extract_latents", "--spec", json.dumps(spec),
-                "--manifest_file", manifest, "--out", options.work / "latents.zarr.zip"]  # fmt: skip
-        if "images" in inspect.signature(extract_latents.run).parameters:
-            ours += ["--images", options.work / "images.zarr.zip"]
+                "--manifest_file", manifest, "--table", options.work / "images.zarr.zip",
+                "--out", options.work / "latents.zarr.zip"]  # fmt: skip
         peer = ["-c", EVAL_MODEL, "checkpoint", options.images, "-a", architecture, "-p", weights]
         peer += ["--cuda"] * (device == "cuda")
         rounds = by_turns(options.rounds, lambda: python(*ours), lambda: python(*peer))

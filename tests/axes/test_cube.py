@@ -10,7 +10,8 @@ import torch
 import xarray as xr
 
 from rdpipe.axes import evaluate
-from rdpipe.axes.cell import Cell, solve_level
+from rdpipe.axes.cell import Cell
+from rdpipe.axes.level import solve_level
 from rdpipe.errors import InputError
 from rdpipe.latents import Latents
 from rdpipe.random import noise_key

@@ -4,44 +4,61 @@ import copy
 import shutil
 
 import pytest
+import xarray as xr
 from conftest import CONFIG
 
 from rdpipe import store
+from rdpipe.stages import trace_bounds
 
-SAME = ["bounds.zarr.zip", "bounds.csv", "bd_rates.csv", "decomposition.csv", "codes.csv", "levers.csv",
-        "training/net.safetensors", "fits/mine/q1/variance/calibrated.zarr.zip",
-        "figures/tiny/mine/bounds.png", "figures/tiny/mine/water.pdf", "figures/tiny/mine/maps.svg",
-        "compressai/tiny/mine.json"]  # fmt: skip
+RUN = "results/tiny/mini-mean-scale/q1"
+KINDS = ("images", "simulation", "maps", "decoded", "gaps/variance", "gaps/joint")
 
 
 @pytest.fixture(scope="module")
 def sharded(project, new_project, tmp_path_factory):
     folder = tmp_path_factory.mktemp("sharded")
-    for name in ("images", "calibration", "published.csv", "theirs.json"):
-        copied = shutil.copytree if (project.folder / name).is_dir() else shutil.copy
-        copied(project.folder / name, folder / name)
+    for name in ("images", "calibration"):
+        shutil.copytree(project.folder / name, folder / name)
     sharded = new_project(folder)
     config = copy.deepcopy(CONFIG)
+    config.update(references={}, training={}, codecs={"mini-mean-scale": {"qualities": [1]}},
+                  anchors={"jpeg": {"qualities": [40]}}, keep_latents=False)  # fmt: skip
     config["datasets"]["tiny"]["shards"] = 2
-    config["keep_latents"] = False
     sharded.configure(config)
     done = sharded.snakemake("--cores", "1")
     assert done.returncode == 0, done.stdout
     return sharded
 
 
-def test_neither_shards_nor_cores_change_a_byte(project, sharded):
-    results = [one.folder / "results" for one in (project, sharded)]
-    assert [name for name in SAME if len({(r / name).read_bytes() for r in results}) != 1] == []
+def shards(one, kind: str) -> list:
+    return sorted((one.folder / RUN / kind).iterdir())
 
 
-def test_each_shard_is_jobs_of_its_own(project, sharded):
-    run = "results/tiny/mini-mean-scale/q1"
-    for name in ("images", "simulation", "maps", "decoded", "gaps/joint"):
-        shards = [sharded.folder / run / name / f"{i}.zarr.zip" for i in range(2)]
-        assert [store.read(one).sizes["image"] for one in shards] == [1, 1], name
-        whole = store.read(project.folder / run / name / "0.zarr.zip").drop_attrs()
-        assert store.joined(shards).drop_attrs().identical(whole), name
+@pytest.mark.parametrize("kind", KINDS)
+def test_neither_shards_nor_cores_change_a_bit(project, sharded, kind):
+    assert [store.read(path).sizes["image"] for path in shards(sharded, kind)] == [1, 1]
+    found, known = (store.joined(shards(one, kind)).drop_attrs() for one in (sharded, project))
+    xr.testing.assert_identical(found, known)
+    pairs = zip(*(store.image_groups(shards(one, kind)) for one in (sharded, project)))
+    for one, other in pairs if kind == "maps" else ():
+        xr.testing.assert_identical(store.read(*one), store.read(*other))
+
+
+@pytest.mark.parametrize("file", ["fits/mini-mean-scale/q1/variance/calibrated.zarr.zip", "other/mini-mean-scale/q1/images/0.zarr.zip"])
+def test_what_is_not_sharded_has_the_same_bytes(project, sharded, file):
+    assert len({(one.folder / "results" / file).read_bytes() for one in (project, sharded)}) == 1
+
+
+def test_the_bounds_of_shards_have_the_same_bytes(project, sharded, tmp_path):
+    spec = {"limits": CONFIG["limits"], "beside": {}, "references": {}, "resamples": 50, "seed": 0}
+    names = ("out", "points", "bd_rates", "decomposition", "codes", "levers")
+    for one, folder in ((project, tmp_path / "whole"), (sharded, tmp_path / "shards")):
+        kinds = ("images", "gaps/joint", "simulation")
+        anchors = sorted((one.folder / "results/tiny/anchors/jpeg/q40").iterdir())
+        trace_bounds.run(spec, *(shards(one, kind) for kind in kinds), anchors, shards(one, "decoded"), [],
+                         **{name: folder / name for name in names})  # fmt: skip
+    for name in names:
+        assert len({(tmp_path / one / name).read_bytes() for one in ("whole", "shards")}) == 1, name
 
 
 def test_latents_go_when_all_is_measured_and_nothing_is_left_to_do(sharded):
@@ -54,6 +71,6 @@ def test_more_shards_than_images_are_refused(sharded):
     config = copy.deepcopy(CONFIG)
     config["datasets"]["tiny"]["shards"] = 3
     sharded.configure(config)
-    done = sharded.snakemake("--show-failed-logs", "results/tiny/mine/q1/images/2.zarr.zip")
+    done = sharded.snakemake("--show-failed-logs", f"{RUN}/images/2.zarr.zip")
     assert done.returncode != 0
     assert "2 images make no 3 shards; allowed are 1 to 2" in done.stdout

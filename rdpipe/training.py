@@ -126,6 +126,8 @@ class Trainer:
     ----------
     done : int
         Steps made so far.
+    fresh : bool
+        Whether the densities of the bottleneck have learned nothing yet.
     """
 
     def __init__(self, spec: dict, state_dir: Path):
@@ -134,8 +136,10 @@ class Trainer:
         self.fabric = make_fabric(spec)
         self.fabric.seed_everything(spec["seed"], verbose=False)
         model, self.done = make_model(spec), 0
-        if "start" in spec and not self.file.exists():
-            begin_with(model, spec["start"])
+        begins, taken = not self.file.exists(), set()
+        if "start" in spec and begins:
+            taken = begin_with(model, spec["start"])
+        self.fresh = begins and "entropy_bottleneck.matrices.0" not in taken
         model = model.to(memory_format=torch.channels_last)
         model.entropy_bottleneck.quantiles.requires_grad_(False)  # solved for, at the end
         if self.fabric.device.type == "cuda":
@@ -176,6 +180,11 @@ class Trainer:
         model.load_state_dict(self.average.module.state_dict())
         model.settle()
         return {name: p.detach().half().contiguous() for name, p in model.named_parameters()}
+
+    def widen(self, batch: np.ndarray) -> None:
+        """Give fresh densities the spread that the latents of some crops have; see :meth:`Gained.widen`."""
+        x = torch.from_numpy(batch).to(self.fabric.device).float() / 255
+        self.model.module.widen(x)
 
     def step(self, batch: torch.Tensor) -> dict[str, torch.Tensor]:
         """One step on this process' crops of shape (n, 3, size, size), uint8; a pure function of the state.
@@ -309,6 +318,8 @@ def train(spec: dict, files: list[Path], state_dir: Path) -> dict[str, torch.Ten
     )
     batches = DataLoader(crops, share, sampler=wanted, num_workers=1, persistent_workers=True,
                          prefetch_factor=8, worker_init_fn=ignore_sigterm)  # fmt: skip
+    if trainer.fresh:  # every process on the same crops
+        trainer.widen(np.stack([crops[i] for i in range(spec["batch"])]))
     first = fabric.is_global_zero
     scalars = SummaryWriter(state_dir / "tensorboard", purge_step=trainer.done) if first else None
     progress = tqdm(
@@ -352,12 +363,17 @@ def make_model(spec: dict) -> Gained:
     return Gained(**{name: spec[name] for name in inspect.signature(Gained).parameters})
 
 
-def begin_with(model: Gained, file: str) -> None:
+def begin_with(model: Gained, file: str) -> set[str]:
     """Take over the weights of another training: the transforms, and the prior if it is of the same kind.
 
     The other network may have fewer latents. It then becomes a part of this one, to which new latents
     and channels contribute nothing yet: the network begins with the images, the means and the scales
     of the one it grew from.
+
+    Returns
+    -------
+    set of str
+        Names of the arrays that were taken over.
 
     Raises
     ------
@@ -391,6 +407,7 @@ def begin_with(model: Gained, file: str) -> None:
             put_in_corner(own[name], given[name], transposed, blocks)
     new = sorted(own.keys() - taken)
     print(f"began with {len(taken)} arrays of {file}; new are {', '.join(new) or 'none'}")
+    return set(taken)
 
 
 def put_in_corner(

@@ -185,7 +185,8 @@ def fetch(architecture: str, quality: int, metric: str = "mse") -> Path:
 
 
 def fold(state: dict[str, Tensor], rate: int) -> dict[str, Tensor]:
-    """Fold the gains of one rate into the neighbouring convolutions.
+    """Fold the gains of one rate into the neighbouring convolutions, and into the density of the latents
+    where that is learned.
 
     Parameters
     ----------
@@ -214,7 +215,17 @@ def fold(state: dict[str, Tensor], rate: int) -> dict[str, Tensor]:
     folded["g_a.6.bias"] = folded["g_a.6.bias"] * gain
     # transposed convolutions keep their input channels first
     folded["g_s.0.weight"] = folded["g_s.0.weight"] * inverse_gain[:, None, None, None]
+    if "h_s.4.weight" not in folded:  # the bottleneck is of the latents: as much wider as they are
+        first = "entropy_bottleneck.matrices.0"
+        folded[first] = stretched(folded[first], gain)
+        folded["entropy_bottleneck.quantiles"] = folded["entropy_bottleneck.quantiles"] * gain[:, None, None]
     return folded
+
+
+def stretched(matrix: Tensor, factor: Tensor) -> Tensor:
+    """First matrix of a learned density (before its softplus), for values larger by a factor in each channel."""
+    slope = torch.nn.functional.softplus(matrix) / factor[:, None, None]
+    return slope + torch.log(-torch.expm1(-slope))
 
 
 def architecture_of(state: dict[str, Tensor]) -> str:

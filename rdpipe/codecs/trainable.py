@@ -25,6 +25,7 @@ from compressai.models import (  # noqa: E402
 from compressai.ops import LowerBound, quantize_ste  # noqa: E402
 
 from rdpipe.codecs.checkerboard import CheckerboardHyperprior, two_passes  # noqa: E402
+from rdpipe.codecs.checkpoint import stretched  # noqa: E402
 
 FAMILIES: dict[tuple[str, str], type[CompressionModel]] = {
     ("zero", "factorized"): FactorizedPrior,
@@ -128,20 +129,35 @@ class Gained(nn.Module):
         dict
             ``x_hat`` of shape (n, 3, h, w) and ``bits`` of shape (n,).
         """
-        y = self.g_a(x).float() * self.log_gain[rate].exp()[:, :, None, None]
-        bits, y_hat = self._factorized(y) if self.variance == "factorized" else self._gaussian(y)
+        gain = self.log_gain[rate].exp()[:, :, None, None]
+        y = self.g_a(x).float() * gain
+        code = self._factorized if self.variance == "factorized" else self._gaussian
+        bits, y_hat = code(y, gain)
         x_hat = self.g_s(y_hat * self.log_inverse_gain[rate].exp()[:, :, None, None])
         return {"x_hat": x_hat, "bits": bits}
 
-    def _factorized(self, y: Tensor) -> tuple[Tensor, Tensor]:
+    def _factorized(self, y: Tensor, gain: Tensor) -> tuple[Tensor, Tensor]:
         """Bits of each image and the decoded latents, under a learned density for each channel."""
-        with torch.autocast(y.device.type, enabled=False):
-            noisy, likelihoods = self.entropy_bottleneck(y)
-            median = self.entropy_bottleneck.quantiles[None, :, :, 1:2]
-        y_hat = noisy if self.quantizer == "noise" else quantize_ste(y - median) + median
-        return _bits(likelihoods), y_hat
+        bits, coded = self._channel_densities(y, gain)
+        return bits, coded if self.quantizer == "noise" else quantize_ste(y)
 
-    def _gaussian(self, y: Tensor) -> tuple[Tensor, Tensor]:
+    def _channel_densities(self, y: Tensor, gain: Tensor) -> tuple[Tensor, Tensor]:
+        """Bits of each image under the bottleneck, and the latents that they are of, noisy or rounded.
+
+        The density is that of latents without the gain, stretched by it: one shape for all rates, each
+        at its own width.
+        """
+        coded = y + torch.rand_like(y) - 0.5 if self.training else y.round()
+        ends = [((coded + half) / gain).transpose(0, 1).flatten(1)[:, None] for half in (-0.5, 0.5)]
+        with torch.autocast(y.device.type, enabled=False):
+            below, above = (
+                self.entropy_bottleneck._logits_cumulative(end, stop_gradient=False).sigmoid()
+                for end in ends
+            )
+            likelihoods = self.entropy_bottleneck.likelihood_lower_bound(above - below)
+        return _bits(likelihoods.view(y.transpose(0, 1).shape).transpose(0, 1)), coded
+
+    def _gaussian(self, y: Tensor, gain: Tensor) -> tuple[Tensor, Tensor]:
         """Bits of each image and the decoded latents, under Gaussians."""
         gaussian = self.quantizer == "test-channel"
         noise = torch.randn_like(y) if gaussian else torch.rand_like(y) - 0.5
@@ -161,17 +177,16 @@ class Gained(nn.Module):
                         r_hat = quantize_ste(r)
                 return bits.sum((1, 2, 3)), means + r_hat
 
-        scales, means, side_bits = self._predict(y, lambda *given: send(*given)[1])
+        scales, means, side_bits = self._predict(y, gain, lambda *given: send(*given)[1])
         bits, y_hat = send(scales, means)
         return bits + side_bits, y_hat
 
-    def _predict(self, y: Tensor, send) -> tuple[Tensor, Tensor, Tensor]:
+    def _predict(self, y: Tensor, gain: Tensor, send) -> tuple[Tensor, Tensor, Tensor]:
         """Scales, means, and the bits of the side information that they come from."""
         zero = torch.zeros_like(y)
         if not hasattr(self, "h_s"):
             # a genie needs no prior; one is fitted all the same, so that it has a bitstream
-            with torch.autocast(y.device.type, enabled=False):
-                own = _bits(self.entropy_bottleneck(y.detach())[1])
+            own, _ = self._channel_densities(y.detach(), gain.detach())
             return zero, zero, own - own.detach()
         z = self.h_a(y.abs() if self.mean == "zero" else y).float()
         with torch.autocast(y.device.type, enabled=False):
@@ -184,6 +199,22 @@ class Gained(nn.Module):
         else:
             scales, means = two_passes(self, side, send)
         return scales, means, _bits(likelihoods)
+
+    @torch.no_grad()
+    def widen(self, x: Tensor) -> None:
+        """Give the learned densities of latents, where there are any, the spread that images of shape
+        (n, 3, h, w) have.
+
+        As it begins, a density is logistic, and as wide for every channel; learning that takes thousands
+        of steps.
+        """
+        if hasattr(self, "h_s"):
+            return
+        spread = self.g_a(x).float().std((0, 2, 3)).clamp(min=1e-3)
+        logistic = self.entropy_bottleneck.init_scale * math.pi / math.sqrt(3)
+        self.entropy_bottleneck.matrices[0].copy_(
+            stretched(self.entropy_bottleneck.matrices[0], spread / logistic)
+        )
 
     @torch.no_grad()
     def settle(self) -> None:

@@ -117,7 +117,7 @@ def undamaged(path: Path):
         raise InputError(message) from error
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=None)
 def first_broken(path: Path, size: int, time: int) -> str | None:
     """The first member of an archive, as it is at a time, whose checksum is wrong."""
     with zipfile.ZipFile(path) as archive:

@@ -127,7 +127,7 @@ class Trainer:
     done : int
         Steps made so far.
     fresh : bool
-        Whether the densities of the bottleneck have learned nothing yet.
+        Whether densities of the latents are to be learned, and have learned nothing yet.
     """
 
     def __init__(self, spec: dict, state_dir: Path):
@@ -139,7 +139,8 @@ class Trainer:
         begins, taken = not self.file.exists(), set()
         if "start" in spec and begins:
             taken = begin_with(model, spec["start"])
-        self.fresh = begins and "entropy_bottleneck.matrices.0" not in taken
+        learned = "entropy_bottleneck.matrices.0" in taken
+        self.fresh = begins and not learned and not hasattr(model, "h_s")
         model = model.to(memory_format=torch.channels_last)
         model.entropy_bottleneck.quantiles.requires_grad_(False)  # solved for, at the end
         if self.fabric.device.type == "cuda":

@@ -93,7 +93,7 @@ def evaluate(
 
 
 class PreparedImages:
-    """Images as one cell sees them, each prepared anew whenever its turn comes: never two in memory."""
+    """Images as one cell sees them, each prepared anew whenever its turn comes: memory does not grow with their number."""
 
     def __init__(self, cell: Cell, latents, seed: int):
         self.cell, self.latents, self.seed = cell, latents, seed

@@ -202,14 +202,11 @@ class Gained(nn.Module):
 
     @torch.no_grad()
     def widen(self, x: Tensor) -> None:
-        """Give the learned densities of latents, where there are any, the spread that images of shape
-        (n, 3, h, w) have.
+        """Give the learned densities of latents the spread that images of shape (n, 3, h, w) have.
 
         As it begins, a density is logistic, and as wide for every channel; learning that takes thousands
         of steps.
         """
-        if hasattr(self, "h_s"):
-            return
         spread = self.g_a(x).float().std((0, 2, 3)).clamp(min=1e-3)
         logistic = self.entropy_bottleneck.init_scale * math.pi / math.sqrt(3)
         self.entropy_bottleneck.matrices[0].copy_(

@@ -55,11 +55,9 @@ def run(
     tables = {name: store.read(bounds, name).to_dataframe() for name in TABLES}
     tables["gaps"] = pd.concat([frames.gap_frame(store.joined(run)) for run in store.runs(gaps)])
     tables["latents"] = pd.concat([frames.image_frame(store.read(path)) for path in images])
-    roots = [store.joined(run) for run in store.runs(maps)]
-    groups = [
-        [store.read(*group) for group in store.image_groups(run)[:SHOWN]]
-        for run in store.runs(maps)
-    ]
+    mapped = store.runs(maps)
+    roots = [store.joined(run) for run in mapped]
+    groups = [[store.read(*group) for group in store.image_groups(run)[:SHOWN]] for run in mapped]
     tables |= map_tables(roots, groups, spec)
     runs = list(tables["latents"].groupby(["dataset", "codec"], sort=False).groups)
     ours = {one: of_run(tables, *one, spec) for one in runs}

@@ -14,7 +14,15 @@ import xarray as xr
 from rdpipe import references as published
 from rdpipe import store
 from rdpipe.axes import START
-from rdpipe.curves import Curve, at_equal_psnr, bd_rate, interval, psnr, resamples
+from rdpipe.curves import (
+    Curve,
+    at_equal_psnr,
+    bd_rate,
+    interval,
+    psnr,
+    resampled_means,
+    resamples,
+)
 from rdpipe.decomposition import decompose, latent_mse
 from rdpipe.errors import InputError
 from rdpipe.files import write_atomically
@@ -189,8 +197,8 @@ def points_frame(curves: list[Curve], draws: dict) -> pd.DataFrame:
     for curve in curves:
         bpp, quality = curve.points()
         known = np.nan if curve.source else 1.0  # of a published curve, the images are not
-        low, high = interval(known * curve.bpp[draws[curve.dataset]].mean(1))
-        psnr_low, psnr_high = interval(known * psnr(curve.mse)[draws[curve.dataset]].mean(1))
+        low, high = interval(known * resampled_means(curve.bpp, draws[curve.dataset]))
+        psnr_low, psnr_high = interval(known * resampled_means(psnr(curve.mse), draws[curve.dataset]))
         of_mean = psnr(curve.mse.mean(0))
         for i, q in enumerate(curve.qualities):
             rows.append(
@@ -266,7 +274,7 @@ def decomposition_frame(terms: pd.DataFrame, draws: dict) -> pd.DataFrame:
     rows = []
     for values, group in terms.groupby(keys, sort=False):
         bpp = group["bpp"].to_numpy()
-        low, high = interval(bpp[draws[values[0]]].mean(1))
+        low, high = interval(resampled_means(bpp, draws[values[0]]))
         rows.append(dict(zip(keys, values)) | {"bpp": bpp.mean(), "bpp_low": low, "bpp_high": high})
     return pd.DataFrame(rows)
 

@@ -290,8 +290,8 @@ def test_a_codec_in_single_precision_has_every_mean():
 
 
 @pytest.mark.parametrize("matching", ["image", "dataset"])
-def test_never_more_than_two_images_are_in_memory(matching):
-    """The one at work, and the one that is just being read."""
+def test_memory_does_not_grow_with_the_number_of_images(matching):
+    """Of the latents as given, the one at work is alive, and the one that is just being read."""
     alive, most = weakref.WeakSet(), []
 
     class Files:

@@ -33,6 +33,8 @@ rule trace_bounds:
         images=lambda w, input: shards_as_one(input.images),
         gaps=lambda w, input: shards_as_one(input.gaps),
         simulations=lambda w, input: shards_as_one(input.simulations),
+        anchors=lambda w, input: shards_as_one(input.anchors),
+        decoded=lambda w, input: shards_as_one(input.decoded),
         spec=canonical(
             limits=config["limits"],
             beside=settings.beside(config),
@@ -45,8 +47,8 @@ rule trace_bounds:
         source=source("trace_bounds"),
     shell:
         "python -m rdpipe trace_bounds --spec {params.spec:q} --images {params.images}"
-        " --gaps {params.gaps} --simulations {params.simulations} --anchors {input.anchors:q}"
-        " --decoded {input.decoded:q} --references {input.references:q} --out {output.bounds:q} --points {output.points:q} --bd_rates {output.bd_rates:q}"
+        " --gaps {params.gaps} --simulations {params.simulations} --anchors {params.anchors}"
+        " --decoded {params.decoded} --references {input.references:q} --out {output.bounds:q} --points {output.points:q} --bd_rates {output.bd_rates:q}"
         " --decomposition {output.decomposition:q} --codes {output.codes:q} --levers {output.levers:q} > {log:q} 2>&1"
 
 

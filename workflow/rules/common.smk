@@ -189,12 +189,12 @@ def every_anchor(pattern):
 
 
 def shards_as_one(files):
-    """Paths for a command line, those of a run's shards as bash writes them: ``.../{0..9}.zarr.zip``.
+    """Paths for a command line; where they are all the shards of a run, as bash writes them: ``.../{0..9}.zarr.zip``.
 
     A command is one argument of bash, which may have 128 KiB.
     """
     runs = {}
-    for file in map(Path, files):
+    for file in map(Path, [files] if isinstance(files, str) else files):
         runs.setdefault(file.parent, []).append(file.name)
     return " ".join(
         shlex.quote(str(folder)) + "/"

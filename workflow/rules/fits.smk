@@ -23,6 +23,7 @@ rule fit_estimator:
         mem=growing("4GB"),
         runtime=growing("2h"),
     params:
+        latents=lambda w, input: shards_as_one(input.latents),
         spec=lambda w: canonical(
             axis=w.axis,
             name=w.estimator,
@@ -31,5 +32,5 @@ rule fit_estimator:
         ),
         source=source("fit_estimator", "means", "variances", "quantizers"),
     shell:
-        "python -m rdpipe fit_estimator --spec {params.spec:q} --latents {input.latents:q}"
+        "python -m rdpipe fit_estimator --spec {params.spec:q} --latents {params.latents}"
         " --fits {input.fits:q} --out {output:q} > {log:q} 2>&1"

@@ -22,10 +22,11 @@ rule measure_gap:
         mem=growing("2GB"),
         runtime=growing("1h"),
     params:
+        latents=lambda w, input: shards_as_one(input.latents),
         spec=lambda w: canonical(
             component=w.component, **settings.gap_axes(config, w.component)
         ),
         source=source("measure_gap", "means", "variances", "quantizers"),
     shell:
-        "python -m rdpipe measure_gap --spec {params.spec:q} --latents {input.latents:q}"
+        "python -m rdpipe measure_gap --spec {params.spec:q} --latents {params.latents}"
         " --fits {input.fits:q} --out {output:q} > {log:q} 2>&1"

@@ -83,7 +83,10 @@ def test_a_killed_training_ends_in_the_same_bytes(tmp_path, undisturbed, how, de
 SHARES = """
 import json, sys, torch
 from pathlib import Path
+from rdpipe import training
 from rdpipe.training import Trainer
+# plain steps along the gradient: SOAP turns what is rounding error into steps of full size
+training.KernelSOAP = lambda parameters, lr, **_: torch.optim.SGD(parameters, lr)
 spec, folder = json.loads(sys.argv[1]), Path(sys.argv[2])
 trainer = Trainer(spec, folder)
 trainer.model.eval()  # rounding, no noise
@@ -114,7 +117,8 @@ def test_two_processes_train_as_one_does(tmp_path):
         torch.cat([value.flatten() for value in state.values()]) for state in (start, *found)
     )
     assert torch.equal(first, second)
-    assert (one - first).norm() < 0.1 * (one - start).norm()
+    assert 0 < (one - start).norm() < torch.inf
+    assert (one - first).norm() < 1e-3 * (one - start).norm()
 
 
 def test_the_stage_trains_with_two_processes(tmp_path):

@@ -6,6 +6,7 @@ import ctypes
 import inspect
 import math
 import signal
+from contextlib import contextmanager
 from pathlib import Path
 
 import lightning_fabric
@@ -131,7 +132,7 @@ class Trainer:
     """
 
     def __init__(self, spec: dict, state_dir: Path):
-        prepare_process()
+        keep_freed_memory()
         self.spec, self.file = spec, state_dir / "state.pt"
         self.fabric = make_fabric(spec)
         self.fabric.seed_everything(spec["seed"], verbose=False)
@@ -262,13 +263,18 @@ def ignore_sigterm(worker: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
-def prepare_process() -> None:
-    """Spare this process two things that a third of a step's time went to on a CPU: denormals and page faults.
+@contextmanager
+def denormals_as_zeros():
+    """Take denormals for zeros: a fresh network's gradients are full of them, and a CPU ten times as slow."""
+    torch.set_flush_denormal(True)  # threads begin with the setting of the one that starts them
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
 
-    A fresh network's gradients are full of denormals, which take a CPU ten times as long as zeros; threads
-    begin with the setting of the one that starts them. And glibc is to keep what a step frees for the next.
-    """
-    torch.set_flush_denormal(True)
+
+def keep_freed_memory() -> None:
+    """Let glibc keep what a step frees for the next one: a fifth of a step's time was page faults."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
@@ -276,6 +282,7 @@ def prepare_process() -> None:
         mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1)
 
 
+@denormals_as_zeros()
 def train(spec: dict, files: list[Path], state_dir: Path) -> dict[str, torch.Tensor] | None:
     """Train to ``spec["steps"]``, from wherever ``state_dir`` says the last run stopped.
 

@@ -38,7 +38,7 @@ use rule * from rdpipe as rdpipe_*
 
 rule sizes:
     input:
-        expand(rules.rdpipe_run_anchor.output, dataset="ours", anchor=["jpegxl", "copy"], quality=30),
+        expand(rules.rdpipe_run_anchor.output, dataset="ours", anchor=["jpegxl", "copy"], quality=30, shard=0),
     output:
         "sizes.csv",
     shell:

@@ -15,13 +15,13 @@ rule run_anchor:
         "../../environment.yml"
     resources:
         mem=growing("1GB"),
-        runtime=growing(lambda w: "24h" if anchor_entry(w).get("use") == "external" else "1h"),
+        runtime=growing(lambda w: "24h" if made_by("anchors", w.anchor).get("use") == "external" else "1h"),
     params:
         spec=lambda w: canonical(
             dataset=w.dataset,
             anchor=w.anchor,
             quality=int(w.quality),
-            entry=anchor_entry(w),
+            entry=made_by("anchors", w.anchor),
             shard=shard(w),
         ),
         source=lambda w: source("run_anchor", anchors=w.anchor),

@@ -51,9 +51,9 @@ def source(stage, *sections, **names):
     return source_digest(f"rdpipe.stages.{stage}", *settings.modules(config, *sections, **names))
 
 
-def dataset_entry(wildcards):
-    """What makes one data set: its entry in the config, without the shards."""
-    entry = config["datasets"][wildcards.dataset]
+def made_by(section, name):
+    """What makes one data set, codec or anchor: of its entry in the config, not how it is swept or split."""
+    entry = config[section][name]
     return {key: entry[key] for key in ("use", "args") if key in entry}
 
 
@@ -104,12 +104,11 @@ def raw(path):
 
 def codec_spec(wildcards):
     """What a stage must know to build one codec at one quality."""
-    entry = {k: v for k, v in config["codecs"][wildcards.codec].items() if k in ("use", "args")}
     return {
         "dataset": wildcards.dataset,
         "codec": wildcards.codec,
         "quality": int(wildcards.quality),
-        "entry": entry,
+        "entry": made_by("codecs", wildcards.codec),
         "device": config["device"],
         "shard": shard(wildcards),
     }
@@ -126,12 +125,6 @@ def checkpoint(wildcards):
     """The file of weights of a codec, where it has one: a changed file is a changed codec."""
     file = settings.checkpoint(config, wildcards.codec, wildcards.quality)
     return given(file) if file else []
-
-
-def anchor_entry(wildcards):
-    """What makes one anchor: its entry in the config, without the qualities."""
-    entry = config["anchors"][wildcards.anchor]
-    return {key: entry[key] for key in ("use", "args") if key in entry}
 
 
 def fits(wildcards, used):

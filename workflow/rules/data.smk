@@ -16,7 +16,7 @@ rule prepare_dataset:
         runtime=growing("2h"),  # a download
     params:
         spec=lambda w: canonical(
-            name=w.dataset, entry=dataset_entry(w), on_error=config["on_error"]
+            name=w.dataset, entry=made_by("datasets", w.dataset), on_error=config["on_error"]
         ),
         images=images,
         source=source("prepare_dataset", "datasets"),

@@ -19,6 +19,8 @@ torch = lazy_loader.load("torch")
 
 RARE = 2.0**-20
 """Probability of an escape, as coded: 20 bits for each, 1.4e-6 bit for every other element."""
+UNESCAPED = -math.log2(1 - RARE)
+"""Code length of j = 0, bit."""
 REACH = 10.0
 """Sigmas from which on an element escapes: 77 bits of a Gaussian's tail."""
 
@@ -33,13 +35,17 @@ def order(r, v, step: float):
     step : float
         Of the rounding.
     """
-    j = torch.zeros_like(r)
-    far = r.square() > (REACH - 1) ** 2 * v  # few or none, and all that escape: |r| is beyond the edge
+    j, far = torch.zeros_like(r), beyond(r, v)
     if far.any():
         sigma = v.expand(r.shape)[far].sqrt()
         near_edge = ((r[far] / step).abs().round() - 0.5) * step / sigma
         j[far] = torch.where(near_edge > REACH, (near_edge.clamp(min=1).log2() / 2).round(), 0.0)
     return j
+
+
+def beyond(r, v):
+    """Whether an element may escape: few or none do, and all of them lie that far out, as |r| exceeds the edge."""
+    return r.square() > (REACH - 1) ** 2 * v
 
 
 def corrected(v, j):
@@ -49,8 +55,15 @@ def corrected(v, j):
 
 def bits(j):
     """Code length of each j, bit."""
-    none = torch.full_like(j, -math.log2(1 - RARE))
-    return torch.where(j > 0, j - math.log2(RARE), none) if j.any() else none
+    return torch.where(j > 0, j - math.log2(RARE), UNESCAPED)
+
+
+def applied(r, v, step: float):
+    """Variance of each element after its escape, and the code length of j, bit: of each, or one for all."""
+    if not beyond(r, v).any():
+        return v, UNESCAPED
+    j = order(r, v, step)
+    return corrected(v, j), bits(j)
 
 
 def transfer(coder, j):

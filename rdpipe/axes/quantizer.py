@@ -24,10 +24,8 @@ from rdpipe.errors import InputError
 torch = lazy_loader.load("torch")
 SLOPE = 2 * math.log(2) / 12
 """-dD/dR of rounding with unit step at high rate, squared latent units per bit."""
-FAR = 20.0
-"""Argument of erfc beyond which masses are computed in the log domain; erfc(20) is 5e-176."""
-NARROW = 2.0**-6
-"""Width of a cell, in sigmas, below which the difference of the density at its ends loses digits."""
+TAIL = 10.0
+"""Bits from which on a mass is computed in the log domain; the difference of two erf is good to 1e-16, or 1e-13 of it."""
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -91,8 +89,8 @@ class Realisable:
     def code(self, r, v, step, noise=None) -> Coded:
         """Quantize residuals of shape (channel, ...)."""
         k = self.index(r, v, step, noise)
-        point = self.point(k, v, step, noise)
-        return Coded(self.rate(k, v, step, noise), (r - point).square(), point)
+        bits, point = self.rate(k, v, step, noise), self.point(k, v, step, noise)
+        return Coded(bits, (r - point).square(), point)
 
     def write(self, coder, r, v, step, noise=None):
         """Write residuals to a range encoder; returns what the decoder will have."""
@@ -124,15 +122,13 @@ class Scalar(Realisable):
 def cell_bits(low, high, v):
     """-log2 of the probability of [low, high] under N(0, v).
 
-    The difference of two erfc on the nearer tail; in the log domain where those come to underflow.
+    A difference of two erf; where so little is left of it that digits are lost, in the log domain.
     """
-    centre, half, scale = (low + high).abs_().div_(2), (high - low).div_(2), (2 * v).rsqrt_()
-    near = (centre - half) * scale
-    mass = torch.erfc(near).sub_(torch.erfc((centre + half) * scale))
-    bits = 1 - mass.log2_()
-    if near.numel() and near.max() > FAR:
-        far = near > FAR
-        bits[far] = interval_bits(*(x.expand(far.shape)[far] for x in (centre, v, 2 * half)))
+    scale = (2 * v).rsqrt_()
+    bits = 1 - torch.erf(high * scale).sub_(torch.erf(low * scale)).log2_()
+    rare = bits > TAIL
+    low, high, v = (x.expand(bits.shape)[rare] for x in (low, high, v))
+    bits[rare] = interval_bits((low + high) / 2, v, high - low)
     return bits
 
 
@@ -190,7 +186,7 @@ class Dithered(Scalar):
 @keeps_last
 def dither(noise, step):
     """Standard normal noise made uniform on +- step/2."""
-    return step / 2 * (1 - torch.erfc(noise * math.sqrt(0.5)))
+    return torch.erf(noise * math.sqrt(0.5)).mul_(step / 2)
 
 
 class DitheredWiener(Dithered):
@@ -220,28 +216,10 @@ class DeadZone(Scalar):
         delta = dead_zone(v, step)
         return (m - 0.5 + delta.copysign(m - 0.5)) * step
 
-    rated = None, None, None
-    """Index, variance and code length of the last call of ``rate``, for ``point``."""
-
-    def rate(self, k, v, step, noise):
-        self.rated = k, v, super().rate(k, v, step, noise)
-        return self.rated[2]
-
     def point(self, k, v, step, noise):
-        known_k, known_v, bits = self.rated
-        if known_k is not k or known_v is not v:
-            bits = super().rate(k, v, step, noise)
-        # the mass of the cell is 2^-bits, and the density at its ends says the rest
-        low, sigma = self.edge(k, v, step, noise), v.sqrt()
-        high = torch.where(k == 0, -low, low + step)
-        ends = (one.square().div_(-2 * v).exp_() for one in (low, high))
-        slope = next(ends).sub_(next(ends)).mul_(sigma / math.sqrt(2 * math.pi))
-        point = slope.mul_(bits.exp2())
-        hard = (sigma > step / NARROW).logical_or_(bits > 60)
-        if hard.any():
-            k = k[hard]
-            inner = torch.where(k < 0, -high[hard], low[hard])
-            point[hard] = k.sign() * centroid(inner, step, v[hard])
+        point, sent = torch.zeros_like(k), k != 0
+        k, v = k[sent], v.expand(k.shape)[sent]
+        point[sent] = k.sign() * centroid(self.edge(k.abs(), v, step, noise), step, v)
         return point
 
 

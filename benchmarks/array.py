@@ -1,6 +1,7 @@
 """The whole array of closed forms against ``torch.erfc`` on as many float64 numbers, on the same threads."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -23,7 +24,11 @@ def latents(options: Options, count: int) -> list:
     """Of the first images, under the embedded codec."""
     codec = mini_mean_scale(2, "cpu")
     images = [np.asarray(Image.open(file).convert("RGB")) for file in files(options.images)[:count]]
-    return [codec.analyse(str(i), image).latents for i, image in enumerate(images)]
+    found = [codec.analyse(str(i), image).latents for i, image in enumerate(images)]
+    return [
+        replace(one, gain=codec.decoder_gain(one, *image.shape[:2]))
+        for one, image in zip(found, images)
+    ]
 
 
 def figures(options: Options) -> Iterator[Figure]:

@@ -1,5 +1,6 @@
 """``extract_latents`` against CompressAI's ``eval_model`` with real coding: same model, images, one thread."""
 
+import itertools
 import json
 from collections.abc import Iterator
 
@@ -33,9 +34,10 @@ def figures(options: Options) -> Iterator[Figure]:
     entry = {"use": "folder", "args": {"root": str(options.images)}}
     given = {"name": "bench", "entry": entry, "on_error": "stop"}
     python("-m", "rdpipe", "prepare_dataset", "--spec", json.dumps(given), "--out", manifest)
-    for device, bound in [("cpu", "0.9")] + [("cuda", "0.6")] * torch.cuda.is_available():
+    devices = [("cpu", "0.9")] + [("cuda", "0.6")] * torch.cuda.is_available()
+    for (device, bound), gain in itertools.product(devices, (False, True)):
         spec = {"dataset": "bench", "codec": "mini-mean-scale", "quality": QUALITY, "entry": {},
-                "device": device}  # fmt: skip
+                "device": device, "gain": gain}  # fmt: skip
         ours = ["-m", "rdpipe", "extract_latents", "--spec", json.dumps(spec),
                 "--manifest_file", manifest, "--table", options.work / "images.zarr.zip",
                 "--out", options.work / "latents.zarr.zip"]  # fmt: skip
@@ -44,5 +46,6 @@ def figures(options: Options) -> Iterator[Figure]:
         rounds = by_turns(options.rounds, lambda: python(*ours), lambda: python(*peer))
         names = f"eval_model on {device}, {len(files(options.images))} images"
         walls, works = ([a[i] / b[i] for a, b in rounds] for i in (0, 1))
-        yield Figure("extract_latents, seconds", names, f"<= {bound}", walls)
-        yield Figure("extract_latents, processor seconds", names, f"<= {bound}", works)
+        what = f"extract_latents{', calibration' * gain}"
+        yield Figure(f"{what}, seconds", names, f"<= {bound}", walls)
+        yield Figure(f"{what}, processor seconds", names, f"<= {bound}", works)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 
-import bjontegaard
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 from scipy.optimize import brentq
@@ -130,6 +129,8 @@ def bd_rate(anchor: Curve, curve: Curve, images=slice(None)) -> float:
     the two share no range, a curve has fewer than two points, or a rate is not positive (a codec
     without more than it has).
     """
+    import bjontegaard  # brings matplotlib.pyplot, a third of a second to a job that needs none of it
+
     points = []
     for one in (anchor, curve):
         bpp, quality = one.points(images)

@@ -24,8 +24,7 @@ class Latents:
     hyper : Tensor of the same shape, or None
         The codec's mean without its context model, where it has one.
     gain : Tensor of shape (channel,), or None
-        The decoder's gain: squared change of the image, in pixel values of [0, 1], for a unit change
-        of one latent of the channel, averaged over the image.
+        The decoder's gain (:meth:`rdpipe.codecs.protocol.Codec.decoder_gain`), of calibration images.
     own_bits : Tensor of shape (channel, row, column), or None
         Code length of each element, rounded, under the codec's own prior, bit; of a codec whose prior is
         no Gaussian of that mean and scale.

@@ -47,9 +47,12 @@ class Writer:
         text = [name for name, v in dataset.variables.items() if v.dtype.kind == "U"]
         for name in text:  # Zarr 3 has no stable fixed-length strings
             dataset = dataset.assign({name: dataset[name].astype(object)})
-        floats = [name for name, v in dataset.variables.items() if v.dtype.kind == "f" and v.ndim]
+        encoding = {
+            name: {"compressors": COMPRESSOR, "chunks": v.shape}  # one chunk: all of it is read, or none
+            for name, v in dataset.variables.items()
+            if v.dtype.kind == "f" and v.size and v.ndim
+        }
         options = {"mode": "a", "zarr_format": 3, "consolidated": False}
-        encoding = {name: {"compressors": COMPRESSOR} for name in floats}
         dataset.to_zarr(self._folder, group=group, encoding=encoding, **options)
 
 

@@ -92,7 +92,8 @@ class Broken:
 
     def __init__(self):
         self.codec = mini_mean_scale(1, "cpu")
-        for name in ("analyse", "synthesise", "compress", "decompress", "side", "predict", "reconstruct", "stride"):
+        for name in ("analyse", "synthesise", "compress", "decompress", "side", "predict", "reconstruct",
+                     "stride", "decoder_gain"):  # fmt: skip
             setattr(self, name, getattr(self.codec, name))
 
     def analysed(self, **changes):
@@ -120,7 +121,8 @@ MISTAKES = {
     "scale must be positive": lambda c: c.analysed(scale=lambda scale: 0 * scale),
     "scale holds values that are not finite": lambda c: c.analysed(scale=lambda scale: scale / 0),
     "is scale a standard deviation": lambda c: c.analysed(scale=lambda scale: 9 * scale),
-    "it is the sum over pixels": lambda c: c.analysed(gain=lambda gain: 255**2 * gain),
+    "it is the sum over pixels": lambda c: setattr(c, "decoder_gain", lambda *a: 255**2 * c.codec.decoder_gain(*a)),
+    r"decoder_gain has shape \(1, ": lambda c: setattr(c, "decoder_gain", lambda *a: c.codec.decoder_gain(*a)[None]),
     "mean is a ndarray": lambda c: c.analysed(mean=lambda mean: mean.numpy()),
     "y is of torch.int64": lambda c: c.analysed(y=lambda y: y.long()),
     "the latents are named 'other'": lambda c: c.analysed(name=lambda name: "other"),

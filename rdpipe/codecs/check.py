@@ -84,11 +84,10 @@ def of_latents(latents) -> Iterator[str]:
         if not isinstance(value, torch.Tensor):
             yield f"{name} is a {type(value).__name__}, not a torch.Tensor"
             return
-        shape = tuple(latents.y.shape[:1] if name == "gain" else latents.y.shape)
-        if len(latents.y.shape) != 3 or tuple(value.shape) != shape:
+        if len(latents.y.shape) != 3 or value.shape != latents.y.shape:
             yield (
                 f"{name} has shape {tuple(value.shape)}; y must have (channel, row, column),"
-                " mean, scale, hyper and own_bits the same, gain (channel,)"
+                " mean, scale, hyper and own_bits the same"
             )
         if not value.is_floating_point():
             yield f"{name} is of {value.dtype}; allowed are floating-point types"
@@ -166,10 +165,14 @@ def of_scale(codec, image: np.ndarray, analysis: Analysis) -> Iterator[tuple[boo
 
 def of_gain(codec, image: np.ndarray, analysis: Analysis) -> Iterator[tuple[bool, str]]:
     """Whether the gain is what noise on the channel of the largest one does to the image."""
-    gain = analysis.latents.gain
-    if gain is None:
+    if not hasattr(codec, "decoder_gain"):
         return
-    latents, channel = analysis.latents, gain.argmax().item()
+    latents = analysis.latents
+    gain = codec.decoder_gain(latents, *image.shape[:2])
+    if gain.shape != latents.y.shape[:1]:
+        yield False, f"decoder_gain has shape {tuple(gain.shape)}; it must be (channel,)"
+        return
+    channel = gain.argmax().item()
     y_hat = decoded_latents(codec, latents)
     noisy = y_hat.clone()
     noisy[channel] += 2 * (torch.rand(y_hat[channel].shape, generator=generator("check")) < 0.5) - 1

@@ -138,8 +138,7 @@ class CompressAI:
             (mean, scale), side_bits = factorized_moments(self.bottleneck), 0.0
             own = -likelihoods[0].log2()
         y, mean, scale = torch.broadcast_tensors(y, mean, scale)
-        gain = self._gain(name, y, mean, *image.shape[:2])
-        latents = Latents(name, y[0], mean[0], scale[0], hyper, gain, own)
+        latents = Latents(name, y[0], mean[0], scale[0], hyper, own_bits=own)
         return Analysis(latents, _bits(likelihoods), side_bits, forward_bits)
 
     def _told(self, side: Tensor, code: context.Code) -> tuple[Tensor, Tensor]:
@@ -164,15 +163,15 @@ class CompressAI:
     def _bounded(self, scale: Tensor) -> Tensor:
         return self.gaussian.lower_bound_scale(scale)  # as the coder does
 
-    def _gain(self, name: str, y: Tensor, mean: Tensor, height: int, width: int) -> Tensor:
-        """Squared change of the image for a unit change of a latent, averaged over each channel.
+    def decoder_gain(self, latents: Latents, height: int, width: int) -> Tensor:
+        """As :meth:`rdpipe.codecs.protocol.Codec.decoder_gain` wants it.
 
         E (J^T n)_i^2 = sum_j J_ji^2 for white noise n over the image: one backward pass (M. F.
         Hutchinson, 1990), exact in the mean; the average over positions makes it sharp.
         """
-        noise = torch.randn((1, 3, height, width), generator=generator(0, name)).to(self.device)
+        noise = torch.randn((1, 3, height, width), generator=generator(0, latents.name)).to(self.device)
         with torch.inference_mode(False), torch.enable_grad():
-            y_hat = ((y - mean).round() + mean).clone().requires_grad_()
+            y_hat = ((latents.y - latents.mean).round() + latents.mean)[None].clone().requires_grad_()
             x_hat = self.model.g_s(y_hat / self.gain)[..., :height, :width]
             (gradient,) = torch.autograd.grad(x_hat, y_hat, noise)
         return gradient.square().mean((0, 2, 3))

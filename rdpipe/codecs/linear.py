@@ -56,8 +56,10 @@ class BlockTransform:
         y = self._latents(image)
         mean, scale = self.predict(b"", *image.shape[:2])
         bits = Rounding().code(y, scale.square(), 1.0).bits.sum().item()
-        gain = torch.full((len(y),), self.step**2)
-        return Analysis(Latents(name, y, mean, scale, gain=gain), bits, 0.0)
+        return Analysis(Latents(name, y, mean, scale), bits, 0.0)
+
+    def decoder_gain(self, latents: Latents, height: int, width: int) -> torch.Tensor:
+        return torch.full((len(latents.y),), self.step**2)
 
     def synthesise(self, y_hat: torch.Tensor, height: int, width: int) -> np.ndarray:
         block, (rows, columns) = self.block, y_hat.shape[1:]

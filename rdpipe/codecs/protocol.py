@@ -78,6 +78,13 @@ class Codec(Protocol):
     def decompress(self, stream: bytes) -> np.ndarray:
         """The decoded image."""
 
+    def decoder_gain(self, latents: Latents, height: int, width: int) -> torch.Tensor:
+        """Squared change of the image for a unit change of one latent, averaged over each channel.
+
+        Of shape (channel,), summed over pixels and colours, in pixel values of [0, 1]. Asked for on
+        calibration images, for ``weighted-test-channel``.
+        """
+
     def side(self, image: np.ndarray) -> bytes:
         """The part of the bitstream that says what :meth:`predict` needs; may be empty."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,8 @@ def run(spec: dict, manifest_file: Path, table: Path, out: Path) -> None:
     ----------
     spec : dict
         ``dataset``, ``codec``, ``quality``, ``entry`` (``use`` and ``args``) and ``device``; ``shard``,
-        its index and how many there are, unless it is the whole data set.
+        its index and how many there are, unless it is the whole data set; ``gain``, whether to ask for
+        the decoder's gain, which nobody reads but of calibration images.
     manifest_file : Path
         From ``prepare_dataset``.
     table : Path
@@ -45,7 +47,8 @@ def run(spec: dict, manifest_file: Path, table: Path, out: Path) -> None:
     rows = []
     with store.create(out, spec) as writer:
         for index, image in enumerate(listed):
-            row, latents = extract(codec, image["name"], load(image["file"], image["sha256"]))
+            pixels = load(image["file"], image["sha256"])
+            row, latents = extract(codec, image["name"], pixels, spec.get("gain", False))
             rows.append(row)
             writer.write(latents, group=str(index))
         images = tabulate(rows, listed, spec)
@@ -68,9 +71,12 @@ def tabulate(rows: list[dict], images: list[dict], spec: dict) -> xr.Dataset:
     return xr.Dataset(table, {"image": [image["name"] for image in images], **identity})
 
 
-def extract(codec, name: str, image: np.ndarray) -> tuple[dict, xr.Dataset]:
+def extract(codec, name: str, image: np.ndarray, gain: bool = False) -> tuple[dict, xr.Dataset]:
     """One image through a codec: a row of the table, and its latents."""
     analysis = codec.analyse(name, image)
+    if gain and hasattr(codec, "decoder_gain"):
+        found = codec.decoder_gain(analysis.latents, *image.shape[:2])
+        analysis = replace(analysis, latents=replace(analysis.latents, gain=found))
     for key, value in vars(analysis.latents).items():
         if isinstance(value, torch.Tensor) and not value.isfinite().all():
             raise InputError(f"{name!r}: the codec's {key} holds values that are not finite")

@@ -12,7 +12,7 @@ from rdpipe.axes.cell import build
 from rdpipe.axes.cube import evaluate
 from rdpipe.axes.variance import Calibrated
 from rdpipe.axes.weighted import WeightedTestChannel
-from rdpipe.codecs.compressai import mini_mean_scale
+from rdpipe.codecs.compressai import CompressAI, mini_mean_scale
 
 MEANS = ["zero", "hyper", "codec", "accuracy-90"]
 VARIANCES = ["codec", "calibrated", "block-4", "channel", "window-3", "window-5", "element"]
@@ -24,16 +24,13 @@ def latents(options: Options, count: int) -> list:
     """Of the first images, under the embedded codec."""
     codec = mini_mean_scale(2, "cpu")
     images = [np.asarray(Image.open(file).convert("RGB")) for file in files(options.images)[:count]]
-    found = [codec.analyse(str(i), image).latents for i, image in enumerate(images)]
-    return [
-        replace(one, gain=codec.decoder_gain(one, *image.shape[:2]))
-        for one, image in zip(found, images)
-    ]
+    return [codec.analyse(str(i), image).latents for i, image in enumerate(images)]
 
 
 def figures(options: Options) -> Iterator[Figure]:
     one, other = latents(options, 2)
-
+    height, width = (CompressAI.stride * side for side in other.y.shape[1:])
+    other = replace(other, gain=mini_mean_scale(2, "cpu").decoder_gain(other, height, width))
     means = {name: build("mean", name, {}, {}) for name in MEANS}
     fits = {
         ("variance", "calibrated"): Calibrated().fit([other], means),

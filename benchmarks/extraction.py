@@ -37,7 +37,7 @@ def figures(options: Options) -> Iterator[Figure]:
     devices = [("cpu", "0.9")] + [("cuda", "0.6")] * torch.cuda.is_available()
     for (device, bound), gain in itertools.product(devices, (False, True)):
         spec = {"dataset": "bench", "codec": "mini-mean-scale", "quality": QUALITY, "entry": {},
-                "device": device, "gain": gain}  # fmt: skip
+                "device": device, "decoder_gain": gain}  # fmt: skip
         ours = ["-m", "rdpipe", "extract_latents", "--spec", json.dumps(spec),
                 "--manifest_file", manifest, "--table", options.work / "images.zarr.zip",
                 "--out", options.work / "latents.zarr.zip"]  # fmt: skip

@@ -12,7 +12,6 @@ import threading
 from pathlib import Path
 
 from rdpipe.errors import InputError
-from rdpipe.memory import keep_freed
 
 STAGES = (
     "prepare_dataset",
@@ -75,7 +74,6 @@ def main(argv: list[str] | None = None) -> int:
             f"usage: rdpipe STAGE [flags], rdpipe STAGE --help; stages:\n  {known}", file=sys.stderr
         )
         return 0 if argv in (["-h"], ["--help"]) else 2
-    keep_freed()
     run = importlib.import_module(f"rdpipe.stages.{argv[0]}").run
     flags = vars(parser(argv[0], run).parse_args(argv[1:]))
     parameters = inspect.signature(run).parameters.values()

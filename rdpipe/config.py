@@ -161,7 +161,7 @@ def check_calibration(config: dict) -> None:
                 f"config: calibration {name!r} is the only data set; add one to measure"
             )
     elif fitted := fitted_estimators(
-        config, {section: config[section] for section in AXES.values()}
+        {section: config[section] for section in AXES.values()}
     ):
         axis, estimator = fitted[0]
         raise InputError(
@@ -169,14 +169,24 @@ def check_calibration(config: dict) -> None:
         )
 
 
-def fitted_estimators(config: dict, used: dict) -> list[tuple[str, str]]:
+def fitted_estimators(used: dict) -> list[tuple[str, str]]:
     """Axis and name of the estimators in use that must be fitted on calibration images."""
+    return that_say(used, "fitted")
+
+
+def asks_for_gain(config: dict, dataset: str) -> bool:
+    """Whether an estimator is fitted to the decoder's gain on the images of a data set."""
+    return dataset == config["calibration"] and bool(that_say(config, "needs_gain"))
+
+
+def that_say(used: dict, trait: str) -> list[tuple[str, str]]:
+    """Axis and name of the estimators in use of which something is true."""
     tables = {"mean": MEANS, "variance": VARIANCES, "quantizer": QUANTIZERS}
     return [
         (axis, name)
         for axis, section in AXES.items()
         for name, entry in used.get(section, {}).items()
-        if getattr(load(locate(axis, entry.get("use", name), tables[axis])[0]), "fitted", False)
+        if getattr(load(locate(axis, entry.get("use", name), tables[axis])[0]), trait, False)
     ]
 
 

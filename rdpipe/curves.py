@@ -129,7 +129,7 @@ def bd_rate(anchor: Curve, curve: Curve, images=slice(None)) -> float:
     the two share no range, a curve has fewer than two points, or a rate is not positive (a codec
     without more than it has).
     """
-    import bjontegaard  # brings matplotlib.pyplot, a third of a second to a job that needs none of it
+    import bjontegaard  # brings matplotlib; a lazy module would be woken by PyTorch, which looks at all
 
     points = []
     for one in (anchor, curve):

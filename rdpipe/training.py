@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import inspect
 import math
 import signal
@@ -14,76 +13,18 @@ import numpy as np
 import torch
 from lightning_fabric.plugins.environments import LightningEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
-from PIL import Image, ImageEnhance
 from pytorch_optimizer import SOAP
 from torch.optim.swa_utils import AveragedModel
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from rdpipe.codecs.checkpoint import read_state
 from rdpipe.codecs.trainable import Gained
-from rdpipe.datasets.image import read
+from rdpipe.datasets.crops import Crops
 from rdpipe.errors import InputError
 from rdpipe.files import write_atomically
-
-
-class Crops(Dataset):
-    """Random square crops, mirrored, zoomed and coloured at random; crop ``i`` is a pure function of
-    (seed, i).
-
-    Half of them are resampled, by up to 3/2 either way: other textures, and fewer artefacts of the
-    JPEG files that most training sets are. Half have their saturation changed, by up to 2 either way:
-    a hyperprior that has not seen saturated colours predicts means far out for them.
-
-    Parameters
-    ----------
-    files : list of Path
-        Training images, each at least ``1.5 * size`` pixels on a side.
-    size : int
-        Side of a crop, pixels.
-    seed : int
-        Another seed gives another sequence.
-    """
-
-    def __init__(self, files: list[Path], size: int, seed: int):
-        self.files, self.size, self.seed = files, size, seed
-        self.decoded: dict[Path, np.ndarray] = {}
-
-    def __getitem__(self, index: int) -> np.ndarray:
-        rng, file = self._draw(index)
-        if file not in self.decoded:
-            self.decoded[file] = read(str(file))[0]
-        crop = zoomed(self.decoded[file], self.size, rng)
-        if rng.integers(2):
-            crop = crop[:, ::-1]
-        return np.ascontiguousarray(saturated(crop, rng).transpose(2, 0, 1))
-
-    def _draw(self, index: int) -> tuple[np.random.Generator, Path]:
-        rng = np.random.default_rng([self.seed, index])
-        return rng, self.files[rng.integers(len(self.files))]
-
-    def sources(self, indices) -> str:
-        """Names of the files that some crops are from."""
-        return ", ".join(sorted({self._draw(index)[1].name for index in indices}))
-
-
-def zoomed(image: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    """A crop of ``size``, of pixels as they are or resampled from a smaller or larger one."""
-    side = round(size * 1.5 ** rng.uniform(-1, 1)) if rng.integers(2) else size
-    side = min(side, *image.shape[:2])
-    top, left = (rng.integers(length - side + 1) for length in image.shape[:2])
-    crop = image[top : top + side, left : left + side]
-    if side != size:
-        crop = np.asarray(Image.fromarray(crop).resize((size, size), Image.Resampling.LANCZOS))
-    return crop
-
-
-def saturated(crop: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The crop as it is, or with its distance from grey multiplied."""
-    if rng.integers(2):
-        return crop
-    return np.asarray(ImageEnhance.Color(Image.fromarray(crop)).enhance(2 ** rng.uniform(-1, 1)))
+from rdpipe.memory import keep_freed
 
 
 def learning_rate(step: int, steps: int, peak: float) -> float:
@@ -132,7 +73,7 @@ class Trainer:
     """
 
     def __init__(self, spec: dict, state_dir: Path):
-        keep_freed_memory()
+        keep_freed()
         self.spec, self.file = spec, state_dir / "state.pt"
         self.fabric = make_fabric(spec)
         self.fabric.seed_everything(spec["seed"], verbose=False)
@@ -271,15 +212,6 @@ def denormals_as_zeros():
         yield
     finally:
         torch.set_flush_denormal(False)
-
-
-def keep_freed_memory() -> None:
-    """Let glibc keep what a step frees for the next one: a fifth of a step's time was page faults."""
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
-        mallopt(M_MMAP_THRESHOLD, 1 << 30)
-        mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1)
 
 
 @denormals_as_zeros()

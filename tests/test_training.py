@@ -21,8 +21,9 @@ from rdpipe.codecs.checkpoint import fold, load_model
 from rdpipe.codecs.compressai import from_gained
 from rdpipe.codecs.trainable import Gained
 from rdpipe.datasets import manifest, sample
+from rdpipe.datasets.crops import Crops
 from rdpipe.errors import InputError
-from rdpipe.training import Crops, learning_rate, train
+from rdpipe.training import learning_rate, train
 
 SPEC = {"N": 8, "M": 8, "lambdas": [0.01, 0.04], "mean": "hyper", "variance": "hyperprior", "quantizer": "ste", "steps": 12, "batch": 2, "crop": 64,
         "learning_rate": 0.003, "seed": 1, "precision": "32-true", "devices": 1, "save_every": 2}  # fmt: skip

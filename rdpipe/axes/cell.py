@@ -230,7 +230,7 @@ class Cell:
 
     def _escaped(self, residual, spread) -> torch.Tensor:
         r, v = residual.flatten(1), spread.clamp(min=FLOOR).flatten(1)
-        return escape.applied(r, v, self.step)[0]
+        return escape.escaped(r, v, self.step)[0]
 
     def send(self, one: Prepared, level: float, walk: Callable | None = None) -> Sent:
         """Code an image at a level.
@@ -255,7 +255,7 @@ class Cell:
         def step(channels, positions, mu, v):
             r = y[channels, positions] - mu
             at_level = level if solved is None else solved[channels]
-            v, escapes = escape.applied(r, v, self.step)
+            v, escapes = escape.escaped(r, v, self.step)
             coded = self.quantizer.code(r, v, at_level, noise[channels, positions])
             bits = coded.bits + escapes if own is None else own[channels, positions]
             element_bits[channels, positions] = bits

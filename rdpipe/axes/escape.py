@@ -58,7 +58,7 @@ def bits(j):
     return torch.where(j > 0, j - math.log2(RARE), UNESCAPED)
 
 
-def applied(r, v, step: float):
+def escaped(r, v, step: float):
     """Variance of each element after its escape, and the code length of j, bit: of each, or one for all."""
     if not beyond(r, v).any():
         return v, UNESCAPED

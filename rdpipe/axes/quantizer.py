@@ -122,14 +122,15 @@ class Scalar(Realisable):
 def cell_bits(low, high, v):
     """-log2 of the probability of [low, high] under N(0, v).
 
-    A difference of two erf; where so little is left of it that digits are lost, in the log domain.
+    A difference of two erf; where so little is left of it that a tail would lose its digits, in the log
+    domain.
     """
     scale = (2 * v).rsqrt_()
     bits = 1 - torch.erf(high * scale).sub_(torch.erf(low * scale)).log2_()
-    rare = bits > TAIL
-    low, high, v = (x.expand(bits.shape)[rare] for x in (low, high, v))
-    bits[rare] = interval_bits((low + high) / 2, v, high - low)
-    return bits
+    common = bits <= TAIL  # not NaN either, of a mass that comes out negative
+    rare = common.logical_not_().flatten().nonzero()
+    low, high, v = (x.expand(bits.shape).take(rare) for x in (low, high, v))
+    return bits.put_(rare, interval_bits((low + high) / 2, v, high - low))
 
 
 class Rounding(Scalar):
@@ -213,13 +214,13 @@ class DeadZone(Scalar):
         return r.sign() * (r.abs() / step + 0.5 - dead_zone(v, step)).floor().clamp(min=0)
 
     def edge(self, m, v, step, noise):
-        delta = dead_zone(v, step)
-        return (m - 0.5 + delta.copysign(m - 0.5)) * step
+        middle = m - 0.5
+        return dead_zone(v, step).copysign(middle).add_(middle).mul_(step)
 
     def point(self, k, v, step, noise):
         point, sent = torch.zeros_like(k), k != 0
         k, v = k[sent], v.expand(k.shape)[sent]
-        point[sent] = k.sign() * centroid(self.edge(k.abs(), v, step, noise), step, v)
+        point[sent] = k.sign() * centroid(self.edge(k.abs(), v, step, None), step, v)
         return point
 
 

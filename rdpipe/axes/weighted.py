@@ -20,13 +20,13 @@ class WeightedTestChannel(TestChannel):
     equal weighted distortion is equal PSNR.
     """
 
-    fitted = True
+    fitted = needs_gain = True
 
     def fit(self, images) -> dict[str, np.ndarray]:
         """``weights`` of shape (channel,)."""
         gains = [latents.gain for latents in images]
         if any(gain is None for gain in gains):
-            raise InputError("weighted-test-channel: this codec does not tell its decoder's gain")
+            raise InputError("weighted-test-channel: latents without the decoder's gain; a codec must have a decoder_gain")
         mean = torch.stack(gains).double().mean(0)
         return {"weights": (mean / mean.mean()).numpy()}
 

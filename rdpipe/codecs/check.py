@@ -79,7 +79,9 @@ def of_latents(latents) -> Iterator[str]:
     """What is wrong with some latents."""
     if latents.name != "name":
         yield f"the latents are named {latents.name!r}, not as the image that was given"
-    tensors = {k: v for k, v in vars(latents).items() if k != "name" and v is not None}
+    tensors = {k: v for k, v in vars(latents).items() if k not in ("name", "gain") and v is not None}
+    if latents.gain is not None:
+        yield "gain is None in what analyse returns; it is the method decoder_gain that is asked for it"
     for name, value in tensors.items():
         if not isinstance(value, torch.Tensor):
             yield f"{name} is a {type(value).__name__}, not a torch.Tensor"
@@ -168,9 +170,10 @@ def of_gain(codec, image: np.ndarray, analysis: Analysis) -> Iterator[tuple[bool
     if not hasattr(codec, "decoder_gain"):
         return
     latents = analysis.latents
-    gain = codec.decoder_gain(latents, *image.shape[:2])
-    if gain.shape != latents.y.shape[:1]:
-        yield False, f"decoder_gain has shape {tuple(gain.shape)}; it must be (channel,)"
+    gain = torch.as_tensor(codec.decoder_gain(latents, *image.shape[:2]))
+    if gain.shape != latents.y.shape[:1] or not gain.isfinite().all():
+        about = f"has shape {tuple(gain.shape)}" if gain.isfinite().all() else "holds values that are not finite"
+        yield False, f"decoder_gain {about}; it must be (channel,), finite"
         return
     channel = gain.argmax().item()
     y_hat = decoded_latents(codec, latents)

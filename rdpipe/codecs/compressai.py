@@ -171,7 +171,8 @@ class CompressAI:
         """
         noise = torch.randn((1, 3, height, width), generator=generator(0, latents.name)).to(self.device)
         with torch.inference_mode(False), torch.enable_grad():
-            y_hat = ((latents.y - latents.mean).round() + latents.mean)[None].clone().requires_grad_()
+            y_hat = ((latents.y - latents.mean).round() + latents.mean)[None]
+            y_hat = y_hat.to(self.device, torch.float32, copy=True).requires_grad_()
             x_hat = self.model.g_s(y_hat / self.gain)[..., :height, :width]
             (gradient,) = torch.autograd.grad(x_hat, y_hat, noise)
         return gradient.square().mean((0, 2, 3))

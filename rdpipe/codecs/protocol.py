@@ -82,7 +82,8 @@ class Codec(Protocol):
         """Squared change of the image for a unit change of one latent, averaged over each channel.
 
         Of shape (channel,), summed over pixels and colours, in pixel values of [0, 1]. Asked for on
-        calibration images, for ``weighted-test-channel``.
+        calibration images, for ``weighted-test-channel``. Where it is drawn at random, the seed is the
+        name of the image.
         """
 
     def side(self, image: np.ndarray) -> bytes:

@@ -30,8 +30,8 @@ def run(spec: dict, manifest_file: Path, table: Path, out: Path) -> None:
     ----------
     spec : dict
         ``dataset``, ``codec``, ``quality``, ``entry`` (``use`` and ``args``) and ``device``; ``shard``,
-        its index and how many there are, unless it is the whole data set; ``gain``, whether to ask for
-        the decoder's gain, which nobody reads but of calibration images.
+        its index and how many there are, unless it is the whole data set; ``decoder_gain``,
+        whether to ask for that: nobody reads it but of calibration images.
     manifest_file : Path
         From ``prepare_dataset``.
     table : Path
@@ -48,7 +48,7 @@ def run(spec: dict, manifest_file: Path, table: Path, out: Path) -> None:
     with store.create(out, spec) as writer:
         for index, image in enumerate(listed):
             pixels = load(image["file"], image["sha256"])
-            row, latents = extract(codec, image["name"], pixels, spec.get("gain", False))
+            row, latents = extract(codec, image["name"], pixels, spec.get("decoder_gain", False))
             rows.append(row)
             writer.write(latents, group=str(index))
         images = tabulate(rows, listed, spec)
@@ -75,7 +75,11 @@ def extract(codec, name: str, image: np.ndarray, gain: bool = False) -> tuple[di
     """One image through a codec: a row of the table, and its latents."""
     analysis = codec.analyse(name, image)
     if gain and hasattr(codec, "decoder_gain"):
-        found = codec.decoder_gain(analysis.latents, *image.shape[:2])
+        found = torch.as_tensor(codec.decoder_gain(analysis.latents, *image.shape[:2]))
+        if found.shape != analysis.latents.y.shape[:1]:
+            raise InputError(
+                f"{name!r}: the codec's decoder_gain has shape {tuple(found.shape)}; it must be (channel,)"
+            )
         analysis = replace(analysis, latents=replace(analysis.latents, gain=found))
     for key, value in vars(analysis.latents).items():
         if isinstance(value, torch.Tensor) and not value.isfinite().all():

@@ -14,6 +14,7 @@ from rdpipe import store
 from rdpipe.codecs import CODECS
 from rdpipe.errors import InputError
 from rdpipe.latents import Latents
+from rdpipe.memory import keep_freed
 from rdpipe.plugins import load, locate, make
 
 
@@ -56,6 +57,7 @@ def as_latents(name: str, arrays: xr.Dataset) -> Latents:
 def make_codec(spec: dict):
     """The codec of a spec (``codec``, ``quality``, ``entry``) on its ``device``, where it takes one."""
     entry = {**spec["entry"], "args": dict(spec["entry"].get("args", {}))}
+    keep_freed()
     factory = load(locate("codec", entry.get("use", spec["codec"]), CODECS)[0])
     if "device" in inspect.signature(factory).parameters:
         entry["args"].setdefault("device", spec["device"])

@@ -304,7 +304,7 @@ def test_the_gain_is_averaged_over_calibration_images():
         for g in ([1.0, 3.0], [3.0, 9.0])
     ]
     assert WeightedTestChannel().fit(images)["weights"].tolist() == [0.5, 1.5]
-    with pytest.raises(InputError, match="does not tell its decoder's gain"):
+    with pytest.raises(InputError, match="latents without the decoder's gain"):
         WeightedTestChannel().fit([latents(normal((1, 2, 2)))])
 
 

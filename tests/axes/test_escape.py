@@ -69,6 +69,17 @@ def test_corrected_variances_are_near_the_best():
     assert 1 / 16.2 < ratio.min() and ratio.max() < 16.2
 
 
+@pytest.mark.parametrize("furthest", [3.0, 9.05, 9.5, 300.0])
+def test_what_a_cell_asks_of_escapes_is_all_of_it(furthest):
+    """Whether none comes near, all that do round back, or some escape."""
+    r, v = double(-1.0, 0.2, 0.0, furthest), double(1.0)
+    variance, bits = escape.escaped(r, v, 1.0)
+    j = escape.order(r, v, 1.0)
+    assert j.any() == (furthest > 20)
+    assert torch.equal(variance.expand(4), (v * 16**j).expand(4))
+    assert torch.equal(torch.as_tensor(bits, dtype=r.dtype).expand(4), escape.bits(j))
+
+
 def test_the_array_counts_escapes():
     y = torch.zeros((1, 10, 10)).double()
     y[0, 5, 5] = 1000.0

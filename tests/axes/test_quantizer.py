@@ -2,6 +2,7 @@
 
 import math
 
+import mpmath
 import numpy as np
 import pytest
 import torch
@@ -46,6 +47,26 @@ def test_rounding_rate_is_the_probability_of_the_cell(r, sigma, step):
     if probability > 1e-290:
         got = ROUNDING.code(double(r), double(sigma**2), step).bits
         assert got.item() == pytest.approx(-math.log2(probability), rel=1e-9, abs=1e-9)
+
+
+@pytest.mark.parametrize("sigma", [0.05, 0.3, 1.0, 30.0, 1e3, 1e5])
+def test_rounding_rate_has_its_digits_on_both_sides_of_the_tail(sigma):
+    """Against 50 digits, from the middle through the seam at TAIL bits to 38 sigma, on both sides of 0."""
+    index = np.unique(np.round(np.linspace(0, max(3, 38 * sigma), 60)))
+    index = np.concatenate([-index[::-1], index])
+    got = ROUNDING.code(torch.from_numpy(index), double(sigma**2), 1.0).bits
+    with mpmath.workdps(50):
+        s = mpmath.sqrt(mpmath.mpf(double(sigma**2).item()))
+        near = [abs(mpmath.mpf(float(k))) for k in index]
+        mass = [mpmath.erfc((k - 0.5) / s / mpmath.sqrt(2)) - mpmath.erfc((k + 0.5) / s / mpmath.sqrt(2)) for k in near]
+        exact = [float(1 - mpmath.log(m, 2)) for m in mass]
+    # what is left of a difference of two numbers of 53 bits, up to 38 and 1/sigma apart
+    np.testing.assert_allclose(got, exact, rtol=2e-13, atol=2e-14 * max(1, sigma))
+    assert got.min() < quantizer.TAIL < got.max() or sigma > 100
+
+
+def test_rounding_rate_of_what_is_no_number_is_none():
+    assert ROUNDING.code(double(math.nan), double(1.0), 1.0).bits.isnan().all()
 
 
 def test_rounding_rate_stays_finite_where_probabilities_underflow():

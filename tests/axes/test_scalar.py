@@ -78,6 +78,22 @@ def test_the_cells_of_the_dead_zone_have_total_probability_one(sigma):
     assert total.item() == pytest.approx(1, abs=1e-12)
 
 
+def test_the_points_of_the_dead_zone_are_the_means_of_its_cells():
+    k = torch.arange(-3.0, 4.0, dtype=torch.float64).expand(3, 7)
+    sigmas = torch.tensor([[0.4], [1.0], [60.0]], dtype=torch.float64)  # each of a row
+    points = DeadZone().point(k, sigmas.square(), 1.0, None)
+    assert (points[:, 3] == 0).all() and torch.equal(points, -points.flip(1))
+    for row, (sigma,) in zip(points, sigmas.tolist()):
+        delta = np.interp(math.log2(sigma), *dead_zones())
+        for index in (1, 2, 3):
+            ends = index - 0.5 + delta, index + 0.5 + delta
+            moment, mass = (
+                integrate.quad(lambda x: x**power * math.exp(-((x / sigma) ** 2) / 2), *ends, epsabs=0)[0]
+                for power in (1, 0)
+            )
+            assert row[3 + index].item() == pytest.approx(moment / mass, rel=1e-9)
+
+
 def test_the_dead_zone_is_that_of_a_search_over_integrals():
     sigma = 0.7
     delta = np.interp(math.log2(sigma), *dead_zones())

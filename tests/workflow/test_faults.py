@@ -384,6 +384,7 @@ def test_no_stage_uses_a_damaged_store_without_a_word(commands, small, tmp_path,
         if status:
             assert status == 2 and name in said and "damaged store" in said, (stage, name, said)
         for made in filter(Path.is_file, out.rglob("*")):
-            assert status == 0 and content(made) == content(Path(made.relative_to(out))), (stage, name)
+            same = content(made).replace(f"{out}/".encode(), b"")  # the page says what makes its figures
+            assert status == 0 and same == content(Path(made.relative_to(out))), (stage, name)
     statuses = [status for status, _ in results]
     assert len(cases) >= 20 and statuses.count(2) >= len(cases) // 2

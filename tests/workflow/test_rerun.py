@@ -37,6 +37,15 @@ def test_a_changed_fit_reruns_it_and_what_uses_it(project):
     assert project.jobs() == fits | gaps | bitstreams(RUNS) | MAPS | AFTERWARDS
 
 
+def test_an_estimator_of_the_decoders_gain_has_it_measured_on_calibration_images(project):
+    config = copy.deepcopy(CONFIG)
+    config["quantizers"] = {"rounding": {}, "test-channel": {}, "weighted-test-channel": {}}
+    project.configure(config)
+    jobs = project.jobs()
+    assert {job for job in jobs if "/images/" in job} == {f"other/{run}/images/0.zarr.zip" for run in RUNS}
+    assert {f"fits/{run}/quantizer/weighted-test-channel.zarr.zip" for run in RUNS} <= jobs
+
+
 def test_an_added_quality_runs_only_that_quality(project):
     config = copy.deepcopy(CONFIG)
     config["codecs"]["mini-mean-scale"]["qualities"].append(3)

@@ -134,15 +134,6 @@ def test_images_an_estimator_was_fitted_on_are_not_scored(project):
     assert read_fits([fit], store.read(project.folder / "results/tiny/mine/q1/latents/0.zarr.zip"))
 
 
-def test_the_decoders_gain_is_found_where_estimators_are_fitted_alone(project):
-    other, tiny = (
-        store.read(project.folder / f"results/{d}/mini-mean-scale/q1/latents/0.zarr.zip", "0")
-        for d in ("other", "tiny")
-    )
-    assert other["gain"].dims == ("channel",) and (other["gain"] > 0).all()
-    assert "gain" not in tiny and set(tiny) == {"y", "mean", "scale"}
-
-
 def test_the_report_is_one_file_with_every_image_and_figure(project):
     page = (project.folder / "results/report.html").read_text()
     assert "one.png" in page and "two &lt;b&gt;{q}&amp;.png" in page

@@ -1,6 +1,7 @@
-"""The workflow on a SLURM that runs here: all of it, a job that is cancelled, and one whose node is lost.
+"""The workflow on a SLURM: all of it, a job that is cancelled, and one whose node is lost.
 
-Without one these tests are skipped, and say so; nothing is installed for them.
+On the one that runs here, or on one of two nodes that is started for it where SLURM is installed; where it is not,
+these tests are skipped and say what to install.
 """
 
 import copy
@@ -12,6 +13,7 @@ import time
 
 import pytest
 from conftest import CONFIG
+from small_slurm import missing, small_slurm
 
 PROFILE = ("--workflow-profile", "workflow/profiles/slurm")
 RUN = "results/tiny/mini-mean-scale/q1"
@@ -28,14 +30,24 @@ def says(*command: str) -> str:
     return done.stdout if done.returncode == 0 else ""
 
 
-pytestmark = [
-    pytest.mark.slurm,
-    pytest.mark.skipif(not says("sinfo", "-h"), reason="no SLURM runs here: `sinfo` lists no node"),
-]
+pytestmark = pytest.mark.slurm
+
+
+@pytest.fixture(scope="session")
+def slurm():
+    """A SLURM whose commands are on the PATH."""
+    if says("sinfo", "-h"):
+        yield
+        return
+    if packages := missing():
+        pytest.skip(f"no SLURM runs here, and these packages to start one are not installed: {' '.join(packages)}")
+    with small_slurm() as commands, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", str(commands), prepend=":")
+        yield
 
 
 @pytest.fixture
-def cluster(project, new_project, tmp_path):
+def cluster(slurm, project, new_project, tmp_path):
     """A project of its own with part of the config, not yet run."""
     for name in ("images", "calibration"):
         shutil.copytree(project.folder / name, tmp_path / name)
@@ -72,18 +84,26 @@ def finished(cluster, running: subprocess.Popen) -> str:
     return output
 
 
-def accounted(output: str, *columns: str) -> list[list[str]]:
-    """Rows of sacct on the jobs of a run, once the database has all of them ended; one started again by SLURM has a row more."""
+def jobs_of(output: str) -> list[tuple[str, ...]]:
+    """Number, state, memory, time limit and node of each job of a run, once all have ended.
+
+    From the accounting, where one started again by SLURM has a row more; without, as SLURM remembers them.
+    """
     name = re.search(r"SLURM run ID: (\S+)", output)[1]
+    ask = (
+        ("sacct", "-X", "-D", "-n", "-P", f"--name={name}", "-o", "JobID,State,ReqMem,Timelimit,NodeList")
+        if has_accounting()
+        else ("squeue", "-h", "-t", "all", "-n", name, "-o", "%i|%T|%m|%l|%N")
+    )
     for _ in range(20):
-        rows = says("sacct", "-X", "-D", "-n", "-P", f"--name={name}", "-o", ",".join(columns)).splitlines()
-        if rows and not any("RUNNING" in row or "PENDING" in row for row in rows):
+        rows = [row.split("|") for row in says(*ask).splitlines()]
+        if rows and not {row[1] for row in rows} & {"RUNNING", "PENDING", "COMPLETING"}:
             break
         time.sleep(1)
-    return [row.split("|") for row in rows]
+    return [(job, state.split()[0], memory, limit.zfill(8), node) for job, state, memory, limit, node in rows]
 
 
-def test_the_whole_workflow_runs_on_slurm_and_gives_the_same_bytes(project, cluster):
+def test_the_whole_workflow_runs_on_slurm_and_gives_the_same_bytes(cluster, project):
     output = finished(cluster, start(cluster))
     assert (cluster.folder / "results/report.html").stat().st_size > 50_000
     for name in ("latents", "simulation", "gaps/joint", "gaps/variance"):
@@ -92,12 +112,11 @@ def test_the_whole_workflow_runs_on_slurm_and_gives_the_same_bytes(project, clus
     assert (cluster.folder / "logs/extract_latents/tiny/mini-mean-scale/q1/0.log").exists()
     assert list((cluster.folder / "logs/slurm/rule_extract_latents").rglob("*.log"))
     assert list((cluster.folder / "logs/slurm").glob("group_gaps_*"))
-    if has_accounting():
-        rows = accounted(output, "JobID", "State", "ReqMem", "Timelimit")
-        assert {row[1] for row in rows} == {"COMPLETED"}
-        assert len(rows) == output.count("has been submitted with SLURM jobid")
-        # gaps, anchors and the report share submissions
-        assert len(rows) < int(re.search("of ([0-9]+) steps", output)[1])
+    rows = jobs_of(output)
+    assert {row[1] for row in rows} == {"COMPLETED"}
+    assert len(rows) == output.count("has been submitted with SLURM jobid")
+    # gaps, anchors and the report share submissions
+    assert len(rows) < int(re.search("of ([0-9]+) steps", output)[1])
 
 
 def job_that_runs(cluster, running: subprocess.Popen) -> tuple[str, str]:
@@ -110,7 +129,7 @@ def job_that_runs(cluster, running: subprocess.Popen) -> tuple[str, str]:
     raise AssertionError((cluster.folder / "slurm.out").read_text())
 
 
-def test_a_cancelled_job_is_submitted_again_with_twice_the_memory(project, cluster):
+def test_a_cancelled_job_is_submitted_again_with_twice_the_memory(cluster, project):
     target = f"{RUN}/latents/0.zarr.zip"
     running = start(cluster, target)
     job, _ = job_that_runs(cluster, running)
@@ -119,11 +138,8 @@ def test_a_cancelled_job_is_submitted_again_with_twice_the_memory(project, clust
     output = finished(cluster, running)
     assert f"with SLURM jobid {job} " in output and "Trying to restart job" in output
     assert (cluster.folder / target).read_bytes() == (project.folder / target).read_bytes()
-    if has_accounting():
-        asked = {row[1].split()[0]: row[2:] for row in accounted(output, "JobID", "State", "ReqMem", "Timelimit")
-                 if "02:00:00" in row or "04:00:00" in row}  # fmt: skip
-        assert asked["CANCELLED"] == ["4000M", "02:00:00"]
-        assert ["8000M", "04:00:00"] in asked.values()
+    asked = {row[1:4] for row in jobs_of(output)}
+    assert {("CANCELLED", "4000M", "02:00:00"), ("COMPLETED", "8000M", "04:00:00")} <= asked
 
 
 def may_lose_a_node() -> bool:
@@ -131,9 +147,10 @@ def may_lose_a_node() -> bool:
     return "(127.0.0.1)" in says("scontrol", "show", "config") and len(says("sinfo", "-h", "-N").splitlines()) > 1
 
 
-@pytest.mark.skipif(not may_lose_a_node(), reason="takes a node down: only where SLURM has two, both of this machine")
-def test_a_job_whose_node_goes_down_runs_on_another(project, cluster):
+def test_a_job_whose_node_goes_down_runs_on_another(cluster, project):
     """SLURM starts it again itself after two minutes, or, where a site forbids that, Snakemake does."""
+    if not may_lose_a_node():
+        pytest.skip("takes a node down: only where SLURM has two, both of this machine")
     target = f"{RUN}/latents/0.zarr.zip"
     running = start(cluster, target)
     job, node = job_that_runs(cluster, running)
@@ -145,7 +162,6 @@ def test_a_job_whose_node_goes_down_runs_on_another(project, cluster):
     finally:
         subprocess.run(["scontrol", "update", f"nodename={node}", "state=resume"], check=True)
     assert (cluster.folder / target).read_bytes() == (project.folder / target).read_bytes()
-    if has_accounting():
-        rows = accounted(output, "JobID", "State", "NodeList")
-        assert [job, "NODE_FAIL", node] in rows
-        assert [row[2] != node for row in rows if row[1] == "COMPLETED"][-1]
+    rows = [(number, state, where) for number, state, *_, where in jobs_of(output)]
+    assert (job, "NODE_FAIL", node) in rows or not has_accounting()
+    assert [where != node for _, state, where in rows if state == "COMPLETED"][-1]

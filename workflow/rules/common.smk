@@ -98,7 +98,11 @@ def shard(wildcards):
 
 
 def raw(path):
-    """Latents, which go when all that needs them is made, unless they are to be kept."""
+    """Latents, which go when all that needs them is made, unless they are to be kept.
+
+    What reads them has a priority over what makes more of them: so few are there at a time, and the longest
+    jobs begin early.
+    """
     return path if config["keep_latents"] else temp(path)
 
 
@@ -131,7 +135,7 @@ def fits(wildcards, used):
     """What the fitted ones among the estimators in use found on the calibration images."""
     return [
         file
-        for axis, estimator in settings.fitted_estimators(config, used)
+        for axis, estimator in settings.fitted_estimators(used)
         for file in expand(
             rules.fit_estimator.output,
             codec=wildcards.codec,

@@ -18,6 +18,7 @@ rule measure_gap:
         "<benchmarks>/measure_gap/{dataset}/{codec}/q{quality}/{component}/{shard}.jsonl"
     conda:
         "../../environment.yml"
+    priority: 1
     resources:
         mem=growing("2GB"),
         runtime=growing("1h"),

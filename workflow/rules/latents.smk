@@ -20,7 +20,9 @@ rule extract_latents:
         runtime=growing("2h"),
         gpu=1 if config["device"].startswith("cuda") else 0,
     params:
-        spec=lambda w: canonical(**codec_spec(w), gain=w.dataset == config["calibration"]),
+        spec=lambda w: canonical(
+            **codec_spec(w), decoder_gain=settings.asks_for_gain(config, w.dataset)
+        ),
         source=source("extract_latents", "codecs"),
     shell:
         "python -m rdpipe extract_latents --spec {params.spec:q}"

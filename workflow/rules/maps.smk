@@ -22,6 +22,7 @@ rule map_latents:
         "<benchmarks>/map_latents/{dataset}/{codec}/q{quality}/{shard}.jsonl"
     conda:
         "../../environment.yml"
+    priority: 1
     resources:
         mem=growing("4GB"),
         runtime=growing("4h"),

@@ -16,6 +16,7 @@ rule simulate:
         "<benchmarks>/simulate/{dataset}/{codec}/q{quality}/{shard}.jsonl"
     conda:
         "../../environment.yml"
+    priority: 1
     resources:
         mem=growing("4GB"),
         runtime=growing("4h"),

@@ -1,0 +1,150 @@
+"""A SLURM of two nodes on this machine, from Debian's packages: no root's rights, systemd or cgroups, nothing left behind."""
+
+import getpass
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+DAEMONS = {"munged": "munge", "slurmctld": "slurmctld", "slurmd": "slurmd", "sbatch": "slurm-client"}
+"""What must be installed, and the packages it is in."""
+CLIENTS = ("sinfo", "squeue", "sbatch", "srun", "scancel", "scontrol", "sacct")
+
+CONF = """
+ClusterName=small
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={controller}
+{communication}
+SlurmUser={user}
+SlurmdUser={user}
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge.sock
+CredType=cred/munge
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/%n
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/%n.pid
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+MpiDefault=none
+MailProg=/bin/true
+SelectType=select/cons_tres
+SelectTypeParameters=CR_CPU_Memory
+SlurmdParameters=config_overrides
+SchedulerParameters=batch_sched_delay=0,sched_interval=2,bf_interval=2
+CompleteWait=0
+KillWait=2
+SlurmdTimeout=15
+ReturnToService=2
+EnforcePartLimits=ALL
+MinJobAge=3600
+PropagateResourceLimits=NONE
+AccountingStorageType=accounting_storage/none
+NodeName=node1 NodeHostname={host} NodeAddr=127.0.0.1 Port={first} CPUs=4 RealMemory=16000
+NodeName=node2 NodeHostname={host} NodeAddr=127.0.0.1 Port={second} CPUs=4 RealMemory=16000
+PartitionName=main Nodes=ALL Default=YES DefMemPerCPU=200 DefaultTime=10 MaxTime=INFINITE State=UP
+"""
+
+
+def with_daemons() -> str:
+    """The PATH, and where Debian has its daemons."""
+    return f"{os.environ['PATH']}:/usr/sbin:/sbin"
+
+
+def missing() -> list[str]:
+    """Packages without which none can be started."""
+    return [package for name, package in DAEMONS.items() if not shutil.which(name, path=with_daemons())]
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def configure(folder: Path, environment: dict[str, str]) -> None:
+    """Write the configuration, the key, and commands that know where the configuration is."""
+    host = socket.gethostname().split(".")[0]
+    try:
+        local = socket.gethostbyname(host) == "127.0.0.1"
+    except OSError:
+        local = False
+    settings = dict(zip(("controller", "first", "second"), free_ports(3)))
+    settings |= {"host": host, "user": getpass.getuser(), "folder": folder}
+    settings["communication"] = "CommunicationParameters=NoInAddrAny,NoCtldInAddrAny" if local else ""
+    (folder / "slurm.conf").write_text(CONF.format(**settings))
+    version = subprocess.run(["sinfo", "-V"], env=environment, text=True, capture_output=True).stdout
+    plugin = "disabled" if version.split()[1] >= "23.02" else "cgroup/v1"  # either touches no cgroup
+    (folder / "cgroup.conf").write_text(f"CgroupPlugin={plugin}\n")
+    (folder / "munge.key").write_bytes(os.urandom(128))
+    (folder / "munge.key").chmod(0o600)
+    for name in ("state", "node1", "node2", "bin"):
+        (folder / name).mkdir()
+    for name in CLIENTS:  # the plugin takes all SLURM_* out of the environment
+        command = folder / "bin" / name
+        command.write_text(f'#!/bin/sh\nSLURM_CONF={folder}/slurm.conf exec {shutil.which(name)} "$@"\n')
+        command.chmod(0o755)
+
+
+@contextmanager
+def small_slurm():
+    """Start one; yields the folder of commands to have on the PATH.
+
+    Raises
+    ------
+    TimeoutError
+        If its nodes are not idle within a minute; with what its daemons said.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="slurm-", dir="/tmp"))  # a short path, for the socket
+    folder.chmod(0o711)  # munged wants anyone to reach its socket
+    environment = {**os.environ, "PATH": with_daemons(), "SLURM_CONF": f"{folder}/slurm.conf"}
+    started = []
+
+    def start(*command):
+        with (folder / f"{len(started)}.log").open("w") as log:
+            started.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
+
+    try:
+        configure(folder, environment)
+        start("munged", "-F", "--socket", f"{folder}/munge.sock", "--key-file", f"{folder}/munge.key",
+              "--pid-file", f"{folder}/munged.pid", "--log-file", f"{folder}/munged.log",
+              "--seed-file", f"{folder}/seed")  # fmt: skip
+        wait(folder, lambda: (folder / "munge.sock").exists())
+        start("slurmctld", "-D")
+        start("slurmd", "-D", "-N", "node1")
+        start("slurmd", "-D", "-N", "node2")
+        wait(folder, lambda: idle(folder) == ["idle", "idle"])
+        yield folder / "bin"
+    finally:
+        if (folder / "bin/scancel").exists():
+            subprocess.run([folder / "bin/scancel", "--me"], capture_output=True, timeout=60)
+        for process in reversed(started):
+            process.terminate()
+            try:
+                process.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def idle(folder: Path) -> list[str]:
+    """States of the nodes."""
+    asked = [folder / "bin/sinfo", "-h", "-N", "-o", "%t"]
+    return subprocess.run(asked, text=True, capture_output=True, timeout=30).stdout.split()
+
+
+def wait(folder: Path, done, seconds: float = 60) -> None:
+    """Wait until something is done."""
+    end = time.monotonic() + seconds
+    while not done():
+        if time.monotonic() > end:
+            said = "\n".join(log.read_text()[-2000:] for log in sorted(folder.glob("*.log")))
+            raise TimeoutError(f"SLURM did not come up: {said}")
+        time.sleep(0.2)

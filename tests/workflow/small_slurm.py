@@ -3,6 +3,7 @@
 import getpass
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -131,7 +132,18 @@ def small_slurm():
                 process.wait(timeout=30)
             except subprocess.TimeoutExpired:
                 process.kill()
+        end_jobs(folder)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def end_jobs(folder: Path) -> None:
+    """End what jobs have left on a node that was lost: all that has the commands of this SLURM on its PATH."""
+    for environment in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if bytes(folder / "bin") in environment.read_bytes():
+                os.kill(int(environment.parent.name), signal.SIGKILL)
+        except OSError:  # it has ended, or is another user's
+            continue
 
 
 def idle(folder: Path) -> list[str]:

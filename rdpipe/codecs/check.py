@@ -10,8 +10,9 @@ import numpy as np
 import torch
 
 from rdpipe.axes.quantizer import Rounding
-from rdpipe.codecs.protocol import Analysis, decoded_latents, own_code
+from rdpipe.codecs.protocol import Analysis, decoded_latents, gain_of, own_code
 from rdpipe.curves import mean_squared_error, psnr
+from rdpipe.errors import InputError
 from rdpipe.random import generator
 
 REQUIRED = ("analyse", "synthesise")
@@ -170,10 +171,10 @@ def of_gain(codec, image: np.ndarray, analysis: Analysis) -> Iterator[tuple[bool
     if not hasattr(codec, "decoder_gain"):
         return
     latents = analysis.latents
-    gain = torch.as_tensor(codec.decoder_gain(latents, *image.shape[:2]))
-    if gain.shape != latents.y.shape[:1] or not gain.isfinite().all():
-        about = f"has shape {tuple(gain.shape)}" if gain.isfinite().all() else "holds values that are not finite"
-        yield False, f"decoder_gain {about}; it must be (channel,), finite"
+    try:
+        gain = gain_of(codec, latents, *image.shape[:2])
+    except InputError as error:
+        yield False, str(error)
         return
     channel = gain.argmax().item()
     y_hat = decoded_latents(codec, latents)

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from rdpipe.errors import InputError
 from rdpipe.latents import Latents
 
 
@@ -41,6 +42,16 @@ def decoded_latents(codec, latents: Latents) -> torch.Tensor:
     if hasattr(codec, "reconstruct"):
         y_hat = codec.reconstruct(y_hat, latents.mean, latents.scale)
     return y_hat
+
+
+def gain_of(codec, latents: Latents, height: int, width: int) -> torch.Tensor:
+    """What a codec says of its decoder's gain; an InputError where that cannot be one."""
+    gain = torch.as_tensor(codec.decoder_gain(latents, height, width))
+    if gain.shape != latents.y.shape[:1]:
+        raise InputError(f"{latents.name!r}: decoder_gain has shape {tuple(gain.shape)}; it must be (channel,)")
+    if not gain.isfinite().all():
+        raise InputError(f"{latents.name!r}: decoder_gain holds values that are not finite")
+    return gain
 
 
 def own_code(codec, y: torch.Tensor) -> Callable:

@@ -11,7 +11,7 @@ import torch
 import xarray as xr
 
 from rdpipe import store
-from rdpipe.codecs.protocol import Analysis, decoded_latents
+from rdpipe.codecs.protocol import Analysis, decoded_latents, gain_of
 from rdpipe.curves import mean_squared_error, psnr
 from rdpipe.datasets import manifest
 from rdpipe.datasets.image import load
@@ -75,11 +75,7 @@ def extract(codec, name: str, image: np.ndarray, gain: bool = False) -> tuple[di
     """One image through a codec: a row of the table, and its latents."""
     analysis = codec.analyse(name, image)
     if gain and hasattr(codec, "decoder_gain"):
-        found = torch.as_tensor(codec.decoder_gain(analysis.latents, *image.shape[:2]))
-        if found.shape != analysis.latents.y.shape[:1]:
-            raise InputError(
-                f"{name!r}: the codec's decoder_gain has shape {tuple(found.shape)}; it must be (channel,)"
-            )
+        found = gain_of(codec, analysis.latents, *image.shape[:2])
         analysis = replace(analysis, latents=replace(analysis.latents, gain=found))
     for key, value in vars(analysis.latents).items():
         if isinstance(value, torch.Tensor) and not value.isfinite().all():

@@ -27,23 +27,35 @@ FIGURES = {
 METADATA = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {"Software": None}}
 
 
-def render(name: str, suffix: str, tables: dict[str, pd.DataFrame]) -> bytes:
-    """A figure, or the table behind it, as the bytes of a file.
+def render(name: str, suffixes: list[str], tables: dict[str, pd.DataFrame]) -> dict[str, bytes]:
+    """A figure, drawn and laid out once, and the table behind it, as the bytes of files.
 
     Parameters
     ----------
     name : str
         One of :data:`FIGURES`.
-    suffix : {"svg", "pdf", "png", "csv"}
+    suffixes : list of {"svg", "pdf", "png", "csv"}
     tables : dict of DataFrame
         Those of :data:`FIGURES`, of one data set and codec.
+
+    Returns
+    -------
+    dict of bytes
+        By suffix.
     """
     draw, table = FIGURES[name]
-    if suffix == "csv":
-        return tables[table].to_csv(index=False, float_format="%.9g").encode()
-    with matplotlib.rc_context(LOOK):
+    with matplotlib.rc_context({**LOOK, "figure.constrained_layout.use": True}):
         figure = draw(tables[table])
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format=suffix, dpi=300, metadata=METADATA[suffix])
-        plt.close(figure)
-    return buffer.getvalue()
+        figure.get_layout_engine().execute(figure)
+    files = {}
+    with matplotlib.rc_context(LOOK):
+        figure.set_layout_engine(None)  # else every file has it laid out anew, which takes as long again
+        for suffix in suffixes:
+            buffer = io.BytesIO()
+            if suffix == "csv":
+                tables[table].to_csv(buffer, index=False, float_format="%.9g")
+            else:
+                figure.savefig(buffer, format=suffix, metadata=METADATA[suffix])
+            files[suffix] = buffer.getvalue()
+    plt.close(figure)
+    return files

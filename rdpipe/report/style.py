@@ -33,6 +33,7 @@ SHOWN = 24
 SINGLE, DOUBLE = 3.5, 7.16
 """Width of one column of a paper, and of two, inches."""
 LOOK = {
+    "figure.dpi": 300,
     "svg.hashsalt": "rdpipe",
     "svg.fonttype": "none",
     "pdf.fonttype": 42,
@@ -48,7 +49,6 @@ LOOK = {
     "axes.grid": True,
     "grid.color": "0.9",
     "axes.axisbelow": True,
-    "figure.constrained_layout.use": True,
 }
 
 

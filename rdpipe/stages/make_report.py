@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from pathlib import Path
 
 import pandas as pd
@@ -61,12 +62,14 @@ def run(
     tables |= map_tables(roots, groups, spec)
     runs = list(tables["latents"].groupby(["dataset", "codec"], sort=False).groups)
     ours = {one: of_run(tables, *one, spec) for one in runs}
+    wanted = groupby(sorted(figures), lambda path: (path.parent, path.stem))
     folders = {}
-    for path in figures:
-        one = path.parts[-3:-1]
-        folders[one] = path.parent
-        figure = draw.render(path.stem, path.suffix[1:], ours[one])
-        write_atomically(path, lambda temporary: temporary.write_bytes(figure))
+    for (folder, name), paths in wanted:
+        one = folder.parts[-2:]
+        folders[one] = folder
+        suffixes = [path.suffix[1:] for path in paths]
+        for suffix, content in draw.render(name, suffixes, ours[one]).items():
+            write_atomically(folder / f"{name}.{suffix}", lambda temporary: temporary.write_bytes(content))
     datasets = dict(zip(spec["datasets"], map(manifest.load, manifests)))
     contents = [
         page.run_content(*one, ours[one], spec["limits"]) | {"folder": str(folders.get(one, ""))}

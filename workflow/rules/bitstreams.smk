@@ -16,7 +16,7 @@ rule write_bitstreams:
         "<benchmarks>/write_bitstreams/{dataset}/{codec}/q{quality}/{shard}.jsonl"
     conda:
         "../../environment.yml"
-    priority: 1
+    priority: 2
     resources:
         mem=growing("4GB"),
         runtime=growing("4h"),
@@ -43,7 +43,7 @@ rule read_bitstreams:
         "<benchmarks>/read_bitstreams/{dataset}/{codec}/q{quality}/{shard}.jsonl"
     conda:
         "../../environment.yml"
-    priority: 1
+    priority: 2
     resources:
         mem=growing("4GB"),
         runtime=growing("4h"),

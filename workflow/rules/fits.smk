@@ -19,6 +19,7 @@ rule fit_estimator:
         "<benchmarks>/fit_estimator/{codec}/q{quality}/{axis}/{estimator}.jsonl"
     conda:
         "../../environment.yml"
+    priority: 1
     resources:
         mem=growing("4GB"),
         runtime=growing("2h"),

@@ -32,8 +32,8 @@ from rdpipe.provenance import versions
 DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, KeyError, RuntimeError, OSError)
 """What zipfile, Zarr and xarray raise at something else than was written."""
 
-COMPRESSOR = BloscCodec(cname="zstd", clevel=5, shuffle="bitshuffle")
-"""Of floats, bit plane by bit plane: signs and exponents are compressible, the last digits are not."""
+COMPRESSOR = BloscCodec(cname="zstd", clevel=6, shuffle="shuffle")
+"""Of floats, first bytes of all, then second ones: signs and exponents are compressible, the last digits are not."""
 
 
 class Writer:

@@ -1,0 +1,9 @@
+"""A training of seconds, which several tests run."""
+
+from pathlib import Path
+
+from rdpipe.datasets import sample
+
+SPEC = {"N": 8, "M": 8, "lambdas": [0.01, 0.04], "mean": "hyper", "variance": "hyperprior", "quantizer": "ste", "steps": 12, "batch": 2, "crop": 64,
+        "learning_rate": 0.003, "seed": 1, "precision": "32-true", "devices": 1, "save_every": 2}  # fmt: skip
+FILES = [Path(source.file) for source in sample.find()]

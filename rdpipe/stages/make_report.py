@@ -62,14 +62,8 @@ def run(
     tables |= map_tables(roots, groups, spec)
     runs = list(tables["latents"].groupby(["dataset", "codec"], sort=False).groups)
     ours = {one: of_run(tables, *one, spec) for one in runs}
-    wanted = groupby(sorted(figures), lambda path: (path.parent, path.stem))
-    folders = {}
-    for (folder, name), paths in wanted:
-        one = folder.parts[-2:]
-        folders[one] = folder
-        suffixes = [path.suffix[1:] for path in paths]
-        for suffix, content in draw.render(name, suffixes, ours[one]).items():
-            write_atomically(folder / f"{name}.{suffix}", lambda temporary: temporary.write_bytes(content))
+    write_figures(figures, ours)
+    folders = {path.parts[-3:-1]: path.parent for path in figures}
     datasets = dict(zip(spec["datasets"], map(manifest.load, manifests)))
     contents = [
         page.run_content(*one, ours[one], spec["limits"]) | {"folder": str(folders.get(one, ""))}
@@ -85,6 +79,14 @@ def run(
     shown = pictures.collect(list(zip(roots, groups)), spec["limits"])
     text = page.render(contents, shown, datasets, spec, provenance)
     write_atomically(out, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def write_figures(files: list[Path], tables: dict[tuple[str, ...], dict[str, pd.DataFrame]]) -> None:
+    """Write figures in all of their formats; the tables by data set and codec."""
+    for (folder, name), paths in groupby(sorted(files), lambda path: (path.parent, path.stem)):
+        suffixes = [path.suffix[1:] for path in paths]
+        for suffix, content in draw.render(name, suffixes, tables[folder.parts[-2:]]).items():
+            write_atomically(folder / f"{name}.{suffix}", lambda temporary: temporary.write_bytes(content))
 
 
 def map_tables(

@@ -64,7 +64,7 @@ def cluster(slurm, project, new_project, tmp_path):
 def start(cluster, *flags: str) -> subprocess.Popen:
     """Snakemake with the profile; jobs are looked at sooner, as these are short."""
     command = [sys.executable, "-m", "snakemake", "--configfile", "tiny.yaml", *PROFILE,
-               "--slurm-init-seconds-before-status-checks", "6", "--latency-wait", "10", *flags]  # fmt: skip
+               "--slurm-init-seconds-before-status-checks", "3", "--latency-wait", "10", *flags]  # fmt: skip
     return subprocess.Popen(command, cwd=cluster.folder, env=cluster.environment, text=True,
                             stdout=(cluster.folder / "slurm.out").open("w"), stderr=subprocess.STDOUT)  # fmt: skip
 
@@ -148,7 +148,7 @@ def may_lose_a_node() -> bool:
 
 
 def test_a_job_whose_node_goes_down_runs_on_another(cluster, project):
-    """SLURM starts it again itself after two minutes, or, where a site forbids that, Snakemake does."""
+    """SLURM starts it again itself once its credential has expired, or, where a site forbids that, Snakemake does."""
     if not may_lose_a_node():
         pytest.skip("takes a node down: only where SLURM has two, both of this machine")
     target = f"{RUN}/latents/0.zarr.zip"

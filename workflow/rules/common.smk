@@ -100,8 +100,8 @@ def shard(wildcards):
 def raw(path):
     """Latents, which go when all that needs them is made, unless they are to be kept.
 
-    What reads them has a priority over what makes more of them: so few are there at a time, and the longest
-    jobs begin early.
+    What reads them has a priority over what makes more of them: so few are there at a time. Bitstreams, written and
+    then read, take longest and have a higher one.
     """
     return path if config["keep_latents"] else temp(path)
 

@@ -33,7 +33,7 @@ SHOWN = 24
 SINGLE, DOUBLE = 3.5, 7.16
 """Width of one column of a paper, and of two, inches."""
 LOOK = {
-    "figure.dpi": 300,
+    "figure.dpi": 300,  # of PNGs, and of the layout that all formats share
     "svg.hashsalt": "rdpipe",
     "svg.fonttype": "none",
     "pdf.fonttype": 42,

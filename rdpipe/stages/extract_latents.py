@@ -74,9 +74,6 @@ def tabulate(rows: list[dict], images: list[dict], spec: dict) -> xr.Dataset:
 def extract(codec, name: str, image: np.ndarray, gain: bool = False) -> tuple[dict, xr.Dataset]:
     """One image through a codec: a row of the table, and its latents."""
     analysis = codec.analyse(name, image)
-    if gain and hasattr(codec, "decoder_gain"):
-        found = gain_of(codec, analysis.latents, *image.shape[:2])
-        analysis = replace(analysis, latents=replace(analysis.latents, gain=found))
     for key, value in vars(analysis.latents).items():
         if isinstance(value, torch.Tensor) and not value.isfinite().all():
             raise InputError(f"{name!r}: the codec's {key} holds values that are not finite")
@@ -84,6 +81,9 @@ def extract(codec, name: str, image: np.ndarray, gain: bool = False) -> tuple[di
         raise InputError(
             f"{name!r}: a codec with recode has a context model; its latents need hyper, the mean without it"
         )
+    if gain and hasattr(codec, "decoder_gain"):
+        found = gain_of(codec, analysis.latents, *image.shape[:2])
+        analysis = replace(analysis, latents=replace(analysis.latents, gain=found))
     size, decoded = coded(codec, analysis, image)
     mse = mean_squared_error(image, decoded)
     height, width = image.shape[:2]

@@ -30,14 +30,14 @@ def folder_of(options: Options, count: int) -> Path:
 
 
 def measured(options: Options, count: int) -> dict[str, dict]:
-    """Most memory of a job of each stage, MB, and seconds of all of them; one shard."""
+    """Most memory of a job of each stage, MiB, and seconds of all of them; one shard."""
     datasets = {"many": {"use": "folder", "args": {"root": str(folder_of(options, count))}}}
     datasets["sample-calibration"] = {}
     codecs = {"mini-mean-scale": {"qualities": [2]}}
     where = options.work / f"memory-{count}"
     config = config_of(where, options.config, datasets=datasets, codecs=codecs, bitstream=False)
     snakemake("--configfile", config, cores=1, cwd=HERE)
-    return {one["stage"]: one for one in stage_times(where / "logs/benchmarks")}
+    return {one["stage"]: one for one in stage_times(where / "logs/benchmarks", where / "logs")}
 
 
 def figures(options: Options) -> Iterator[Figure]:
@@ -45,7 +45,7 @@ def figures(options: Options) -> Iterator[Figure]:
     for stage, few in sorted(found[0].items()):
         runs = [one[stage] for one in found]
         took = ", ".join(f"{one['seconds']:.0f}" for one in runs)
-        note = f"{runs[-1]['memory']:.0f} MB; {', '.join(map(str, COUNTS))} images take {took} s"
+        note = f"{runs[-1]['memory']:.0f} MiB; {', '.join(map(str, COUNTS))} images take {took} s"
         if few["memory"]:
             yield Figure(f"memory of {stage}, {COUNTS[-1]} images", f"{COUNTS[0]} images", "<= 1.1",
                          [runs[-1]["memory"] / few["memory"]], note)  # fmt: skip

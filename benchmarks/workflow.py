@@ -43,7 +43,8 @@ def figures(options: Options) -> Iterator[Figure]:
 
     # a round is minutes: two of them
     rounds = by_turns(min(2, options.rounds), lambda: fresh(1), lambda: fresh(2))
-    stages = sum(one["seconds"] for one in stage_times(folders[1] / "logs/benchmarks"))
+    logs = folders[1] / "logs"
+    stages = sum(one["seconds"] for one in stage_times(logs / "benchmarks", logs))
     name = options.config.stem
     yield Figure(f"all of {name} on one core", "its stages, start-up included", "<= 1.35",
                  [rounds[-1][0] / stages], f"{stages:.0f} s")  # fmt: skip

@@ -12,6 +12,8 @@ import threading
 from pathlib import Path
 
 from rdpipe.errors import InputError
+from rdpipe.memory import peak
+from rdpipe.provenance import PEAK
 
 STAGES = (
     "prepare_dataset",
@@ -86,6 +88,8 @@ def main(argv: list[str] | None = None) -> int:
             raise
         print(f"rdpipe {argv[0]}: {error}", file=sys.stderr)
         return 2
+    if "out" in flags:  # a job, which has a log
+        print(PEAK.format(peak() >> 20), file=sys.stderr)
     return 0
 
 

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import subprocess
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -18,6 +19,8 @@ PACKAGES = ("torch", "compressai", "imagecodecs", "numpy", "pillow", "xarray", "
 ROOT = Path(__file__).parent
 DATA = (".safetensors", ".j2", ".css", ".js")
 """What else than source makes a result."""
+PEAK = "peak memory: {} MiB"
+"""What a job that comes to its end writes to its log."""
 
 
 def versions() -> dict[str, str]:
@@ -40,32 +43,46 @@ def machine() -> str:
     return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
 
 
-def stage_times(folder: Path) -> list[dict]:
-    """How long each stage took, from Snakemake's benchmarks: ``folder/STAGE/**/*.jsonl``.
+def stage_times(benchmarks: Path, logs: Path) -> list[dict]:
+    """How long each stage took and what it had of memory, from Snakemake's benchmarks and the logs beside them.
+
+    Snakemake looks at the memory of a job's processes now and then, and misses a short peak; a job
+    writes what its own was. Both are no more than the job had, so the larger counts.
+
+    Parameters
+    ----------
+    benchmarks, logs : Path
+        Folders of ``STAGE/**/*.jsonl`` and of logs of the same names.
 
     Returns
     -------
     list of dict
-        ``stage``, ``jobs``, ``seconds`` in all, ``longest`` of a job and most ``memory``, MB.
+        ``stage``, ``jobs``, ``seconds`` in all, ``longest`` of a job and most ``memory``, MiB.
     """
     jobs: dict[str, list[dict]] = {}
-    for file in sorted(folder.rglob("*.jsonl")):
-        stage = file.relative_to(folder).with_suffix("").parts[0]
-        lines = [json.loads(line) for line in file.read_text().splitlines()]
-        jobs[stage] = jobs.get(stage, []) + lines[-1:]
+    for file in sorted(benchmarks.rglob("*.jsonl")):
+        name = file.relative_to(benchmarks).with_suffix("")
+        for line in file.read_text().splitlines()[-1:]:
+            job = {key: _number(value) for key, value in json.loads(line).items()}
+            memory = max(job.get("max_rss", 0), _peak(logs / f"{name}.log"))
+            jobs.setdefault(name.parts[0], []).append({"s": job.get("s", 0), "memory": memory})
     return [
-        {"stage": stage, "jobs": len(done), "seconds": sum(_number(one, "s") for one in done),
-         "longest": max(_number(one, "s") for one in done),
-         "memory": max(_number(one, "max_rss") for one in done)}
+        {"stage": stage, "jobs": len(done), "seconds": sum(one["s"] for one in done),
+         "longest": max(one["s"] for one in done), "memory": max(one["memory"] for one in done)}
         for stage, done in jobs.items()
-        if done
     ]  # fmt: skip
 
 
-def _number(job: dict, key: str) -> float:
+def _number(value) -> float:
     """A benchmark's number; 0 where a short job left none."""
-    value = job.get(key)
     return float(value) if isinstance(value, (int, float)) else 0.0
+
+
+def _peak(log: Path) -> float:
+    """The peak that a job wrote to its log, MiB; 0 where it wrote none."""
+    text = log.read_text(errors="replace") if log.is_file() else ""
+    said = re.findall(f"^{PEAK.format('([0-9]+)')}$", text, re.MULTILINE)
+    return float(said[-1]) if said else 0.0
 
 
 def source_digest(*modules: str) -> str:

@@ -49,7 +49,7 @@ def run(
         ``.../DATASET/CODEC/FIGURE.SUFFIX`` to write; FIGURE is a name of
         :data:`rdpipe.report.figures.FIGURES`, SUFFIX one of svg, pdf, png and csv.
     origin : dict
-        ``command`` that starts the run, and the folder of its ``benchmarks``.
+        ``command`` that starts the run, and the folders of its ``benchmarks`` and ``logs``.
     out : Path
         The page, HTML.
     """
@@ -74,7 +74,7 @@ def run(
         "commit": commit(),
         "machine": machine(),
         "versions": versions(),
-        "times": stage_times(Path(origin["benchmarks"])),
+        "times": stage_times(Path(origin["benchmarks"]), Path(origin["logs"])),
     }
     shown = pictures.collect(list(zip(roots, groups)), spec["limits"])
     text = page.render(contents, shown, datasets, spec, provenance)

@@ -201,10 +201,11 @@ def shards_as_one(files):
 
 
 def origin():
-    """The command that starts this run, and where its benchmarks are."""
+    """The command that starts this run, and where its benchmarks and logs are."""
     configs = [os.path.relpath(file) for file in workflow.overwrite_configfiles]
     flags = ["--configfile", *configs] if configs else []
     return {
         "command": shlex.join(["snakemake", *flags, "--cores", "2"]),
         "benchmarks": workflow.pathvars.apply("<benchmarks>"),
+        "logs": workflow.pathvars.apply("<logs>"),
     }

@@ -1,0 +1,176 @@
+"""A config checked against the schema and completed with its defaults; its names looked up."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import inspect
+import math
+from pathlib import Path
+
+import jsonschema
+import yaml
+
+from rdpipe.axes import MEANS, QUANTIZERS, START, VARIANCES
+from rdpipe.codecs import ANCHORS, CODECS
+from rdpipe.config.query import AXES, analysed, beside, checkpoint, fitted_estimators, measured
+from rdpipe.datasets import DATASETS
+from rdpipe.errors import InputError
+from rdpipe.plugins import load, locate, nearest
+
+
+def complete(config: dict, schema_file: Path) -> dict:
+    """Check a config and fill in the defaults.
+
+    Parameters
+    ----------
+    config : dict
+        As read from YAML.
+    schema_file : Path
+        ``workflow/schema.yaml``.
+
+    Returns
+    -------
+    dict
+        A new config with every key of the schema.
+
+    Raises
+    ------
+    InputError
+        If a key, a value or a name is wrong; names the place and what is allowed there.
+    """
+    schema = yaml.safe_load(Path(schema_file).read_text())
+    config = fill(copy.deepcopy(config), schema, schema)
+    errors = sorted(
+        jsonschema.Draft202012Validator(schema).iter_errors(config), key=lambda e: list(e.path)
+    )
+    if errors:
+        raise InputError("config: " + "; ".join(describe(error) for error in errors))
+    check_finite(config, "config")
+    check_names(config)
+    return config
+
+
+def fill(value, schema: dict, root: dict):
+    """A value with the defaults of its schema, at every depth."""
+    if "$ref" in schema:
+        schema = {**root["$defs"][schema["$ref"].rsplit("/", 1)[1]], **schema}
+    if isinstance(value, dict):
+        for key, sub in schema.get("properties", {}).items():
+            if key not in value and "default" in sub:
+                value[key] = copy.deepcopy(sub["default"])
+        for key, item in value.items():
+            sub = schema.get("properties", {}).get(key, schema.get("additionalProperties"))
+            if isinstance(sub, dict):
+                value[key] = fill(item, sub, root)
+    return value
+
+
+def describe(error: jsonschema.ValidationError) -> str:
+    """A schema error in words, with the nearest known keys for an unknown one."""
+    place = ".".join(map(str, error.path)) or "top level"
+    if error.validator == "additionalProperties":
+        known = error.schema.get("properties", {})
+        unknown = [key for key in error.instance if key not in known]
+        return "; ".join(f"{place}: unknown key {key!r}; {nearest(str(key), known)}" for key in unknown)
+    return f"{place}: {error.message}"
+
+
+def check_finite(value, place: str) -> None:
+    """YAML has numbers that no limit of a schema refuses: .nan and .inf."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        check_finite(item, f"{place}.{key}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InputError(f"{place}: {value} is no finite number")
+
+
+def check_names(config: dict) -> None:
+    """Look up every data set, codec, anchor and estimator, and every reference between them."""
+    for what, section, table in (
+        ("dataset", "datasets", DATASETS),
+        ("codec", "codecs", CODECS),
+        ("anchor", "anchors", ANCHORS),
+        ("mean", "means", MEANS),
+        ("variance", "variances", VARIANCES),
+        ("quantizer", "quantizers", QUANTIZERS),
+    ):
+        for name, entry in config[section].items():
+            target, numbers = locate(what, entry.get("use", name), table)
+            check_importable(what, name, target)
+            if what != "codec":  # codecs import torch; their arguments are checked by the job
+                check_arguments(what, name, target, numbers, entry["args"])
+    for name, entry in config["codecs"].items():
+        checkpoint(config, name, entry["qualities"][0])
+    if both := sorted(config["anchors"].keys() & config["codecs"].keys()):
+        raise InputError(f"config: codecs and anchors both have {both[0]!r}; rename one")
+    for axis, start in START.items():
+        if config["codecs"] and start not in config[AXES[axis]]:
+            raise InputError(f"config: {AXES[axis]} must have {start!r}, the codec as it is")
+        entry = config[AXES[axis]].get(start, {})
+        if entry.get("use", start) != start or entry.get("args"):
+            raise InputError(
+                f"config: {AXES[axis]}.{start} is the codec as it is and takes neither use nor args;"
+                " give another one a name of its own"
+            )
+    joint = [one["beside"]["curve"] for one in config["codecs"].values() if "beside" in one]
+    cells = [*config["limits"].values(), *config["simulate"]["curves"]] if config["codecs"] else []
+    cells += joint
+    for cell in cells:
+        for axis, name in cell.items():
+            require(axis, name, config[AXES[axis]])
+    check_calibration(config)
+    if config["references"] and not config["codecs"]:
+        raise InputError("config: references are drawn with the curves of a codec; codecs has none")
+    for dataset in config["references"]:
+        require("measured data set", dataset, measured(config))
+    for other in beside(config).values():
+        require("analysed codec", other, analysed(config))
+    for training in config["training"].values():
+        require("dataset", training["dataset"], config["datasets"])
+
+
+def require(what: str, name: str, known) -> None:
+    if name not in known:
+        raise InputError(f"config: unknown {what} {name!r}; {nearest(name, known)}")
+
+
+def check_importable(what: str, name: str, target: str) -> None:
+    module = target.partition(":")[0]
+    try:
+        found = importlib.util.find_spec(module)
+    except (ImportError, ValueError):  # of a parent, or no name of a module at all
+        found = None
+    if found is None:
+        raise InputError(
+            f"config: {what} {name!r}: there is no module {module!r} on the Python path"
+        )
+
+
+def check_arguments(what: str, name: str, target: str, numbers: list, args: dict) -> None:
+    """Whether the arguments fit the factory's signature; the values are its own to judge."""
+    if not target.startswith("rdpipe."):
+        return  # a plugin may be heavy to import
+    signature = inspect.signature(load(target))
+    try:
+        signature.bind(*numbers, **args)
+    except TypeError as error:
+        raise InputError(f"config: {what} {name!r}: {error}; it takes {signature}") from error
+
+
+def check_calibration(config: dict) -> None:
+    """A data set to fit on where something is to be fitted, and another one to measure."""
+    name = config["calibration"]
+    if name is not None:
+        require("dataset", name, config["datasets"])
+        if config["codecs"] and len(config["datasets"]) == 1:
+            raise InputError(
+                f"config: calibration {name!r} is the only data set; add one to measure"
+            )
+    elif fitted := fitted_estimators(
+        {section: config[section] for section in AXES.values()}
+    ):
+        axis, estimator = fitted[0]
+        raise InputError(
+            f"config: {axis} {estimator!r} is fitted: name a data set as `calibration`"
+        )

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
+import pandas as pd
 import xarray as xr
 import zarr
 from zarr.codecs import BloscCodec
@@ -133,6 +134,16 @@ def members(path: Path) -> list[str]:
         return archive.namelist()
 
 
+@contextmanager
+def opened(path: Path, group: str | None = None):
+    """A product, or one group of it, of which nothing is read yet; errors as of :func:`read`."""
+    try:
+        with undamaged(Path(path)), ZipStore(path, mode="r") as store:
+            yield xr.open_zarr(store, group=group, consolidated=False, chunks=None)
+    except GroupNotFoundError as error:
+        raise InputError(f"{path}: no group {group!r} in this store") from error
+
+
 def read(path: Path, group: str | None = None) -> xr.Dataset:
     """Read a product, or one group of it, into memory.
 
@@ -141,19 +152,21 @@ def read(path: Path, group: str | None = None) -> xr.Dataset:
     InputError
         If the file is damaged, or has no such group.
     """
-    try:
-        with undamaged(Path(path)), ZipStore(path, mode="r") as store:
-            dataset = xr.open_zarr(store, group=group, consolidated=False, chunks=None).load()
-            return dataset.drop_encoding()  # or what is written of it would have its chunks
-    except GroupNotFoundError as error:
-        raise InputError(f"{path}: no group {group!r} in this store") from error
+    with opened(path, group) as lazy:
+        dataset = lazy.load().drop_encoding()  # or what is written of it would have its chunks
+    for variable in dataset.data_vars.values():
+        if variable.dtype == object:  # texts repeat themselves: each is kept once
+            codes, texts = pd.factorize(variable.values.ravel())
+            variable.values = texts[codes].reshape(variable.shape)
+    return dataset
 
 
 def runs(paths: list[Path]) -> list[list[Path]]:
     """Products by what they are about (their scalar coordinates): the shards of a run, in the order given."""
     found = {}
     for path in paths:
-        about = {key: one.item() for key, one in read(path).coords.items() if one.ndim == 0}
+        with opened(path) as product:
+            about = {key: one.item() for key, one in product.coords.items() if one.ndim == 0}
         found.setdefault(tuple(sorted(about.items())), []).append(path)
     return list(found.values())
 
@@ -169,4 +182,8 @@ def joined(shards: list[Path]) -> xr.Dataset:
 
 def image_groups(shards: list[Path]) -> list[tuple[Path, str]]:
     """Where each image of a run has its own group: the store and the name in there."""
-    return [(path, str(i)) for path in shards for i in range(read(path).sizes["image"])]
+    groups = []
+    for path in shards:
+        with opened(path) as table:
+            groups += [(path, str(i)) for i in range(table.sizes["image"])]
+    return groups

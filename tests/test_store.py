@@ -36,6 +36,15 @@ def test_round_trip_with_plain_xarray(tmp_path):
     assert root.attrs["version_numpy"] == np.__version__
 
 
+def test_texts_that_repeat_are_kept_once(tmp_path):
+    names = np.array([["kodim01", "kodim02"], ["kodim02", "kodim01"]])
+    with store.create(tmp_path / "a.zarr.zip", {}) as writer:
+        writer.write(xr.Dataset({"name": (("row", "column"), names)}))
+    read = store.read(tmp_path / "a.zarr.zip")["name"].values
+    assert read.tolist() == names.tolist()
+    assert read[0, 0] is read[1, 1] and read[0, 1] is read[1, 0]
+
+
 def test_two_runs_give_the_same_bytes(tmp_path):
     write(tmp_path / "a.zarr.zip")
     write(tmp_path / "b.zarr.zip")

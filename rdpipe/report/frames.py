@@ -9,7 +9,7 @@ import xarray as xr
 from rdpipe.axes import START, cell_name
 from rdpipe.axes.statistics import CLASS_EDGES, RESIDUAL_EDGES
 from rdpipe.config import AXES, COMPONENTS
-from rdpipe.curves import interval, resamples
+from rdpipe.curves import interval, resampled_means, resamples
 from rdpipe.decomposition import path_to
 
 OWN = cell_name(START)
@@ -77,12 +77,12 @@ def channel_frame(maps: xr.Dataset, limits: dict) -> pd.DataFrame:
 
 def calibration_frame(maps: xr.Dataset, bootstrap: dict) -> pd.DataFrame:
     """A row for each bin of predicted scale: what was predicted, what came, and its interval over images."""
-    sums = maps["calibration"].transpose("sum", "image", "scale_bin").values
-    draws = resamples(sums.shape[1], bootstrap["resamples"], bootstrap["seed"])
+    sums = maps["calibration"].transpose("image", "sum", "scale_bin").values
+    draws = resamples(len(sums), bootstrap["resamples"], bootstrap["seed"])
     with np.errstate(invalid="ignore", divide="ignore"):
-        count, r2, sigma2 = sums.sum(1)
-        drawn = sums[:, draws].sum(2)
-        low, high = interval(np.sqrt(drawn[1] / drawn[0]))
+        count, r2, sigma2 = sums.sum(0)
+        count_drawn, r2_drawn, _ = resampled_means(sums, draws).swapaxes(0, 1)
+        low, high = interval(np.sqrt(r2_drawn / count_drawn))
         frame = pd.DataFrame(
             {"predicted": np.sqrt(sigma2 / count), "actual": np.sqrt(r2 / count),
              "actual_low": low, "actual_high": high, "count": count}

@@ -19,6 +19,19 @@ from rdpipe.latents import Latents
 from rdpipe.random import noise_key
 from rdpipe.stages.inputs import StoredLatents, identity, make_codec, read_fits
 
+OVER = {
+    "bits": (("cell", "channel"), "bit"),
+    "level": (("cell",), "latent units"),
+    "second_moment": (("channel",), "squared latent units"),
+    "predicted": (("channel",), "squared latent units"),
+    "calibration": (("sum", "scale_bin"), ""),
+    "residuals": (("scale_class", "bin"), ""),
+    "stride": ((), ""),
+    "height": ((), ""),
+    "width": ((), ""),
+}
+"""Dimensions, besides image, and units of what is kept of every image."""
+
 
 def run(
     spec: dict, manifest_file: Path, latents: Path, joint: Path, fits: list[Path], out: Path
@@ -47,7 +60,7 @@ def run(
     found = read_fits(fits, stored.table)
     context = stored[0].with_context
     cells = {n: Cell.from_spec(spec, found, corner, context) for n, corner in corners.items()}
-    rows, images = [], manifest.load_shard(manifest_file, *spec.get("shard", ()))
+    table, images = {}, manifest.load_shard(manifest_file, *spec.get("shard", ()))
     with store.create(out, spec) as writer:
         for i, (image, one) in enumerate(zip(images, stored)):
             known = cube["level"].sel(image=one.name)
@@ -56,21 +69,42 @@ def run(
             row, maps = describe(one, cells, levels, noise_key(spec["seed"], one.name))
             decoded = codec.synthesise(decoded_latents(codec, one), *pixels.shape[:2])
             stride = getattr(codec, "stride", -(-pixels.shape[0] // one.y.shape[1]))
-            rows.append(row.assign(stride=stride, height=pixels.shape[0], width=pixels.shape[1]))
+            sizes = {"stride": stride, "height": pixels.shape[0], "width": pixels.shape[1]}
+            keep(row | sizes, table, i, len(images))
             thumbnails = {"original": thumbnail(pixels), "decoded": thumbnail(decoded)}
             group = {"bits": (("cell", "row", "column"), maps)} | {
                 name: (f"{name}_byte", np.frombuffer(file, np.uint8))
                 for name, file in thumbnails.items()
             }
             writer.write(xr.Dataset(group), group=str(i))
-        names = xr.DataArray(stored.names, dims="image", name="image")
-        kinds = ("cell", [cell.kind for cell in cells.values()])
-        writer.write(xr.concat(rows, names).assign_coords(**identity(stored.table), kind=kinds))
+        writer.write(label(table, stored, cells))
+
+
+def keep(row: dict[str, np.ndarray], table: dict[str, np.ndarray], index: int, count: int) -> None:
+    """Put what is known of one image of ``count`` into arrays of all, which are made for the first.
+
+    Small arrays of each image would lie between the large ones that come and go, and break up what those leave.
+    """
+    for name, value in row.items():
+        if name not in table:
+            table[name] = np.empty((count, *np.shape(value)), np.asarray(value).dtype)
+        table[name][index] = value
+
+
+def label(table: dict[str, np.ndarray], stored: StoredLatents, cells: dict[str, Cell]) -> xr.Dataset:
+    """What is known of every image, labelled."""
+    variables = {
+        name: (("image", *dims), table[name], {"units": units} if units else {})
+        for name, (dims, units) in OVER.items()
+    }
+    kinds = ("cell", [cell.kind for cell in cells.values()])
+    labels = {"image": stored.names, "cell": list(cells), "kind": kinds, "sum": ["count", "r2", "sigma2"]}
+    return xr.Dataset(variables, {**labels, **identity(stored.table)})
 
 
 def describe(
     latents: Latents, cells: dict[str, Cell], levels: dict[str, float], key: int
-) -> tuple[xr.Dataset, np.ndarray]:
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """One image in several cells.
 
     Parameters
@@ -83,8 +117,8 @@ def describe(
 
     Returns
     -------
-    row : xarray.Dataset
-        ``bits`` over (cell, channel); ``level`` over cell; over channel ``second_moment`` of the
+    row : dict of array
+        Over the dimensions of :data:`OVER`: ``bits``; ``level``; ``second_moment`` of the
         codec's residuals and the mean variance ``predicted`` for them; ``calibration`` and
         ``residuals`` of :mod:`rdpipe.axes.statistics`.
     maps : array of shape (cell, row, column)
@@ -98,15 +132,12 @@ def describe(
             scale, r = latents.scale.double(), prepared.residual
     bits = np.stack([one.element_bits.numpy() for one in sent.values()])
     second_moment, predicted = statistics.moments(scale, r)
-    row = xr.Dataset(
-        {
-            "bits": (("cell", "channel"), bits.sum((2, 3)), {"units": "bit"}),
-            "level": ("cell", list(levels.values()), {"units": "latent units"}),
-            "second_moment": ("channel", second_moment, {"units": "squared latent units"}),
-            "predicted": ("channel", predicted, {"units": "squared latent units"}),
-            "calibration": (("sum", "scale_bin"), statistics.calibration(scale, r)),
-            "residuals": (("scale_class", "bin"), statistics.residual_histograms(scale, r)),
-        },
-        {"cell": list(sent), "sum": ["count", "r2", "sigma2"]},
-    )
+    row = {
+        "bits": bits.sum((2, 3)),
+        "level": np.array(list(levels.values())),
+        "second_moment": second_moment,
+        "predicted": predicted,
+        "calibration": statistics.calibration(scale, r),
+        "residuals": statistics.residual_histograms(scale, r),
+    }
     return row, bits.sum(1).astype(np.float32)

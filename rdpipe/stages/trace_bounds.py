@@ -101,9 +101,10 @@ def by_run(paths: list[Path]) -> dict[tuple[str, str], dict[int, xr.Dataset]]:
 
 def known_of(images: list[Path]) -> dict[tuple[str, str], xr.Dataset]:
     """What codecs know of their sources, by (dataset, codec): the same in every product of the two."""
-    first = {tuple(store.read(p)[k].item() for k in ("dataset", "codec")): p for p in images[::-1]}
-    return {
-        identity: store.read(path, "references")
-        for identity, path in first.items()
-        if store.has(path, "references")
-    }
+    known = {}
+    for path in images:
+        with store.opened(path) as table:
+            identity = table["dataset"].item(), table["codec"].item()
+        if identity not in known and store.has(path, "references"):
+            known[identity] = store.read(path, "references")
+    return known

@@ -48,9 +48,9 @@ def gain_of(codec, latents: Latents, height: int, width: int) -> torch.Tensor:
     """What a codec says of its decoder's gain; an InputError where that cannot be one."""
     gain = torch.as_tensor(codec.decoder_gain(latents, height, width))
     if gain.shape != latents.y.shape[:1]:
-        raise InputError(f"{latents.name!r}: decoder_gain has shape {tuple(gain.shape)}; it must be (channel,)")
+        raise InputError(f"decoder_gain has shape {tuple(gain.shape)}; it must be (channel,)")
     if not gain.isfinite().all():
-        raise InputError(f"{latents.name!r}: decoder_gain holds values that are not finite")
+        raise InputError("decoder_gain holds values that are not finite")
     return gain
 
 

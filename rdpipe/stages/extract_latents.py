@@ -82,7 +82,10 @@ def extract(codec, name: str, image: np.ndarray, gain: bool = False) -> tuple[di
             f"{name!r}: a codec with recode has a context model; its latents need hyper, the mean without it"
         )
     if gain and hasattr(codec, "decoder_gain"):
-        found = gain_of(codec, analysis.latents, *image.shape[:2])
+        try:
+            found = gain_of(codec, analysis.latents, *image.shape[:2])
+        except InputError as error:
+            raise InputError(f"{name!r}: {error}") from error
         analysis = replace(analysis, latents=replace(analysis.latents, gain=found))
     size, decoded = coded(codec, analysis, image)
     mse = mean_squared_error(image, decoded)

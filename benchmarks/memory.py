@@ -7,18 +7,18 @@ from PIL import Image, ImageOps
 
 from benchmarks.common import Figure, Options, files
 from benchmarks.workflow import HERE, config_of, snakemake
-from rdpipe.provenance import stage_times
+from rdpipe.jobs import stage_times
 
 COUNTS = (24, 96, 384)
 SIZES = (128, 192, 96)
 """One after the other: memory of an allocator that keeps what is freed may depend on their order."""
 
 
-def folder_of(options: Options, count: int) -> Path:
-    """A folder of ``count`` images of a few sizes."""
-    folder, sources = options.work / f"images-{count}", files(options.images)
+def folder_of(options: Options, name: str, numbers: range) -> dict:
+    """A data set of images, of a size each by its number."""
+    folder, sources = options.work / name, files(options.images)
     folder.mkdir()
-    for i in range(count):
+    for i in numbers:
         with Image.open(sources[i % len(sources)]) as opened:
             image = opened.convert("RGB")
         shift, turn = divmod(i // len(sources), 2)
@@ -26,16 +26,21 @@ def folder_of(options: Options, count: int) -> Path:
         left, top = (shift * 37 % (side - size + 1) for side in image.size)
         crop = image.crop((left, top, left + size, top + size))
         (ImageOps.mirror(crop) if turn else crop).save(folder / f"{i:04}.png")
-    return folder
+    return {"use": "folder", "args": {"root": str(folder)}}
 
 
 def measured(options: Options, count: int) -> dict[str, dict]:
     """Most memory of a job of each stage, MiB, and seconds of all of them; one shard."""
-    datasets = {"many": {"use": "folder", "args": {"root": str(folder_of(options, count))}}}
-    datasets["sample-calibration"] = {}
+    few = range(max(COUNTS) + 2, max(COUNTS) + 20, 3)  # of the smallest size: no job on them has most
+    datasets = {
+        "many": folder_of(options, f"images-{count}", range(count)),
+        "few": folder_of(options, f"calibration-{count}", few),
+    }
     codecs = {"mini-mean-scale": {"qualities": [2]}}
+    training = {"small": {"dataset": "many", "lambdas": [0.01], "steps": 20, "N": 32, "M": 48, "crop": 64}}
     where = options.work / f"memory-{count}"
-    config = config_of(where, options.config, datasets=datasets, codecs=codecs, bitstream=False)
+    config = config_of(where, options.config, datasets=datasets, calibration="few",
+                       codecs=codecs, training=training)  # fmt: skip
     snakemake("--configfile", config, cores=1, cwd=HERE)
     return {one["stage"]: one for one in stage_times(where / "logs/benchmarks", where / "logs")}
 

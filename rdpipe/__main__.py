@@ -12,8 +12,7 @@ import threading
 from pathlib import Path
 
 from rdpipe.errors import InputError
-from rdpipe.memory import peak
-from rdpipe.provenance import PEAK
+from rdpipe.jobs import PEAK, peak
 
 STAGES = (
     "prepare_dataset",
@@ -88,7 +87,7 @@ def main(argv: list[str] | None = None) -> int:
             raise
         print(f"rdpipe {argv[0]}: {error}", file=sys.stderr)
         return 2
-    if "out" in flags:  # a job, which has a log
+    if "out" in flags:  # it made a product: a job of the workflow, which has a log
         print(PEAK.format(peak() >> 20), file=sys.stderr)
     return 0
 

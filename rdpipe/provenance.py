@@ -1,4 +1,4 @@
-"""What a product was made from: versions, commit, machine, times, and a digest of a stage's source files."""
+"""What a product was made from: versions, commit, machine, and a digest of a stage's source files."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import platform
-import re
 import subprocess
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -19,8 +18,6 @@ PACKAGES = ("torch", "compressai", "imagecodecs", "numpy", "pillow", "xarray", "
 ROOT = Path(__file__).parent
 DATA = (".safetensors", ".j2", ".css", ".js")
 """What else than source makes a result."""
-PEAK = "peak memory: {} MiB"
-"""What a job that comes to its end writes to its log."""
 
 
 def versions() -> dict[str, str]:
@@ -41,48 +38,6 @@ def commit() -> str:
 def machine() -> str:
     """What this runs on, in words."""
     return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-
-
-def stage_times(benchmarks: Path, logs: Path) -> list[dict]:
-    """How long each stage took and what it had of memory, from Snakemake's benchmarks and the logs beside them.
-
-    Snakemake looks at the memory of a job's processes now and then, and misses a short peak; a job
-    writes what its own was. Both are no more than the job had, so the larger counts.
-
-    Parameters
-    ----------
-    benchmarks, logs : Path
-        Folders of ``STAGE/**/*.jsonl`` and of logs of the same names.
-
-    Returns
-    -------
-    list of dict
-        ``stage``, ``jobs``, ``seconds`` in all, ``longest`` of a job and most ``memory``, MiB.
-    """
-    jobs: dict[str, list[dict]] = {}
-    for file in sorted(benchmarks.rglob("*.jsonl")):
-        name = file.relative_to(benchmarks).with_suffix("")
-        for line in file.read_text().splitlines()[-1:]:
-            job = {key: _number(value) for key, value in json.loads(line).items()}
-            memory = max(job.get("max_rss", 0), _peak(logs / f"{name}.log"))
-            jobs.setdefault(name.parts[0], []).append({"s": job.get("s", 0), "memory": memory})
-    return [
-        {"stage": stage, "jobs": len(done), "seconds": sum(one["s"] for one in done),
-         "longest": max(one["s"] for one in done), "memory": max(one["memory"] for one in done)}
-        for stage, done in jobs.items()
-    ]  # fmt: skip
-
-
-def _number(value) -> float:
-    """A benchmark's number; 0 where a short job left none."""
-    return float(value) if isinstance(value, (int, float)) else 0.0
-
-
-def _peak(log: Path) -> float:
-    """The peak that a job wrote to its log, MiB; 0 where it wrote none."""
-    text = log.read_text(errors="replace") if log.is_file() else ""
-    said = re.findall(f"^{PEAK.format('([0-9]+)')}$", text, re.MULTILINE)
-    return float(said[-1]) if said else 0.0
 
 
 def source_digest(*modules: str) -> str:

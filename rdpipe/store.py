@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
-import pandas as pd
+import numpy as np
 import xarray as xr
 import zarr
 from zarr.codecs import BloscCodec
@@ -135,8 +135,8 @@ def members(path: Path) -> list[str]:
 
 
 @contextmanager
-def opened(path: Path, group: str | None = None):
-    """A product, or one group of it, of which nothing is read yet; errors as of :func:`read`."""
+def _opened(path: Path, group: str | None = None):
+    """A product, or one group of it, of which nothing is read yet; whatever fails in the block is the archive's."""
     try:
         with undamaged(Path(path)), ZipStore(path, mode="r") as store:
             yield xr.open_zarr(store, group=group, consolidated=False, chunks=None)
@@ -152,21 +152,34 @@ def read(path: Path, group: str | None = None) -> xr.Dataset:
     InputError
         If the file is damaged, or has no such group.
     """
-    with opened(path, group) as lazy:
+    with _opened(path, group) as lazy:
         dataset = lazy.load().drop_encoding()  # or what is written of it would have its chunks
+    kept = {}
     for variable in dataset.data_vars.values():
-        if variable.dtype == object:  # texts repeat themselves: each is kept once
-            codes, texts = pd.factorize(variable.values.ravel())
-            variable.values = texts[codes].reshape(variable.shape)
+        if variable.dtype == object:  # the same few texts, over and over
+            texts = [kept.setdefault(text, text) for text in variable.values.ravel()]
+            variable.values = np.array(texts, dtype=object).reshape(variable.shape)
     return dataset
+
+
+def head(path: Path) -> tuple[dict, dict[str, int]]:
+    """Scalar coordinates of a product, which say what it is about, and its sizes; no array is read.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged.
+    """
+    with _opened(path) as lazy:
+        about = {name: one.item() for name, one in lazy.coords.items() if one.ndim == 0}
+        return about, dict(lazy.sizes)
 
 
 def runs(paths: list[Path]) -> list[list[Path]]:
     """Products by what they are about (their scalar coordinates): the shards of a run, in the order given."""
     found = {}
     for path in paths:
-        with opened(path) as product:
-            about = {key: one.item() for key, one in product.coords.items() if one.ndim == 0}
+        about, _ = head(path)
         found.setdefault(tuple(sorted(about.items())), []).append(path)
     return list(found.values())
 
@@ -182,8 +195,4 @@ def joined(shards: list[Path]) -> xr.Dataset:
 
 def image_groups(shards: list[Path]) -> list[tuple[Path, str]]:
     """Where each image of a run has its own group: the store and the name in there."""
-    groups = []
-    for path in shards:
-        with opened(path) as table:
-            groups += [(path, str(i)) for i in range(table.sizes["image"])]
-    return groups
+    return [(path, str(i)) for path in shards for i in range(head(path)[1]["image"])]

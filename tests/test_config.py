@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rdpipe.config import AXES, analysed, complete, curves, gap_axes, modules, simulation
+from rdpipe.config.check import complete
+from rdpipe.config.query import AXES, analysed, curves, gap_axes, modules, simulation
 from rdpipe.errors import InputError
 
 ROOT = Path(__file__).parents[1]

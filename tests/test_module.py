@@ -102,6 +102,11 @@ def test_the_other_workflow_keeps_its_target_and_gets_every_path_prefixed_once(o
     assert {"theirs.json", "net.safetensors"} <= given  # the user's, from where the workflow runs
 
 
+def test_its_page_finds_the_times_and_logs_of_its_jobs(outer):
+    said = snakemake(outer, "--dry-run", "--printshellcmds", "limits/results/report.html")
+    assert '"benchmarks": "limits/logs/benchmarks"' in said and '"logs": "limits/logs"' in said
+
+
 def test_its_jobs_run_and_their_stores_open_with_xarray_alone(outer):
     snakemake(outer, "sizes.csv")
     sizes = pd.read_csv(outer / "sizes.csv").set_index("anchor")

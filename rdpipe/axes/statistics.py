@@ -13,6 +13,8 @@ CLASS_EDGES = np.array([0.25, 0.5, 1.0, 4.0])
 """Between the classes of predicted scale that have a histogram each."""
 RESIDUAL_EDGES = np.linspace(-8, 8, 129)
 """Edges of the bins of r / sigma; the outermost are open."""
+SUMS = ("count", "r2", "sigma2")
+"""What :func:`calibration` sums up in each bin of predicted scale."""
 
 
 def moments(scale, r) -> tuple[np.ndarray, np.ndarray]:
@@ -27,7 +29,7 @@ def moments(scale, r) -> tuple[np.ndarray, np.ndarray]:
 
 
 def calibration(scale, r) -> np.ndarray:
-    """Count, sum of r^2 and sum of sigma^2 in each bin of predicted scale, of shape (3, bin)."""
+    """Count, sum of r^2 and sum of sigma^2 (:data:`SUMS`) in each bin of predicted scale, of shape (3, bin)."""
     return np.stack(
         [_histogram(scale, SCALE_EDGES, weight) for weight in (None, r.square(), scale.square())]
     )

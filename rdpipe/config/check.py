@@ -13,7 +13,7 @@ import yaml
 
 from rdpipe.axes import MEANS, QUANTIZERS, START, VARIANCES
 from rdpipe.codecs import ANCHORS, CODECS
-from rdpipe.config.query import AXES, analysed, beside, checkpoint, fitted_estimators, measured
+from rdpipe.config.query import AXES, analysed, beside, fitted_estimators, measured
 from rdpipe.datasets import DATASETS
 from rdpipe.errors import InputError
 from rdpipe.plugins import load, locate, nearest
@@ -101,7 +101,7 @@ def check_names(config: dict) -> None:
             if what != "codec":  # codecs import torch; their arguments are checked by the job
                 check_arguments(what, name, target, numbers, entry["args"])
     for name, entry in config["codecs"].items():
-        checkpoint(config, name, entry["qualities"][0])
+        check_checkpoint(name, entry["args"].get("checkpoint"))
     if both := sorted(config["anchors"].keys() & config["codecs"].keys()):
         raise InputError(f"config: codecs and anchors both have {both[0]!r}; rename one")
     for axis, start in START.items():
@@ -156,6 +156,16 @@ def check_arguments(what: str, name: str, target: str, numbers: list, args: dict
         signature.bind(*numbers, **args)
     except TypeError as error:
         raise InputError(f"config: {what} {name!r}: {error}; it takes {signature}") from error
+
+
+def check_checkpoint(codec: str, file) -> None:
+    """Whether a file of weights is a text that has, at most, a place for the quality."""
+    # nothing but the name of the field: format() would also look into attributes
+    if file is not None and (not isinstance(file, str) or {"{", "}"} & set(file.replace("{quality}", ""))):
+        raise InputError(
+            f"config: codecs.{codec}.args.checkpoint {file!r}: allowed is a text in which {{quality}} stands"
+            " for the quality, and no other braces"
+        )
 
 
 def check_calibration(config: dict) -> None:

@@ -8,7 +8,7 @@ import xarray as xr
 
 from rdpipe.axes import START, cell_name
 from rdpipe.axes.statistics import CLASS_EDGES, RESIDUAL_EDGES
-from rdpipe.config import AXES, COMPONENTS
+from rdpipe.config.query import AXES, COMPONENTS
 from rdpipe.curves import interval, resampled_means, resamples
 from rdpipe.decomposition import path_to
 
@@ -81,8 +81,8 @@ def calibration_frame(maps: xr.Dataset, bootstrap: dict) -> pd.DataFrame:
     draws = resamples(len(sums), bootstrap["resamples"], bootstrap["seed"])
     with np.errstate(invalid="ignore", divide="ignore"):
         count, r2, sigma2 = sums.sum(0)
-        count_drawn, r2_drawn, _ = resampled_means(sums, draws).swapaxes(0, 1)
-        low, high = interval(np.sqrt(r2_drawn / count_drawn))
+        drawn = resampled_means(sums[:, :2], draws)
+        low, high = interval(np.sqrt(drawn[:, 1] / drawn[:, 0]))  # of means as of sums
         frame = pd.DataFrame(
             {"predicted": np.sqrt(sigma2 / count), "actual": np.sqrt(r2 / count),
              "actual_low": low, "actual_high": high, "count": count}

@@ -11,7 +11,8 @@ import xarray as xr
 from rdpipe import store
 from rdpipe.datasets import manifest
 from rdpipe.files import write_atomically
-from rdpipe.provenance import commit, machine, stage_times, versions
+from rdpipe.jobs import stage_times
+from rdpipe.provenance import commit, machine, versions
 from rdpipe.report import figures as draw
 from rdpipe.report import frames, page, pictures
 from rdpipe.report.savings import savings

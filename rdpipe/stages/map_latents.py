@@ -15,11 +15,12 @@ from rdpipe.datasets import manifest
 from rdpipe.datasets.image import load
 from rdpipe.datasets.thumbnail import thumbnail
 from rdpipe.decomposition import path_to
+from rdpipe.errors import InputError
 from rdpipe.latents import Latents
 from rdpipe.random import noise_key
 from rdpipe.stages.inputs import StoredLatents, identity, make_codec, read_fits
 
-OVER = {
+LAYOUT = {
     "bits": (("cell", "channel"), "bit"),
     "level": (("cell",), "latent units"),
     "second_moment": (("channel",), "squared latent units"),
@@ -30,7 +31,7 @@ OVER = {
     "height": ((), ""),
     "width": ((), ""),
 }
-"""Dimensions, besides image, and units of what is kept of every image."""
+"""Of the root table: dimensions besides image, and units."""
 
 
 def run(
@@ -70,7 +71,7 @@ def run(
             decoded = codec.synthesise(decoded_latents(codec, one), *pixels.shape[:2])
             stride = getattr(codec, "stride", -(-pixels.shape[0] // one.y.shape[1]))
             sizes = {"stride": stride, "height": pixels.shape[0], "width": pixels.shape[1]}
-            keep(row | sizes, table, i, len(images))
+            keep(table, row | sizes, i, len(images))
             thumbnails = {"original": thumbnail(pixels), "decoded": thumbnail(decoded)}
             group = {"bits": (("cell", "row", "column"), maps)} | {
                 name: (f"{name}_byte", np.frombuffer(file, np.uint8))
@@ -80,25 +81,31 @@ def run(
         writer.write(label(table, stored, cells))
 
 
-def keep(row: dict[str, np.ndarray], table: dict[str, np.ndarray], index: int, count: int) -> None:
+def keep(table: dict[str, np.ndarray], row: dict[str, np.ndarray], index: int, count: int) -> None:
     """Put what is known of one image of ``count`` into arrays of all, which are made for the first.
 
     Small arrays of each image would lie between the large ones that come and go, and break up what those leave.
+
+    Raises
+    ------
+    InputError
+        If the codec gives an image latents of other channels than the first.
     """
     for name, value in row.items():
-        if name not in table:
-            table[name] = np.empty((count, *np.shape(value)), np.asarray(value).dtype)
-        table[name][index] = value
+        rows = table.setdefault(name, np.zeros((count, *np.shape(value)), np.asarray(value).dtype))
+        if rows.shape[1:] != np.shape(value):
+            raise InputError(f"image {index}: {name} has shape {np.shape(value)}; that of the first has {rows.shape[1:]}")
+        rows[index] = value
 
 
 def label(table: dict[str, np.ndarray], stored: StoredLatents, cells: dict[str, Cell]) -> xr.Dataset:
     """What is known of every image, labelled."""
-    variables = {
-        name: (("image", *dims), table[name], {"units": units} if units else {})
-        for name, (dims, units) in OVER.items()
-    }
+    variables = {}
+    for name, rows in table.items():
+        dims, units = LAYOUT[name]
+        variables[name] = (("image", *dims), rows, {"units": units} if units else {})
     kinds = ("cell", [cell.kind for cell in cells.values()])
-    labels = {"image": stored.names, "cell": list(cells), "kind": kinds, "sum": ["count", "r2", "sigma2"]}
+    labels = {"image": stored.names, "cell": list(cells), "kind": kinds, "sum": list(statistics.SUMS)}
     return xr.Dataset(variables, {**labels, **identity(stored.table)})
 
 
@@ -118,7 +125,7 @@ def describe(
     Returns
     -------
     row : dict of array
-        Over the dimensions of :data:`OVER`: ``bits``; ``level``; ``second_moment`` of the
+        Over the dimensions of :data:`LAYOUT`: ``bits``; ``level``; ``second_moment`` of the
         codec's residuals and the mean variance ``predicted`` for them; ``calibration`` and
         ``residuals`` of :mod:`rdpipe.axes.statistics`.
     maps : array of shape (cell, row, column)

@@ -10,18 +10,18 @@ import xarray as xr
 
 from rdpipe import references as published
 from rdpipe import store
-from rdpipe.bounds import anchor_curves, codec_curves, image_sizes, reference_curves
-from rdpipe.curves import resamples
-from rdpipe.files import write_atomically
-from rdpipe.levers import lever_frame
-from rdpipe.tables import (
+from rdpipe.bounds.levers import lever_frame
+from rdpipe.bounds.measured import anchor_curves, codec_curves, image_sizes, reference_curves
+from rdpipe.bounds.tables import (
     bd_rate_frame,
     code_frame,
     decomposition_frame,
-    image_frame,
+    image_points_frame,
     points_frame,
     term_frame,
 )
+from rdpipe.curves import resamples
+from rdpipe.files import write_atomically
 
 
 def run(
@@ -78,7 +78,7 @@ def run(
         "decomposition": decomposition_frame(terms, draws),
         "codes": code_frame(tables, cubes, by_run(decoded)),
         "levers": lever_frame(curves, tables, cubes, terms, draws),
-        "image_points": image_frame(curves),
+        "image_points": image_points_frame(curves),
         "image_terms": terms,
     }
     with store.create(out, spec) as writer:
@@ -101,10 +101,12 @@ def by_run(paths: list[Path]) -> dict[tuple[str, str], dict[int, xr.Dataset]]:
 
 def known_of(images: list[Path]) -> dict[tuple[str, str], xr.Dataset]:
     """What codecs know of their sources, by (dataset, codec): the same in every product of the two."""
-    known = {}
+    first = {}
     for path in images:
-        with store.opened(path) as table:
-            identity = table["dataset"].item(), table["codec"].item()
-        if identity not in known and store.has(path, "references"):
-            known[identity] = store.read(path, "references")
-    return known
+        about, _ = store.head(path)
+        first.setdefault((about["dataset"], about["codec"]), path)
+    return {
+        identity: store.read(path, "references")
+        for identity, path in first.items()
+        if store.has(path, "references")
+    }

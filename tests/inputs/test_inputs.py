@@ -15,7 +15,7 @@ import yaml
 
 from rdpipe import store
 from rdpipe.__main__ import main
-from rdpipe.config import complete
+from rdpipe.config.check import complete
 from rdpipe.datasets import archive, folder
 from rdpipe.errors import InputError
 

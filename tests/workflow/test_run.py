@@ -177,6 +177,16 @@ def test_the_page_says_where_it_comes_from(project):
     page = (project.folder / "results/report.html").read_text()
     assert "snakemake --configfile tiny.yaml --cores 2 results/figures/tiny/mine/water.pdf" in page
     assert re.search(r"map_latents</th><td>3</td>", page)
+    table = re.search("<!--times-->.*<!--/times-->", page, re.S)[0]
+    assert all(int(memory) > 20 for memory in re.findall(r"<td>(\d+)</td></tr>", table))
+
+
+def test_every_job_writes_its_peak_memory(project):
+    benchmarks = list((project.folder / "logs/benchmarks").rglob("*.jsonl"))
+    logs = [project.folder / "logs" / one.relative_to(project.folder / "logs/benchmarks") for one in benchmarks]
+    assert len(logs) > 20
+    for log in logs:
+        assert re.search(r"^peak memory: \d+ MiB$", log.with_suffix(".log").read_text(), re.M), log
 
 
 def test_the_table_and_the_path_of_the_report_end_the_run(project):

@@ -35,7 +35,7 @@ rule trace_bounds:
         simulations=lambda w, input: shards_as_one(input.simulations),
         anchors=lambda w, input: shards_as_one(input.anchors),
         decoded=lambda w, input: shards_as_one(input.decoded),
-        spec=canonical(
+        spec=lambda w: canonical(
             limits=config["limits"],
             beside=settings.beside(config),
             references={
@@ -68,7 +68,7 @@ rule export_curves:
         mem=growing("1GB"),
         runtime=growing("20m"),
     params:
-        spec=canonical(curves=list(CURVES.values())),
+        spec=lambda w: canonical(curves=list(CURVES.values())),
         source=source("export_curves"),
     shell:
         "python -m rdpipe export_curves --spec {params.spec:q} --bounds {input.bounds:q}"

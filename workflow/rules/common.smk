@@ -10,7 +10,8 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
 
-from rdpipe import config as settings
+from rdpipe.config import query as settings
+from rdpipe.config.check import complete
 from rdpipe.datasets import folder
 from rdpipe.errors import InputError
 from rdpipe.provenance import source_digest
@@ -19,7 +20,7 @@ if str(Path.cwd()) not in sys.path:  # where jobs find modules of one's own
     sys.path.append(str(Path.cwd()))
 
 try:
-    config = settings.complete(config, workflow.source_path("../schema.yaml"))
+    config = complete(config, workflow.source_path("../schema.yaml"))
 except InputError as error:
     raise WorkflowError(str(error))
 
@@ -206,6 +207,6 @@ def origin():
     flags = ["--configfile", *configs] if configs else []
     return {
         "command": shlex.join(["snakemake", *flags, "--cores", "2"]),
-        "benchmarks": workflow.pathvars.apply("<benchmarks>"),
-        "logs": workflow.pathvars.apply("<logs>"),
+        "benchmarks": os.path.dirname(rules.trace_bounds.benchmark),
+        "logs": os.path.dirname(rules.trace_bounds.log[0]),
     }

@@ -1,7 +1,5 @@
 """The figures and the page, of whatever data sets and codecs the config has."""
 
-from rdpipe.config import COMPONENTS
-
 FIGURES = "bounds savings decomposition gaps water calibration residuals maps".split()
 
 
@@ -10,7 +8,7 @@ rule make_report:
     input:
         bounds=rules.trace_bounds.output.bounds,
         images=every_run(rules.extract_latents.output.images),
-        gaps=[file for component, axis in COMPONENTS.items() if axis for file in every_gap(component)],
+        gaps=[file for component, axis in settings.COMPONENTS.items() if axis for file in every_gap(component)],
         maps=every_run(rules.map_latents.output),
         manifests=expand(rules.prepare_dataset.output, dataset=config["datasets"]),
     output:
@@ -43,8 +41,8 @@ rule make_report:
         images=lambda w, input: shards_as_one(input.images),
         gaps=lambda w, input: shards_as_one(input.gaps),
         maps=lambda w, input: shards_as_one(input.maps),
-        spec=canonical(**config),
-        origin=canonical(**origin()),
+        spec=lambda w: canonical(**config),  # commands of one's own hold braces, which are no wildcards
+        origin=lambda w: canonical(**origin()),
         source=source("make_report"),
     shell:
         "python -m rdpipe make_report --spec {params.spec:q} --bounds {input.bounds:q}"

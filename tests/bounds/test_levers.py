@@ -6,7 +6,7 @@ import pytest
 import xarray as xr
 
 from rdpipe.curves import Curve, resamples
-from rdpipe.levers import levers
+from rdpipe.bounds.levers import levers
 
 QUALITIES = [1, 2, 3]
 

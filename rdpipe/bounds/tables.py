@@ -1,4 +1,4 @@
-"""The tables of the bounds: a row for each point, BD-rate, term, image and real code."""
+"""A row for each point, BD-rate, term, image and real code."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def bd_rate_frame(curves: list[Curve], draws: dict) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def image_frame(curves: list[Curve]) -> pd.DataFrame:
+def image_points_frame(curves: list[Curve]) -> pd.DataFrame:
     """A row for each image of each point: what the points are averages of."""
     frames = []
     for curve in (one for one in curves if not one.source):  # of those only averages are known

@@ -1,0 +1,1 @@
+"""From what stages measured to bound curves, and the tables of them."""

@@ -1,0 +1,67 @@
+"""Time and memory of jobs."""
+
+import json
+import subprocess
+import sys
+
+from rdpipe.jobs import stage_times
+
+BALLAST = 300 << 20
+
+
+def peak(code: str = "") -> int:
+    """What :func:`rdpipe.jobs.peak` gives after some code in a process of its own."""
+    program = f"import subprocess, sys\n{code}\nfrom rdpipe.jobs import peak; print(peak())"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return int(done.stdout)
+
+
+def test_the_peak_counts_what_is_freed_again():
+    assert abs((peak(f"b'x' * {BALLAST}") - peak()) / BALLAST - 1) < 0.05
+
+
+def test_the_peak_counts_a_program_that_was_started():
+    code = f"subprocess.run([sys.executable, '-c', 'b\"x\" * {BALLAST}'], check=True)"
+    assert abs((peak(code) - peak()) / BALLAST - 1) < 0.1
+
+
+def test_the_peak_is_not_that_of_the_program_that_started_it():
+    ballast = b"x" * BALLAST
+    assert 1 << 20 < peak() < len(ballast) / 4
+
+
+def benchmarked(folder, **jobs):
+    """Write Snakemake's benchmarks of jobs, each of some runs; their folder."""
+    for name, runs in jobs.items():
+        file = folder / f"benchmarks/{name}.jsonl"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("".join(json.dumps(run) + "\n" for run in runs))
+    return folder / "benchmarks"
+
+
+def test_times_of_a_stage_are_those_of_its_last_run(tmp_path):
+    jobs = {
+        "measure_gap/d/c/q1/joint": [{"s": 9.0}, {"s": 2.0, "max_rss": 300.0}],
+        "measure_gap/d/c/q2/joint": [{"s": 3.0, "max_rss": 200.0}],
+        "make_report": [{"s": 0.5, "max_rss": "NA"}],
+        "empty": [],
+    }
+    assert stage_times(benchmarked(tmp_path, **jobs), tmp_path) == [
+        {"stage": "make_report", "jobs": 1, "seconds": 0.5, "longest": 0.5, "memory": 0.0},
+        {"stage": "measure_gap", "jobs": 2, "seconds": 5.0, "longest": 3.0, "memory": 300.0},
+    ]
+    assert stage_times(tmp_path / "none", tmp_path) == []
+
+
+def test_memory_of_a_job_is_the_larger_of_what_was_seen_and_what_it_wrote(tmp_path):
+    jobs = {"simulate/q1/0": [{"s": 1.0, "max_rss": 300.0}], "make_report": [{"s": 1.0, "max_rss": "NA"}]}
+    benchmarks = benchmarked(tmp_path, **jobs)
+    log = tmp_path / "simulate/q1/0.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("a warning of a peak memory: 999 MiB\npeak memory: 250 MiB\n")
+    (tmp_path / "make_report.log").write_text("peak memory: 700 MiB\npeak memory: 90 MiB\na warning\n")
+    found = {one["stage"]: one["memory"] for one in stage_times(benchmarks, tmp_path)}
+    assert found == {"simulate": 300, "make_report": 700}
+    log.write_text("peak memory: 350 MiB\n")
+    found = {one["stage"]: one["memory"] for one in stage_times(benchmarks, tmp_path)}
+    assert found["simulate"] == 350

@@ -31,10 +31,20 @@ STAGES = (
     "summarise",
     "check_codec",
 )
+
+
+def from_json(text: str):
+    """A flag's value as JSON."""
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no JSON ({error}); allowed is {{\"name\": value}}")
+
+
 TYPES = {
     "str": {"metavar": "NAME"},
     "int": {"type": int, "metavar": "NUMBER"},
-    "dict": {"type": json.loads, "metavar": "JSON"},
+    "dict": {"type": from_json, "metavar": "JSON"},
     "Path": {"type": Path, "metavar": "FILE"},
     "list[Path]": {"type": Path, "nargs": "*", "metavar": "FILE"},
 }
@@ -75,6 +85,8 @@ def main(argv: list[str] | None = None) -> int:
             f"usage: rdpipe STAGE [flags], rdpipe STAGE --help; stages:\n  {known}", file=sys.stderr
         )
         return 0 if argv in (["-h"], ["--help"]) else 2
+    if str(Path.cwd()) not in sys.path:  # where modules of one's own are, also for the console script
+        sys.path.append(str(Path.cwd()))
     run = importlib.import_module(f"rdpipe.stages.{argv[0]}").run
     flags = vars(parser(argv[0], run).parse_args(argv[1:]))
     parameters = inspect.signature(run).parameters.values()

@@ -72,7 +72,7 @@ def decompose(
     Raises
     ------
     InputError
-        If there is no image, an image cannot be read, or a name is unknown.
+        If there is no image, an image is none or cannot be read, a limit is incomplete, or a name is unknown.
 
     Examples
     --------
@@ -84,9 +84,12 @@ def decompose(
     """
     if isinstance(images, (str, Path)):
         images = {source.name: source.file for source in folder.find(str(images))}
+    for name, limit in limits.items():
+        if set(limit) != set(START):
+            raise InputError(f"limit {name!r} has {', '.join(limit)}; it must have {', '.join(START)}")
     rows, latents = [], []
     for name, image in images.items():
-        pixels = image if isinstance(image, np.ndarray) else read(str(image))[0]
+        pixels = pixels_of(name, image)
         row, found = extract(codec, name, pixels)
         rows.append(row)
         latents.append(as_latents(name, found))
@@ -102,3 +105,14 @@ def decompose(
         [one.assign(one.attrs).drop_vars("pixels").drop_attrs() for one in found.values()], "limit"
     )
     return terms.assign_coords(limit=list(found)).merge(table)
+
+
+def pixels_of(name: str, image: np.ndarray | str | Path) -> np.ndarray:
+    """An image as given, or read; an InputError where an array is no image."""
+    if not isinstance(image, np.ndarray):
+        return read(str(image))[0]
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise InputError(
+            f"{name!r}: an array of {image.dtype} of shape {image.shape}; an image is uint8 of shape (height, width, 3)"
+        )
+    return image

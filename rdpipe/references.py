@@ -16,7 +16,10 @@ COLUMNS = ("curve", "kind", "bpp", "psnr_db", "source")
 
 
 def curves(
-    wanted: dict[str, dict], files: list[Path], images: dict[str, tuple[np.ndarray, np.ndarray]]
+    wanted: dict[str, dict],
+    files: list[Path],
+    images: dict[str, tuple[np.ndarray, np.ndarray]],
+    taken: set[tuple[str, str]],
 ) -> list[Curve]:
     """The published curves that are wanted of each data set.
 
@@ -29,6 +32,9 @@ def curves(
         Their tables, data set after data set in the order of their names.
     images : dict
         Of each data set, pixels and names of its images.
+    taken : set of (str, str)
+        Data set and name of every measured curve; a published one of that name is called
+        ``NAME (published)``.
     """
     found, files = [], list(files)
     for dataset, want in sorted(wanted.items()):
@@ -39,6 +45,7 @@ def curves(
             mse = np.tile(255**2 / 10 ** (rows["psnr_db"].to_numpy() / 10), (len(pixels), 1))
             source = "; ".join((rows["kind"] + ", " + rows["source"]).unique())
             points = list(range(len(rows))), bits, mse
+            name = f"{name} (published)" if (dataset, name) in taken else name
             found.append(Curve(dataset, "", name, "reference", *points, pixels, names, source))
     return found
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from rdpipe.axes.cell import TABLES, Cell, build
+from rdpipe.axes import TABLES
+from rdpipe.axes.cell import Cell, build
 from rdpipe.axes.variance import Calibrated
 from rdpipe.bitstream import HEADER, codes, decode, encode
 from rdpipe.codecs.checkpoint import ARCHITECTURES

@@ -122,7 +122,7 @@ MISTAKES = {
     "scale holds values that are not finite": lambda c: c.analysed(scale=lambda scale: scale / 0),
     "is scale a standard deviation": lambda c: c.analysed(scale=lambda scale: 9 * scale),
     "it is the sum over pixels": lambda c: setattr(c, "decoder_gain", lambda *a: 255**2 * c.codec.decoder_gain(*a)),
-    r"72 x 104: decoder_gain has shape \(1, ": lambda c: setattr(c, "decoder_gain", lambda *a: c.codec.decoder_gain(*a)[None]),
+    r"104 x 72: decoder_gain has shape \(1, ": lambda c: setattr(c, "decoder_gain", lambda *a: c.codec.decoder_gain(*a)[None]),
     "mean is a ndarray": lambda c: c.analysed(mean=lambda mean: mean.numpy()),
     "y is of torch.int64": lambda c: c.analysed(y=lambda y: y.long()),
     "the latents are named 'other'": lambda c: c.analysed(name=lambda name: "other"),

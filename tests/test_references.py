@@ -27,6 +27,13 @@ def test_the_table_for_kodak_reads_as_another_reader_does():
     assert len(read([KODAK])) == sum(1 for _ in KODAK.open()) - 1
 
 
+def test_a_published_curve_with_the_name_of_a_measured_one_says_so():
+    wanted = {"kodak": {"tables": 1, "curves": ["jpeg", "webp"]}}
+    images = {"kodak": (np.array([10, 20]), np.array(["a", "b"]))}
+    found = curves(wanted, [KODAK], images, {("kodak", "jpeg"), ("others", "webp")})
+    assert [one.name for one in found] == ["jpeg (published)", "webp"]
+
+
 @pytest.mark.parametrize(
     "text, message",
     [
@@ -63,7 +70,7 @@ def test_each_data_set_gets_its_own_tables(tmp_path):
     images = {name: (np.array([100]), np.array(["one"])) for name in ("zoo", "art")}
     files = [tmp_path / name for name in ("art-1", "zoo-1", "zoo-2")]
     wanted = {"zoo": {"tables": 2, "curves": None}, "art": {"tables": 1, "curves": None}}
-    found = [(curve.dataset, curve.name) for curve in curves(wanted, files, images)]
+    found = [(curve.dataset, curve.name) for curve in curves(wanted, files, images, set())]
     assert found == [("art", "of art-1"), ("zoo", "of zoo-1"), ("zoo", "of zoo-2")]
 
 

@@ -35,6 +35,8 @@ QUANTIZERS = {
     "test-channel": "rdpipe.axes.quantizer:TestChannel",
     "weighted-test-channel": "rdpipe.axes.weighted:WeightedTestChannel",
 }
+TABLES = {"mean": MEANS, "variance": VARIANCES, "quantizer": QUANTIZERS}
+"""The registry of each axis."""
 START = {"mean": "codec", "variance": "codec", "quantizer": "rounding"}
 """The codec as it is: the corner of the array that every gap starts from."""
 TRAINED_LEVEL = 1 / 12

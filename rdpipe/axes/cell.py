@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from rdpipe.axes import GENIE, MEANS, QUANTIZERS, VARIANCES, escape
+from rdpipe.axes import GENIE, TABLES, escape
 from rdpipe.axes import quantizer as quantizers
 from rdpipe.axes import variance as variances
 from rdpipe.axes.causal import FLOOR, blocks, traverse
@@ -24,7 +24,6 @@ from rdpipe.random import standard_normal
 
 Fits = Mapping[tuple[str, str], dict[str, np.ndarray]]
 """What fitted estimators found, by axis and name."""
-TABLES = {"mean": MEANS, "variance": VARIANCES, "quantizer": QUANTIZERS}
 DEFAULTS = {
     "uses_side": True,
     "sees_context": True,

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 import xarray as xr
 
-from rdpipe.axes.cell import TABLES, Cell, Fits, Prepared, build, kind, side_counted
+from rdpipe.axes import TABLES
+from rdpipe.axes.cell import Cell, Fits, Prepared, build, kind, side_counted
 from rdpipe.errors import InputError
 from rdpipe.latents import Latents
 from rdpipe.plugins import nearest

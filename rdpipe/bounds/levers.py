@@ -40,6 +40,9 @@ def levers(
 ) -> pd.DataFrame:
     """BD-rate of a codec with one term of its decomposition closed, for each limit and term.
 
+    Bits are saved at equal distortion of the latents, and the codec keeps its PSNR: what a limit saves at
+    equal PSNR, through the decoder, is the BD-rate of its own curve, and may be far less.
+
     Parameters
     ----------
     own : Curve
@@ -57,8 +60,8 @@ def levers(
         A row for each limit and term, of the paper's order: ``bd_rate`` of the codec without it and
         ``available_bd_rate`` of the best real code that differs from the codec in the axis of that
         term alone, its cell ``available``, and their 95 % intervals over images, per cent. Such a
-        code has at most the codec's latent distortion; without one the saving is 0. Terms that are
-        no axis have no such code (NaN).
+        code has at most the codec's latent distortion; where none saves anything, that is 0, and
+        where none was measured, NaN, as for terms that are no axis.
     """
     paper = terms[terms["order"] == "paper"]
     codes = {term: real_codes(axis, own, tables, cubes) for axis, term in TERMS.items()}
@@ -69,7 +72,7 @@ def levers(
         row = {"dataset": own.dataset, "codec": own.codec, "limit": limit, "term": term}
         row |= worth(own, saved, draws)
         found = {name: worth(own, bpp, draws) for name, bpp in codes.get(term, {}).items()}
-        none = 0.0 if term in codes else np.nan
+        none = 0.0 if any(np.isfinite(one["bd_rate"]) for one in found.values()) else np.nan
         best = {"available": "", "available_bd_rate": none, "available_low": none,
                 "available_high": none}  # fmt: skip
         for name, value in found.items():

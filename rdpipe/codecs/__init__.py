@@ -5,6 +5,12 @@ A codec is made for one quality by a factory ``factory(quality, **args)``; confi
 ``factory(**args)`` and called with an image and a quality; it returns its bytes and what they decode to.
 """
 
+
+def weights_of(checkpoint: str, quality: int) -> str:
+    """The file of weights of one quality: ``{quality}`` in its name is filled in, nothing else is."""
+    return checkpoint.replace("{quality}", str(quality))
+
+
 ANCHORS = {
     "avif": "rdpipe.codecs.classical:avif",
     "external": "rdpipe.codecs.external:External",

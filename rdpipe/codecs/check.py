@@ -16,6 +16,8 @@ from rdpipe.errors import InputError
 from rdpipe.random import generator
 
 REQUIRED = ("analyse", "synthesise")
+SMALLEST = 64
+"""Least side of the image, pixels: codecs may refuse smaller ones with reason."""
 PAIRS = (("compress", "decompress"), ("side", "predict"))
 
 
@@ -27,6 +29,11 @@ def check(codec, image: np.ndarray) -> Iterator[tuple[bool, str]]:
     codec : Codec
     image : array of uint8, of shape (height, width, 3)
 
+    Raises
+    ------
+    InputError
+        If the image is too small to say anything.
+
     Yields
     ------
     fine : bool
@@ -34,6 +41,9 @@ def check(codec, image: np.ndarray) -> Iterator[tuple[bool, str]]:
     finding : str
         What was found, and what to do where it is not.
     """
+    if min(image.shape[:2]) < SMALLEST:
+        height, width = image.shape[:2]
+        raise InputError(f"an image of {width} x {height}: the check takes one of at least {SMALLEST} pixels a side")
     try:
         missing = [name for name in REQUIRED if not callable(getattr(codec, name, None))]
         if missing:
@@ -41,9 +51,9 @@ def check(codec, image: np.ndarray) -> Iterator[tuple[bool, str]]:
             return
         yield from methods(codec)
         odd = np.ascontiguousarray(image[: image.shape[0] - 1, : image.shape[1] - 3])
-        sizes = "{} x {}".format
-        for size, one in ((sizes(*image.shape[:2]), image), (sizes(*odd.shape[:2]), odd)):
-            yield from on_image(codec, size, one)
+        for one in (image, odd):
+            height, width = one.shape[:2]
+            yield from on_image(codec, f"{width} x {height}", one)
     except Exception as error:  # whatever a stranger's code raises
         place = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(place.filename).name}, line {place.lineno}"

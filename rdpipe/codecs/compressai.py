@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rdpipe._torchvision import declare_missing_operators
-from rdpipe.codecs import context
+from rdpipe.codecs import context, weights_of
 from rdpipe.codecs.checkpoint import (
     EMBEDDED,
     architecture_of,
@@ -317,7 +317,7 @@ def from_checkpoint(
     if pretrained:
         file = fetch(architecture, quality, metric)
     else:
-        file = Path(checkpoint.format(quality=quality))
+        file = Path(weights_of(checkpoint, quality))
     model = load_model(architecture, read_state(file), str(file))
     if architecture.endswith("-vbr"):
         from rdpipe.codecs.variable import VariableRate
@@ -328,6 +328,7 @@ def from_checkpoint(
 
 def from_gained(quality: int, checkpoint: str, device: str = "auto"):
     """One rate of a variable-rate network that ``train_codec`` wrote; qualities count from 1."""
+    checkpoint = weights_of(checkpoint, quality)
     state = read_state(Path(checkpoint))
     if not 1 <= quality <= len(state.get("log_gain", ())):
         raise InputError(

@@ -11,10 +11,8 @@ from pathlib import Path
 import jsonschema
 import yaml
 
-from rdpipe.axes import MEANS, QUANTIZERS, START, VARIANCES
-from rdpipe.codecs import ANCHORS, CODECS
-from rdpipe.config.query import AXES, analysed, beside, fitted_estimators, measured
-from rdpipe.datasets import DATASETS
+from rdpipe.axes import START
+from rdpipe.config.query import AXES, REGISTRIES, analysed, beside, fitted_estimators, measured
 from rdpipe.errors import InputError
 from rdpipe.plugins import load, locate, nearest
 
@@ -87,14 +85,7 @@ def check_finite(value, place: str) -> None:
 
 def check_names(config: dict) -> None:
     """Look up every data set, codec, anchor and estimator, and every reference between them."""
-    for what, section, table in (
-        ("dataset", "datasets", DATASETS),
-        ("codec", "codecs", CODECS),
-        ("anchor", "anchors", ANCHORS),
-        ("mean", "means", MEANS),
-        ("variance", "variances", VARIANCES),
-        ("quantizer", "quantizers", QUANTIZERS),
-    ):
+    for section, (what, table) in REGISTRIES.items():
         for name, entry in config[section].items():
             target, numbers = locate(what, entry.get("use", name), table)
             check_importable(what, name, target)
@@ -104,6 +95,9 @@ def check_names(config: dict) -> None:
         check_checkpoint(name, entry["args"].get("checkpoint"))
     if both := sorted(config["anchors"].keys() & config["codecs"].keys()):
         raise InputError(f"config: codecs and anchors both have {both[0]!r}; rename one")
+    for section in ("anchors", "codecs"):
+        if "codec" in config[section]:
+            raise InputError(f"config: {section}.codec: every codec's own curve has this name; choose another one")
     for axis, start in START.items():
         if config["codecs"] and start not in config[AXES[axis]]:
             raise InputError(f"config: {AXES[axis]} must have {start!r}, the codec as it is")
@@ -148,14 +142,20 @@ def check_importable(what: str, name: str, target: str) -> None:
 
 
 def check_arguments(what: str, name: str, target: str, numbers: list, args: dict) -> None:
-    """Whether the arguments fit the factory's signature; the values are its own to judge."""
+    """Whether the arguments fit the factory, which judges their values; a data set is not looked for yet."""
     if not target.startswith("rdpipe."):
         return  # a plugin may be heavy to import
-    signature = inspect.signature(load(target))
+    factory = load(target)
+    signature = inspect.signature(factory)
     try:
         signature.bind(*numbers, **args)
     except TypeError as error:
         raise InputError(f"config: {what} {name!r}: {error}; it takes {signature}") from error
+    if what != "dataset":
+        try:
+            factory(*numbers, **args)
+        except InputError as error:
+            raise InputError(f"config: {what} {name!r}: {error}") from error
 
 
 def check_checkpoint(codec: str, file) -> None:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from rdpipe.axes import MEANS, QUANTIZERS, START, TRAINED_LEVEL, VARIANCES, cell_name
-from rdpipe.codecs import ANCHORS, CODECS
+from rdpipe.axes import START, TABLES, TRAINED_LEVEL, cell_name
+from rdpipe.codecs import ANCHORS, CODECS, weights_of
 from rdpipe.datasets import DATASETS
 from rdpipe.plugins import load, locate
 
 AXES = {"mean": "means", "variance": "variances", "quantizer": "quantizers"}
 COMPONENTS = {"variance": "variance", "quantization": "quantizer", "context": "mean", "joint": None}
 """Each gap and the axis along which it is measured; joint is the whole array."""
+REGISTRIES = {
+    "datasets": ("dataset", DATASETS),
+    "codecs": ("codec", CODECS),
+    "anchors": ("anchor", ANCHORS),
+    **{section: (axis, TABLES[axis]) for axis, section in AXES.items()},
+}
+"""What the names in a section of the config are names of, and where those are looked up."""
 
 
 def measured(config: dict) -> list[str]:
@@ -32,7 +39,7 @@ def beside(config: dict) -> dict[str, str]:
 def checkpoint(config: dict, codec: str, quality: int) -> str | None:
     """The file of weights of a codec at one quality, where it has one."""
     file = config["codecs"][codec]["args"].get("checkpoint")
-    return file and file.replace("{quality}", str(quality))
+    return file and weights_of(file, quality)
 
 
 def tables(config: dict) -> dict[str, list[str]]:
@@ -62,12 +69,11 @@ def curves(config: dict) -> dict[str, dict]:
 
 def that_say(used: dict, trait: str) -> list[tuple[str, str]]:
     """Axis and name of the estimators in use of which something is true."""
-    tables = {"mean": MEANS, "variance": VARIANCES, "quantizer": QUANTIZERS}
     return [
         (axis, name)
         for axis, section in AXES.items()
         for name, entry in used.get(section, {}).items()
-        if getattr(load(locate(axis, entry.get("use", name), tables[axis])[0]), trait, False)
+        if getattr(load(locate(axis, entry.get("use", name), TABLES[axis])[0]), trait, False)
     ]
 
 
@@ -130,12 +136,10 @@ def modules(config: dict, *sections: str, **names: str) -> list[str]:
 
     Of a section given with a name (``anchors="jpeg"``), only the one behind that name.
     """
-    tables = {"datasets": DATASETS, "codecs": CODECS, "anchors": ANCHORS, "means": MEANS,
-              "variances": VARIANCES, "quantizers": QUANTIZERS}  # fmt: skip
     wanted = [(section, name) for section in sections for name in config[section]]
     wanted += names.items()
     found = {
-        locate(section, config[section][name].get("use", name), tables[section])[0]
+        locate(section, config[section][name].get("use", name), REGISTRIES[section][1])[0]
         for section, name in wanted
     }
     return sorted({target.partition(":")[0] for target in found})

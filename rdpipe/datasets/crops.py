@@ -22,7 +22,7 @@ class Crops(Dataset):
     Parameters
     ----------
     files : list of Path
-        Training images, each at least ``1.5 * size`` pixels on a side.
+        Training images, each at least ``size`` pixels on a side; of one below ``1.5 * size`` fewer crops are shrunk.
     size : int
         Side of a crop, pixels.
     seed : int

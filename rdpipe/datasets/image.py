@@ -13,7 +13,7 @@ several frames, pages  the first
 ICC profile            ignored
 =====================  ==========================================================================
 
-16-bit colour is read by Pillow as 8-bit. Floating-point images, 32-bit integers beyond 16 bits and
+16-bit colour is cut to its upper 8 bits by Pillow, which the manifest says. Floating-point images, 32-bit integers beyond 16 bits and
 images larger than Pillow's limit against decompression bombs are refused, and so are other formats than
 ``FORMATS`` under whatever name: some are programs (EPS is run by Ghostscript).
 """
@@ -81,8 +81,9 @@ def read(file: str) -> tuple[np.ndarray, str, str]:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             warnings.filterwarnings("ignore", category=UserWarning)
             image = Image.open(io.BytesIO(data), formats=FORMATS)
+            raw = [str(tile.args) for tile in image.tile]
             image.load()
-            pixels, conversion = rgb(image)
+            pixels, conversion = rgb(image, cut=any(";16" in mode for mode in raw))
     except UnidentifiedImageError as error:
         raise InputError(f"{file!r}: not an image in PNG, JPEG, WebP or TIFF") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -94,9 +95,9 @@ def read(file: str) -> tuple[np.ndarray, str, str]:
     return pixels, hashlib.sha256(data).hexdigest(), conversion
 
 
-def rgb(image: Image.Image) -> tuple[np.ndarray, str]:
-    """A decoded image as 8-bit RGB, and what that took."""
-    steps = []
+def rgb(image: Image.Image, cut: bool = False) -> tuple[np.ndarray, str]:
+    """A decoded image as 8-bit RGB, and what that took; ``cut`` if its samples had 16 bits."""
+    steps = ["16-bit colour cut to 8 bits"] if cut and not image.mode.startswith("I") else []
     if image.getexif().get(0x0112, 1) != 1:
         image = ImageOps.exif_transpose(image)
         steps.append("EXIF orientation applied")

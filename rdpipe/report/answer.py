@@ -6,7 +6,7 @@ import math
 
 import pandas as pd
 
-from rdpipe.axes import cell_name
+from rdpipe.axes import START, cell_name
 from rdpipe.decomposition import TERMS
 from rdpipe.report.style import meaning
 
@@ -20,19 +20,21 @@ def headline(name: str, dataset: str, own) -> str:
     return f"{name} at q{own.quality} on {dataset}: {own.bpp:.3f} bpp at {own.psnr:.2f} dB."
 
 
-def to_limit(panel: pd.DataFrame) -> str:
-    """The terms to one limit at one quality; ``panel`` has the paper's order only."""
+def to_limit(panel: pd.DataFrame, cell: dict[str, str]) -> str:
+    """The terms to one limit, a cell, at one quality; ``panel`` has the paper's order only."""
     rows = panel.set_index("term")
+    kept = [term for axis, term in TERMS.items() if cell[axis] == START[axis]]
     parts = [
         f"{NAMES[term]} {one.bpp:.3f}"
         + (f" ({one.bpp_low:.3f} to {one.bpp_high:.3f})" if one.bpp else "")
         for term, one in rows.drop("total").iterrows()
-        if abs(one.bpp) >= 5e-4 or term in ("side", *TERMS.values())
+        if abs(one.bpp) >= 5e-4 or term in {"side", *TERMS.values()}.difference(kept)
     ]
     total = rows.loc["total"]
     return (
         f"{total.bpp:.3f} bpp ({total.bpp_low:.3f} to {total.bpp_high:.3f}) above "
         f"“{panel['limit'].iloc[0]}” ({meaning(panel['kind'].iloc[0])}): {', '.join(parts)}."
+        + (f" Of {' and '.join(kept)} it says nothing: it has the codec's own." if kept else "")
     )
 
 
@@ -79,7 +81,8 @@ def largest_lever(levers: pd.DataFrame) -> str:
     if one is None:
         return "No term is worth anything over the curve: the codec's own cell is the best one here."
     return (
-        f"Largest lever: {NAMES[one.term]}; closing it is worth {-one.bd_rate:.1f} % BD-rate"
+        f"Largest lever: {NAMES[one.term]}; closing it is worth {-one.bd_rate:.1f} % BD-rate at equal "
+        "distortion of the latents"
         f"{between(one.bd_rate_high, one.bd_rate_low)}; {available(one)}"
     )
 
@@ -88,6 +91,8 @@ def available(lever) -> str:
     """What of a lever a real decoder can have today; ``lever`` is its row."""
     if lever.term not in TERMS.values():
         return "how much of that a real decoder could have is not measured."
+    if math.isnan(lever.available_bd_rate):
+        return "how much of that a real decoder could have is not measured: no other real code on its axis is in the config."
     if not lever.available:
         return "of that, none is available to a real decoder with the estimators measured here."
     share = 100 * lever.available_bd_rate / lever.bd_rate

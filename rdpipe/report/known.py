@@ -30,7 +30,10 @@ SIDE = 32
 
 
 def field(steps: tuple[float, ...] = (100.0, 40.0, 20.0, 6.0)) -> pd.DataFrame:
-    """Blocks of a separable AR(1) Gaussian field through their KLT: a row for each quantizer and step.
+    """Coefficients of the KLT of blocks of a separable AR(1) Gaussian field: a row for each quantizer and step.
+
+    They are drawn as what they are, independent Gaussians with the eigenvalues for variances; field, blocks
+    and transform themselves are run by ``config/gaussian.yaml``.
 
     Returns
     -------

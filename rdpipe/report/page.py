@@ -51,7 +51,7 @@ def run_content(
             for one in own.itertuples()
         ],
         "answers": [
-            {"quality": quality, "limit": limit, "text": f"To the limit: {answer.to_limit(panel)}"}
+            {"quality": quality, "limit": limit, "text": f"To the limit: {answer.to_limit(panel, cells[limit])}"}
             for (quality, limit), panel in paper.groupby(["quality", "limit"], sort=False)
         ],
         "unreached": points[points["bpp"].isna()][["curve", "quality"]].to_dict("records"),

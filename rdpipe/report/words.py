@@ -26,8 +26,9 @@ ASSUMPTIONS = (
     ),
     (
         "BD-rate of a lever",
-        "the term is saved at every quality, at the codec's own PSNR",
-        "a sum: the levers of one limit need not add up, and closing one changes the others",
+        "the term is saved at every quality, at equal distortion of the latents, and the codec keeps its PSNR",
+        "what is saved at equal PSNR: that is the BD-rate of a limit's own curve, and may be far less; nor a sum: the "
+        "levers of one limit need not add up, and closing one changes the others",
     ),
     (
         "upper bound on R(D)",
@@ -43,7 +44,8 @@ ASSUMPTIONS = (
     ),
     (
         "curves at equal PSNR",
-        "the codec's own decoder, as trained on rounded latents; the sweep of levels is interpolated",
+        "the codec's own decoder, as trained on rounded latents; PSNR is the mean over images; a point lies between two "
+        "levels of the sweep and is interpolated, which moved it by one or two thousandths of its rate where that was tried",
         "the best that a decoder trained for the channel could have",
     ),
     (
@@ -58,7 +60,8 @@ ASSUMPTIONS = (
     ),
     (
         "intervals",
-        "the images are a sample: 95 % percentiles of a bootstrap over them",
+        "the images are a sample: 95 % percentiles of a bootstrap over them, which cover less with few images: of a "
+        "lognormal spread (sigma 0.5) 91 % with 24, 81 % with 5",
         "the spread between images, or what another data set would give",
     ),
 )

@@ -7,7 +7,8 @@ from pathlib import Path
 import xarray as xr
 
 from rdpipe import store
-from rdpipe.axes.cell import TABLES, build
+from rdpipe.axes import TABLES
+from rdpipe.axes.cell import build
 from rdpipe.plugins import make
 from rdpipe.stages.inputs import StoredLatents, identity, read_fits
 

@@ -65,10 +65,10 @@ def run(
         codec_curves(tables, sweeps, spec["beside"])
         + reference_curves(known_of(images), tables)
         + anchor_curves([store.joined(shards) for shards in store.runs(anchors)])
-        + published.curves(
-            spec["references"], references, {d: image_sizes(run) for (d, _), run in tables.items()}
-        )
     )
+    sizes = {dataset: image_sizes(run) for (dataset, _), run in tables.items()}
+    taken = {(curve.dataset, curve.name) for curve in curves}
+    curves += published.curves(spec["references"], references, sizes, taken)
     draws = {c.dataset: resamples(len(c.pixels), spec["resamples"], spec["seed"]) for c in curves}
     tables = {identity: run for identity, run in tables.items() if identity in cubes}
     terms = term_frame(tables, cubes, spec["limits"])

@@ -9,8 +9,18 @@ from pathlib import Path
 import safetensors.torch
 
 from rdpipe.datasets import manifest
+from rdpipe.errors import InputError
 from rdpipe.files import write_atomically
 from rdpipe.training import train
+
+
+def check_sizes(images: list[dict], crop: int) -> None:
+    """Whether every image has the pixels of a crop."""
+    for image in images:
+        if min(image["width"], image["height"]) < crop:
+            raise InputError(
+                f"{image['name']!r} has {image['width']} x {image['height']} pixels: crops of {crop} do not fit"
+            )
 
 
 def run(spec: dict, manifest_file: Path, state: Path, out: Path) -> None:
@@ -28,6 +38,7 @@ def run(spec: dict, manifest_file: Path, state: Path, out: Path) -> None:
         Float16 ``.safetensors``; the spec is in its metadata, as JSON.
     """
     images = manifest.load(manifest_file)["images"]
+    check_sizes(images, spec["crop"])
     digest = hashlib.sha256("".join(image["sha256"] for image in images).encode()).hexdigest()
     weights = train({**spec, "images": digest}, [Path(image["file"]) for image in images], state)
     if weights is None:  # another process writes them

@@ -60,6 +60,7 @@ def test_the_answer_comes_first_in_words(html):
     assert "0.250 bpp (0.240 to 0.260) above “decodable” (upper bound on R(D))" in html
     terms = "side information 0.000, variance 0.050 (0.040 to 0.060), quantization 0.200"
     assert terms in html and "context -0.010 (-0.020 to 0.000)" in html
+    assert "Of variance and context it says nothing: it has the codec's own." in html.replace("&#39;", "'")
     # total 0.25 of 1 and of 2 bit/pixel
     assert "12 to 25 % of the bits lie above" in html
     assert "its rate is" not in html
@@ -70,12 +71,14 @@ def test_the_largest_lever_and_what_is_available(tables):
     levers = tables["levers"][tables["levers"]["limit"] == "decodable"]
     assert answer.largest_lever(levers) == (
         "Largest lever: quantization; closing it is worth 10.0 % "
-        "BD-rate (9.0 to 11.0 %); of that, 25 % is available to a real decoder today: "
+        "BD-rate at equal distortion of the latents (9.0 to 11.0 %); of that, 25 % is available to a real decoder today: "
         "codec/codec/trellis saves 2.5 % (2.0 to 3.0 %) by its code length, the best of those measured "
         "on these images."
     )
     none = levers.assign(available="", available_bd_rate=0.0)
     assert "none is available to a real decoder" in answer.largest_lever(none)
+    untried = levers.assign(available="", available_bd_rate=np.nan)
+    assert "no other real code on its axis is in the config" in answer.largest_lever(untried)
     assert answer.summary(levers.assign(bd_rate=1.0))["term"] == "none"
     assert "two qualities" in answer.largest_lever(levers.assign(bd_rate=np.nan))
 

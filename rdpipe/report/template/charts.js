@@ -140,7 +140,7 @@ CHARTS.levers = (element, run, state) => {
   };
   const today = { type: "bar", orientation: "h", y: name, x: has, width: 0.36, marker: { color: "#0072B2" }, hoverinfo: "skip" };
   return plot(element, [whole, today], {
-    barmode: "overlay", yaxis: axis("", { autorange: "reversed" }), xaxis: axis("worth, % BD-rate", { zeroline: true }),
+    barmode: "overlay", yaxis: axis("", { autorange: "reversed" }), xaxis: axis("worth, % BD-rate at equal latent distortion", { zeroline: true }),
     annotations: rows.length ? [] : [nothing("takes two qualities or more")],
   });
 };

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 from PIL import Image
 
 from rdpipe import store
@@ -81,10 +82,43 @@ def test_estimators_of_ones_own_are_coordinates(report):
     assert np.isnan(cube["bits"].sel(mean="cautious", quantizer="codec")).all()  # on another grid
 
 
+def test_a_program_of_ones_own_is_an_anchor(report):
+    """Real bytes, and a page whose config has braces in it."""
+    points = pd.read_csv(report / "bounds.csv").query("curve == 'program'")
+    assert set(points["kind"]) == {"achieved"} and points["psnr"].is_monotonic_increasing and len(points) == 3
+    assert "my_anchor.py encode {quality} {input} {output}" in (report / "report.html").read_text()
+
+
+def test_the_configs_of_the_readme_plan_a_run_to_its_page(tmp_path):
+    blocks = re.findall("^```yaml\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
+    config = yaml.safe_load(blocks[0])
+    assert "{quality}" in config["codecs"]["mine"]["args"]["checkpoint"]
+    for block in blocks[1:]:
+        for section, entries in yaml.safe_load(block).items():
+            config[section] = {**config.get(section, {}), **entries}
+    config["datasets"]["photos"]["args"]["root"] = "images"
+    (tmp_path / "images").mkdir()
+    Image.fromarray(IMAGE).save(tmp_path / "images" / "one.png")
+    files = [f"checkpoints/lambda-{quality}.pth.tar" for quality in range(1, 6)]
+    for file in (*files, "results-training/training/net.safetensors"):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch()
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    done = run(tmp_path, "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--configfile", "config.yaml", "--dry-run")
+    assert done.returncode == 0 and "rule make_report" in done.stdout, done.stdout + done.stderr
+    inputs = {file for listed in re.findall("^    input: (.+)$", done.stdout, re.M) for file in listed.split(", ")}
+    assert inputs >= set(files)
+
+
 @pytest.mark.parametrize("name", ["my_codec:MyCodec", "my_bitstream:MyBitstream", "mini-mean-scale"])
 def test_the_checker_finds_nothing_wrong_with_the_examples(folder, name):
-    done = run(folder, sys.executable, "-m", "rdpipe", "check_codec", name, "images/0.png", "--quality", "2")
+    done = run(folder, "rdpipe", "check_codec", name, "images/0.png", "--quality", "2")
     assert done.returncode == 0 and "PROBLEM" not in done.stdout, done.stdout + done.stderr
+
+
+def test_a_flag_that_is_no_json_is_named(folder):
+    done = run(folder, "rdpipe", "check_codec", "my_codec:MyCodec", "images/0.png", "--args", "gamma=0.1")
+    assert done.returncode == 2 and "'gamma=0.1' is no JSON" in done.stderr
 
 
 class Broken:

@@ -1,0 +1,12 @@
+"""A program as an anchor: python my_anchor.py encode QUALITY INPUT OUTPUT, python my_anchor.py decode INPUT OUTPUT."""
+
+import sys
+
+from PIL import Image
+
+if sys.argv[1] == "encode":
+    quality, source, stream = sys.argv[2:]
+    Image.open(source).save(stream, "JPEG", quality=int(quality), subsampling="4:4:4")
+else:
+    stream, decoded = sys.argv[2:]
+    Image.open(stream).save(decoded)

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from rdpipe.config.check import complete
-from rdpipe.config.query import AXES, analysed, curves, gap_axes, modules, simulation
+from rdpipe.config.query import AXES, analysed, checkpoint, curves, gap_axes, modules, simulation
 from rdpipe.errors import InputError
 
 ROOT = Path(__file__).parents[1]
@@ -151,3 +151,32 @@ def test_references_are_of_a_data_set_that_is_measured(dataset):
     }
     with pytest.raises(InputError, match=f"unknown measured data set '{dataset}'; known: sample"):
         complete({**config, "references": {dataset: {"table": "a.csv"}}}, SCHEMA)
+
+
+@pytest.mark.parametrize("section, name, message", [
+    ("variances", "window-4", "window of size 4: allowed are odd"),
+    ("means", "accuracy-150", "accuracy 150: allowed are 0 to 99"),
+    ("anchors", "codec", "every codec's own curve has this name"),
+    ("codecs", "codec", "every codec's own curve has this name"),
+    ("pathvars", "result", "'result' is not one of"),
+])  # fmt: skip
+def test_what_would_fail_late_is_refused_at_once(section, name, message):
+    entry = {"use": "dct", "qualities": [1]} if section == "codecs" else {"use": "jpeg", "qualities": [30]}
+    entry = {"pathvars": "x", "variances": {}, "means": {}}.get(section, entry)
+    starts = {"means": {"codec": {}, "zero": {}}, "variances": {"codec": {}, "window-5": {}, "element": {}}}
+    given = {**starts.get(section, CODEC.get(section, {})), name: entry}
+    with pytest.raises(InputError, match=message):
+        complete({**CODEC, section: given}, SCHEMA)
+
+
+def test_a_level_twice_is_refused():
+    with pytest.raises(InputError, match="simulate.levels: .* non-unique"):
+        complete({**CODEC, "simulate": {"levels": [0.1, 0.2, 0.1]}}, SCHEMA)
+
+
+def test_quality_is_all_that_is_filled_into_the_name_of_a_checkpoint():
+    config = {**CODEC, "codecs": {"c": {"use": "gained", "args": {"checkpoint": "w-{quality}.pt"}, "qualities": [3]}}}
+    assert checkpoint(complete(config, SCHEMA), "c", 3) == "w-3.pt"
+    config["codecs"]["c"]["args"]["checkpoint"] = "w-{quality!r}.pt"
+    with pytest.raises(InputError, match="and no other braces"):
+        complete(config, SCHEMA)

@@ -19,6 +19,7 @@ from PIL import Image
 from rdpipe import store
 from rdpipe.codecs.check import check
 from rdpipe.codecs.compressai import mini_mean_scale
+from rdpipe.errors import InputError
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
@@ -173,6 +174,11 @@ def boom(name, image):
 
 def test_nothing_is_wrong_with_what_works():
     assert all(fine for fine, _ in check(Broken(), IMAGE))
+
+
+def test_an_image_that_is_too_small_to_say_anything_is_refused():
+    with pytest.raises(InputError, match="an image of 1 x 3: the check takes one of at least 64 pixels"):
+        list(check(Broken(), IMAGE[:3, :1]))
 
 
 @pytest.mark.parametrize("words", MISTAKES)

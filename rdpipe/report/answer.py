@@ -6,7 +6,7 @@ import math
 
 import pandas as pd
 
-from rdpipe.axes import START, cell_name
+from rdpipe.axes import GENIE, START, cell_name
 from rdpipe.decomposition import TERMS
 from rdpipe.report.style import meaning
 
@@ -49,6 +49,21 @@ def over_the_curve(points: pd.DataFrame, terms: pd.DataFrame, limit: str) -> str
         f"{share.max():.0f} % of the bits lie above “{limit}” ({meaning(paper['kind'].iloc[0])}), "
         f"{at_distortion(paper['latent_mse'])}."
     )
+
+
+def no_better(terms: pd.DataFrame, limit: str) -> str:
+    """Where a genie lies above a limit that needs none, in words; empty if nowhere."""
+    kinds = terms.drop_duplicates("limit").set_index("limit")["kind"]
+    paper = terms[(terms["order"] == "paper") & (terms["term"] == "total")]
+    total = paper.pivot(index="quality", columns="limit", values="bpp")
+    for other in kinds.index[kinds != GENIE] if kinds[limit] == GENIE else []:
+        worse = total.index[total[limit] < total[other]]
+        if len(worse):
+            return (
+                f"At {', '.join(f'q{quality}' for quality in worse)} it needs more bits than “{other}”, for all that it is "
+                "told: no limit of what a better estimate could save."
+            )
+    return ""
 
 
 def at_distortion(latent_mse: pd.Series) -> str:

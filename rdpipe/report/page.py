@@ -84,6 +84,7 @@ def limit_content(limit: str, tables: dict[str, pd.DataFrame], cell: dict[str, s
         "name": limit,
         "cell": cell_name(cell),
         "lever": answer.largest_lever(levers),
+        "no_better": answer.no_better(tables["decomposition"], limit),
         "curve": answer.over_the_curve(tables["points"], terms, limit),
         "equal_psnr": answer.at_equal_psnr(bd, cell),
         "summary": answer.summary(levers),

@@ -83,6 +83,14 @@ def test_the_largest_lever_and_what_is_available(tables):
     assert "two qualities" in answer.largest_lever(levers.assign(bd_rate=np.nan))
 
 
+def test_a_genie_that_needs_more_bits_than_a_decoder_says_so(tables):
+    terms = tables["decomposition"]
+    assert answer.no_better(terms, "genie") == answer.no_better(terms, "decodable") == ""
+    lower = terms["bpp"] - 9.0 * ((terms["limit"] == "genie") & (terms["quality"] == 2))
+    said = answer.no_better(terms.assign(bpp=lower), "genie")
+    assert said.startswith("At q2 it needs more bits than “decodable”")
+
+
 def test_savings_at_equal_psnr(tables):
     saved = savings.savings(tables["points"], tables["image_points"], {"resamples": 40, "seed": 0})
     saved = saved.set_index(["curve", "quality"])

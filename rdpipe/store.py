@@ -88,12 +88,12 @@ def create(path: Path, spec: dict):
 
 def _zip(folder: Path, path: Path) -> None:
     files = sorted(file for file in folder.rglob("*") if file.is_file())
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:  # the chunks are compressed
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as opened:  # the chunks are compressed
         for file in files:
             name = file.relative_to(folder).as_posix()
             info = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
             info.external_attr = 0o644 << 16
-            archive.writestr(info, file.read_bytes())
+            opened.writestr(info, file.read_bytes())
 
 
 def has(path: Path, group: str) -> bool:
@@ -104,16 +104,17 @@ def has(path: Path, group: str) -> bool:
 
 @contextmanager
 def undamaged(path: Path):
-    """What a damaged archive raises, as an error that names it.
+    """What a damaged archive raises, as an error that names it; yields which archive that is, as it is now.
 
     Every member is read once: Zarr looks only for those that it expects, and where the name of a
     chunk is damaged in the directory, it takes the chunk for one of zeros.
     """
     try:
         status = path.stat()
-        if broken := first_broken(path, status.st_size, status.st_mtime_ns):
+        version = path, status.st_size, status.st_mtime_ns
+        if broken := first_broken(*version):
             raise zipfile.BadZipFile(f"{broken} is not what was written")
-        yield
+        yield version
     except (GroupNotFoundError, *DAMAGE) as error:
         if isinstance(error, GroupNotFoundError) or getattr(error, "filename", None):
             raise  # what is wrong is not in the archive
@@ -124,22 +125,28 @@ def undamaged(path: Path):
 @lru_cache(maxsize=None)
 def first_broken(path: Path, size: int, time: int) -> str | None:
     """The first member of an archive, as it is at a time, whose checksum is wrong."""
-    with zipfile.ZipFile(path) as archive:
-        return archive.testzip()
+    with zipfile.ZipFile(path) as opened:
+        return opened.testzip()
+
+
+@lru_cache(maxsize=8)
+def archive(path: Path, size: int, time: int) -> ZipStore:
+    """An archive, as it is at a time, that stays open: its directory is not read again for every group."""
+    return ZipStore(path, mode="r")
 
 
 def members(path: Path) -> list[str]:
     """Names of what is in an archive."""
-    with zipfile.ZipFile(path) as archive:
-        return archive.namelist()
+    with zipfile.ZipFile(path) as opened:
+        return opened.namelist()
 
 
 @contextmanager
 def _opened(path: Path, group: str | None = None):
     """A product, or one group of it, of which nothing is read yet; whatever fails in the block is the archive's."""
     try:
-        with undamaged(Path(path)), ZipStore(path, mode="r") as store:
-            yield xr.open_zarr(store, group=group, consolidated=False, chunks=None)
+        with undamaged(Path(path)) as version:
+            yield xr.open_zarr(archive(*version), group=group, consolidated=False, chunks=None)
     except GroupNotFoundError as error:
         raise InputError(f"{path}: no group {group!r} in this store") from error
 

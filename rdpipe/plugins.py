@@ -6,6 +6,7 @@ import difflib
 import importlib
 import inspect
 import re
+from functools import partial
 from pathlib import Path
 
 from rdpipe.errors import InputError
@@ -69,6 +70,18 @@ def load(target: str):
         raise InputError(f"cannot load {target!r}: {error}; {places}") from error
 
 
+def bind(what: str, name: str, entry: dict, table: dict[str, str], *args) -> partial:
+    """What builds what a config entry describes: its factory, with arguments that fit. As :func:`make` takes them."""
+    target, numbers = locate(what, entry.get("use", name), table)
+    factory = load(target)
+    signature = inspect.signature(factory)
+    try:
+        bound = signature.bind(*numbers, *args, **entry.get("args", {}))
+    except TypeError as error:
+        raise InputError(f"{what} {name!r}: {error}; it takes {signature}") from error
+    return partial(factory, *bound.args, **bound.kwargs)
+
+
 def make(what: str, name: str, entry: dict, table: dict[str, str], *args):
     """Build what a config entry ``name: {use: ..., args: {...}}`` describes.
 
@@ -88,11 +101,4 @@ def make(what: str, name: str, entry: dict, table: dict[str, str], *args):
     InputError
         If the name is unknown, or the arguments do not fit.
     """
-    target, numbers = locate(what, entry.get("use", name), table)
-    factory = load(target)
-    signature = inspect.signature(factory)
-    try:
-        bound = signature.bind(*numbers, *args, **entry.get("args", {}))
-    except TypeError as error:
-        raise InputError(f"{what} {name!r}: {error}; it takes {signature}") from error
-    return factory(*bound.args, **bound.kwargs)
+    return bind(what, name, entry, table, *args)()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import importlib.util
-import inspect
 import math
 from pathlib import Path
 
@@ -12,9 +11,10 @@ import jsonschema
 import yaml
 
 from rdpipe.axes import START
+from rdpipe.codecs import weights_of
 from rdpipe.config.query import AXES, REGISTRIES, analysed, beside, fitted_estimators, measured
 from rdpipe.errors import InputError
-from rdpipe.plugins import load, locate, nearest
+from rdpipe.plugins import bind, locate, nearest
 
 
 def complete(config: dict, schema_file: Path) -> dict:
@@ -87,10 +87,11 @@ def check_names(config: dict) -> None:
     """Look up every data set, codec, anchor and estimator, and every reference between them."""
     for section, (what, table) in REGISTRIES.items():
         for name, entry in config[section].items():
-            target, numbers = locate(what, entry.get("use", name), table)
+            target, _ = locate(what, entry.get("use", name), table)
             check_importable(what, name, target)
-            if what != "codec":  # codecs import torch; their arguments are checked by the job
-                check_arguments(what, name, target, numbers, entry["args"])
+            # codecs import torch, and plugins what they like: their arguments are checked by the job
+            if what != "codec" and target.startswith("rdpipe."):
+                check_arguments(what, name, entry, table)
     for name, entry in config["codecs"].items():
         check_checkpoint(name, entry["args"].get("checkpoint"))
     if both := sorted(config["anchors"].keys() & config["codecs"].keys()):
@@ -141,19 +142,15 @@ def check_importable(what: str, name: str, target: str) -> None:
         )
 
 
-def check_arguments(what: str, name: str, target: str, numbers: list, args: dict) -> None:
+def check_arguments(what: str, name: str, entry: dict, table: dict[str, str]) -> None:
     """Whether the arguments fit the factory, which judges their values; a data set is not looked for yet."""
-    if not target.startswith("rdpipe."):
-        return  # a plugin may be heavy to import
-    factory = load(target)
-    signature = inspect.signature(factory)
     try:
-        signature.bind(*numbers, **args)
-    except TypeError as error:
-        raise InputError(f"config: {what} {name!r}: {error}; it takes {signature}") from error
+        build = bind(what, name, entry, table)
+    except InputError as error:
+        raise InputError(f"config: {error}") from error
     if what != "dataset":
         try:
-            factory(*numbers, **args)
+            build()
         except InputError as error:
             raise InputError(f"config: {what} {name!r}: {error}") from error
 
@@ -161,7 +158,7 @@ def check_arguments(what: str, name: str, target: str, numbers: list, args: dict
 def check_checkpoint(codec: str, file) -> None:
     """Whether a file of weights is a text that has, at most, a place for the quality."""
     # nothing but the name of the field: format() would also look into attributes
-    if file is not None and (not isinstance(file, str) or {"{", "}"} & set(file.replace("{quality}", ""))):
+    if file is not None and (not isinstance(file, str) or {"{", "}"} & set(weights_of(file, 1))):
         raise InputError(
             f"config: codecs.{codec}.args.checkpoint {file!r}: allowed is a text in which {{quality}} stands"
             " for the quality, and no other braces"

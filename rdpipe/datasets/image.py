@@ -13,8 +13,8 @@ several frames, pages  the first
 ICC profile            ignored
 =====================  ==========================================================================
 
-16-bit colour is cut to its upper 8 bits by Pillow, which the manifest says. Floating-point images, 32-bit integers beyond 16 bits and
-images larger than Pillow's limit against decompression bombs are refused, and so are other formats than
+16-bit colour is cut to its upper 8 bits by Pillow, which the manifest says. Floating-point images, 32-bit
+integers beyond 16 bits and images larger than Pillow's limit against decompression bombs are refused, and so are other formats than
 ``FORMATS`` under whatever name: some are programs (EPS is run by Ghostscript).
 """
 

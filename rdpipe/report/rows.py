@@ -43,8 +43,8 @@ def variance_split(gaps: pd.DataFrame) -> list[dict]:
     """The variance gap in two: calibration, and resolution, what better side information buys.
 
     Calibration is codec -> calibrated: no side information, but the second moment is the optimum of a
-    density, and where the codec's scale was trained on rounded latents it may cost. Resolution is calibrated -> the best decodable estimator, in
-    bit/pixel; empty without a calibrated estimator.
+    density, and where the codec's scale was trained on rounded latents it may cost. Resolution is
+    calibrated -> the best decodable estimator. In bit/pixel; empty without a calibrated estimator.
     """
     variances = gaps[gaps["component"] == "variance"]
     decodable = variances[variances["information"] == "decodable"]

@@ -92,7 +92,9 @@ def keep(table: dict[str, np.ndarray], row: dict[str, np.ndarray], index: int, c
         If the codec gives an image latents of other channels than the first.
     """
     for name, value in row.items():
-        rows = table.setdefault(name, np.zeros((count, *np.shape(value)), np.asarray(value).dtype))
+        if name not in table:
+            table[name] = np.zeros((count, *np.shape(value)), np.asarray(value).dtype)
+        rows = table[name]
         if rows.shape[1:] != np.shape(value):
             raise InputError(f"image {index}: {name} has shape {np.shape(value)}; that of the first has {rows.shape[1:]}")
         rows[index] = value

@@ -1,4 +1,4 @@
-# The two commands: `make run` and `make test`. Both install first, once.
+# `make run` and `make test` are the two main commands. Each target installs into .venv first, once.
 
 PYTHON ?= python3.11
 CONFIG ?= config/sample.yaml
@@ -7,7 +7,7 @@ BENCH_THREADS ?= 1
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: run test bench lint install clean
+.PHONY: run test bench lint format docs install clean
 
 run: install
 	snakemake --configfile $(CONFIG) --cores $(CORES) --rerun-incomplete --show-failed-logs
@@ -19,17 +19,33 @@ test: install
 bench: install
 	OMP_NUM_THREADS=$(BENCH_THREADS) python -m benchmarks $(ONLY) $(if $(IMAGES),--images $(IMAGES))
 
+# mypy is strict for the packages that pyproject.toml lists, and plain for the others.
 lint: install
+	ruff check
+	ruff format --check
+	snakefmt --check Snakefile workflow
+	mypy
 	snakemake --lint
+
+format: install
+	ruff check --fix
+	ruff format
+	snakefmt Snakefile workflow
+
+# Any warning is an error. The site is docs/_build/html/index.html.
+docs: install
+	rm -rf docs/_build docs/reference/api
+	sphinx-build -q -W --keep-going docs docs/_build/html
 
 install: $(VENV)/installed
 
 $(VENV)/installed: pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \
-	  echo "rdpipe needs Python 3.11; say which with: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] not in {(3, 11), (3, 12)})' || { \
+	  echo "rdpipe needs Python 3.11 or 3.12; use: make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
-	$(VENV)/bin/python -m pip install -q -c constraints.txt -e '.[slurm,test]'
+	$(VENV)/bin/python -m pip install -q -c constraints.txt -e '.[dev]'
 	touch $@
 
 clean:
-	rm -rf $(VENV) results results-* logs logs-* .snakemake
+	rm -rf $(VENV) results results-* logs logs-* .snakemake build dist docs/_build docs/reference/api \
+	  docs/reference/config.md .mypy_cache .ruff_cache

@@ -8,11 +8,11 @@ import torch
 from PIL import Image
 
 from benchmarks.common import Figure, Options, by_turns, files, seconds
-from rdpipe.axes.cell import build
-from rdpipe.axes.cube import evaluate
-from rdpipe.axes.variance import Calibrated
-from rdpipe.axes.weighted import WeightedTestChannel
-from rdpipe.codecs.compressai import CompressAI, mini_mean_scale
+from rdpipe.evaluation.cell import build
+from rdpipe.evaluation.array import evaluate
+from rdpipe.estimators.variances import Calibrated
+from rdpipe.quantizers.test_channel import WeightedTestChannel
+from rdpipe.codecs.compressai.adapter import CompressAI, mini_mean_scale
 
 MEANS = ["zero", "hyper", "codec", "accuracy-90"]
 VARIANCES = ["codec", "calibrated", "block-4", "channel", "window-3", "window-5", "element"]

@@ -7,12 +7,18 @@ from collections.abc import Iterator
 import torch
 
 from benchmarks.common import Figure, Options, by_turns, files, python
-from rdpipe.codecs.checkpoint import EMBEDDED, architecture_of, fold, load_model, read_state
+from rdpipe.codecs.compressai.checkpoint import (
+    EMBEDDED,
+    architecture_of,
+    fold,
+    load_model,
+    read_state,
+)
 
 QUALITY = 2
 EVAL_MODEL = """
 import runpy, sys
-from rdpipe._torchvision import declare_missing_operators
+from rdpipe.codecs.compressai._torchvision import declare_missing_operators
 declare_missing_operators()
 sys.argv = ["eval_model", *sys.argv[1:]]
 runpy.run_module("compressai.utils.eval_model", run_name="__main__")

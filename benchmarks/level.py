@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from benchmarks.array import latents
 from benchmarks.common import Figure, Options, by_turns, seconds
-from rdpipe.axes.cell import Cell, build
+from rdpipe.evaluation.cell import Cell, build
 
 
 def figures(options: Options) -> Iterator[Figure]:

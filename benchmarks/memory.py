@@ -7,7 +7,7 @@ from PIL import Image, ImageOps
 
 from benchmarks.common import Figure, Options, files
 from benchmarks.workflow import HERE, config_of, snakemake
-from rdpipe.jobs import stage_times
+from rdpipe.report.stage_times import stage_times
 
 COUNTS = (24, 96, 384)
 SIZES = (128, 192, 96)

@@ -7,7 +7,7 @@ import xarray as xr
 
 from benchmarks.array import latents
 from benchmarks.common import Figure, Options, files
-from rdpipe import store
+from rdpipe.io import store
 
 
 def figures(options: Options) -> Iterator[Figure]:

@@ -19,7 +19,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.common import Figure, Options, by_turns, files
-from rdpipe.training import train
+from rdpipe.training.trainer import train
 
 SPEC = {"N": 64, "M": 96, "lambdas": [0.0075], "mean": "hyper", "variance": "hyperprior", "quantizer": "ste",
         "batch": 8, "crop": 128, "learning_rate": 1e-3, "seed": 0, "precision": "bf16-mixed",

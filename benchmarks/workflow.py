@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from benchmarks.common import Figure, Options, by_turns, command
-from rdpipe.jobs import stage_times
+from rdpipe.report.stage_times import stage_times
 
 HERE = Path(__file__).parents[1]
 

@@ -5,7 +5,7 @@ import torch
 from scipy.fft import dctn, idctn
 
 from rdpipe.codecs.protocol import Analysis
-from rdpipe.latents import Latents
+from rdpipe.core.latents import Latents
 
 COLOUR = np.array([[1, 1, 1], [1, 0, -1], [-1, 2, -1]]) / np.sqrt([[3], [2], [6]])  # orthonormal
 SYMBOLS = np.arange(-255, 256)  # a table has a probability for each

@@ -2,7 +2,7 @@
 
 import torch
 
-from rdpipe.axes.quantizer import Coded, Rounding, cell_bits
+from rdpipe.quantizers.scalar import Coded, Rounding, cell_bits
 
 
 class Cautious:

@@ -11,8 +11,8 @@ import sys
 import threading
 from pathlib import Path
 
-from rdpipe.errors import InputError
-from rdpipe.jobs import PEAK, peak
+from rdpipe.core.errors import InputError
+from rdpipe.core.process import PEAK_MESSAGE, limit_threads, peak_memory
 
 STAGES = (
     "prepare_dataset",
@@ -100,7 +100,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"rdpipe {argv[0]}: {error}", file=sys.stderr)
         return 2
     if "out" in flags:  # it made a product: a job of the workflow, which has a log
-        print(PEAK.format(peak() >> 20), file=sys.stderr)
+        print(PEAK_MESSAGE.format(peak_memory() >> 20), file=sys.stderr)
     return 0
 
 

@@ -10,12 +10,13 @@ import numpy as np
 import torch
 import xarray as xr
 
-from rdpipe import decomposition
-from rdpipe.axes import START, evaluate
-from rdpipe.axes.cell import Fits
+from rdpipe.analysis import decomposition
+from rdpipe.core.axes import START
+from rdpipe.evaluation import evaluate
+from rdpipe.evaluation.cell import Fits
 from rdpipe.datasets import folder
 from rdpipe.datasets.image import read
-from rdpipe.errors import InputError
+from rdpipe.core.errors import InputError
 from rdpipe.stages.extract_latents import extract
 from rdpipe.stages.inputs import as_latents
 
@@ -65,7 +66,7 @@ def decompose(
     -------
     xarray.Dataset
         ``bits`` over (limit, order, term, image) and ``total`` over (limit, image) as
-        :func:`rdpipe.decomposition.decompose` has them; ``kind`` and ``latent_mse`` of each limit; and
+        :func:`rdpipe.analysis.decomposition.decompose` has them; ``kind`` and ``latent_mse`` of each limit; and
         over image what ``extract_latents`` finds: ``bytes``, ``latent_bits``, ``side_bits``, ``mse``,
         ``psnr``, ``pixels``.
 
@@ -77,7 +78,7 @@ def decompose(
     Examples
     --------
     >>> import rdpipe, skimage.data
-    >>> from rdpipe.codecs.compressai import mini_mean_scale
+    >>> from rdpipe.codecs.compressai.adapter import mini_mean_scale
     >>> found = rdpipe.decompose(mini_mean_scale(2), {"chelsea": skimage.data.chelsea()})
     >>> print(found["bits"].sel(limit="decodable", order="paper").dims)
     ('term', 'image')

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from rdpipe._torchvision import declare_missing_operators
+from rdpipe.codecs.compressai._torchvision import declare_missing_operators
 
 declare_missing_operators()
 
@@ -11,7 +11,7 @@ from compressai.utils.plot.__main__ import parse_json_file  # noqa: E402, F401
 
 START = """
 import runpy, sys
-from rdpipe._torchvision import declare_missing_operators
+from rdpipe.codecs.compressai._torchvision import declare_missing_operators
 declare_missing_operators()
 del sys.argv[0]
 runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

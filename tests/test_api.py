@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import rdpipe
-from rdpipe.errors import InputError
+from rdpipe.core.errors import InputError
 
 IMAGE = np.zeros((16, 24, 3), np.uint8)
 

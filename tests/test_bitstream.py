@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from rdpipe.axes import TABLES
-from rdpipe.axes.cell import Cell, build
-from rdpipe.axes.variance import Calibrated
-from rdpipe.bitstream import HEADER, codes, decode, encode
-from rdpipe.codecs.checkpoint import ARCHITECTURES
-from rdpipe.codecs.compressai import CompressAI
-from rdpipe.errors import InputError
-from rdpipe.plugins import make
+from rdpipe.core.axes import TABLES
+from rdpipe.evaluation.cell import Cell, build
+from rdpipe.estimators.variances import Calibrated
+from rdpipe.evaluation.bitstreams import HEADER, codes, decode, encode
+from rdpipe.codecs.compressai.checkpoint import ARCHITECTURES
+from rdpipe.codecs.compressai.adapter import CompressAI
+from rdpipe.core.errors import InputError
+from rdpipe.core.plugins import build_entry
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (150, 130, 3), dtype=np.uint8)
 MEANS = {
@@ -52,7 +52,7 @@ def latents(codec):
 def fits(latents):
     found = {}
     for name in ("linear-causal", "network"):
-        found["mean", name] = make("mean", name, MEANS[name], TABLES["mean"]).fit([latents])
+        found["mean", name] = build_entry("mean", name, MEANS[name], TABLES["mean"]).fit([latents])
     means = {name: build("mean", name, entry, found) for name, entry in MEANS.items()}
     found["variance", "calibrated"] = Calibrated().fit([latents], means)
     return found

@@ -7,7 +7,7 @@ import yaml
 
 from rdpipe.config.check import complete
 from rdpipe.config.query import AXES, analysed, checkpoint, curves, gap_axes, modules, simulation
-from rdpipe.errors import InputError
+from rdpipe.core.errors import InputError
 
 ROOT = Path(__file__).parents[1]
 SCHEMA = ROOT / "workflow" / "schema.yaml"
@@ -94,7 +94,7 @@ def test_an_anchor_depends_only_on_its_own_module():
     vtm = {"encode": "a {input} {output}", "decode": "b {input} {output}"}
     config = complete({**CODEC, "anchors": {**anchors, "vtm": {**anchors["vtm"], "args": vtm}}}, SCHEMA)
     assert modules(config, anchors="jpeg") == ["rdpipe.codecs.classical"]
-    assert modules(config, "means", anchors="vtm") == ["rdpipe.axes.mean", "rdpipe.codecs.external"]
+    assert modules(config, "means", anchors="vtm") == ["rdpipe.estimators.means", "rdpipe.codecs.external"]
 
 
 def test_a_gap_depends_only_on_the_axis_it_moves_along():

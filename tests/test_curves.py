@@ -5,16 +5,11 @@ import math
 import numpy as np
 import pytest
 
-from rdpipe.curves import (
-    Curve,
-    at_equal_psnr,
-    bd_rate,
-    interval,
-    mean_squared_error,
-    psnr,
-    resamples,
-)
-from rdpipe.errors import InputError
+from rdpipe.analysis.curves import Curve, at_equal_psnr
+from rdpipe.analysis.bd_rate import bd_rate
+from rdpipe.analysis.bootstrap import interval, resamples
+from rdpipe.core.metrics import mean_squared_error, psnr
+from rdpipe.core.errors import InputError
 
 PIXELS = np.array([1000.0, 4000.0])
 IMAGES = np.array(["a", "b"])

@@ -5,9 +5,10 @@ import pytest
 import torch
 import xarray as xr
 
-from rdpipe.axes import START, evaluate
-from rdpipe.decomposition import decompose, latent_mse, path_to
-from rdpipe.latents import Latents
+from rdpipe.core.axes import START
+from rdpipe.evaluation import evaluate
+from rdpipe.analysis.decomposition import decompose, latent_mse, path_to
+from rdpipe.core.latents import Latents
 from rdpipe.theory import rounding_distortion
 
 

@@ -1,45 +1,110 @@
-"""One list of versions, whoever installs."""
+"""Ranges in pyproject.toml, exact versions in constraints.txt and environment.yml, and what is installed."""
 
 import re
 import tomllib
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS = PROJECT["optional-dependencies"]
 
 
-def project() -> list[str]:
-    about = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    return about["dependencies"] + sum(about["optional-dependencies"].values(), [])
+def requirements() -> list[Requirement]:
+    """Return the requirements of the core and of all extras, without references to other extras."""
+    listed = [Requirement(text) for text in PROJECT["dependencies"] + sum(EXTRAS.values(), [])]
+    return [requirement for requirement in listed if requirement.name != "rdpipe"]
 
 
-def constraints() -> list[str]:
-    return [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line[0] != "#"]
+def pins() -> dict[str, str]:
+    """Return the exact version of each package in constraints.txt."""
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    return dict(line.split("==") for line in lines if not line.startswith("#"))
 
 
-def normal(pins: list[str]) -> set[str]:
-    return {pin.lower().replace("_", "-") for pin in pins}
+def packages_of(extra: str) -> set[str]:
+    """Return the names of the packages that an extra brings, those of its other extras included."""
+    names = set()
+    for requirement in map(Requirement, EXTRAS[extra]):
+        if requirement.name == "rdpipe":
+            names.update(*map(packages_of, requirement.extras))
+        else:
+            names.add(canonicalize_name(requirement.name))
+    return names
 
 
-def test_everything_is_pinned_exactly():
-    assert all(re.fullmatch(r"[\w.-]+==[\w.]+", pin) for pin in project() + constraints())
+def test_constraints_are_exact_sorted_and_unique():
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    lines = [line for line in lines if not line.startswith("#")]
+    assert all(re.fullmatch(r"[a-z0-9-]+==[\w.]+", line) for line in lines)
+    names = [line.split("==")[0] for line in lines]
+    assert names == sorted(set(names), key=lambda name: f"{name}==")
 
 
-def test_conda_gets_the_same_versions():
+def test_environment_has_the_versions_of_the_constraints():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     pip = next(entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
-    assert normal(pip) == normal(project()) | normal(constraints())
+    assert dict(pin.split("==") for pin in pip) == pins()
+    assert len(pip) == len(pins())
     assert "python=3.11" in environment["dependencies"]
 
 
-def test_the_pins_agree_with_each_other():
-    names = [pin.split("==")[0] for pin in normal(project()) | normal(constraints())]
-    assert len(names) == len(set(names))
+@pytest.mark.parametrize("requirement", requirements(), ids=str)
+def test_requirements_are_ranges_that_admit_the_pinned_version(requirement):
+    pinned = pins()[canonicalize_name(requirement.name)]
+    assert not any(specifier.operator in ("==", "===") for specifier in requirement.specifier)
+    assert requirement.specifier.contains(pinned)
 
 
-def test_what_is_installed_is_what_is_pinned():
-    for pin in project():
-        name, wanted = pin.split("==")
-        assert version(name).split("+")[0] == wanted
+def test_installed_versions_are_the_pinned_versions():
+    installed = {}
+    for name in pins():
+        try:
+            installed[name] = version(name).split("+")[0]
+        except PackageNotFoundError:
+            installed[name] = "not installed"
+    assert installed == pins()
+
+
+def test_core_has_what_a_codec_author_needs_beside_torch():
+    core = {canonicalize_name(Requirement(text).name) for text in PROJECT["dependencies"]}
+    assert core >= {"numpy", "scipy", "xarray", "zarr", "torch"}
+    # numpy < 2, compiled extensions of torch, workflow and pages come with extras only
+    assert not core & {"compressai", "torchvision", "snakemake", "matplotlib", "lightning-fabric"}
+    numpy = next(r for r in map(Requirement, PROJECT["dependencies"]) if r.name == "numpy")
+    assert numpy.specifier.contains("1.26.4") and numpy.specifier.contains("2.3.0")
+
+
+@pytest.mark.parametrize(
+    ("extra", "package"),
+    [
+        ("compressai", "compressai"),
+        ("report", "matplotlib"),
+        ("train", "lightning-fabric"),
+        ("workflow", "snakemake"),
+        ("slurm", "snakemake-executor-plugin-slurm"),
+        ("test", "pytest"),
+        ("lint", "ruff"),
+        ("docs", "sphinx"),
+    ],
+)
+def test_extra_brings_its_package(extra, package):
+    assert package in packages_of(extra)
+
+
+def test_extra_all_is_everything_but_the_tools_of_developers():
+    tools = {"test", "lint", "docs"}
+    users = set(EXTRAS) - tools - {"all", "dev"}
+    assert packages_of("all") == set().union(*map(packages_of, users))
+    assert packages_of("dev") == packages_of("all").union(*map(packages_of, tools))
+
+
+def test_pythons_are_those_of_the_classifiers():
+    assert PROJECT["requires-python"] == ">=3.11,<3.13"
+    listed = [c.split(" :: ")[-1] for c in PROJECT["classifiers"] if "Python :: 3." in c]
+    assert listed == ["3.11", "3.12"]

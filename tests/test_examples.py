@@ -16,10 +16,10 @@ import torch
 import yaml
 from PIL import Image
 
-from rdpipe import store
-from rdpipe.codecs.check import check
-from rdpipe.codecs.compressai import mini_mean_scale
-from rdpipe.errors import InputError
+from rdpipe.io import store
+from rdpipe.codecs.conformance import check
+from rdpipe.codecs.compressai.adapter import mini_mean_scale
+from rdpipe.core.errors import InputError
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
@@ -201,4 +201,4 @@ def test_the_notebook_runs(folder):
 
 
 def test_the_page_on_codecs_shows_the_example_that_runs():
-    assert (EXAMPLES / "my_codec.py").read_text() in (ROOT / "docs" / "codec.md").read_text()
+    assert (EXAMPLES / "my_codec.py").read_text() in (ROOT / "docs" / "howto" / "codec.md").read_text()

@@ -4,14 +4,14 @@ import json
 import subprocess
 import sys
 
-from rdpipe.jobs import stage_times
+from rdpipe.report.stage_times import stage_times
 
 BALLAST = 300 << 20
 
 
 def peak(code: str = "") -> int:
-    """What :func:`rdpipe.jobs.peak` gives after some code in a process of its own."""
-    program = f"import subprocess, sys\n{code}\nfrom rdpipe.jobs import peak; print(peak())"
+    """What :func:`rdpipe.report.stage_times.peak` gives after some code in a process of its own."""
+    program = f"import subprocess, sys\n{code}\nfrom rdpipe.report.stage_times import peak; print(peak())"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     return int(done.stdout)
 

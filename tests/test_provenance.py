@@ -2,7 +2,7 @@
 
 import subprocess
 
-from rdpipe import provenance
+from rdpipe.core import provenance
 
 
 def test_the_commit_is_that_of_the_clone_or_unknown(tmp_path, monkeypatch):

@@ -9,9 +9,9 @@ import pytest
 from compressai_tools import parse_json_file, tool
 from PIL import Image
 
-from rdpipe import results_json
-from rdpipe.errors import InputError
-from rdpipe.references import COLUMNS, curves, read
+from rdpipe.io import compressai_json as results_json
+from rdpipe.core.errors import InputError
+from rdpipe.analysis.references import COLUMNS, curves, read
 
 KODAK = Path(__file__).parents[1] / "config" / "kodak-published.csv"
 

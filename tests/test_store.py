@@ -9,8 +9,8 @@ import pytest
 import xarray as xr
 import zarr.storage
 
-from rdpipe import store
-from rdpipe.errors import InputError
+from rdpipe.io import store
+from rdpipe.core.errors import InputError
 
 
 def write(path):

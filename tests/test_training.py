@@ -13,10 +13,10 @@ import torch
 from skimage import data
 from small_training import FILES, SPEC
 
-from rdpipe.codecs.trainable import Gained
+from rdpipe.training.model import Gained
 from rdpipe.datasets import manifest, sample
-from rdpipe.errors import InputError
-from rdpipe.training import learning_rate, train
+from rdpipe.core.errors import InputError
+from rdpipe.training.trainer import learning_rate, train
 
 
 def command(folder: Path, spec: dict) -> list[str]:

@@ -21,13 +21,13 @@ ANCHORS = {
 }
 
 CODECS = {
-    "compressai": "rdpipe.codecs.compressai:from_checkpoint",
+    "compressai": "rdpipe.codecs.compressai.adapter:from_checkpoint",
     "dct": "rdpipe.codecs.linear:dct",
-    "gained": "rdpipe.codecs.compressai:from_gained",
+    "gained": "rdpipe.codecs.compressai.adapter:from_gained",
     "klt": "rdpipe.codecs.linear:klt",
-    "joint-upper": "rdpipe.codecs.compressai:joint_upper",
-    "mini-context": "rdpipe.codecs.compressai:mini_context",
-    "mini-factorized": "rdpipe.codecs.compressai:mini_factorized",
-    "mini-mean-scale": "rdpipe.codecs.compressai:mini_mean_scale",
-    "mini-scale": "rdpipe.codecs.compressai:mini_scale",
+    "joint-upper": "rdpipe.codecs.compressai.adapter:joint_upper",
+    "mini-context": "rdpipe.codecs.compressai.adapter:mini_context",
+    "mini-factorized": "rdpipe.codecs.compressai.adapter:mini_factorized",
+    "mini-mean-scale": "rdpipe.codecs.compressai.adapter:mini_mean_scale",
+    "mini-scale": "rdpipe.codecs.compressai.adapter:mini_scale",
 }

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from rdpipe.errors import InputError
+from rdpipe.core.errors import InputError
 
 
 def pillow(stream: bytes) -> np.ndarray:

@@ -38,7 +38,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from rdpipe.errors import InputError
+from rdpipe.core.errors import InputError
 
 FORMATS = ("png", "ppm")
 PLACES = ("input", "output", "quality", "width", "height", "folder")

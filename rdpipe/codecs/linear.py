@@ -17,11 +17,11 @@ import numpy as np
 import torch
 from scipy.fft import dct as cosine_transform
 
-from rdpipe.axes.quantizer import Rounding
+from rdpipe.quantizers.scalar import Rounding
 from rdpipe.codecs.protocol import Analysis
 from rdpipe.datasets import gaussian_field
-from rdpipe.errors import InputError
-from rdpipe.latents import Latents
+from rdpipe.core.errors import InputError
+from rdpipe.core.latents import Latents
 from rdpipe.theory import field_rate
 
 HEADER = struct.Struct(">II")  # height, width

@@ -9,8 +9,8 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from rdpipe.errors import InputError
-from rdpipe.latents import Latents
+from rdpipe.core.errors import InputError
+from rdpipe.core.latents import Latents
 
 
 @dataclass(frozen=True)

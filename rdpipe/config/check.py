@@ -10,11 +10,11 @@ from pathlib import Path
 import jsonschema
 import yaml
 
-from rdpipe.axes import START
+from rdpipe.core.axes import START
 from rdpipe.codecs import weights_of
 from rdpipe.config.query import AXES, REGISTRIES, analysed, beside, fitted_estimators, measured
-from rdpipe.errors import InputError
-from rdpipe.plugins import bind, locate, nearest
+from rdpipe.core.errors import InputError
+from rdpipe.core.plugins import bind_entry, locate, suggest
 
 
 def complete(config: dict, schema_file: Path) -> dict:
@@ -70,7 +70,7 @@ def describe(error: jsonschema.ValidationError) -> str:
     if error.validator == "additionalProperties":
         known = error.schema.get("properties", {})
         unknown = [key for key in error.instance if key not in known]
-        return "; ".join(f"{place}: unknown key {key!r}; {nearest(str(key), known)}" for key in unknown)
+        return "; ".join(f"{place}: unknown key {key!r}; {suggest(str(key), known)}" for key in unknown)
     return f"{place}: {error.message}"
 
 
@@ -127,7 +127,7 @@ def check_names(config: dict) -> None:
 
 def require(what: str, name: str, known) -> None:
     if name not in known:
-        raise InputError(f"config: unknown {what} {name!r}; {nearest(name, known)}")
+        raise InputError(f"config: unknown {what} {name!r}; {suggest(name, known)}")
 
 
 def check_importable(what: str, name: str, target: str) -> None:
@@ -145,7 +145,7 @@ def check_importable(what: str, name: str, target: str) -> None:
 def check_arguments(what: str, name: str, entry: dict, table: dict[str, str]) -> None:
     """Whether the arguments fit the factory, which judges their values; a data set is not looked for yet."""
     try:
-        build = bind(what, name, entry, table)
+        build = bind_entry(what, name, entry, table)
     except InputError as error:
         raise InputError(f"config: {error}") from error
     if what != "dataset":

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from rdpipe.axes import START, TABLES, TRAINED_LEVEL, cell_name
+from rdpipe.core.axes import START, TABLES, TRAINED_LEVEL, cell_name
 from rdpipe.codecs import ANCHORS, CODECS, weights_of
 from rdpipe.datasets import DATASETS
-from rdpipe.plugins import load, locate
+from rdpipe.core.plugins import load_attribute, locate
 
 AXES = {"mean": "means", "variance": "variances", "quantizer": "quantizers"}
 COMPONENTS = {"variance": "variance", "quantization": "quantizer", "context": "mean", "joint": None}

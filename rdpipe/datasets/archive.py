@@ -11,8 +11,8 @@ from pathlib import Path, PurePosixPath
 
 from rdpipe.datasets.download import alone, fetch, place, sha256_of
 from rdpipe.datasets.source import Source
-from rdpipe.errors import InputError
-from rdpipe.files import write_atomically
+from rdpipe.core.errors import InputError
+from rdpipe.io.files import write_atomically
 
 CHECKSUMS = "SHA256SUMS"
 LARGEST = 1 << 28

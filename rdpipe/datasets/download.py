@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from rdpipe.errors import InputError
+from rdpipe.core.errors import InputError
 
 ATTEMPTS = 4
 """At one download, each going on where the one before was cut."""

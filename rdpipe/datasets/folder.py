@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from rdpipe.datasets.source import Source
-from rdpipe.errors import InputError
+from rdpipe.core.errors import InputError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 

@@ -7,7 +7,7 @@ import json
 import numpy as np
 
 from rdpipe.datasets.source import Source
-from rdpipe.errors import InputError
+from rdpipe.core.errors import InputError
 
 PREFIX = "gaussian-field:"
 

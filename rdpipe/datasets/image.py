@@ -29,7 +29,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from rdpipe.datasets import gaussian_field
-from rdpipe.errors import InputError
+from rdpipe.core.errors import InputError
 
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF")

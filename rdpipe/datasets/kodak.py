@@ -8,7 +8,7 @@ from pathlib import Path
 from rdpipe.datasets.download import alone, fetch, place, sha256_of
 from rdpipe.datasets.image import read
 from rdpipe.datasets.source import Source
-from rdpipe.errors import InputError
+from rdpipe.core.errors import InputError
 
 URL = "https://r0k.us/graphics/kodak/kodak"
 # SHA-256 of each published PNG, and of its decoded RGB samples

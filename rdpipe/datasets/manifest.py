@@ -8,8 +8,8 @@ from pathlib import Path
 
 from rdpipe.datasets.image import read
 from rdpipe.datasets.source import Source
-from rdpipe.errors import InputError
-from rdpipe.files import write_atomically
+from rdpipe.core.errors import InputError
+from rdpipe.io.files import write_atomically
 
 
 def build(sources: list[Source], on_error: str = "stop") -> dict:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from rdpipe.datasets import archive
 from rdpipe.datasets.archive import Archive
 from rdpipe.datasets.source import Source
-from rdpipe.errors import InputError
+from rdpipe.core.errors import InputError
 
 CLIC = {
     "validation": Archive(

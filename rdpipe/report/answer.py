@@ -6,8 +6,8 @@ import math
 
 import pandas as pd
 
-from rdpipe.axes import GENIE, START, cell_name
-from rdpipe.decomposition import TERMS
+from rdpipe.core.axes import GENIE, START, cell_name
+from rdpipe.analysis.decomposition import TERMS
 from rdpipe.report.style import meaning
 
 NAMES = {"coder": "entropy coder", "prior": "prior", "side": "side information",

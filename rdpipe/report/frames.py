@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from rdpipe.axes import START, cell_name
-from rdpipe.axes.statistics import CLASS_EDGES, RESIDUAL_EDGES
+from rdpipe.core.axes import START, cell_name
+from rdpipe.evaluation.statistics import CLASS_EDGES, RESIDUAL_EDGES
 from rdpipe.config.query import AXES, COMPONENTS
-from rdpipe.curves import interval, resampled_means, resamples
-from rdpipe.decomposition import path_to
+from rdpipe.analysis.bootstrap import interval, resampled_means, resamples
+from rdpipe.analysis.decomposition import path_to
 
 OWN = cell_name(START)
 FEWEST = 50

@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from rdpipe.axes.cube import evaluate
-from rdpipe.latents import Latents
-from rdpipe.random import standard_normal
+from rdpipe.evaluation.array import evaluate
+from rdpipe.core.latents import Latents
+from rdpipe.core.rng import standard_normal
 from rdpipe.theory import (
     gaussian_rate,
     reverse_waterfill,

@@ -10,7 +10,7 @@ import yaml
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from rdpipe.axes import cell_name
+from rdpipe.core.axes import cell_name
 from rdpipe.report import answer, known
 from rdpipe.report.figures import FIGURES
 from rdpipe.report.payload import run_payload, to_json

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from rdpipe.axes import START
-from rdpipe.decomposition import TERMS
+from rdpipe.core.axes import START
+from rdpipe.analysis.decomposition import TERMS
 from rdpipe.report.style import SHOWN, meaning
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy.interpolate import PchipInterpolator
 
-from rdpipe.curves import interval, resamples
+from rdpipe.analysis.bootstrap import interval, resamples
 
 
 def savings(points: pd.DataFrame, image_points: pd.DataFrame, bootstrap: dict) -> pd.DataFrame:

@@ -6,7 +6,7 @@ Colours are Okabe and Ito's, safe for colour-blind readers; what a curve may be 
 
 from __future__ import annotations
 
-from rdpipe.axes import GENIE
+from rdpipe.core.axes import GENIE
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8C6D00", "#3A7FA8", "#E69F00", "#000000")
 GREYS = ("#5a5a5a", "#7a7a7a", "#9a9a9a")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rdpipe.codecs.check import check
+from rdpipe.codecs.conformance import check
 from rdpipe.datasets.image import read
-from rdpipe.errors import InputError
+from rdpipe.core.errors import InputError
 from rdpipe.stages.inputs import make_codec
 
 

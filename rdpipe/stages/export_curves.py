@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rdpipe import results_json, store
-from rdpipe.errors import InputError
+from rdpipe.io import compressai_json as results_json, store
+from rdpipe.core.errors import InputError
 
 
 def run(spec: dict, bounds: Path, out: list[Path]) -> None:

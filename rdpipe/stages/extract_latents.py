@@ -10,12 +10,12 @@ import numpy as np
 import torch
 import xarray as xr
 
-from rdpipe import store
+from rdpipe.io import store
 from rdpipe.codecs.protocol import Analysis, decoded_latents, gain_of
-from rdpipe.curves import mean_squared_error, psnr
+from rdpipe.core.metrics import mean_squared_error, psnr
 from rdpipe.datasets import manifest
 from rdpipe.datasets.image import load
-from rdpipe.errors import InputError
+from rdpipe.core.errors import InputError
 from rdpipe.stages.inputs import make_codec
 
 UNITS = {"bytes": "byte", "latent_bits": "bit", "side_bits": "bit", "forward_bits": "bit",

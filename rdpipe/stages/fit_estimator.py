@@ -6,10 +6,10 @@ from pathlib import Path
 
 import xarray as xr
 
-from rdpipe import store
-from rdpipe.axes import TABLES
-from rdpipe.axes.cell import build
-from rdpipe.plugins import make
+from rdpipe.io import store
+from rdpipe.core.axes import TABLES
+from rdpipe.evaluation.cell import build
+from rdpipe.core.plugins import build_entry
 from rdpipe.stages.inputs import StoredLatents, identity, read_fits
 
 
@@ -28,7 +28,7 @@ def run(spec: dict, latents: list[Path], fits: list[Path], out: Path) -> None:
     out : Path
         Store of ``fitted_on``, SHA-256 of the images, and a group ``found`` of the estimator's arrays.
     """
-    estimator = make(spec["axis"], spec["name"], spec["entry"], TABLES[spec["axis"]])
+    estimator = build_entry(spec["axis"], spec["name"], spec["entry"], TABLES[spec["axis"]])
     known, images = read_fits(fits), StoredLatents(latents)
     table = images.table
     means = {name: build("mean", name, entry, known) for name, entry in spec["means"].items()}

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 import xarray as xr
 
-from rdpipe import store
+from rdpipe.io import store
 from rdpipe.codecs import CODECS
-from rdpipe.errors import InputError
-from rdpipe.latents import Latents
-from rdpipe.memory import keep_freed
-from rdpipe.plugins import load, locate, make
+from rdpipe.core.errors import InputError
+from rdpipe.core.latents import Latents
+from rdpipe.core.process import retain_freed_memory
+from rdpipe.core.plugins import load_attribute, locate, build_entry
 
 
 class StoredLatents(Sequence):
@@ -57,11 +57,11 @@ def as_latents(name: str, arrays: xr.Dataset) -> Latents:
 def make_codec(spec: dict):
     """The codec of a spec (``codec``, ``quality``, ``entry``) on its ``device``, where it takes one."""
     entry = {**spec["entry"], "args": dict(spec["entry"].get("args", {}))}
-    keep_freed()
+    retain_freed_memory()
     factory = load(locate("codec", entry.get("use", spec["codec"]), CODECS)[0])
     if "device" in inspect.signature(factory).parameters:
         entry["args"].setdefault("device", spec["device"])
-    return make("codec", spec["codec"], entry, CODECS, spec["quality"])
+    return build_entry("codec", spec["codec"], entry, CODECS, spec["quality"])
 
 
 def identity(table: xr.Dataset) -> dict:

@@ -8,11 +8,11 @@ from pathlib import Path
 import pandas as pd
 import xarray as xr
 
-from rdpipe import store
+from rdpipe.io import store
 from rdpipe.datasets import manifest
-from rdpipe.files import write_atomically
-from rdpipe.jobs import stage_times
-from rdpipe.provenance import commit, machine, versions
+from rdpipe.io.files import write_atomically
+from rdpipe.report.stage_times import stage_times
+from rdpipe.core.provenance import commit, machine, versions
 from rdpipe.report import figures as draw
 from rdpipe.report import frames, page, pictures
 from rdpipe.report.savings import savings

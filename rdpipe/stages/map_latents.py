@@ -7,17 +7,18 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from rdpipe import store
-from rdpipe.axes import START, cell_name, statistics
-from rdpipe.axes.cell import Cell
+from rdpipe.io import store
+from rdpipe.core.axes import START, cell_name
+from rdpipe.evaluation import statistics
+from rdpipe.evaluation.cell import Cell
 from rdpipe.codecs.protocol import decoded_latents
 from rdpipe.datasets import manifest
 from rdpipe.datasets.image import load
-from rdpipe.datasets.thumbnail import thumbnail
-from rdpipe.decomposition import path_to
-from rdpipe.errors import InputError
-from rdpipe.latents import Latents
-from rdpipe.random import noise_key
+from rdpipe.report.thumbnail import thumbnail
+from rdpipe.analysis.decomposition import path_to
+from rdpipe.core.errors import InputError
+from rdpipe.core.latents import Latents
+from rdpipe.core.rng import noise_key
 from rdpipe.stages.inputs import StoredLatents, identity, make_codec, read_fits
 
 LAYOUT = {
@@ -129,7 +130,7 @@ def describe(
     row : dict of array
         Over the dimensions of :data:`LAYOUT`: ``bits``; ``level``; ``second_moment`` of the
         codec's residuals and the mean variance ``predicted`` for them; ``calibration`` and
-        ``residuals`` of :mod:`rdpipe.axes.statistics`.
+        ``residuals`` of :mod:`rdpipe.evaluation.statistics`.
     maps : array of shape (cell, row, column)
         Bits of all channels, float32. What a variance estimator sends is in neither.
     """

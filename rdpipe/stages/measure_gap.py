@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rdpipe import store
-from rdpipe.axes.cube import evaluate
+from rdpipe.io import store
+from rdpipe.evaluation.array import evaluate
 from rdpipe.stages.inputs import StoredLatents, identity, read_fits
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rdpipe.datasets import DATASETS, manifest
-from rdpipe.plugins import make
+from rdpipe.core.plugins import build_entry
 
 
 def run(spec: dict, out: Path) -> None:
@@ -18,5 +18,5 @@ def run(spec: dict, out: Path) -> None:
     out : Path
         The ``manifest.json`` to write.
     """
-    sources = make("dataset", spec["name"], spec["entry"], DATASETS)
+    sources = build_entry("dataset", spec["name"], spec["entry"], DATASETS)
     manifest.write(out, manifest.build(sources, spec["on_error"]))

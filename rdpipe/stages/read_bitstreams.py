@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rdpipe import store
-from rdpipe.bitstream import codes, decode
+from rdpipe.io import store
+from rdpipe.evaluation.bitstreams import codes, decode
 from rdpipe.stages.inputs import StoredLatents, make_codec, read_fits
 from rdpipe.stages.write_bitstreams import digest
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import xarray as xr
 
-from rdpipe import store
+from rdpipe.io import store
 from rdpipe.codecs import ANCHORS
-from rdpipe.curves import mean_squared_error, psnr
+from rdpipe.core.metrics import mean_squared_error, psnr
 from rdpipe.datasets import manifest
 from rdpipe.datasets.image import load
-from rdpipe.errors import InputError
-from rdpipe.plugins import make
+from rdpipe.core.errors import InputError
+from rdpipe.core.plugins import build_entry
 
 
 def run(spec: dict, manifest_file: Path, out: Path) -> None:
@@ -28,7 +28,7 @@ def run(spec: dict, manifest_file: Path, out: Path) -> None:
     out : Path
         Store of ``bytes``, ``mse``, ``psnr`` and ``pixels`` over image.
     """
-    encode_decode = make("anchor", spec["anchor"], spec["entry"], ANCHORS)
+    encode_decode = build_entry("anchor", spec["anchor"], spec["entry"], ANCHORS)
     images = manifest.load_shard(manifest_file, *spec.get("shard", ()))
     size, mse = [], []
     for image in images:

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from rdpipe import store
-from rdpipe.axes.cell import Cell, as_codec
+from rdpipe.io import store
+from rdpipe.evaluation.cell import Cell, as_codec
 from rdpipe.codecs.protocol import decoded_latents
-from rdpipe.curves import mean_squared_error
+from rdpipe.core.metrics import mean_squared_error
 from rdpipe.datasets import manifest
 from rdpipe.datasets.image import load
-from rdpipe.random import noise_key
+from rdpipe.core.rng import noise_key
 from rdpipe.stages.inputs import StoredLatents, identity, make_codec, read_fits
 
 

@@ -6,7 +6,7 @@ import math
 from datetime import datetime
 from pathlib import Path
 
-from rdpipe import store
+from rdpipe.io import store
 
 
 def run(bounds: Path, page: Path) -> None:

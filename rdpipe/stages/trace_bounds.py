@@ -8,11 +8,16 @@ from pathlib import Path
 
 import xarray as xr
 
-from rdpipe import references as published
-from rdpipe import store
-from rdpipe.bounds.levers import lever_frame
-from rdpipe.bounds.measured import anchor_curves, codec_curves, image_sizes, reference_curves
-from rdpipe.bounds.tables import (
+from rdpipe.analysis import references as published
+from rdpipe.io import store
+from rdpipe.analysis.levers import lever_frame
+from rdpipe.analysis.measured_curves import (
+    anchor_curves,
+    codec_curves,
+    image_sizes,
+    reference_curves,
+)
+from rdpipe.analysis.tables import (
     bd_rate_frame,
     code_frame,
     decomposition_frame,
@@ -20,8 +25,8 @@ from rdpipe.bounds.tables import (
     points_frame,
     term_frame,
 )
-from rdpipe.curves import resamples
-from rdpipe.files import write_atomically
+from rdpipe.analysis.bootstrap import resamples
+from rdpipe.io.files import write_atomically
 
 
 def run(

@@ -9,9 +9,9 @@ from pathlib import Path
 import safetensors.torch
 
 from rdpipe.datasets import manifest
-from rdpipe.errors import InputError
-from rdpipe.files import write_atomically
-from rdpipe.training import train
+from rdpipe.core.errors import InputError
+from rdpipe.io.files import write_atomically
+from rdpipe.training.trainer import train
 
 
 def check_sizes(images: list[dict], crop: int) -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from rdpipe import store
-from rdpipe.bitstream import codes, encode
+from rdpipe.io import store
+from rdpipe.evaluation.bitstreams import codes, encode
 from rdpipe.datasets import manifest
 from rdpipe.datasets.image import load
-from rdpipe.random import noise_key
+from rdpipe.core.rng import noise_key
 from rdpipe.stages.inputs import StoredLatents, identity, make_codec, read_fits
 
 

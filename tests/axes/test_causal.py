@@ -8,14 +8,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rdpipe.axes import evaluate, mean, quantizer, variance
-from rdpipe.axes.causal import Past, waves
-from rdpipe.axes.cell import Cell
-from rdpipe.axes.network import Network
-from rdpipe.axes.quantizer import Rounding
-from rdpipe.axes.weighted import WeightedTestChannel
-from rdpipe.errors import InputError
-from rdpipe.latents import Latents
+from rdpipe.evaluation import evaluate
+from rdpipe.estimators import means as mean, variances as variance
+from rdpipe.quantizers import scalar as quantizer
+from rdpipe.estimators.causal import Past, waves
+from rdpipe.evaluation.cell import Cell
+from rdpipe.estimators.context_network import Network
+from rdpipe.quantizers.scalar import Rounding
+from rdpipe.quantizers.test_channel import WeightedTestChannel
+from rdpipe.core.errors import InputError
+from rdpipe.core.latents import Latents
 from rdpipe.theory import gaussian_rate, rounding_rate
 
 NO_ESCAPE = -math.log2(1 - 2**-20)

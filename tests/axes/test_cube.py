@@ -9,12 +9,12 @@ import pytest
 import torch
 import xarray as xr
 
-from rdpipe.axes import evaluate
-from rdpipe.axes.cell import Cell
-from rdpipe.axes.level import solve_level
-from rdpipe.errors import InputError
-from rdpipe.latents import Latents
-from rdpipe.random import noise_key
+from rdpipe.evaluation import evaluate
+from rdpipe.evaluation.cell import Cell
+from rdpipe.evaluation.levels import solve_level
+from rdpipe.core.errors import InputError
+from rdpipe.core.latents import Latents
+from rdpipe.core.rng import noise_key
 
 MEANS, VARIANCES = ["zero", "codec"], ["codec", "channel", "window-3", "window-5", "element"]
 QUANTIZERS = ["rounding", "test-channel"]

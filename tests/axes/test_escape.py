@@ -8,11 +8,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rdpipe.axes import escape, evaluate, mean, variance
-from rdpipe.axes.cell import Cell
-from rdpipe.axes.quantizer import Rounding
-from rdpipe.axes.quantizer import TestChannel as Channel
-from rdpipe.latents import Latents
+from rdpipe.entropy import escape
+from rdpipe.evaluation import evaluate
+from rdpipe.estimators import means as mean, variances as variance
+from rdpipe.evaluation.cell import Cell
+from rdpipe.quantizers.scalar import Rounding
+from rdpipe.quantizers.test_channel import TestChannel as Channel
+from rdpipe.core.latents import Latents
 
 
 def double(*values):

@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from rdpipe.axes.mean import Accuracy, Codec, Zero
-from rdpipe.errors import InputError
-from rdpipe.latents import Latents
+from rdpipe.estimators.means import Accuracy, Codec, Zero
+from rdpipe.core.errors import InputError
+from rdpipe.core.latents import Latents
 
 Y = 3 * torch.randn((2, 300, 300), generator=torch.Generator().manual_seed(0)).double()
 LATENTS = Latents("a", Y, Y + 1, torch.ones_like(Y))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from rdpipe import theory
-from rdpipe.axes import quantizer
+from rdpipe.quantizers import scalar as quantizer
 
 ROUNDING, CHANNEL = quantizer.Rounding(), quantizer.TestChannel()
 ANCHORS = [(0.3, 0.5504, 0.06621, 0.2215), (0.5, 1.2412, 0.08260, 0.7988),

@@ -12,8 +12,15 @@ from scipy import integrate
 from scipy.stats import norm
 
 from rdpipe import theory
-from rdpipe.axes.quantizer import DeadZone, Dithered, DitheredWiener, Rounding, centroid, dead_zones
-from rdpipe.errors import InputError
+from rdpipe.quantizers.scalar import (
+    DeadZone,
+    Dithered,
+    DitheredWiener,
+    Rounding,
+    centroid,
+    dead_zones,
+)
+from rdpipe.core.errors import InputError
 
 SCALAR = [Rounding, Dithered, DitheredWiener, DeadZone]
 

@@ -7,10 +7,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rdpipe.axes.adaptive import adaptive_bits, read_adaptive, write_adaptive
-from rdpipe.axes.stream import interval_bits
-from rdpipe.axes.variance import Block, CausalWindow, Channel, Codec, SearchedChannel
-from rdpipe.latents import Latents
+from rdpipe.entropy.adaptive import adaptive_bits, read_adaptive, write_adaptive
+from rdpipe.entropy.range_coding import interval_bits
+from rdpipe.estimators.variances import Block, CausalWindow, Channel, Codec, SearchedChannel
+from rdpipe.core.latents import Latents
 
 
 def residuals(shape=(12, 13, 18), seed=0):

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from rdpipe.axes import cell_name, statistics
-from rdpipe.axes.cell import Cell, build
-from rdpipe.latents import Latents
+from rdpipe.core.axes import cell_name
+from rdpipe.evaluation import statistics
+from rdpipe.evaluation.cell import Cell, build
+from rdpipe.core.latents import Latents
 
 
 @pytest.fixture

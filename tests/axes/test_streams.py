@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from rdpipe.axes import QUANTIZERS, stream
-from rdpipe.plugins import load
+from rdpipe.core.axes import QUANTIZERS
+from rdpipe.entropy import range_coding as stream
+from rdpipe.core.plugins import load_attribute
 
 EXISTING = [n for n, q in QUANTIZERS.items() if load(q).realisable and not load(q).own_prior]
 

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from scipy.ndimage import uniform_filter
 
-from rdpipe.axes.variance import Channel, Element, Window
+from rdpipe.estimators.variances import Channel, Element, Window
 
 R = torch.randn((3, 17, 13), generator=torch.Generator().manual_seed(0)).double()
 

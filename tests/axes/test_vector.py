@@ -12,7 +12,7 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 
 from rdpipe import theory
-from rdpipe.axes.lattice import (
+from rdpipe.quantizers.lattice import (
     SECOND_MOMENT,
     LatticeE8,
     coset_weights,
@@ -20,8 +20,8 @@ from rdpipe.axes.lattice import (
     nearest_e8,
     theta,
 )
-from rdpipe.axes.trellis import Trellis, index_bits
-from rdpipe.errors import InputError
+from rdpipe.quantizers.trellis import Trellis, index_bits
+from rdpipe.core.errors import InputError
 
 LEAST_GAP = 0.5 * math.log2(2 * math.pi * math.e * SECOND_MOMENT)
 

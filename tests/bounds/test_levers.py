@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from rdpipe.curves import Curve, resamples
-from rdpipe.bounds.levers import levers
+from rdpipe.analysis.curves import Curve
+from rdpipe.analysis.bootstrap import resamples
+from rdpipe.analysis.levers import levers
 
 QUALITIES = [1, 2, 3]
 

@@ -9,8 +9,8 @@ from PIL import Image
 from skimage import data
 
 from rdpipe.codecs import ANCHORS
-from rdpipe.errors import InputError
-from rdpipe.plugins import make
+from rdpipe.core.errors import InputError
+from rdpipe.core.plugins import build_entry
 
 IMAGE = data.chelsea()
 CLASSICAL = sorted(ANCHORS.keys() - {"external"})
@@ -24,7 +24,7 @@ MAGIC = {
 
 
 def anchor(name: str, **args):
-    return make("anchor", name, {"args": args}, ANCHORS)
+    return build_entry("anchor", name, {"args": args}, ANCHORS)
 
 
 def squared_error(a, b) -> float:

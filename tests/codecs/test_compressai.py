@@ -7,10 +7,10 @@ import pytest
 import safetensors.torch
 import torch
 
-from rdpipe.axes import evaluate
-from rdpipe.axes.cell import Cell
+from rdpipe.evaluation import evaluate
+from rdpipe.evaluation.cell import Cell
 from rdpipe.codecs import CODECS
-from rdpipe.codecs.checkpoint import (
+from rdpipe.codecs.compressai.checkpoint import (
     ARCHITECTURES,
     EMBEDDED,
     fetch,
@@ -18,17 +18,17 @@ from rdpipe.codecs.checkpoint import (
     load_model,
     read_state,
 )
-from rdpipe.codecs.compressai import (
+from rdpipe.codecs.compressai.adapter import (
     CompressAI,
     factorized_moments,
     from_checkpoint,
     from_gained,
     mini_mean_scale,
 )
-from rdpipe.codecs.trainable import Gained
-from rdpipe.codecs.variable import VariableRate
-from rdpipe.errors import InputError
-from rdpipe.plugins import load
+from rdpipe.training.model import Gained
+from rdpipe.codecs.compressai.variable_rate import VariableRate
+from rdpipe.core.errors import InputError
+from rdpipe.core.plugins import load_attribute
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (70, 130, 3), dtype=np.uint8)
 RASTER = {"mbt2018", "cheng2020-anchor", "cheng2020-attn", "mbt2018-vbr"}

@@ -10,7 +10,7 @@ from PIL import Image
 from skimage import data
 
 from rdpipe.codecs.external import External
-from rdpipe.errors import InputError
+from rdpipe.core.errors import InputError
 
 IMAGE = data.chelsea()[:101, :77]
 PROGRAM = """

@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 
 from rdpipe import theory
-from rdpipe.axes import evaluate
-from rdpipe.axes.cell import Cell
-from rdpipe.axes.mean import Codec as CodecMean
-from rdpipe.axes.quantizer import TestChannel as Channel
-from rdpipe.axes.variance import Codec as CodecVariance
-from rdpipe.axes.variance import Element
+from rdpipe.evaluation import evaluate
+from rdpipe.evaluation.cell import Cell
+from rdpipe.estimators.means import Codec as CodecMean
+from rdpipe.quantizers.test_channel import TestChannel as Channel
+from rdpipe.estimators.variances import Codec as CodecVariance
+from rdpipe.estimators.variances import Element
 from rdpipe.codecs.linear import covariance, dct, klt
 from rdpipe.datasets import gaussian_field
 from rdpipe.datasets.image import load, read
-from rdpipe.errors import InputError
+from rdpipe.core.errors import InputError
 
 STEPS = [100.0, 20.0, 2.0, 0.5]
 SOURCE = {"rho": 0.9, "sigma": 40.0}

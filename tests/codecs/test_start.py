@@ -6,10 +6,10 @@ from safetensors.torch import save_file
 from skimage import data
 from small_training import FILES, SPEC
 
-from rdpipe.codecs import trainable
-from rdpipe.codecs.compressai import from_gained
-from rdpipe.errors import InputError
-from rdpipe.training import train
+from rdpipe.training import model as trainable
+from rdpipe.codecs.compressai.adapter import from_gained
+from rdpipe.core.errors import InputError
+from rdpipe.training.trainer import train
 
 
 def test_a_training_begins_with_the_weights_of_another(tmp_path):

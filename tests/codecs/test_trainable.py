@@ -7,14 +7,14 @@ from safetensors.torch import save_file
 from skimage import data
 from small_training import FILES, SPEC
 
-from rdpipe.axes import TRAINED_LEVEL
-from rdpipe.axes.quantizer import TestChannel as Channel
-from rdpipe.codecs import trainable
-from rdpipe.codecs.checkpoint import fold, load_model
-from rdpipe.codecs.compressai import from_gained
-from rdpipe.codecs.trainable import Gained
-from rdpipe.errors import InputError
-from rdpipe.training import train
+from rdpipe.core.axes import TRAINED_LEVEL
+from rdpipe.quantizers.test_channel import TestChannel as Channel
+from rdpipe.training import model as trainable
+from rdpipe.codecs.compressai.checkpoint import fold, load_model
+from rdpipe.codecs.compressai.adapter import from_gained
+from rdpipe.training.model import Gained
+from rdpipe.core.errors import InputError
+from rdpipe.training.trainer import train
 
 
 @pytest.mark.parametrize("distance", [0.0, 3.0, 1e3, 1e15])

@@ -3,7 +3,7 @@
 import numpy as np
 from small_training import FILES
 
-from rdpipe.datasets.crops import Crops
+from rdpipe.training.crops import Crops
 
 
 def test_a_crop_is_a_pure_function_of_seed_and_index():

@@ -18,7 +18,7 @@ from server import Server
 from rdpipe.datasets import archive, download, kodak, published
 from rdpipe.datasets.archive import Archive
 from rdpipe.datasets.download import fetch
-from rdpipe.errors import InputError
+from rdpipe.core.errors import InputError
 
 BODY = np.random.default_rng(0).bytes(1_000_000)
 SHA256 = hashlib.sha256(BODY).hexdigest()

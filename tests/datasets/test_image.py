@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from rdpipe.datasets.image import load, read
-from rdpipe.errors import InputError
+from rdpipe.core.errors import InputError
 
 RNG = np.random.default_rng(0)
 COLOUR = RNG.integers(0, 256, (5, 7, 3), dtype=np.uint8)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from rdpipe.datasets import folder, manifest, sample
 from rdpipe.datasets.source import Source
-from rdpipe.errors import InputError
+from rdpipe.core.errors import InputError
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 from PIL import Image
 
-from rdpipe.codecs.checkpoint import ARCHITECTURES
+from rdpipe.codecs.compressai.checkpoint import ARCHITECTURES
 
 RNG = np.random.default_rng(0)
 COLOUR = RNG.integers(0, 256, (40, 50, 3), dtype=np.uint8)

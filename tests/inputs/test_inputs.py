@@ -1,4 +1,4 @@
-"""What becomes of hostile and odd inputs: docs/inputs.md is the table that drives these tests.
+"""What becomes of hostile and odd inputs: docs/howto/inputs.md is the table that drives these tests.
 
 Each goes through the command line as it would in a run. A mistake ends in status 2 and one message, never a
 stack trace; nothing in an input is executed; no input is changed.
@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 import yaml
 
-from rdpipe import store
+from rdpipe.io import store
 from rdpipe.__main__ import main
 from rdpipe.config.check import complete
 from rdpipe.datasets import archive, folder
-from rdpipe.errors import InputError
+from rdpipe.core.errors import InputError
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "workflow" / "schema.yaml"
@@ -26,9 +26,9 @@ MAKERS = {"Images": corpus.IMAGES, "Checkpoints": corpus.CHECKPOINTS, "Archives"
 
 
 def table() -> dict[str, dict[str, str]]:
-    """The rows of docs/inputs.md, by heading: an input, and what becomes of it."""
+    """The rows of docs/howto/inputs.md, by heading: an input, and what becomes of it."""
     found, rows = {}, {}
-    for line in (ROOT / "docs" / "inputs.md").read_text().splitlines():
+    for line in (ROOT / "docs" / "howto" / "inputs.md").read_text().splitlines():
         if line.startswith("## "):
             rows = found.setdefault(line.removeprefix("## "), {})
         elif row := re.fullmatch(r"\| `+ ?(.+?) ?`+ \| (.+) \|", line):

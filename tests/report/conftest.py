@@ -8,8 +8,8 @@ import pytest
 import xarray as xr
 from PIL import Image
 
-from rdpipe.axes import cell_name
-from rdpipe.axes.statistics import CLASS_EDGES, RESIDUAL_EDGES, SCALE_EDGES
+from rdpipe.core.axes import cell_name
+from rdpipe.evaluation.statistics import CLASS_EDGES, RESIDUAL_EDGES, SCALE_EDGES
 from rdpipe.report import frames, page, pictures
 from rdpipe.report.savings import savings
 

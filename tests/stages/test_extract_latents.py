@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from rdpipe.axes.weighted import WeightedTestChannel
-from rdpipe.codecs.compressai import mini_mean_scale
+from rdpipe.quantizers.test_channel import WeightedTestChannel
+from rdpipe.codecs.compressai.adapter import mini_mean_scale
 from rdpipe.codecs.linear import BlockTransform
-from rdpipe.errors import InputError
+from rdpipe.core.errors import InputError
 from rdpipe.stages.extract_latents import extract
 from rdpipe.stages.inputs import as_latents
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rdpipe.errors import InputError
+from rdpipe.core.errors import InputError
 from rdpipe.stages.map_latents import keep
 
 

@@ -7,9 +7,9 @@ import pytest
 import xarray as xr
 from PIL import Image
 
-from rdpipe import store
+from rdpipe.io import store
 from rdpipe.datasets import manifest
-from rdpipe.errors import InputError
+from rdpipe.core.errors import InputError
 from rdpipe.stages import (
     extract_latents,
     fit_estimator,

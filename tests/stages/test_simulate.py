@@ -5,8 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from rdpipe import store
-from rdpipe.codecs.checkpoint import ARCHITECTURES
+from rdpipe.io import store
+from rdpipe.codecs.compressai.checkpoint import ARCHITECTURES
 from rdpipe.stages import extract_latents, prepare_dataset, simulate
 
 CELLS = {

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rdpipe.errors import InputError
+from rdpipe.core.errors import InputError
 from rdpipe.stages.train_codec import check_sizes
 
 

@@ -1,7 +1,7 @@
 """What goes wrong on real machines, done for real: kills, damage, full and read-only disks, two runs, wrong clocks.
 
 The measure is always the same: after a plain second run the products are the bytes of an undisturbed
-one, and until then nothing damaged is used without a word. docs/faults.md has the outcomes.
+one, and until then nothing damaged is used without a word. docs/howto/faults.md has the outcomes.
 """
 
 import copy

@@ -10,10 +10,10 @@ import yaml
 from compressai_tools import parse_json_file
 
 import rdpipe
-from rdpipe import store
+from rdpipe.io import store
 from rdpipe.api import LIMITS
-from rdpipe.codecs.compressai import mini_mean_scale
-from rdpipe.errors import InputError
+from rdpipe.codecs.compressai.adapter import mini_mean_scale
+from rdpipe.core.errors import InputError
 from rdpipe.report.figures import FIGURES
 from rdpipe.stages.inputs import read_fits
 

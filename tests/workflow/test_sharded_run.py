@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 from conftest import CONFIG
 
-from rdpipe import store
+from rdpipe.io import store
 from rdpipe.stages import trace_bounds
 
 RUN = "results/tiny/mini-mean-scale/q1"

@@ -1,1 +1,0 @@
-"""From what stages measured to bound curves, and the tables of them."""

@@ -1,0 +1,1 @@
+"""Types and services that every other package builds on."""

@@ -1,0 +1,95 @@
+"""Labels that are computed and compared by identity, never typed by hand.
+
+See ``docs/explanation/science.md``, sections 2 and 5.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Self
+
+from rdpipe.core.errors import InputError
+
+
+class _Label(StrEnum):
+    """A label that is parsed where it enters and refused if it is unknown."""
+
+    @classmethod
+    def parse(cls, value: object, name: str = "") -> Self:
+        """Return the member with a value.
+
+        Parameters
+        ----------
+        value : object
+            A member, or the text of one.
+        name : str
+            What the value belongs to, for the error message.
+
+        Raises
+        ------
+        InputError
+            If there is no such member; names the allowed values.
+        """
+        try:
+            return cls(value)
+        except ValueError:
+            allowed = ", ".join(repr(member.value) for member in cls)
+            label = f"{name}: " if name else ""
+            kind = cls.__name__.lower()
+            message = f"{label}{value!r} is not a valid {kind}; expected one of {allowed}"
+            raise InputError(message) from None
+
+
+class Information(_Label):
+    """What an estimator knows about the latents that are being coded."""
+
+    DECODABLE = "decodable"
+    """Only what a decoder has: parameters, the decoded past, or information that is transmitted."""
+    GENIE = "genie"
+    """The very latents that are being coded, which no decoder has."""
+
+
+class BoundKind(_Label):
+    """What a curve may be called."""
+
+    ACHIEVED = "achieved"
+    """Real bytes of a bitstream that decodes to the reported image."""
+    ACHIEVABLE = "achievable"
+    """All estimators are decodable and the quantizer can be built."""
+    UPPER_BOUND = "upper bound on R(D)"
+    """All estimators are decodable and the quantizer is the test channel."""
+    GENIE_AIDED = "genie-aided estimate"
+    """An estimator sees the latents being coded: optimistic, not a bound."""
+    REFERENCE = "reference"
+    """A published curve with its source, or a known rate-distortion function."""
+
+
+class CurveRole(_Label):
+    """Where a curve comes from."""
+
+    CODEC = "codec"
+    """The codec's own real bytes (or model bits, if it has no bitstream)."""
+    CELL = "cell"
+    """A cell of the array, simulated through the codec's decoder."""
+    JOINT = "joint"
+    """A network that was trained as a bound for the codec."""
+    SOURCE = "source"
+    """The rate-distortion function of a source whose distribution is known."""
+    BASELINE = "baseline"
+    """A classical codec."""
+    PUBLISHED = "published"
+    """A curve from a publication."""
+
+    @property
+    def belongs_to_codec(self) -> bool:
+        """Whether the curve is measured with the codec's own latents or transforms."""
+        return self in (CurveRole.CODEC, CurveRole.CELL, CurveRole.JOINT)
+
+
+class LevelKind(_Label):
+    """What the level of a quantizer is."""
+
+    THETA = "theta"
+    """The water level of the test channel, squared latent units."""
+    STEP = "step"
+    """The step of a realizable quantizer, latent units."""

@@ -1,0 +1,1 @@
+"""Entropy coding: range coding, adaptive models and escapes."""

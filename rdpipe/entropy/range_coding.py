@@ -1,0 +1,149 @@
+"""Range coding of integers as a sequence of binary decisions.
+
+The encoder and the decoder run the same code: :func:`code_flags` writes decisions to a range encoder
+of ``constriction``, or reads them from a range decoder, and returns them. A decoder passes NaN for
+values that it does not know yet. Binary decisions need no finite alphabet, and an improbable one
+costs what the model says::
+
+    k != 0?   k > 0?   |k| >= 2?   |k| >= 4?   ...   |k| in the upper half of [2^j, 2^(j+1))?   ...
+
+This is the Elias gamma code with the probability that each of its bits has under the model.
+
+References
+----------
+P. Elias, "Universal codeword sets and representations of the integers", IEEE Trans. Inf. Theory
+21(2), 1975; R. Bamler, "Understanding Entropy Coding With Asymmetric Numeral Systems (ANS): a
+Statistician's Perspective", arXiv 2201.01741, 2022 (the ``constriction`` package).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import lazy_loader
+import numpy as np
+
+if TYPE_CHECKING:
+    import constriction
+    import torch
+    from torch import Tensor
+else:
+    constriction = lazy_loader.load("constriction")
+    torch = lazy_loader.load("torch")
+
+LEAST_PROBABILITY = 2.0**-20
+"""Smallest probability passed to the range coder, which resolves 2^-24 (3 per cent of this)."""
+LEAST_DECISION = 1e-40
+"""Smallest probability of a decision."""
+
+
+def code_flags(
+    coder: Any, probability: Tensor, values: Tensor, mask: Tensor | None = None
+) -> Tensor:
+    """Write or read binary decisions.
+
+    Parameters
+    ----------
+    coder : RangeEncoder or RangeDecoder
+    probability : Tensor of shape (...)
+        Probability of True; NaN stands for 1/2.
+    values : Tensor of bool, of shape (...)
+        The decisions. A decoder ignores them.
+    mask : Tensor of bool, of shape (...), optional
+        The elements that are coded. Default: all.
+
+    Returns
+    -------
+    Tensor of bool, of shape (...)
+        The decisions; False for elements that are not coded.
+    """
+    mask = torch.ones_like(values) if mask is None else mask
+    p = probability[mask].nan_to_num(0.5)
+    true_is_rare, rare = p <= 0.5, torch.minimum(p, 1 - p).clamp(min=LEAST_DECISION)
+    decisions = torch.zeros_like(values)
+    decisions[mask] = _code_rare(coder, rare, values[mask] == true_is_rare) == true_is_rare
+    return decisions
+
+
+def _code_rare(coder: Any, p: Tensor, values: Tensor) -> Tensor:
+    """Code decisions with probability at most 1/2; very improbable ones take several steps."""
+    model, step = constriction.stream.model.Bernoulli(perfect=False), p.clamp(min=LEAST_PROBABILITY)
+    if isinstance(coder, constriction.stream.queue.RangeDecoder):
+        decisions = torch.from_numpy(coder.decode(model, step.numpy())).bool()
+    else:
+        decisions = values.clone()
+        coder.encode(values.numpy().astype(np.int32), model, step.numpy())
+    repeated = decisions & (p < LEAST_PROBABILITY)
+    if repeated.any():
+        decisions[repeated] = _code_rare(coder, p[repeated] / LEAST_PROBABILITY, values[repeated])
+    return decisions
+
+
+def code_indices(
+    coder: Any, indices: Tensor, log_tail: Callable[[Tensor, Tensor], Tensor]
+) -> Tensor:
+    """Write or read integers.
+
+    Parameters
+    ----------
+    coder : RangeEncoder or RangeDecoder
+    indices : Tensor of shape (...)
+        Integers of any size as floating-point numbers; NaN when reading.
+    log_tail : callable
+        ``log_tail(m, positive)`` is the natural logarithm of the probability that the index is at
+        least m where ``positive`` is True, at most -m elsewhere, for m >= 1.
+
+    Returns
+    -------
+    Tensor of shape (...)
+        The integers.
+    """
+    m, yes = torch.ones_like(indices), torch.ones_like(indices, dtype=torch.bool)
+    above, below = log_tail(m, yes), log_tail(m, ~yes)
+    nonzero = code_flags(coder, above.exp() + below.exp(), indices != 0)
+    positive = code_flags(coder, torch.sigmoid(above - below), indices > 0, nonzero)
+    larger = nonzero
+    while larger.any():
+        probability = (log_tail(2 * m, positive) - log_tail(m, positive)).exp()
+        larger = code_flags(coder, probability, indices.abs() >= 2 * m, larger)
+        m = torch.where(larger, 2 * m, m)
+    half = m / 2
+    while (wide := nonzero & (half >= 1)).any():
+        low, middle, high = (log_tail(m + i * half, positive) for i in range(3))
+        upper = (middle - low).exp() * torch.expm1(high - middle) / torch.expm1(high - low)
+        in_upper_half = code_flags(coder, upper, indices.abs() >= m + half, wide)
+        m = torch.where(in_upper_half, m + half, m)
+        half = half / 2
+    return torch.where(nonzero, torch.where(positive, m, -m), 0.0)
+
+
+def interval_bits(centre: Tensor, v: Tensor, width: float | Tensor) -> Tensor:
+    """Return -log2 of the probability of intervals under N(0, v).
+
+    The logarithm of the nearer tail is used, so the result is exact where probabilities underflow.
+
+    Parameters
+    ----------
+    centre, v : Tensor
+        Midpoint of each interval, and variance.
+    width : float or Tensor
+        Length of each interval.
+    """
+    sigma, centre = v.sqrt(), centre.abs()
+    inner = torch.special.log_ndtr((width / 2 - centre) / sigma)
+    outer = torch.special.log_ndtr((-width / 2 - centre) / sigma)
+    return -(inner + torch.log(-torch.expm1(outer - inner))) / math.log(2)
+
+
+def gaussian_log_tail(
+    edge: Callable[[Tensor], Tensor], v: Tensor
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return the log tails of N(0, v) for :func:`code_indices`; cell m begins at ``edge(m)``."""
+
+    def log_tail(m: Tensor, positive: Tensor) -> Tensor:
+        end = edge(torch.where(positive, m, 1 - m))
+        return torch.special.log_ndtr(torch.where(positive, -end, end) / v.sqrt())
+
+    return log_tail

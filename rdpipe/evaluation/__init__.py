@@ -1,0 +1,5 @@
+"""Evaluation of cells of the array: rates, distortions, levels and real bytes."""
+
+from rdpipe.evaluation.array import evaluate
+
+__all__ = ["evaluate"]

@@ -1,0 +1,438 @@
+"""One cell of the array: what its curve may be called, and how it codes an image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from rdpipe.core.axes import AXES, CellId, axis_named
+from rdpipe.core.errors import InputError
+from rdpipe.core.kinds import BoundKind, Information
+from rdpipe.core.latents import Latents
+from rdpipe.core.plugins import build_entry
+from rdpipe.core.protocols import CodeStep
+from rdpipe.core.rng import standard_normal
+from rdpipe.entropy import escape
+from rdpipe.estimators.base import (
+    CausalEstimator,
+    FittedEstimator,
+    Mean,
+    State,
+    Variance,
+    adapt_mean,
+    adapt_variance,
+    check_mean_output,
+    check_variance_output,
+)
+from rdpipe.estimators.causal import FLOOR, channel_blocks, residuals, traverse
+from rdpipe.evaluation.levels import LEAST_LEVEL, solve_level
+from rdpipe.quantizers.base import CodableQuantizer, Quantizer, adapt_quantizer
+from rdpipe.quantizers.scalar import Rounding
+
+Fits = Mapping[tuple[str, str], State]
+"""States of fitted estimators, by axis and name."""
+Entries = Mapping[str, Mapping[str, Mapping[str, Any]]]
+"""Config entries by section (``means``, ``variances``, ``quantizers``) and name."""
+ADAPTERS: dict[str, Callable[[str, object], Any]] = {
+    "mean": adapt_mean,
+    "variance": adapt_variance,
+    "quantizer": adapt_quantizer,
+}
+_T = TypeVar("_T")
+
+
+def build_part(axis: str, name: str, entry: Mapping[str, Any], fits: Fits) -> Any:
+    """Build and validate one estimator, with its state if it is a fitted one.
+
+    Parameters
+    ----------
+    axis, name : str
+        Name of the axis, and of the estimator in the config.
+    entry : mapping
+        ``use`` and ``args`` from the config, both optional.
+    fits : mapping
+        States of fitted estimators.
+
+    Raises
+    ------
+    InputError
+        If it breaks the contract of its axis, or is not fitted yet.
+    """
+    built = build_entry(axis, name, entry, axis_named(axis).registry)
+    part = ADAPTERS[axis](name, built)
+    if isinstance(part, FittedEstimator):
+        if (axis, name) not in fits:
+            raise InputError(
+                f"{axis} {name!r} must be fitted first: set `calibration` in the config to a dataset,"
+                " and name the estimator's class in `use`, not a function that returns it"
+            )
+        part.load_state(fits[axis, name])
+    return part
+
+
+def bound_kind(
+    mean: Mean, variance: Variance, quantizer: Quantizer, context: bool = False
+) -> BoundKind:
+    """Return what a curve of a cell may be called.
+
+    See ``docs/explanation/science.md``, section 5.
+
+    Parameters
+    ----------
+    mean, variance, quantizer
+        Estimators of the cell.
+    context : bool
+        Whether the codec has a context model. Its stored predictions depend on the codec's own
+        rounded past. In a cell with another past only a genie has them (section 8).
+    """
+    parts: tuple[Mean | Variance | Quantizer, ...] = (mean, variance, quantizer)
+    if any(Information.parse(part.information) is Information.GENIE for part in parts):
+        return BoundKind.GENIE_AIDED
+    if context and not has_codec_past(mean, quantizer):
+        if mean.uses_context or variance.uses_context:
+            return BoundKind.GENIE_AIDED
+    realizable = isinstance(quantizer, CodableQuantizer)
+    return BoundKind.ACHIEVABLE if realizable else BoundKind.UPPER_BOUND
+
+
+def has_codec_past(mean: Mean, quantizer: Quantizer) -> bool:
+    """Return whether a decoder of a cell obtains the codec's own y_hat."""
+    return mean.is_codec and quantizer.reproduces_codec
+
+
+def includes_side(
+    mean: Mean, variance: Variance, quantizer: Quantizer, context: bool = False
+) -> bool:
+    """Return whether the rate of a cell must include the codec's side information.
+
+    It must if a real decoder needs it for the mean or the variance. A genie-aided cell does not
+    include it. Parameters are those of :func:`bound_kind`.
+    """
+    needed = mean.uses_side or variance.uses_side
+    return needed and bound_kind(mean, variance, quantizer, context) is not BoundKind.GENIE_AIDED
+
+
+def to_float64(latents: Latents) -> Latents:
+    """Return latents in float64 and contiguous memory, which the functions below rely on."""
+    names = ("y", "mean", "scale", *([] if latents.hyper is None else ["hyper"]))
+    return replace(latents, **{n: getattr(latents, n).double().contiguous() for n in names})
+
+
+def requantize(
+    code_step: Callable[[slice, Tensor, Tensor, Tensor], Tensor],
+    channels: slice,
+    positions: Tensor,
+    mean: Tensor,
+    scale: Tensor,
+) -> Tensor:
+    """Return y_hat of elements whose mean and scale a codec has just predicted.
+
+    It has the precision of the codec's prediction.
+    """
+    mu, v = mean.double(), scale.double().square().clamp(min=FLOOR)
+    return (mu + code_step(channels, positions, mu, v)).to(mean.dtype)
+
+
+class CellCache:
+    """Intermediate results of one image that consecutive cells share.
+
+    For each key it keeps the result for the last dependencies.
+    """
+
+    def __init__(self) -> None:
+        self._entries: dict[str, tuple[tuple[Hashable, ...], Any]] = {}
+
+    def get(
+        self, key: str, dependencies: tuple[Hashable, ...], compute: Callable[[], _T]
+    ) -> _T:
+        """Return the result for a key, computed again if its dependencies have changed."""
+        if key not in self._entries or self._entries[key][0] != dependencies:
+            self._entries[key] = dependencies, compute()
+        result: _T = self._entries[key][1]
+        return result
+
+
+@dataclass(frozen=True)
+class PreparedImage:
+    """All that a cell knows about an image before coding begins.
+
+    Parameters
+    ----------
+    y, initial_mean, residual, initial_variance, noise : Tensor of shape (channel, row, column)
+        float64: latents; the mean before coding begins; the residuals from which the variance is
+        estimated; the variance before coding begins; standard normal noise.
+    transmitted_bits : float
+        Bits that the variance estimator sends.
+    own_bits : Tensor of the same shape, optional
+        Code length of each element under the codec's own prior, if the quantizer uses it.
+    escaped_variance : Tensor of shape (channel, position), optional
+        Variance after escapes, if the level is to be solved for and nothing is causal.
+    """
+
+    y: Tensor
+    initial_mean: Tensor
+    residual: Tensor
+    initial_variance: Tensor
+    noise: Tensor
+    transmitted_bits: float
+    own_bits: Tensor | None = None
+    escaped_variance: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class CellOutput:
+    """An image coded in a cell.
+
+    Parameters
+    ----------
+    bits : float
+        All bits except the codec's side information.
+    distortion : float
+        Sum of squared errors of the latents, squared latent units.
+    weighted_distortion : float
+        The same, weighted by the quantizer.
+    y_hat : Tensor of shape (channel, row, column)
+    element_bits : Tensor of shape (channel, row, column)
+        Bits of each element, without what the variance estimator sends.
+    """
+
+    bits: float
+    distortion: float
+    weighted_distortion: float
+    y_hat: Tensor
+    element_bits: Tensor
+
+
+class Cell:
+    """One cell of the array: a mean, a variance and a quantizer that code images together.
+
+    Parameters
+    ----------
+    cell_id : CellId
+        Names of the estimators.
+    mean, variance, quantizer
+        Estimators that fulfill their contracts.
+    context : bool
+        Whether the codec has a context model.
+
+    Attributes
+    ----------
+    kind : BoundKind
+        What the cell's curve may be called.
+    includes_side : bool
+        Whether its rate must include the codec's side information.
+    step : float
+        Step of the rounding that the cell is compared with, latent units.
+    """
+
+    def __init__(
+        self,
+        cell_id: CellId,
+        mean: Mean,
+        variance: Variance,
+        quantizer: Quantizer,
+        context: bool = False,
+    ):
+        self.id, self.mean, self.estimator, self.quantizer = cell_id, mean, variance, quantizer
+        self.variance = variance.for_mean(cell_id.mean)
+        self.causal = isinstance(mean, CausalEstimator) or isinstance(variance, CausalEstimator)
+        self.weights = quantizer.weights
+        self.step = quantizer.step if quantizer.level is None else quantizer.level
+        self.kind = bound_kind(mean, variance, quantizer, context)
+        self.includes_side = includes_side(mean, variance, quantizer, context)
+
+    @classmethod
+    def from_entries(
+        cls, cell_id: CellId, entries: Entries, fits: Fits, context: bool = False
+    ) -> Cell:
+        """Build a cell from config entries."""
+        parts = (
+            build_part(axis.name, name, entries[axis.section][name], fits)
+            for axis, name in zip(AXES, cell_id, strict=True)
+        )
+        return cls(cell_id, *parts, context)
+
+    @property
+    def predicts_as_codec(self) -> bool:
+        """Whether mean and variance are the codec's own."""
+        return self.mean.is_codec and self.estimator.is_codec
+
+    @property
+    def has_codec_past(self) -> bool:
+        """Whether a decoder of the cell obtains the codec's own y_hat."""
+        return has_codec_past(self.mean, self.quantizer)
+
+    @property
+    def uses_context(self) -> bool:
+        """Whether the cell depends on the output of the codec's context model."""
+        return self.mean.uses_context or self.variance.uses_context
+
+    def levels(self, sweep: list[float]) -> list[float]:
+        """Return the quantizer's own level, or the whole sweep if it has none."""
+        return sweep if self.quantizer.level is None else [self.quantizer.level]
+
+    def prepare(
+        self, latents: Latents, key: int = 0, cache: CellCache | None = None
+    ) -> PreparedImage:
+        """Compute all that does not depend on the level.
+
+        The noise depends on its key alone: it is the same in any cell, batch and order. A variance
+        that needs the residuals of a causal mean gets those that rounding leaves.
+
+        Parameters
+        ----------
+        latents : Latents
+        key : int
+            Key of the noise.
+        cache : CellCache, optional
+            Shared by the cells of one image.
+
+        Raises
+        ------
+        InputError
+            If a mean or a variance returns something that is not usable.
+        """
+        cache = CellCache() if cache is None else cache
+        latents = cache.get("latents", (), lambda: to_float64(latents))
+        y, of_mean = latents.y, (self.mean, self.step)
+        of_variance = *of_mean, self.estimator
+        noise = cache.get("noise", (), lambda: standard_normal(key, y.shape))
+        initial_mean = cache.get("initial_mean", of_mean, lambda: self._initial_mean(latents))
+        residual = cache.get(
+            "residual", of_mean, lambda: residuals(self.mean, y, initial_mean, self.step)
+        )
+        initial_variance, bits = cache.get(
+            "initial_variance", of_variance, lambda: self._initial_variance(latents, residual)
+        )
+        own_bits = None
+        if self.quantizer.uses_own_prior and latents.own_bits is not None:
+            unknown = torch.full_like(y, torch.nan)
+            own_bits = latents.own_bits.double() if self.mean.is_codec else unknown
+        escaped = None
+        if self.quantizer.level is None and not self.causal:
+            escaped = cache.get(
+                "escaped", of_variance, lambda: self._escaped_variance(residual, initial_variance)
+            )
+        return PreparedImage(
+            y, initial_mean, residual, initial_variance, noise, bits, own_bits, escaped
+        )
+
+    def _initial_mean(self, latents: Latents) -> Tensor:
+        return check_mean_output(self.id.mean, self.mean(latents), latents.y.shape).double()
+
+    def _initial_variance(self, latents: Latents, residual: Tensor) -> tuple[Tensor, float]:
+        estimate = self.variance(latents, residual)
+        return check_variance_output(self.id.variance, estimate, latents.y.shape)
+
+    def _escaped_variance(self, residual: Tensor, initial_variance: Tensor) -> Tensor:
+        r, v = residual.flatten(1), initial_variance.clamp(min=FLOOR).flatten(1)
+        return escape.escaped_variance(r, v, self.step)[0]
+
+    def code(
+        self,
+        image: PreparedImage,
+        level: float,
+        walk: Callable[[CodeStep], Tensor] | None = None,
+    ) -> CellOutput:
+        """Code an image at a level.
+
+        Parameters
+        ----------
+        image : PreparedImage
+        level : float
+            Theta or step, see :attr:`rdpipe.quantizers.base.Quantizer.level_kind`.
+        walk : callable, optional
+            ``walk(code)`` decodes the latents with the codec's own context model, which sees what this
+            cell's quantizer leaves, and returns y_hat; ``code(channels, positions, mean, scale)`` is
+            y_hat of some elements, of shape (channel, position). For the codec's own mean and variance.
+        """
+        if walk is not None and not self.predicts_as_codec:
+            raise ValueError("a walk gives only the codec's own mean and variance")
+        y, noise = image.y.flatten(1), image.noise.flatten(1)
+        sums, element_bits = torch.zeros(3, dtype=y.dtype), torch.empty_like(y)
+        solved = self._level_by_channel(level, y) if self.quantizer.level is None else None
+        noise_variance = self.step**2 / 12 if solved is None else solved
+        own = None if image.own_bits is None else image.own_bits.flatten(1)
+
+        def code_step(
+            channels: slice, positions: slice | Tensor, mu: Tensor, v: Tensor
+        ) -> Tensor:
+            r = y[channels, positions] - mu
+            at_level = level if solved is None else solved[channels]
+            v, escape_bits = escape.escaped_variance(r, v, self.step)
+            output = self.quantizer.code(r, v, at_level, noise[channels, positions])
+            bits = output.bits + escape_bits if own is None else own[channels, positions]
+            element_bits[channels, positions] = bits
+            distortions = output.distortion.sum(), self._weighted(output.distortion, channels)
+            sums.add_(torch.stack([bits.sum(), *distortions]))
+            return output.residual
+
+        if walk is None:
+            y_hat = traverse(
+                self.mean,
+                self.variance,
+                image.initial_mean,
+                image.initial_variance,
+                code_step,
+                noise_variance,
+                self.quantizer.elementwise,
+            )
+        else:
+            y_hat = walk(partial(requantize, code_step))
+        bits, distortion, weighted = sums.tolist()
+        element_bits = element_bits.view(image.y.shape)
+        total = bits + image.transmitted_bits
+        return CellOutput(total, distortion, weighted, y_hat, element_bits)
+
+    def matched_level(self, images: Iterable[PreparedImage]) -> float:
+        """Return the level at which some images together have the distortion of rounding.
+
+        The images are iterated over once per evaluation, so a generator is not enough. The distortion
+        is at least ``LEAST_LEVEL`` squared steps, in case rounding makes no error.
+        """
+        target = count = 0
+        for image in images:
+            target += self._distortion_of_rounding(image)
+            count += image.y.numel()
+        target = max(target, LEAST_LEVEL * self.step**2 * count)
+
+        def distortion(level: float) -> float:
+            return sum(self._distortion(image, level) for image in images)
+
+        # a causal cell is coded again at every level: a tolerance of a millionth is enough
+        return solve_level(distortion, target, target / count, 1e-6 if self.causal else 1e-12)
+
+    def _distortion_of_rounding(self, image: PreparedImage) -> float:
+        """Return the weighted distortion of an image rounded with this cell's mean."""
+        if self.causal:
+            rounding = Cell(self.id, self.mean, self.variance, Rounding(self.step))
+            rounding.weights = self.weights
+            return rounding.code(image, self.step).weighted_distortion
+        r = image.residual.flatten(1)
+        return self._weighted((r - (r / self.step).round() * self.step).square()).item()
+
+    def _distortion(self, image: PreparedImage, level: float) -> float:
+        """Return the weighted distortion of an image at a level, without coding if possible."""
+        if image.escaped_variance is None or not self.quantizer.has_expected_distortion:
+            return self.code(image, level).weighted_distortion
+        r, v = image.residual.flatten(1), image.escaped_variance
+        at_level = self._level_by_channel(level, r)
+        total = 0.0
+        for some in channel_blocks(r):
+            distortion = self.quantizer.expected_distortion(r[some], v[some], at_level[some])
+            total += self._weighted(distortion, some).item()
+        return total
+
+    def _level_by_channel(self, level: float, y: Tensor) -> Tensor:
+        """Return the level of each channel, of shape (channel, 1)."""
+        weights = y.new_ones(len(y), 1) if self.weights is None else self.weights
+        return level / weights
+
+    def _weighted(self, distortion: Tensor, channels: slice = slice(None)) -> Tensor:
+        """Return the sum of the distortions of elements, weighted by the quantizer."""
+        return (distortion if self.weights is None else self.weights[channels] * distortion).sum()

@@ -1,0 +1,1 @@
+"""Quantizers: the third axis of the array."""

@@ -1,0 +1,353 @@
+"""Contracts of quantizers: what is sent of a residual, at what rate and distortion.
+
+A quantizer works on residuals ``r`` = y - mu and variances ``v`` of shape (channel, ...), at a level:
+the step of a realizable quantizer (latent units), or the water level theta of the test channel
+(squared latent units); :attr:`Quantizer.level_kind` says which. If :attr:`Quantizer.level` is None,
+the level is solved so that the distortion equals that of rounding. Random quantizers get standard
+normal ``noise`` of the shape of ``r``, which a decoder can draw again.
+
+Users either subclass :class:`Quantizer` (or :class:`CodableQuantizer`, if it writes real bits), or
+write a plain class with ``information``, ``level`` and ``code``, which :func:`adapt_quantizer` wraps
+and validates.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import lazy_loader
+
+from rdpipe.core.errors import InputError
+from rdpipe.core.kinds import Information, LevelKind
+from rdpipe.entropy import range_coding
+from rdpipe.entropy.range_coding import interval_bits
+from rdpipe.estimators.base import check_estimator, check_plain
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+else:
+    torch = lazy_loader.load("torch")
+
+HIGH_RATE_SLOPE = 2 * math.log(2) / 12
+"""-dD/dR of rounding with unit step at high rate, squared latent units per bit."""
+TAIL_BITS = 10.0
+"""Bits from which on a probability is computed in the log domain.
+
+Below, the difference of two erf is accurate to 1e-16, which is 1e-13 of the probability.
+"""
+
+
+@dataclass(frozen=True)
+class QuantizerOutput:
+    """Residuals after a quantizer.
+
+    Parameters
+    ----------
+    bits : Tensor
+        Code length of each element, bit; for the test channel the expectation over the noise.
+    distortion : Tensor
+        Squared error of each element; for the test channel the expectation over the noise.
+    residual : Tensor
+        What the decoder has instead of r.
+    """
+
+    bits: Tensor
+    distortion: Tensor
+    residual: Tensor
+
+
+class Quantizer(ABC):
+    """Base of all quantizers.
+
+    Attributes
+    ----------
+    information : Information
+        What the quantizer knows. Required; there is no default.
+    level : float or None
+        The level at which the quantizer works; None if it is solved for.
+    level_kind : LevelKind
+        What the level is.
+    step : float
+        Step of the rounding whose distortion the quantizer has, latent units. Required if ``level``
+        is None; otherwise it is the level.
+    elementwise : bool
+        Whether :meth:`code` treats each element alone, so that it may be called with blocks.
+    uses_own_prior : bool
+        Whether bits are those of the codec's own prior instead of a Gaussian.
+    weights : Tensor of shape (channel, 1), optional
+        Weight of the distortion of each channel. Default: 1.
+    """
+
+    information: ClassVar[Information]
+    level: float | None
+    level_kind: ClassVar[LevelKind] = LevelKind.STEP
+    step: float
+    elementwise: bool = False
+    uses_own_prior: bool = False
+    needs_gain: ClassVar[bool] = False
+    """Whether :meth:`fit` needs the decoder's gain of the calibration images."""
+    weights: Tensor | None = None
+
+    @abstractmethod
+    def code(
+        self, r: Tensor, v: Tensor, level: float | Tensor, noise: Tensor | None = None
+    ) -> QuantizerOutput:
+        """Quantize residuals of shape (channel, ...)."""
+
+    @property
+    def has_expected_distortion(self) -> bool:
+        """Whether :meth:`expected_distortion` gives the distortion of :meth:`code`."""
+        return False
+
+    def expected_distortion(self, r: Tensor, v: Tensor, level: float | Tensor) -> Tensor:
+        """Return the distortion of :meth:`code`, without coding."""
+        return self.code(r, v, level).distortion
+
+    @property
+    def reproduces_codec(self) -> bool:
+        """Whether a decoder that has the codec's own mean obtains the codec's own y_hat."""
+        return False
+
+
+class CodableQuantizer(Quantizer):
+    """A realizable quantizer, with an entropy code that exists."""
+
+    @abstractmethod
+    def write(
+        self, encoder: Any, r: Tensor, v: Tensor, step: float, noise: Tensor | None = None
+    ) -> Tensor:
+        """Write residuals to a range encoder; return what the decoder will have."""
+
+    @abstractmethod
+    def read(self, decoder: Any, v: Tensor, step: float, noise: Tensor | None = None) -> Tensor:
+        """Return what the decoder has, read from a range decoder."""
+
+
+class IndexQuantizer(CodableQuantizer):
+    """A quantizer that transmits indices.
+
+    Subclasses define how an index is chosen (``index``), its code length (``rate``), what the decoder
+    makes of it (``point``), and its code (``transmit``). ``transmit`` writes indices, or reads them if
+    it is given None: one piece of code, so that encoder and decoder cannot differ.
+
+    Parameters
+    ----------
+    step : float
+        Quantization step, latent units.
+    """
+
+    information = Information.DECODABLE
+
+    def __init__(self, step: float = 1.0):
+        if not 0 < step < math.inf:
+            raise InputError(f"step is {step!r}; expected a positive number")
+        self.level = self.step = step
+
+    @abstractmethod
+    def index(self, r: Tensor, v: Tensor, step: float, noise: Tensor | None) -> Tensor:
+        """Return the index of each residual."""
+
+    @abstractmethod
+    def rate(self, k: Tensor, v: Tensor, step: float, noise: Tensor | None) -> Tensor:
+        """Return the code length of each index, bit."""
+
+    @abstractmethod
+    def point(self, k: Tensor, v: Tensor, step: float, noise: Tensor | None) -> Tensor:
+        """Return the reconstruction of each index."""
+
+    @abstractmethod
+    def transmit(
+        self, coder: Any, k: Tensor | None, v: Tensor, step: float, noise: Tensor | None
+    ) -> Tensor:
+        """Write indices to a range encoder, or read them from a range decoder; return them."""
+
+    def code(
+        self, r: Tensor, v: Tensor, level: float | Tensor, noise: Tensor | None = None
+    ) -> QuantizerOutput:
+        """Quantize residuals of shape (channel, ...) with the step ``level``."""
+        k = self.index(r, v, level, noise)  # type: ignore[arg-type]
+        bits, point = self.rate(k, v, level, noise), self.point(k, v, level, noise)  # type: ignore[arg-type]
+        return QuantizerOutput(bits, (r - point).square(), point)
+
+    def write(
+        self, encoder: Any, r: Tensor, v: Tensor, step: float, noise: Tensor | None = None
+    ) -> Tensor:
+        """Write residuals to a range encoder; return what the decoder will have."""
+        k = self.index(r, v, step, noise)
+        return self.point(self.transmit(encoder, k, v, step, noise), v, step, noise)
+
+    def read(self, decoder: Any, v: Tensor, step: float, noise: Tensor | None = None) -> Tensor:
+        """Return what the decoder has, read from a range decoder."""
+        return self.point(self.transmit(decoder, None, v, step, noise), v, step, noise)
+
+
+class ScalarQuantizer(IndexQuantizer):
+    """A quantizer of single elements, whose code has the probabilities of its cells under N(0, v)."""
+
+    elementwise = True
+
+    @abstractmethod
+    def edge(self, m: Tensor, v: Tensor, step: float, noise: Tensor | None) -> Tensor:
+        """Return where cell m - 1 ends and cell m begins, for any integer m."""
+
+    def rate(self, k: Tensor, v: Tensor, step: float, noise: Tensor | None) -> Tensor:
+        """Return the code length of each index, bit."""
+        return cell_bits(self.edge(k, v, step, noise), self.edge(k + 1, v, step, noise), v)
+
+    def transmit(
+        self, coder: Any, k: Tensor | None, v: Tensor, step: float, noise: Tensor | None
+    ) -> Tensor:
+        """Write indices to a range encoder, or read them from a range decoder; return them."""
+        k = torch.full_like(v, torch.nan) if k is None else k
+        log_tail = range_coding.gaussian_log_tail(lambda m: self.edge(m, v, step, noise), v)
+        return range_coding.code_indices(coder, k, log_tail)
+
+
+def cell_bits(low: Tensor, high: Tensor, v: Tensor) -> Tensor:
+    """Return -log2 of the probability of [low, high] under N(0, v).
+
+    It is a difference of two erf; where the probability is so small that this would lose digits, the
+    log domain is used.
+    """
+    scale = (2 * v).rsqrt_()
+    bits = 1 - torch.erf(high * scale).sub_(torch.erf(low * scale)).log2_()
+    accurate = bits <= TAIL_BITS  # False for NaN, of a probability that comes out negative
+    rare = accurate.logical_not_().flatten().nonzero()
+    low, high, v = (x.expand(bits.shape).take(rare) for x in (low, high, v))
+    return bits.put_(rare, interval_bits((low + high) / 2, v, high - low))
+
+
+def adapt_quantizer(name: str, quantizer: object) -> Quantizer:
+    """Return a quantizer that fulfills the contract; wrap a user's plain class.
+
+    Raises
+    ------
+    InputError
+        If an attribute is missing or invalid.
+    """
+    if not isinstance(quantizer, Quantizer):
+        return wrap_quantizer(name, quantizer)
+    check_estimator("quantizer", name, quantizer)
+    check_level(name, quantizer)
+    return quantizer
+
+
+def check_level(name: str, quantizer: Any) -> None:
+    """Check the level and the step of a quantizer.
+
+    Raises
+    ------
+    InputError
+        If the level is not a positive number, or is None and there is no positive step.
+    """
+    if not hasattr(quantizer, "level"):
+        raise InputError(f"quantizer {name!r} has no attribute 'level'; expected a number or None")
+    level = quantizer.level
+    if level is not None and not _is_positive(level):
+        raise InputError(
+            f"quantizer {name!r} has level {level!r}; expected a positive number or None"
+        )
+    step = getattr(quantizer, "step", level)
+    if not _is_positive(step):
+        raise InputError(
+            f"quantizer {name!r} has level None and step {step!r}; expected a positive step, that of"
+            " the rounding whose distortion it has"
+        )
+
+
+def _is_positive(value: object) -> bool:
+    return isinstance(value, (int, float)) and 0 < value < math.inf
+
+
+def wrap_quantizer(name: str, wrapped: object) -> Quantizer:
+    """Return a user's plain class as a quantizer, codable if it says that it is realizable.
+
+    Raises
+    ------
+    InputError
+        If an attribute or method is missing or invalid.
+    """
+    check_estimator("quantizer", name, wrapped)
+    check_plain("quantizer", name, wrapped, "rdpipe.quantizers.base.Quantizer")
+    check_level(name, wrapped)
+    methods = ["code"]
+    if realizable := bool(getattr(wrapped, "realizable", False)):
+        methods += ["write", "read"]
+    for method in methods:
+        if not callable(getattr(wrapped, method, None)):
+            claim = "is realizable but " if method != "code" else ""
+            raise InputError(
+                f"quantizer {name!r} {claim}has no method {method!r}; expected {', '.join(methods)}"
+            )
+    return (UserCodableQuantizer if realizable else UserQuantizer)(name, wrapped)
+
+
+class UserQuantizer(Quantizer):
+    """A user's plain class as a quantizer; see :func:`wrap_quantizer`.
+
+    Parameters
+    ----------
+    name : str
+        Name in the config, for error messages.
+    wrapped : object
+        With ``information``, ``level`` and ``code(r, v, level, noise)``; optionally ``step`` and
+        ``elementwise``.
+    """
+
+    def __init__(self, name: str, wrapped: Any):
+        self.name, self.wrapped = name, wrapped
+        self.information = Information.parse(wrapped.information, f"quantizer {name!r}")  # type: ignore[misc]
+        self.level = wrapped.level
+        self.step = getattr(wrapped, "step", wrapped.level)
+        self.elementwise = bool(getattr(wrapped, "elementwise", False))
+        self.uses_own_prior = bool(getattr(wrapped, "uses_own_prior", False))
+
+    def code(
+        self, r: Tensor, v: Tensor, level: float | Tensor, noise: Tensor | None = None
+    ) -> QuantizerOutput:
+        """Quantize residuals with the wrapped object, and check what it returns."""
+        output = self.wrapped.code(r, v, level, noise)
+        return check_output(self.name, output, r)
+
+
+class UserCodableQuantizer(UserQuantizer, CodableQuantizer):
+    """A user's plain class with ``write`` and ``read`` as a realizable quantizer."""
+
+    def write(
+        self, encoder: Any, r: Tensor, v: Tensor, step: float, noise: Tensor | None = None
+    ) -> Tensor:
+        """Write residuals with the wrapped object."""
+        residual: Tensor = self.wrapped.write(encoder, r, v, step, noise)
+        return residual
+
+    def read(self, decoder: Any, v: Tensor, step: float, noise: Tensor | None = None) -> Tensor:
+        """Read residuals with the wrapped object."""
+        residual: Tensor = self.wrapped.read(decoder, v, step, noise)
+        return residual
+
+
+def check_output(name: str, output: Any, r: Tensor) -> QuantizerOutput:
+    """Return the output of a quantizer if it is usable.
+
+    Raises
+    ------
+    InputError
+        If a part is missing, has another shape than the residuals or is not finite, or a
+        distortion is negative.
+    """
+    for part in ("bits", "distortion", "residual"):
+        value = getattr(output, part, None)
+        if not isinstance(value, torch.Tensor) or value.shape != r.shape:
+            shape = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
+            raise InputError(
+                f"quantizer {name!r} returned {part} of shape {shape}; expected {tuple(r.shape)}"
+            )
+        if not value.isfinite().all():
+            raise InputError(f"quantizer {name!r} returned {part} that are not finite")
+    if (output.distortion < 0).any():
+        raise InputError(f"quantizer {name!r} returned a negative distortion")
+    return QuantizerOutput(output.bits, output.distortion, output.residual)

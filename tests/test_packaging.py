@@ -1,0 +1,193 @@
+"""The wheel and the editable install, in virtual environments that hold a part of the dependencies only."""
+
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import zipfile
+from importlib.metadata import distribution
+from pathlib import Path
+
+import numpy as np
+import pytest
+from packaging.requirements import Requirement
+from PIL import Image
+
+import rdpipe
+
+ROOT = Path(__file__).parents[1]
+PYTHON_TAG = f"python{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def run(*command, **options) -> str:
+    """Run a command and return its standard output; its standard error is in the message of a failure."""
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, **options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def with_dependencies(names: list[str]) -> set[str]:
+    """Return the names of packages together with those of everything that they require."""
+    closure, remaining = set(), list(names)
+    while remaining:
+        name = remaining.pop()
+        if name not in closure:
+            closure.add(name)
+            required = map(Requirement, distribution(name).requires or [])
+            remaining += [r.name for r in required if not r.marker or r.marker.evaluate({"extra": ""})]
+    return closure
+
+
+class Environment:
+    """Virtual environment without pip, to which installed packages are linked one by one."""
+
+    def __init__(self, folder: Path):
+        run(sys.executable, "-m", "venv", "--without-pip", folder)
+        self.bin = folder / "bin"
+        self.packages = folder / "lib" / PYTHON_TAG / "site-packages"
+
+    def install(self, *arguments) -> None:
+        """Install by pip, without dependencies and without a package index."""
+        options = ["--no-deps", "--no-index", "--no-build-isolation", "--disable-pip-version-check"]
+        python = self.bin / "python"
+        run(sys.executable, "-m", "pip", "-q", "--python", python, "install", *options, *arguments)
+
+    def link(self, names: set[str]) -> None:
+        """Make packages of the running environment available in this one."""
+        for name in names:
+            files = distribution(name).files or []
+            for entry in {file.parts[0] for file in files} - {"..", "__pycache__"}:
+                target = Path(sysconfig.get_path("purelib")) / entry
+                if target.exists() and not (self.packages / entry).exists():
+                    (self.packages / entry).symlink_to(target)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory) -> Path:
+    """Return the folder with the sdist and the wheel that was built from it."""
+    folder = tmp_path_factory.mktemp("dist")
+    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, ROOT)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(built) -> Path:
+    return next(built.glob("*.whl"))
+
+
+@pytest.fixture(scope="module")
+def core(wheel, tmp_path_factory) -> Environment:
+    """Return an environment with the wheel and the dependencies of the core: no extra is installed."""
+    environment = Environment(tmp_path_factory.mktemp("core") / "venv")
+    environment.install(wheel)
+    required = map(Requirement, distribution("rdpipe").requires or [])
+    environment.link(with_dependencies([r.name for r in required if not r.marker]))
+    return environment
+
+
+@pytest.fixture
+def project(tmp_path) -> Path:
+    """Return a folder with a codec of a user and an image."""
+    shutil.copy(ROOT / "examples" / "my_codec.py", tmp_path)
+    ramp = np.add.outer(np.arange(64), np.arange(96))
+    image = np.stack([ramp, 2 * ramp % 256, ramp[::-1]], axis=2).astype(np.uint8)
+    Image.fromarray(image).save(tmp_path / "photo.png")
+    return tmp_path
+
+
+def test_wheel_holds_the_package_with_its_data_and_nothing_else(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
+    files = {name for name in names if not name.startswith(f"rdpipe-{rdpipe.__version__}.dist-info/")}
+    assert {name.split("/")[0] for name in files} == {"rdpipe"}
+    assert {"rdpipe/__init__.py", "rdpipe/py.typed", "rdpipe/theory/__init__.py"} <= files
+    for folder, pattern in [("codecs/weights", "*.safetensors"), ("report/template", "*")]:
+        data = {f"rdpipe/{folder}/{path.name}" for path in (ROOT / "rdpipe" / folder).glob(pattern)}
+        assert data and data <= files
+    assert f"rdpipe-{rdpipe.__version__}.dist-info/licenses/LICENSE" in names
+
+
+def test_metadata_names_licence_authors_and_extras(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        metadata = archive.read(f"rdpipe-{rdpipe.__version__}.dist-info/METADATA").decode()
+    for line in [
+        f"Version: {rdpipe.__version__}",
+        "Author: the rdpipe developers",
+        "License-Expression: MIT",
+        "Requires-Python: <3.13,>=3.11",
+        "Provides-Extra: compressai",
+        "Classifier: Typing :: Typed",
+    ]:
+        assert re.search(f"^{re.escape(line)}$", metadata, re.MULTILINE), line
+    assert "Keywords: " in metadata and "Description-Content-Type: text/markdown" in metadata
+
+
+def test_sdist_holds_the_sources_tests_and_workflow_and_no_product(built):
+    with tarfile.open(next(built.glob("*.tar.gz"))) as archive:
+        names = {name.split("/", 1)[1] for name in archive.getnames()}
+    assert {
+        "Snakefile",
+        "CITATION.cff",
+        "constraints.txt",
+        "docs/conf.py",
+        "rdpipe/py.typed",
+        "tests/test_packaging.py",
+        "workflow/schema.yaml",
+    } <= names
+    products = (".venv", "results", "logs", ".snakemake", "docs/_build", "docs/reference/api/")
+    assert not [name for name in names if name.startswith(products) or "__pycache__" in name]
+
+
+def test_wheel_prints_its_version(core):
+    assert run(core.bin / "rdpipe", "--version").split()[-1] == rdpipe.__version__
+
+
+def test_wheel_checks_a_codec_with_the_core_only(core, project):
+    command = ["check_codec", "my_codec:MyCodec", "photo.png", "--quality", "2"]
+    assert "no problem" in run(core.bin / "rdpipe", *command, cwd=project)
+
+
+def test_wheel_decomposes_an_array_with_the_core_only(core, project):
+    code = """
+import numpy as np, rdpipe, sys
+from PIL import Image
+from my_codec import MyCodec
+
+image = np.asarray(Image.open("photo.png"))
+terms = rdpipe.decompose(MyCodec(2), {"photo": image})
+assert np.isfinite(terms["bits"]).all()
+assert not {"compressai", "torchvision", "matplotlib", "snakemake"} & set(sys.modules)
+print(rdpipe.__file__, *terms["bits"].sizes)
+"""
+    file, *dimensions = run(core.bin / "python", "-c", code, cwd=project).split()
+    assert Path(file) == core.packages / "rdpipe" / "__init__.py"
+    assert set(dimensions) == {"limit", "order", "term", "image"}
+
+
+def test_theory_needs_numpy_and_scipy_only(wheel, tmp_path):
+    environment = Environment(tmp_path / "venv")
+    environment.install(wheel)
+    environment.link(with_dependencies(["numpy", "scipy"]))
+    code = """
+import importlib.util
+from rdpipe.theory import rounding_rate
+
+assert not any(map(importlib.util.find_spec, ["torch", "xarray", "lazy_loader", "msgspec"]))
+print(round(float(rounding_rate(1.0)), 4))
+"""
+    assert run(environment.bin / "python", "-c", code, cwd=tmp_path) == "2.1048\n"
+
+
+def test_script_in_the_parent_folder_of_a_clone_imports_the_package(tmp_path):
+    clone = tmp_path / "rdpipe"
+    clone.mkdir()
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, clone)
+    shutil.copytree(ROOT / "rdpipe", clone / "rdpipe", ignore=shutil.ignore_patterns("weights"))
+    environment = Environment(tmp_path / "venv")
+    environment.link(with_dependencies(["hatchling", "numpy"]))
+    environment.install("--editable", clone)
+    code = "import rdpipe; print(rdpipe.__file__, rdpipe.__version__)"
+    output = run(environment.bin / "python", "-c", code, cwd=tmp_path)
+    assert output.split() == [str(clone / "rdpipe" / "__init__.py"), rdpipe.__version__]

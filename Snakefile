@@ -25,16 +25,16 @@ include: "workflow/rules/gaps.smk"
 include: "workflow/rules/maps.smk"
 include: "workflow/rules/simulate.smk"
 include: "workflow/rules/bitstreams.smk"
-include: "workflow/rules/anchors.smk"
+include: "workflow/rules/baselines.smk"
 include: "workflow/rules/bounds.smk"
 include: "workflow/rules/report.smk"
 
 
 rule all:
-    """The report, its tables, its curves in CompressAI's format, and every network that the config trains."""
+    """The report, its tables and exported curves, and every network that the config trains."""
     input:
         REPORT,
-        TRACED,
+        BOUNDS,
         EXPORTED,
         TRAINED,
 
@@ -42,6 +42,7 @@ rule all:
 onsuccess:
     if config["codecs"] and Path(rules.make_report.output.page).exists():
         shell(
-            "python -m rdpipe summarise --bounds {rules.trace_bounds.output.bounds:q}"
+            "python -m rdpipe summarise"
+            " --bounds {rules.trace_bounds.output.bounds:q}"
             " --page {rules.make_report.output.page:q}"
         )

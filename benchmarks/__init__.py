@@ -1,1 +1,4 @@
-"""Ratios against a peer or a limit, each measured in one run: ``make bench``, ``python -m benchmarks --help``."""
+"""Benchmarks: each figure is a ratio to a reference that is measured in the same run.
+
+See ``python -m benchmarks --help`` and ``docs/howto/performance.md``.
+"""

@@ -2,7 +2,7 @@
 
     python -m benchmarks [NAME ...] [--images FOLDER] [--rounds 5] [--cores 2] [--out FILE]
 
-With idle cores, as every figure is a ratio of times: a noisy machine widens the spread.
+Use idle cores: every figure is a ratio of measurements, and other load widens its range.
 """
 
 import argparse
@@ -13,53 +13,91 @@ from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 
+import skimage.data
 import torch
 from PIL import Image
-import skimage.data
 
-from benchmarks.common import Options
+from benchmarks.common import Figure, Options
 
-NAMES = ("array", "level", "store", "extraction", "workflow", "training", "memory")
+NAMES = (
+    "array",
+    "level",
+    "waterfill",
+    "store",
+    "extraction",
+    "workflow",
+    "training",
+    "memory",
+    "page",
+)
+"""The benchmarks: modules with a function ``figures(options)``."""
+PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket")
 
 
-def sample_images(folder: Path) -> Path:
-    """The photographs that scikit-image ships, as PNG."""
+def write_sample_images(folder: Path) -> Path:
+    """Write photographs of scikit-image as PNG to a folder."""
     folder.mkdir()
-    for name in ("astronaut", "chelsea", "coffee", "rocket"):
+    for name in PHOTOGRAPHS:
         Image.fromarray(getattr(skimage.data, name)()).save(folder / f"{name}.png")
     return folder
 
 
-def main() -> None:
+def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="benchmarks", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(NAMES))
-    parser.add_argument("--images", type=Path, help="folder; by default photographs of scikit-image")
+    parser.add_argument("--images", type=Path, help="folder; default: photographs of scikit-image")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--cores", type=int, default=2, help="of the workflow")
-    parser.add_argument("--config", type=Path, default=Path("config/sample.yaml"), help="of the workflow")
+    parser.add_argument("--cores", type=int, default=2, help="cores of the workflow")
+    parser.add_argument(
+        "--config", type=Path, default=Path("config/sample.yaml"), help="config of the workflow"
+    )
     parser.add_argument("--out", type=Path, default=Path("results-benchmarks/benchmarks.json"))
-    given = parser.parse_args()
-    if unknown := set(given.names) - set(NAMES):
-        parser.error(f"unknown {', '.join(sorted(unknown))}; allowed are {', '.join(NAMES)}")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.names) - set(NAMES):
+        names = ", ".join(sorted(unknown))
+        parser.error(f"unknown benchmark: {names}; expected one of: {', '.join(NAMES)}")
+    return arguments
+
+
+def print_row(figure: Figure) -> None:
+    values = f"{figure.target:>8} {figure.median:8.3f}"
+    spread = f"{min(figure.ratios):.3f} to {max(figure.ratios):.3f}"
+    missed = "" if figure.reached else "MISSED"
+    line = f"{figure.name:44} {figure.reference:40} {values}  {spread} {missed} {figure.note}"
+    print(line, flush=True)
+
+
+def main() -> None:
+    arguments = parse_arguments()
     figures = []
     with tempfile.TemporaryDirectory() as work:
-        images = given.images.absolute() if given.images else sample_images(Path(work, "sample"))
-        options = Options(images, given.rounds, Path(work), given.cores, given.config.absolute())
-        print(f"{'what':44} {'against':40} {'aim':>8} {'median':>8}  spread")
-        for name in given.names or NAMES:
+        images = arguments.images or write_sample_images(Path(work, "sample"))
+        options = Options(
+            images.absolute(),
+            arguments.rounds,
+            Path(work),
+            arguments.cores,
+            arguments.config.absolute(),
+        )
+        print(f"{'name':44} {'reference':40} {'target':>8} {'median':>8}  range")
+        for name in arguments.names or NAMES:
             for figure in import_module(f"benchmarks.{name}").figures(options):
                 figures.append(figure)
-                spread = f"{min(figure.ratios):.3f} to {max(figure.ratios):.3f}"
-                line = f"{figure.what:44} {figure.against:40} {figure.aim:>8} {figure.median:8.3f}"
-                print(f"{line}  {spread} {'' if figure.met else 'MISSED'} {figure.note}", flush=True)
-    machine = {"processor": platform.processor() or platform.machine(), "torch": torch.__version__,
-               "threads": torch.get_num_threads(), "cuda": torch.cuda.is_available()}  # fmt: skip
-    rows = [{**asdict(f), "median": f.median, "met": f.met} for f in figures]
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    given.out.write_text(json.dumps({"machine": machine, "figures": rows}, indent=1))
-    print(f"written to {given.out}")
+                print_row(figure)
+    machine = {
+        "processor": platform.processor() or platform.machine(),
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "cuda": torch.cuda.is_available(),
+    }
+    rows = [
+        {**asdict(figure), "median": figure.median, "reached": figure.reached} for figure in figures
+    ]
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    arguments.out.write_text(json.dumps({"machine": machine, "figures": rows}, indent=1))
+    print(f"written to {arguments.out}")
 
 
 if __name__ == "__main__":

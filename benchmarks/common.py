@@ -1,4 +1,4 @@
-"""What all benchmarks share: A and B by turns, several rounds, median and spread."""
+"""What the benchmarks share: alternating measurements, timing, and the figures of the table."""
 
 from __future__ import annotations
 
@@ -11,13 +11,26 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-
-EMBEDDED = "the embedded sample photographs"
+from typing import Any
 
 
 @dataclass
 class Options:
-    """Where the images are, how often to measure, and a folder for what is made on the way."""
+    """Options of a run.
+
+    Parameters
+    ----------
+    images : Path
+        Folder of the images.
+    rounds : int
+        Number of rounds of each measurement.
+    work : Path
+        Folder of temporary files.
+    cores : int
+        Number of cores of the workflow.
+    config : Path
+        Config of the workflow.
+    """
 
     images: Path
     rounds: int
@@ -32,18 +45,21 @@ class Figure:
 
     Parameters
     ----------
-    what, against : str
-    aim : str
-        ``<= 0.9`` or ``>= 1.4``.
+    name : str
+        What is measured.
+    reference : str
+        What it is compared with.
+    target : str
+        A bound of the ratio, such as ``<= 0.9`` or ``>= 1.4``.
     ratios : list of float
-        One for each round.
+        Measurement divided by reference, one per round.
     note : str
-        What else was seen.
+        Further results.
     """
 
-    what: str
-    against: str
-    aim: str
+    name: str
+    reference: str
+    target: str
     ratios: list[float] = field(default_factory=list)
     note: str = ""
 
@@ -52,46 +68,59 @@ class Figure:
         return statistics.median(self.ratios)
 
     @property
-    def met(self) -> bool:
-        bound = float(self.aim[2:])
-        return self.median <= bound if self.aim.startswith("<=") else self.median >= bound
+    def reached(self) -> bool:
+        bound = float(self.target[2:])
+        return self.median <= bound if self.target.startswith("<=") else self.median >= bound
 
 
-def by_turns(rounds: int, first: Callable, second: Callable) -> list[tuple]:
-    """What both return, measured one after the other, ``rounds`` times."""
+def alternate(
+    rounds: int, first: Callable[[], Any], second: Callable[[], Any]
+) -> list[tuple[Any, Any]]:
+    """Return the results of two functions that are called alternately, one pair per round."""
     return [(first(), second()) for _ in range(rounds)]
 
 
-def seconds(function: Callable, least: float = 0.5, calls: int = 3) -> float:
-    """Least processor time of a call, of ``calls`` or as many as take ``least`` seconds, after one to warm up.
+def processor_seconds(
+    function: Callable[[], Any], least_seconds: float = 0.5, least_calls: int = 3
+) -> float:
+    """Return the least processor time of a call, after one call to warm up.
 
-    Of the processor, not the clock: other processes take the clock's, and both sides have the same threads.
+    The function is called at least ``least_calls`` times, and until all calls together have taken
+    ``least_seconds``. Processor time is insensitive to other processes; both sides of a ratio use
+    the same number of threads.
     """
     function()
-    times = []
-    while len(times) < calls or sum(times) < least:
+    times: list[float] = []
+    while len(times) < least_calls or sum(times) < least_seconds:
         start = time.process_time()
         function()
         times.append(time.process_time() - start)
     return min(times)
 
 
-def command(*words, **options) -> tuple[float, float]:
-    """Seconds of a command, on the clock and of processors; its output is shown where it fails."""
+def run_command(*words: object, **options: Any) -> tuple[float, float]:
+    """Run a command; return its wall-clock seconds and its processor seconds.
+
+    If it fails, its output is shown and the benchmarks end.
+    """
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    done = subprocess.run([str(w) for w in words], capture_output=True, text=True, **options)
+    command = [str(word) for word in words]
+    process = subprocess.run(command, capture_output=True, text=True, **options)
     wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
-    if done.returncode:
-        sys.exit(f"{' '.join(map(str, words))}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
+    if process.returncode:
+        sys.exit(f"{' '.join(command)}\n{process.stdout[-2000:]}\n{process.stderr[-4000:]}")
     return wall, sum(getattr(after, k) - getattr(before, k) for k in ("ru_utime", "ru_stime"))
 
 
-def python(*words) -> tuple[float, float]:
-    """The same of this interpreter on one thread."""
-    return command(sys.executable, *words, env={**os.environ, "OMP_NUM_THREADS": "1"})
+def run_python(*words: object) -> tuple[float, float]:
+    """Run this Python interpreter on one thread; see :func:`run_command`."""
+    return run_command(sys.executable, *words, env={**os.environ, "OMP_NUM_THREADS": "1"})
 
 
-def files(folder: Path) -> list[Path]:
-    """Images of a folder."""
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".png", ".jpg", ".jpeg"))
-    return found or sys.exit(f"{folder}: no images in there")
+def image_files(folder: Path) -> list[Path]:
+    """Return the images below a folder, sorted."""
+    suffixes = (".png", ".jpg", ".jpeg")
+    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in suffixes)
+    if not files:
+        sys.exit(f"{folder}: no images in this folder")
+    return files

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import torch
 
-from benchmarks.common import Figure, Options, by_turns, files, python
+from benchmarks.common import Figure, Options, alternate, image_files, run_python
 from rdpipe.codecs.compressai.checkpoint import (
     EMBEDDED,
     architecture_of,
@@ -39,7 +39,7 @@ def figures(options: Options) -> Iterator[Figure]:
     architecture = checkpoint(weights)
     entry = {"use": "folder", "args": {"root": str(options.images)}}
     given = {"name": "bench", "entry": entry, "on_error": "stop"}
-    python("-m", "rdpipe", "prepare_dataset", "--spec", json.dumps(given), "--out", manifest)
+    run_python("-m", "rdpipe", "prepare_dataset", "--spec", json.dumps(given), "--out", manifest)
     devices = [("cpu", "0.9")] + [("cuda", "0.6")] * torch.cuda.is_available()
     for (device, bound), gain in itertools.product(devices, (False, True)):
         spec = {"dataset": "bench", "codec": "mini-mean-scale", "quality": QUALITY, "entry": {},
@@ -49,8 +49,8 @@ def figures(options: Options) -> Iterator[Figure]:
                 "--out", options.work / "latents.zarr.zip"]  # fmt: skip
         peer = ["-c", EVAL_MODEL, "checkpoint", options.images, "-a", architecture, "-p", weights]
         peer += ["--cuda"] * (device == "cuda")
-        rounds = by_turns(options.rounds, lambda: python(*ours), lambda: python(*peer))
-        names = f"eval_model on {device}, {len(files(options.images))} images"
+        rounds = alternate(options.rounds, lambda: run_python(*ours), lambda: run_python(*peer))
+        names = f"eval_model on {device}, {len(image_files(options.images))} images"
         walls, works = ([a[i] / b[i] for a, b in rounds] for i in (0, 1))
         what = f"extract_latents{', calibration' * gain}"
         yield Figure(f"{what}, seconds", names, f"<= {bound}", walls)

@@ -1,23 +1,26 @@
-"""Solving for the level of equal distortion against one evaluation of the test channel's distortion."""
+"""Solving for the level of equal distortion, relative to one evaluation of the distortion."""
 
 from collections.abc import Iterator
 
 from benchmarks.array import latents
-from benchmarks.common import Figure, Options, by_turns, seconds
-from rdpipe.evaluation.cell import Cell, build
+from benchmarks.common import Figure, Options, alternate, processor_seconds
+from rdpipe.core.axes import AXES, CellId
+from rdpipe.evaluation.cell import Cell
 
 
 def figures(options: Options) -> Iterator[Figure]:
-    (one,) = latents(options, 1)
+    (image,) = latents(options, 1)
     for variance in ("codec", "element"):
-        names = {"mean": "codec", "variance": variance, "quantizer": "test-channel"}
-        cell = Cell(*(build(axis, name, {}, {}) for axis, name in names.items()))
-        prepared = cell.prepare(one)
+        cell_id = CellId("codec", variance, "test-channel")
+        entries = {axis.section: {cell_id.selector()[axis.name]: {}} for axis in AXES}
+        cell = Cell.from_entries(cell_id, entries, {})
+        prepared = cell.prepare(image)
         level = cell.matched_level([prepared])
-        rounds = by_turns(
+        rounds = alternate(
             options.rounds,
-            lambda: seconds(lambda: cell.matched_level([prepared])),
-            lambda: seconds(lambda: cell._distortion(prepared, level)),
+            lambda: processor_seconds(lambda: cell.matched_level([prepared])),
+            lambda: processor_seconds(lambda: cell.distortion_at(prepared, level)),
         )
-        yield Figure(f"solving for theta, variance {variance}", "one evaluation of the distortion",
-                     "<= 12", [solved / once for solved, once in rounds])  # fmt: skip
+        ratios = [solved / once for solved, once in rounds]
+        reference = "one evaluation of the distortion"
+        yield Figure(f"solving for theta, variance {variance}", reference, "<= 12", ratios)

@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from benchmarks.common import Figure, Options, by_turns, files
+from benchmarks.common import Figure, Options, alternate, image_files
 from rdpipe.training.trainer import train
 
 SPEC = {"N": 64, "M": 96, "lambdas": [0.0075], "mean": "hyper", "variance": "hyperprior", "quantizer": "ste",
@@ -83,14 +83,14 @@ def ours(files, steps: int) -> float:
 
 
 def figures(options: Options) -> Iterator[Figure]:
-    paths = files(options.images)
+    paths = image_files(options.images)
 
     def fresh(function) -> float:
         with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as pool:
             return pool.submit(function, paths, STEPS).result()
 
     # a round is a minute or two
-    rounds = by_turns(min(3, options.rounds), lambda: fresh(plain), lambda: fresh(ours))
+    rounds = alternate(min(3, options.rounds), lambda: fresh(plain), lambda: fresh(ours))
     device = "cuda" if torch.cuda.is_available() else "cpu"
     speed = statistics.median(SPEC["batch"] * STEPS / own for _, own in rounds)
     yield Figure(f"training steps/s on {device}", "CompressAI's example loop",

@@ -1,29 +1,32 @@
-"""The whole run against its own stages, a second run against an empty workflow, two workers against one."""
+"""The workflow: a run and the sum of its stages, a run with nothing to do, one and two workers."""
 
 import os
 import statistics
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import yaml
 
-from benchmarks.common import Figure, Options, by_turns, command
+from benchmarks.common import Figure, Options, alternate, run_command
 from rdpipe.report.stage_times import stage_times
 
-HERE = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[1]
+RUN_ROUNDS = 2
+"""Largest number of rounds of complete runs, which take minutes."""
 
 
-def snakemake(*words, cores: int = 1, **options) -> float:
-    """Seconds of a run of Snakemake, which finds the interpreter that runs this."""
+def run_snakemake(*words: object, cores: int = 1, **options: Any) -> float:
+    """Run Snakemake with this interpreter on the ``PATH``; return wall-clock seconds."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path}
-    words = ["-m", "snakemake", "--cores", cores, *words]
-    return command(sys.executable, *words, env=environment, **options)[0]
+    command = (sys.executable, "-m", "snakemake", "--cores", cores, *words)
+    return run_command(*command, env=environment, **options)[0]
 
 
-def config_of(folder: Path, source: Path, **changes) -> Path:
-    """A config that writes to a folder."""
+def write_config(folder: Path, source: Path, **changes: Any) -> Path:
+    """Create a folder and write a config to it whose results and logs go to the same folder."""
     config = yaml.safe_load(source.read_text())
     config["pathvars"] = {"results": str(folder / "results"), "logs": str(folder / "logs")}
     folder.mkdir()
@@ -33,31 +36,34 @@ def config_of(folder: Path, source: Path, **changes) -> Path:
 
 
 def figures(options: Options) -> Iterator[Figure]:
-    count = iter(range(10**6))
-    folders = {}
+    name, folders = options.config.stem, {}
 
-    def fresh(cores: int) -> float:
-        folders[cores] = options.work / f"run-{next(count)}"
-        config = config_of(folders[cores], options.config)
-        return snakemake("--configfile", config, cores=cores, cwd=HERE)
+    def complete_run(cores: int) -> float:
+        folders[cores] = options.work / f"run-{len(list(options.work.glob('run-*')))}"
+        config = write_config(folders[cores], options.config)
+        return run_snakemake("--configfile", config, cores=cores, cwd=ROOT)
 
-    # a round is minutes: two of them
-    rounds = by_turns(min(2, options.rounds), lambda: fresh(1), lambda: fresh(2))
+    rounds = alternate(
+        min(RUN_ROUNDS, options.rounds), lambda: complete_run(1), lambda: complete_run(2)
+    )
     logs = folders[1] / "logs"
-    stages = sum(one["seconds"] for one in stage_times(logs / "benchmarks", logs))
-    name = options.config.stem
-    yield Figure(f"all of {name} on one core", "its stages, start-up included", "<= 1.35",
-                 [rounds[-1][0] / stages], f"{stages:.0f} s")  # fmt: skip
-    yield Figure(f"all of {name}, 1 worker", "2 workers", ">= 1.7", [a / b for a, b in rounds])
+    stages = sum(row["seconds"] for row in stage_times(logs / "benchmarks", logs))
+    ratios = [rounds[-1][0] / stages]
+    reference = "sum of its stages, starts included"
+    yield Figure(f"all of {name} on one core", reference, "<= 1.35", ratios, f"{stages:.0f} s")
+    ratios = [first / second for first, second in rounds]
+    yield Figure(f"all of {name}, 1 worker", "2 workers", ">= 1.7", ratios)
+
     empty = options.work / "empty"
     empty.mkdir()
     (empty / "Snakefile").write_text("rule all:\n    input: []\n")
-    again = ["--configfile", folders[1] / "config.yaml"]
-    rounds = by_turns(
+    repeat = ("--configfile", folders[1] / "config.yaml")
+    rounds = alternate(
         options.rounds,
-        lambda: snakemake(*again, cwd=HERE),
-        lambda: snakemake("-n", cwd=empty),
+        lambda: run_snakemake(*repeat, cwd=ROOT),
+        lambda: run_snakemake("-n", cwd=empty),
     )
-    note = f"{statistics.median(a for a, _ in rounds):.1f} s"
-    yield Figure("a second run: nothing to be done", "snakemake -n, empty workflow", "<= 3",
-                 [a / b for a, b in rounds], note)  # fmt: skip
+    ratios = [first / second for first, second in rounds]
+    note = f"{statistics.median(first for first, _ in rounds):.1f} s"
+    reference = "snakemake -n, empty workflow"
+    yield Figure("second run with nothing to do", reference, "<= 3", ratios, note)

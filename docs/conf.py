@@ -42,6 +42,12 @@ def write_config_reference(app) -> None:
         page.write_text(text)
 
 
+def skip_signature_of_data(app, kind, name, value, options, arguments, returned):
+    """Give type aliases no signature: numpydoc would take that of the aliased class."""
+    return (None, None) if kind in ("attribute", "data") else None
+
+
 def setup(app) -> None:
-    """Register what runs before the pages are read."""
+    """Connect the functions of this module."""
     app.connect("builder-inited", write_config_reference, priority=100)
+    app.connect("autodoc-process-signature", skip_signature_of_data, priority=100)

@@ -1,4 +1,4 @@
-"""The same codec with a real bitstream, so that its curve is what real bytes achieve."""
+"""The same codec with a real bitstream: its curve is achieved instead of achievable."""
 
 import struct
 
@@ -12,7 +12,8 @@ class MyBitstream(MyCodec):
     def compress(self, image):
         coder = constriction.stream.queue.RangeEncoder()
         y = self.latents(image)
-        for index, table in zip(np.rint(y).astype(np.int32) - SYMBOLS[0], self.tables):
+        indices = np.rint(y).astype(np.int32) - SYMBOLS[0]
+        for index, table in zip(indices, self.tables, strict=True):
             model = constriction.stream.model.Categorical(table, perfect=False)
             coder.encode(index.ravel().astype(np.int32), model)
         return struct.pack(">II", *image.shape[:2]) + coder.get_compressed().tobytes()

@@ -1,4 +1,4 @@
-"""A data set of one's own: a name and a file for each image."""
+"""A dataset of your own: a function that returns a name and a file for each image."""
 
 from pathlib import Path
 
@@ -6,6 +6,6 @@ from rdpipe.datasets.source import Source
 
 
 def smallest(root: str, count: int = 2) -> list[Source]:
-    """The smallest PNG files of a folder."""
+    """Return the smallest PNG files of a folder."""
     files = sorted(Path(root).glob("*.png"), key=lambda file: file.stat().st_size)[:count]
     return [Source(file.name, str(file.absolute())) for file in files]

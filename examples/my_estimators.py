@@ -1,12 +1,13 @@
-"""A mean, a variance and a quantizer of one's own."""
+"""A user-defined mean, a variance and two quantizers."""
 
 import torch
 
-from rdpipe.quantizers.scalar import Coded, Rounding, cell_bits
+from rdpipe.quantizers.base import QuantizerOutput, cell_bits
+from rdpipe.quantizers.scalar import Rounding
 
 
 class Cautious:
-    """A mean: what the codec says, drawn towards zero. Decodable, because the codec's mean is."""
+    """A mean: the codec's mean, moved towards zero. It is decodable because the codec's mean is."""
 
     information = "decodable"
 
@@ -18,30 +19,34 @@ class Cautious:
 
 
 class Row:
-    """A variance: the second moment of each row of each channel. It looks at what it codes: a genie."""
+    """A variance: the second moment of each row of each channel.
+
+    It sees the latents that are being coded, so it is a genie.
+    """
 
     information = "genie"
 
     def __call__(self, latents, residual):
         moment = residual.square().mean(2, keepdim=True)
-        return moment.expand(residual.shape).clone(), 0.0  # and the bits that are sent for it
+        return moment.expand(residual.shape), 0.0  # the second value: the bits that are sent for it
 
 
 class Shrunk(Rounding):
-    """A quantizer: rounding whose points lie a tenth of a step closer to zero."""
+    """A quantizer: rounding whose reconstruction points lie a tenth of a step closer to zero."""
 
     def point(self, k, v, step, noise):
         return k * step - 0.1 * step * k.sign()
 
 
 class Floored:
-    """A quantizer from nothing: cells from a whole number of steps to the next."""
+    """A quantizer without a base class: each cell reaches from one multiple of the step to the next."""
 
     information = "decodable"
-    realisable = False  # it writes no bits; one that does has write and read
-    level = 1.0  # its step; None asks for the level at which it distorts as rounding does
+    realizable = False  # if it is True, the class also needs the methods write and read
+    level = 1.0  # the step; None means that it is solved for, to have the distortion of rounding
 
-    def code(self, r, v, step, noise=None):
-        k = torch.floor(r / step)
-        point = (k + 0.5) * step
-        return Coded(cell_bits(k * step, (k + 1) * step, v), (r - point).square(), point)
+    def code(self, r, v, level, noise=None):
+        k = torch.floor(r / level)
+        point = (k + 0.5) * level
+        bits = cell_bits(k * level, (k + 1) * level, v)
+        return QuantizerOutput(bits, (r - point).square(), point)

@@ -1,6 +1,54 @@
-"""Where a learned image codec loses its bits, and how far it is from the rate-distortion limit."""
+"""Find where a learned image codec loses its bits, and how far it is from the limit.
 
-import lazy_loader
+The public names are imported on first use, so that ``import rdpipe.theory`` needs numpy and scipy
+only.
+"""
 
-__version__ = "0.1.0"
-__getattr__, __dir__, _ = lazy_loader.attach(__name__, submod_attrs={"api": ["decompose"]})
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rdpipe.api import decompose
+    from rdpipe.core.axes import CellId
+    from rdpipe.core.errors import InputError
+    from rdpipe.core.kinds import BoundKind, Information
+    from rdpipe.core.latents import Latents
+    from rdpipe.core.protocols import Analysis, Codec
+    from rdpipe.evaluation import evaluate
+
+__version__ = "0.2.0"
+__all__ = [
+    "Analysis",
+    "BoundKind",
+    "CellId",
+    "Codec",
+    "Information",
+    "InputError",
+    "Latents",
+    "__version__",
+    "decompose",
+    "evaluate",
+]
+_MODULES = {
+    "Analysis": "rdpipe.core.protocols",
+    "BoundKind": "rdpipe.core.kinds",
+    "CellId": "rdpipe.core.axes",
+    "Codec": "rdpipe.core.protocols",
+    "Information": "rdpipe.core.kinds",
+    "InputError": "rdpipe.core.errors",
+    "Latents": "rdpipe.core.latents",
+    "decompose": "rdpipe.api",
+    "evaluate": "rdpipe.evaluation",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

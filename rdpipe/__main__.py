@@ -1,4 +1,8 @@
-"""The command line: one subcommand for each stage, its flags taken from the stage's signature."""
+"""Command line: one subcommand per stage, with flags from the signature of its function.
+
+The number of threads is set before a stage is imported, because numerical libraries read it from
+the environment when they are loaded. This module therefore imports nothing heavy.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +10,19 @@ import argparse
 import importlib
 import inspect
 import json
+import logging
 import os
 import sys
 import threading
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any, NoReturn, get_origin, get_type_hints
 
+import rdpipe
 from rdpipe.core.errors import InputError
 from rdpipe.core.process import PEAK_MESSAGE, limit_threads, peak_memory
+from rdpipe.core.specs import Spec
 
 STAGES = (
     "prepare_dataset",
@@ -24,83 +34,187 @@ STAGES = (
     "simulate",
     "write_bitstreams",
     "read_bitstreams",
-    "run_anchor",
+    "run_baseline",
     "trace_bounds",
     "export_curves",
     "make_report",
     "summarise",
     "check_codec",
 )
+"""The stages, in the order of the workflow; each is a module of :mod:`rdpipe.stages`."""
+USAGE = """usage: rdpipe STAGE [flags]
+       rdpipe STAGE --help
+       rdpipe --version
+stages:
+  """ + "\n  ".join(STAGES)
+Stage = Callable[..., None]
+logger = logging.getLogger("rdpipe")
 
 
-def from_json(text: str):
-    """A flag's value as JSON."""
+def parse_json(text: str) -> dict[str, Any]:
+    """Return the JSON object in the value of a flag."""
     try:
-        return json.loads(text)
+        value = json.loads(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no JSON ({error}); allowed is {{\"name\": value}}")
-
-
-TYPES = {
-    "str": {"metavar": "NAME"},
-    "int": {"type": int, "metavar": "NUMBER"},
-    "dict": {"type": from_json, "metavar": "JSON"},
-    "Path": {"type": Path, "metavar": "FILE"},
-    "list[Path]": {"type": Path, "nargs": "*", "metavar": "FILE"},
-}
-
-
-def parser(stage: str, run) -> argparse.ArgumentParser:
-    """Flags of a stage: one for each parameter of its function; positional-only ones have none."""
-    stage_parser = argparse.ArgumentParser(
-        f"rdpipe {stage}", description=inspect.getdoc(run).splitlines()[0]
-    )
-    for name, parameter in inspect.signature(run).parameters.items():
-        required = parameter.default is inspect.Parameter.empty
-        options = TYPES[parameter.annotation]
-        if parameter.kind is parameter.POSITIONAL_ONLY:
-            stage_parser.add_argument(name, **{**options, "metavar": name.upper()})
-            continue
-        stage_parser.add_argument(
-            f"--{name}",
-            required=required,
-            default=None if required else parameter.default,
-            **options,
+        raise argparse.ArgumentTypeError(f"{text!r} is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(
+            f'{text!r} is not a JSON object; expected {{"name": value}}'
         )
-    return stage_parser
+    return value
 
 
-def quiet_where_a_disk_is_full(error) -> None:
-    """What TensorBoard's thread cannot write, the one that waits for it cannot either, and says so."""
+def parse_spec(spec: type[Spec], text: str) -> Spec:
+    """Return the specification in the value of a flag."""
+    try:
+        return spec.from_json(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+FLAGS: dict[Any, dict[str, Any]] = {
+    str: {"metavar": "NAME"},
+    int: {"type": int, "metavar": "INTEGER"},
+    float: {"type": float, "metavar": "NUMBER"},
+    bool: {"action": argparse.BooleanOptionalAction},
+    Path: {"type": Path, "metavar": "FILE"},
+    list[Path]: {"type": Path, "nargs": "*", "metavar": "FILE"},
+    dict: {"type": parse_json, "metavar": "JSON"},
+}
+"""How each type of a parameter is parsed."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise an error that :func:`main` prints."""
+        raise InputError(f"{message} (see {self.prog} --help)")
+
+
+def stage_parser(stage: str, run: Stage) -> Parser:
+    """Return the parser of a stage: one flag per parameter; positional-only ones have no flag.
+
+    Raises
+    ------
+    InputError
+        If a parameter has a type that no flag can have.
+    """
+    summary = (inspect.getdoc(run) or "").partition("\n")[0]
+    parser = Parser(f"rdpipe {stage}", description=summary, allow_abbrev=False)
+    types = get_type_hints(run)
+    for name, parameter in inspect.signature(run).parameters.items():
+        options = flag_options(stage, name, types.get(name))
+        if parameter.kind is parameter.POSITIONAL_ONLY:
+            parser.add_argument(name, **{**options, "metavar": name.upper()})
+            continue
+        required = parameter.default is parameter.empty
+        default = None if required else parameter.default
+        parser.add_argument(f"--{name}", required=required, default=default, **options)
+    return parser
+
+
+def flag_options(stage: str, name: str, annotation: Any) -> dict[str, Any]:
+    """Return how the flag of a parameter is parsed.
+
+    Raises
+    ------
+    InputError
+        If its type is not supported; names the supported ones.
+    """
+    if isinstance(annotation, type) and issubclass(annotation, Spec):
+        return {"type": partial(parse_spec, annotation), "metavar": "JSON"}
+    if get_origin(annotation) is dict:
+        return FLAGS[dict]
+    if annotation in FLAGS:
+        return FLAGS[annotation]
+    supported = ", ".join(inspect.formatannotation(known) for known in [*FLAGS, Spec])
+    shown = "no type" if annotation is None else f"the type {inspect.formatannotation(annotation)}"
+    raise InputError(
+        f"parameter {name!r} of stage {stage} has {shown}; expected one of: {supported}"
+    )
+
+
+def requested_threads(flags: list[str]) -> int:
+    """Return the value of ``--threads``; 1 if there is no such flag or the value is invalid."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--threads", type=int, default=1)
+    try:
+        return max(1, parser.parse_known_args(flags)[0].threads)
+    except argparse.ArgumentError:  # the parser of the stage reports it
+        return 1
+
+
+class StderrHandler(logging.StreamHandler):  # type: ignore[type-arg]
+    """Handler that writes to ``sys.stderr`` as it is when a message is logged."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> Any:  # type: ignore[override]
+        """The current standard error."""
+        return sys.stderr
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the message, with the name of its level from warnings on."""
+        message = super().format(record)
+        return message if record.levelno < logging.WARNING else f"{record.levelname}: {message}"
+
+
+def configure_logging() -> None:
+    """Send the messages of the package to standard error."""
+    if not any(isinstance(handler, StderrHandler) for handler in logger.handlers):
+        logger.addHandler(StderrHandler())
+    logger.setLevel(logging.INFO)
+
+
+def quiet_if_disk_is_full(error: threading.ExceptHookArgs) -> None:
+    """Do not print errors of files in threads.
+
+    If the thread of TensorBoard cannot write, the thread that waits for it cannot either, and
+    reports the error.
+    """
     if not issubclass(error.exc_type, OSError) or os.environ.get("RDPIPE_DEBUG"):
         threading.__excepthook__(error)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run one stage; a user's mistake ends in one line on standard error and status 2."""
-    argv = sys.argv[1:] if argv is None else argv
-    if not argv or argv[0] not in STAGES:
-        known = "\n  ".join(STAGES)
-        print(
-            f"usage: rdpipe STAGE [flags], rdpipe STAGE --help; stages:\n  {known}", file=sys.stderr
-        )
-        return 0 if argv in (["-h"], ["--help"]) else 2
-    if str(Path.cwd()) not in sys.path:  # where modules of one's own are, also for the console script
-        sys.path.append(str(Path.cwd()))
-    run = importlib.import_module(f"rdpipe.stages.{argv[0]}").run
-    flags = vars(parser(argv[0], run).parse_args(argv[1:]))
+def run_stage(stage: str, flags: list[str]) -> None:
+    """Parse the flags of a stage and run it."""
+    run = importlib.import_module(f"rdpipe.stages.{stage}").run
+    values = vars(stage_parser(stage, run).parse_args(flags))
     parameters = inspect.signature(run).parameters.values()
-    positional = [flags.pop(p.name) for p in parameters if p.kind is p.POSITIONAL_ONLY]
-    threading.excepthook = quiet_where_a_disk_is_full
+    positional = [values.pop(p.name) for p in parameters if p.kind is p.POSITIONAL_ONLY]
+    run(*positional, **values)
+    if "out" in values:  # a job of the workflow, which has a log
+        logger.info(PEAK_MESSAGE.format(peak_memory() >> 20))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one stage.
+
+    An error that the user can correct is one line on standard error, and status 2.
+    """
+    stage, *flags = (sys.argv[1:] if argv is None else argv) or [""]
+    if stage == "--version":
+        print(f"rdpipe {rdpipe.__version__}")
+        return 0
+    if stage not in STAGES:
+        asked = stage in ("-h", "--help")
+        print(USAGE, file=sys.stdout if asked else sys.stderr)
+        return 0 if asked else 2
+    if str(Path.cwd()) not in sys.path:  # modules of the user, also for the console script
+        sys.path.append(str(Path.cwd()))
+    limit_threads(requested_threads(flags))
+    configure_logging()
+    threading.excepthook = quiet_if_disk_is_full
     try:
-        run(*positional, **flags)
+        run_stage(stage, flags)
     except (InputError, OSError) as error:
         if os.environ.get("RDPIPE_DEBUG"):
             raise
-        print(f"rdpipe {argv[0]}: {error}", file=sys.stderr)
+        print(f"rdpipe {stage}: {error}", file=sys.stderr)
         return 2
-    if "out" in flags:  # it made a product: a job of the workflow, which has a log
-        print(PEAK_MESSAGE.format(peak_memory() >> 20), file=sys.stderr)
     return 0
 
 

@@ -1,119 +1,176 @@
-"""The decomposition without Snakemake: the same functions on images in memory."""
+"""The decomposition without Snakemake: the same functions, on images in memory."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 import xarray as xr
 
 from rdpipe.analysis import decomposition
-from rdpipe.core.axes import START
+from rdpipe.codecs.extraction import as_latents, extract
+from rdpipe.core.axes import AXES, BASELINE_CELL, CellId
+from rdpipe.core.errors import InputError
+from rdpipe.core.process import single_thread
+from rdpipe.core.protocols import Codec, Image
+from rdpipe.datasets import folder
+from rdpipe.datasets.image import read_image, to_rgb
 from rdpipe.evaluation import evaluate
 from rdpipe.evaluation.cell import Fits
-from rdpipe.datasets import folder
-from rdpipe.datasets.image import read
-from rdpipe.core.errors import InputError
-from rdpipe.stages.extract_latents import extract
-from rdpipe.stages.inputs import as_latents
+
+if TYPE_CHECKING:
+    import PIL.Image
+    import torch
+
+    ImageLike = np.ndarray[Any, Any] | torch.Tensor | PIL.Image.Image | str | Path
 
 LIMITS = {
-    "decodable": {"mean": "codec", "variance": "codec", "quantizer": "test-channel"},
-    "genie": {"mean": "codec", "variance": "window-5", "quantizer": "test-channel"},
-    "element": {"mean": "codec", "variance": "element", "quantizer": "test-channel"},
+    "decodable": CellId("codec", "codec", "test-channel"),
+    "genie": CellId("codec", "window-5", "test-channel"),
+    "element": CellId("codec", "element", "test-channel"),
 }
-"""Cells to which the decomposition leads unless others are given, by name."""
+"""Default cells to which the decomposition leads, by name."""
 
 
-@contextmanager
-def one_thread():
-    """PyTorch on one thread, as every job of the pipeline has: sums over more have other last bits."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
-@one_thread()
+@single_thread()
 def decompose(
-    codec,
-    images: str | Path | Mapping[str, np.ndarray | str | Path],
-    limits: Mapping[str, Mapping[str, str]] = LIMITS,
+    codec: Codec,
+    images: ImageLike | Sequence[ImageLike] | Mapping[str, ImageLike],
+    limits: Mapping[str, CellId | Mapping[str, str] | str] = LIMITS,
     matching: str = "image",
     seed: int = 0,
     fits: Fits | None = None,
 ) -> xr.Dataset:
-    """Where a codec loses its bits, to the last bit as the pipeline finds it.
+    """Decompose the bits of a codec; the numbers equal the pipeline's to the last bit.
 
     Parameters
     ----------
     codec : Codec
-        See :class:`rdpipe.codecs.protocol.Codec`.
-    images : path, or mapping of str to array or path
-        A folder of images; or images by name, each an array of uint8 of shape (height, width, 3) or a
-        file.
-    limits : mapping
-        ``mean``, ``variance`` and ``quantizer`` of each limit, by name.
+        See :class:`rdpipe.core.protocols.Codec`.
+    images : path, image, sequence of images, or mapping of str to image
+        A folder, or images by name; those of a sequence are named by their position. An image is a
+        file, a PIL image, or an array or tensor of uint8 of shape (height, width, 3), with any strides.
+    limits : mapping of str to cell
+        A :class:`~rdpipe.core.axes.CellId`, a mapping with ``mean``, ``variance`` and ``quantizer``, or
+        a text such as ``codec/codec/test-channel``, for each limit.
     matching, seed, fits
-        As for :func:`rdpipe.axes.evaluate`.
+        See :func:`rdpipe.evaluation.evaluate`.
 
     Returns
     -------
     xarray.Dataset
-        ``bits`` over (limit, order, term, image) and ``total`` over (limit, image) as
-        :func:`rdpipe.analysis.decomposition.decompose` has them; ``kind`` and ``latent_mse`` of each limit; and
-        over image what ``extract_latents`` finds: ``bytes``, ``latent_bits``, ``side_bits``, ``mse``,
-        ``psnr``, ``pixels``.
+        ``bits`` over (limit, order, term, image) and ``total`` over (limit, image), see
+        :func:`rdpipe.analysis.decomposition.decompose`; ``kind`` and ``latent_mse_ratio`` of each
+        limit; and over image what ``extract_latents`` measures: ``bytes``, ``latent_bits``,
+        ``side_bits``, ``mse``, ``psnr``, ``pixels``.
 
     Raises
     ------
     InputError
-        If there is no image, an image is none or cannot be read, a limit is incomplete, or a name is unknown.
+        If there is no image, an image cannot be used or read, a limit is incomplete, or a name is
+        unknown.
 
     Examples
     --------
     >>> import rdpipe, skimage.data
-    >>> from rdpipe.codecs.compressai.adapter import mini_mean_scale
-    >>> found = rdpipe.decompose(mini_mean_scale(2), {"chelsea": skimage.data.chelsea()})
-    >>> print(found["bits"].sel(limit="decodable", order="paper").dims)
+    >>> from rdpipe.codecs.compressai import mini_mean_scale
+    >>> terms = rdpipe.decompose(mini_mean_scale(2), {"chelsea": skimage.data.chelsea()})
+    >>> print(terms["bits"].sel(limit="decodable", order="paper").dims)
     ('term', 'image')
     """
-    if isinstance(images, (str, Path)):
-        images = {source.name: source.file for source in folder.find(str(images))}
-    for name, limit in limits.items():
-        if set(limit) != set(START):
-            raise InputError(f"limit {name!r} has {', '.join(limit)}; it must have {', '.join(START)}")
-    rows, latents = [], []
-    for name, image in images.items():
-        pixels = pixels_of(name, image)
-        row, found = extract(codec, name, pixels)
-        rows.append(row)
-        latents.append(as_latents(name, found))
-    if not rows:
-        raise InputError("no image to measure on")
-    table = xr.Dataset(
-        {key: ("image", [row[key] for row in rows]) for key in rows[0]}, {"image": list(images)}
-    )
-    names = ({START[axis]: {}, **{one[axis]: {} for one in limits.values()}} for axis in START)
-    cube = evaluate(latents, *names, matching=matching, seed=seed, fits=fits)
-    found = {name: decomposition.decompose(table, cube, corner) for name, corner in limits.items()}
-    terms = xr.concat(
-        [one.assign(one.attrs).drop_vars("pixels").drop_attrs() for one in found.values()], "limit"
-    )
-    return terms.assign_coords(limit=list(found)).merge(table)
-
-
-def pixels_of(name: str, image: np.ndarray | str | Path) -> np.ndarray:
-    """An image as given, or read; an InputError where an array is no image."""
-    if not isinstance(image, np.ndarray):
-        return read(str(image))[0]
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+    if not isinstance(codec, Codec):
         raise InputError(
-            f"{name!r}: an array of {image.dtype} of shape {image.shape}; an image is uint8 of shape (height, width, 3)"
+            f"{type(codec).__name__} is not a codec; expected an object with the methods analyse and"
+            " synthesise"
         )
-    return image
+    cells = {name: as_cell(name, limit) for name, limit in limits.items()}
+    rows, latents = [], []
+    for name, image in named_images(images).items():
+        row, arrays = extract(codec, name, as_pixels(name, image))
+        rows.append(row)
+        latents.append(as_latents(name, arrays))
+    if not rows:
+        raise InputError("there is no image; expected at least one")
+    names = [image.name for image in latents]
+    table = xr.Dataset({key: ("image", [row[key] for row in rows]) for key in rows[0]}, {"image": names})
+    array = evaluate(latents, *_used(cells), matching=matching, seed=seed, fits=fits)
+    terms = [
+        decomposition.decompose(table, array, cell).drop_vars("pixels") for cell in cells.values()
+    ]
+    limits_as_one = xr.concat(
+        [limit.assign(limit.attrs).drop_attrs() for limit in terms], "limit", join="exact"
+    )
+    return limits_as_one.assign_coords(limit=list(cells)).merge(table)
+
+
+def _used(cells: Mapping[str, CellId]) -> list[dict[str, dict[str, Any]]]:
+    """Return the config entries along each axis of the codec's cell and of some others."""
+    used = [BASELINE_CELL, *cells.values()]
+    return [{getattr(cell, axis.name): {} for cell in used} for axis in AXES]
+
+
+def as_cell(name: str, limit: CellId | Mapping[str, str] | str) -> CellId:
+    """Return a limit as a cell.
+
+    Raises
+    ------
+    InputError
+        If it does not have one estimator per axis.
+    """
+    if isinstance(limit, CellId):
+        return limit
+    try:
+        return CellId.parse(limit) if isinstance(limit, str) else CellId.from_mapping(limit)
+    except InputError as error:
+        raise InputError(f"limit {name!r}: {error}") from error
+
+
+def named_images(
+    images: ImageLike | Sequence[ImageLike] | Mapping[str, ImageLike],
+) -> dict[str, ImageLike]:
+    """Return images by name.
+
+    Raises
+    ------
+    InputError
+        If a name is not a text.
+    """
+    if isinstance(images, (str, Path)):
+        if Path(images).expanduser().is_file():
+            return {Path(images).name: images}
+        return {source.name: source.file for source in folder.find(str(images))}
+    if isinstance(images, Mapping):
+        for name in images:
+            if not isinstance(name, str):
+                raise InputError(f"{name!r} is not the name of an image; expected a text")
+        return dict(images)
+    if isinstance(images, (list, tuple)):
+        return {str(position): image for position, image in enumerate(images)}
+    return {"image": images}  # type: ignore[dict-item]
+
+
+def as_pixels(name: str, image: ImageLike) -> Image:
+    """Return an image as a contiguous array of uint8 of shape (height, width, 3).
+
+    Raises
+    ------
+    InputError
+        If it is of another type or shape, or a file cannot be read.
+    """
+    import PIL.Image
+    import torch
+
+    if isinstance(image, (str, Path)):
+        return read_image(str(image))[0]
+    if isinstance(image, PIL.Image.Image):
+        return to_rgb(image)[0]
+    if isinstance(image, torch.Tensor):
+        image = image.detach().cpu().numpy()
+    expected = "expected uint8 of shape (height, width, 3)"
+    if not isinstance(image, np.ndarray):
+        raise InputError(f"{name!r} is a {type(image).__name__}; {expected}, a PIL image or a file")
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+        raise InputError(f"{name!r} is an array of {image.dtype} of shape {image.shape}; {expected}")
+    return np.ascontiguousarray(image)

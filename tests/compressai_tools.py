@@ -2,6 +2,10 @@
 
 import subprocess
 import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
 
 from rdpipe.codecs.compressai._torchvision import declare_missing_operators
 
@@ -22,3 +26,12 @@ def tool(name: str, *flags) -> str:
     """Run ``python -m compressai.utils.NAME`` in a process of its own; what it prints."""
     command = [sys.executable, "-c", START, f"compressai.utils.{name}", *map(str, flags)]
     return subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE).stdout
+
+
+def jpeg_results(folder: Path) -> Path:
+    """Measure JPEG on one image with CompressAI's ``bench``; return the file that it writes."""
+    colors = np.random.default_rng(0).integers(100, 140, (64, 96, 3), dtype=np.uint8)
+    Image.fromarray(colors).save(folder / "one.png")
+    flags = ("-q", "5,30,90", "--metrics", "psnr-rgb")
+    (folder / "theirs.json").write_text(tool("bench", "jpeg", folder, *flags))
+    return folder / "theirs.json"

@@ -1,20 +1,136 @@
-"""The decomposition on arrays: what is no image, or no limit, is refused."""
+"""The decomposition on images in memory."""
+
+from dataclasses import replace
 
 import numpy as np
+import PIL.Image
 import pytest
+import torch
 
 import rdpipe
+from rdpipe.codecs.compressai import mini_mean_scale
 from rdpipe.core.errors import InputError
 
-IMAGE = np.zeros((16, 24, 3), np.uint8)
+IMAGE = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
+LIMIT = {"decodable": "codec/codec/test-channel"}
 
 
-@pytest.mark.parametrize("image", [IMAGE / 255, IMAGE > 0, IMAGE.astype(np.uint16), IMAGE[:, :, 0], IMAGE[..., :1]])
-def test_an_array_that_is_no_image_is_refused(image):
-    with pytest.raises(InputError, match=r"'a': an array of .* an image is uint8 of shape \(height, width, 3\)"):
-        rdpipe.decompose(None, {"a": image})
+@pytest.fixture(scope="module")
+def codec():
+    return mini_mean_scale(1, "cpu")
 
 
-def test_a_limit_lacks_no_axis():
-    with pytest.raises(InputError, match="limit 'l' has mean; it must have mean, variance, quantizer"):
-        rdpipe.decompose(None, {"a": IMAGE}, limits={"l": {"mean": "codec"}})
+@pytest.fixture(scope="module")
+def expected(codec):
+    return rdpipe.decompose(codec, {"a": IMAGE}, LIMIT)["bits"].values
+
+
+WRONG = {
+    "float": IMAGE / 255,
+    "bool": IMAGE > 0,
+    "uint16": IMAGE.astype(np.uint16),
+    "two dimensions": IMAGE[:, :, 0],
+    "one channel": IMAGE[..., :1],
+    "channels first": IMAGE.transpose(2, 0, 1),
+    "alpha": np.dstack([IMAGE, IMAGE[..., :1]]),
+    "no rows": IMAGE[:0],
+    "float tensor": torch.from_numpy(IMAGE) / 255,
+}
+
+
+@pytest.mark.parametrize("image", WRONG.values(), ids=WRONG)
+def test_an_array_that_is_not_an_image_is_refused(codec, image):
+    message = r"'a' is an array of .*; expected uint8 of shape \(height, width, 3\)"
+    with pytest.raises(InputError, match=message):
+        rdpipe.decompose(codec, {"a": image})
+
+
+def test_an_object_that_is_not_an_image_is_refused(codec):
+    with pytest.raises(InputError, match="'a' is a NoneType; expected uint8 of shape"):
+        rdpipe.decompose(codec, {"a": None})
+    with pytest.raises(InputError, match="1 is not the name of an image; expected a text"):
+        rdpipe.decompose(codec, {1: IMAGE})
+    with pytest.raises(InputError, match="there is no image; expected at least one"):
+        rdpipe.decompose(codec, {})
+
+
+def read_only(image):
+    return np.frombuffer(image.tobytes(), np.uint8).reshape(image.shape)
+
+
+def differentiable_codec(codec):
+    """Return a codec whose latents require gradients."""
+
+    class Differentiable:
+        synthesise, compress, decompress = codec.synthesise, codec.compress, codec.decompress
+
+        def analyse(self, name, image):
+            analysis = codec.analyse(name, image)
+            tensors = {
+                key: getattr(analysis.latents, key).clone().requires_grad_()
+                for key in ("y", "mean", "scale")
+            }
+            return replace(analysis, latents=replace(analysis.latents, **tensors))
+
+    return Differentiable()
+
+
+def test_a_codec_whose_latents_require_gradients_has_the_same_bits(codec, expected):
+    terms = rdpipe.decompose(differentiable_codec(codec), {"a": IMAGE}, LIMIT)
+    assert (terms["bits"].values == expected).all()
+
+
+FORMS = {
+    "array": lambda image: image,
+    "list": lambda image: [image],
+    "tuple": lambda image: (image,),
+    "negative strides": lambda image: {"a": image[::-1, ::-1][::-1, ::-1]},
+    "another memory order": lambda image: {"a": np.asfortranarray(image)},
+    "read-only": lambda image: {"a": read_only(image)},
+    "tensor": lambda image: torch.from_numpy(image),
+    "PIL": lambda image: PIL.Image.fromarray(image),
+    "list of tensors": lambda image: [torch.from_numpy(image)],
+}
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_every_form_of_an_image_gives_the_same_bits(codec, expected, form):
+    terms = rdpipe.decompose(codec, form(IMAGE), LIMIT)
+    assert (terms["bits"].values == expected).all()
+
+
+def test_images_come_from_a_folder_or_a_file(codec, expected, tmp_path):
+    PIL.Image.fromarray(IMAGE).save(tmp_path / "a.png")
+    for source in (tmp_path, str(tmp_path), tmp_path / "a.png", [tmp_path / "a.png"]):
+        assert (rdpipe.decompose(codec, source, LIMIT)["bits"].values == expected).all()
+
+
+def test_a_flipped_image_is_another_image(codec, expected):
+    bits = rdpipe.decompose(codec, IMAGE[::-1], LIMIT)["bits"].values
+    assert np.isfinite(bits).all() and (bits != expected).any()
+
+
+@pytest.mark.parametrize(
+    "limit",
+    [
+        "codec/codec/test-channel",
+        {"mean": "codec", "variance": "codec", "quantizer": "test-channel"},
+        rdpipe.CellId("codec", "codec", "test-channel"),
+    ],
+)
+def test_a_limit_is_a_cell_in_any_form(codec, expected, limit):
+    terms = rdpipe.decompose(codec, {"a": IMAGE}, {"l": limit})
+    assert (terms["bits"].values == expected).all()
+    assert terms["kind"].item() == "upper bound on R(D)"
+
+
+@pytest.mark.parametrize("limit", [{"mean": "codec"}, {}, "codec/codec"])
+def test_an_incomplete_limit_is_refused(codec, limit):
+    with pytest.raises(InputError, match="limit 'l': .*; expected"):
+        rdpipe.decompose(codec, {"a": IMAGE}, limits={"l": limit})
+
+
+def test_an_object_that_is_not_a_codec_is_refused():
+    message = "NoneType is not a codec; expected an object with the methods analyse and synthesise"
+    with pytest.raises(InputError, match=message):
+        rdpipe.decompose(None, {"a": IMAGE})

@@ -1,8 +1,9 @@
-"""Ranges in pyproject.toml, exact versions in constraints.txt and environment.yml, and what is installed."""
+"""Ranges in pyproject.toml, exact versions in constraints.txt and environment.yml."""
 
 import re
 import tomllib
 from importlib.metadata import PackageNotFoundError, version
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ EXTRAS = PROJECT["optional-dependencies"]
 
 def requirements() -> list[Requirement]:
     """Return the requirements of the core and of all extras, without references to other extras."""
-    listed = [Requirement(text) for text in PROJECT["dependencies"] + sum(EXTRAS.values(), [])]
+    listed = [Requirement(text) for text in chain(PROJECT["dependencies"], *EXTRAS.values())]
     return [requirement for requirement in listed if requirement.name != "rdpipe"]
 
 

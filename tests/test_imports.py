@@ -1,4 +1,4 @@
-"""Who may import whom (the house rule), read from the sources."""
+"""The import order of the packages, read from the sources."""
 
 import ast
 import subprocess
@@ -8,58 +8,101 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent / "rdpipe"
+LOOSE = {"__init__.py", "__main__.py", "api.py"}
+ALLOWED = {
+    "theory": set(),
+    "core": {"theory"},
+    "entropy": {"core"},
+    "estimators": {"core", "entropy"},
+    "quantizers": {"core", "entropy", "estimators"},
+    "evaluation": {"core", "theory", "entropy", "estimators", "quantizers"},
+    "io": {"core"},
+    "datasets": {"core", "theory", "io"},
+    "codecs": {"core", "theory", "entropy", "estimators", "quantizers"},
+    "training": {"core", "entropy", "estimators", "quantizers", "codecs", "datasets", "io"},
+    "analysis": {"core", "theory", "evaluation", "io"},
+    "config": {"core", "codecs", "datasets", "estimators", "quantizers"},
+    "report": {"core", "theory", "evaluation", "analysis", "io", "datasets", "config"},
+    "stages": {
+        "core", "evaluation", "estimators", "quantizers", "codecs", "training", "datasets", "io",
+        "analysis", "report", "config",
+    },
+}  # fmt: skip
+"""The packages that each package may import besides itself."""
 
 
 def imports(file: Path) -> set[str]:
-    found = set()
+    """Return the modules that a file imports, and the names that it imports from them."""
+    names = set()
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return found
+            assert node.level == 0, f"{file}: relative import"
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
 
 
-def packages(folder: str) -> set[str]:
-    return {name for file in (ROOT / folder).rglob("*.py") for name in imports(file)}
+def imported_packages(package: str) -> set[str]:
+    """Return the packages of rdpipe that the files of a package import."""
+    names = {name for file in (ROOT / package).rglob("*.py") for name in imports(file)}
+    packages = {name.split(".")[1] for name in names if name.startswith("rdpipe.")}
+    return {name for name in packages if (ROOT / name).is_dir()} - {package}
 
 
-def test_theory_knows_only_numpy_and_scipy():
-    foreign = {name.split(".")[0] for name in packages("theory")} - sys.stdlib_module_names
+def test_every_package_is_in_the_table():
+    packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+    assert packages == ALLOWED.keys()
+    assert {path.name for path in ROOT.glob("*.py")} == LOOSE
+
+
+@pytest.mark.parametrize("package", ALLOWED)
+def test_a_package_imports_only_what_it_may(package):
+    assert imported_packages(package) <= ALLOWED[package]
+
+
+def test_theory_imports_only_numpy_and_scipy():
+    names = {name for file in (ROOT / "theory").rglob("*.py") for name in imports(file)}
+    foreign = {name.split(".")[0] for name in names} - sys.stdlib_module_names
     assert foreign <= {"numpy", "scipy", "rdpipe"}
-    assert all(n.startswith("rdpipe.theory") for n in packages("theory") if n.startswith("rdpipe"))
 
 
-@pytest.mark.parametrize("folder", ["axes", "codecs", "datasets", "report"])
-def test_nothing_below_the_stages_imports_them(folder):
-    assert not any(
-        name.startswith(("rdpipe.stages", "rdpipe.__main__")) for name in packages(folder)
-    )
-
-
-def test_axes_know_no_files():
-    outside = ("pathlib", "rdpipe.store", "rdpipe.datasets", "rdpipe.codecs", "rdpipe.stages")
-    assert not [name for name in packages("axes") if name.startswith(outside)]
+@pytest.mark.parametrize("package", ["theory", "entropy", "estimators", "quantizers", "evaluation"])
+def test_estimators_know_no_files(package):
+    names = {name for file in (ROOT / package).rglob("*.py") for name in imports(file)}
+    assert "pathlib" not in names
 
 
 def test_only_the_store_knows_zarr():
-    assert [f.name for f in ROOT.rglob("*.py") if any("zarr" in n for n in imports(f))] == [
-        "store.py"
-    ]
+    users = [file.name for file in ROOT.rglob("*.py") if any("zarr" in n for n in imports(file))]
+    assert users == ["store.py"]
 
 
 def test_nothing_imports_snakemake():
-    assert not any("snakemake" in name for name in packages("."))
+    names = {name for file in ROOT.rglob("*.py") for name in imports(file)}
+    assert not any("snakemake" in name for name in names)
 
 
 def test_what_the_snakefile_imports_is_light():
-    code = "import sys, rdpipe.config.check, rdpipe.provenance; print(*sys.modules)"
+    code = "import sys, rdpipe.config.check, rdpipe.core.provenance; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert not set(done.stdout.split()) & {
-        "torch",
-        "compressai",
-        "xarray",
-        "zarr",
-        "pandas",
-        "scipy",
-    }
+    heavy = {"torch", "compressai", "xarray", "zarr", "pandas", "scipy"}
+    assert not set(done.stdout.split()) & heavy
+
+
+def test_importing_the_axes_is_light():
+    """The Snakefile asks the classes of estimators for their traits."""
+    code = (
+        "import sys; from rdpipe.core.axes import AXES;"
+        "from rdpipe.core.plugins import load_attribute;"
+        "[load_attribute(target) for axis in AXES for target in axis.registry.values()];"
+        "print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = {name.split(".")[0] for name in done.stdout.split() if "." in name}
+    assert not loaded & {"torch", "scipy", "constriction"}
+
+
+def test_public_names_exist():
+    code = "import rdpipe; print(*[getattr(rdpipe, name).__class__ for name in rdpipe.__all__])"
+    subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

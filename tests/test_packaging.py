@@ -1,4 +1,4 @@
-"""The wheel and the editable install, in virtual environments that hold a part of the dependencies only."""
+"""The wheel and the editable install, in environments with a part of the dependencies."""
 
 import re
 import shutil
@@ -22,7 +22,7 @@ PYTHON_TAG = f"python{sys.version_info.major}.{sys.version_info.minor}"
 
 
 def run(*command, **options) -> str:
-    """Run a command and return its standard output; its standard error is in the message of a failure."""
+    """Run a command and return its standard output."""
     done = subprocess.run([*map(str, command)], capture_output=True, text=True, **options)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -36,7 +36,9 @@ def with_dependencies(names: list[str]) -> set[str]:
         if name not in closure:
             closure.add(name)
             required = map(Requirement, distribution(name).requires or [])
-            remaining += [r.name for r in required if not r.marker or r.marker.evaluate({"extra": ""})]
+            remaining += [
+                r.name for r in required if not r.marker or r.marker.evaluate({"extra": ""})
+            ]
     return closure
 
 
@@ -79,7 +81,7 @@ def wheel(built) -> Path:
 
 @pytest.fixture(scope="module")
 def core(wheel, tmp_path_factory) -> Environment:
-    """Return an environment with the wheel and the dependencies of the core: no extra is installed."""
+    """Return an environment with the wheel and the dependencies of the core, without extras."""
     environment = Environment(tmp_path_factory.mktemp("core") / "venv")
     environment.install(wheel)
     required = map(Requirement, distribution("rdpipe").requires or [])
@@ -99,7 +101,9 @@ def project(tmp_path) -> Path:
 
 def test_wheel_holds_the_package_with_its_data_and_nothing_else(wheel):
     names = zipfile.ZipFile(wheel).namelist()
-    files = {name for name in names if not name.startswith(f"rdpipe-{rdpipe.__version__}.dist-info/")}
+    files = {
+        name for name in names if not name.startswith(f"rdpipe-{rdpipe.__version__}.dist-info/")
+    }
     assert {name.split("/")[0] for name in files} == {"rdpipe"}
     assert {"rdpipe/__init__.py", "rdpipe/py.typed", "rdpipe/theory/__init__.py"} <= files
     for folder, pattern in [("codecs/weights", "*.safetensors"), ("report/template", "*")]:

@@ -1,0 +1,1 @@
+"""Curves, BD-rates, rates of cells and the decomposition, from measured tables and arrays."""

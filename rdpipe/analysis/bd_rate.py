@@ -1,4 +1,4 @@
-"""Bjontegaard delta rates."""
+"""Bjontegaard delta rates, at equal PSNR."""
 
 from __future__ import annotations
 
@@ -6,31 +6,49 @@ import warnings
 
 import numpy as np
 
-from rdpipe.analysis.curves import Curve
+from rdpipe.analysis.curves import ALL_IMAGES, Curve, Selection, Values
 
 
-def bd_rate(anchor: Curve, curve: Curve, images=slice(None)) -> float:
-    """Bjontegaard delta rate of a curve against an anchor, per cent; negative saves bits.
+def bd_rate(anchor: Curve, curve: Curve, images: Selection = ALL_IMAGES) -> float:
+    """Return the Bjontegaard delta rate of a curve against an anchor, per cent.
 
-    Akima interpolation over the common range of PSNR, by the ``bjontegaard`` package; NaN where
-    the two share no range, a curve has fewer than two points, or a rate is not positive (a codec
-    without more than it has).
+    Akima interpolation over the common range of PSNR, by the ``bjontegaard`` package.
+
+    Parameters
+    ----------
+    anchor, curve : Curve
+        Curves on the same images.
+    images : slice or array of int
+        Images over which rate and PSNR are averaged.
+
+    Returns
+    -------
+    float
+        Negative if the curve needs fewer bits. NaN if the curves have no common range of PSNR, one
+        of them has fewer than two points, or a rate is not positive.
+
+    References
+    ----------
+    G. Bjontegaard, "Calculation of average PSNR differences between RD-curves", VCEG-M33, 2001.
     """
-    import bjontegaard  # brings matplotlib; a lazy module would be woken by PyTorch, which looks at all
+    # imported here because it imports matplotlib; with a lazy module, PyTorch's look at all loaded
+    # modules would import it
+    import bjontegaard
 
-    points = []
-    for one in (anchor, curve):
-        bpp, quality = one.points(images)
-        order = np.argsort(quality)[: np.isfinite(quality).sum()]  # NaN sorts last
-        points += [bpp[order], quality[order]]
-    if len(points[0]) < 2 or len(points[2]) < 2 or min(*points[0], *points[2]) <= 0:
+    anchor_bpp, anchor_psnr = _rising_points(anchor, images)
+    bpp, quality = _rising_points(curve, images)
+    if len(anchor_bpp) < 2 or len(bpp) < 2 or min(*anchor_bpp, *bpp) <= 0:
         return float("nan")
-    if max(points[1][0], points[3][0]) >= min(points[1][-1], points[3][-1]):
+    if max(anchor_psnr[0], quality[0]) >= min(anchor_psnr[-1], quality[-1]):
         return float("nan")
+    options = {"method": "akima", "require_matching_points": False, "min_overlap": 0}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of little overlap
-        return float(
-            bjontegaard.bd_rate(
-                *points, method="akima", require_matching_points=False, min_overlap=0
-            )
-        )
+        warnings.simplefilter("ignore")  # about a small overlap
+        return float(bjontegaard.bd_rate(anchor_bpp, anchor_psnr, bpp, quality, **options))
+
+
+def _rising_points(curve: Curve, images: Selection) -> tuple[Values, Values]:
+    """Return the points with a finite PSNR, in order of PSNR."""
+    bpp, quality = curve.points(images)
+    order = np.argsort(quality)[: np.isfinite(quality).sum()]  # NaN is sorted last
+    return bpp[order], quality[order]

@@ -1,69 +1,107 @@
-"""Bound curves: per-image points, what they average to, and how far apart two curves lie."""
+"""Rate-distortion curves: points of single images, and interpolation to an equal PSNR."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import PchipInterpolator
 from scipy.optimize import brentq
 
 from rdpipe.core.errors import InputError
+from rdpipe.core.kinds import BoundKind, CurveRole
 from rdpipe.core.metrics import psnr
+
+Values = NDArray[np.float64]
+Selection = slice | NDArray[np.integer[Any]]
+"""Indices of images; a resample has repeated indices."""
+ALL_IMAGES = slice(None)
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One curve of a data set: a point for each quality, kept image by image.
+    """One curve on one dataset: a point for each quality, with the values of each image.
 
     Parameters
     ----------
-    dataset, codec, name, kind : str
-        ``codec`` is the codec whose latents it stands on, empty for an anchor; ``kind`` is one of
-        SCIENCE.md, section 5.
+    dataset : str
+        Name of the dataset.
+    codec : str
+        Name of the analyzed codec; empty for a curve that belongs to no codec, see
+        :attr:`is_shared`.
+    name : str
+        Name that tables and figures show.
+    role : CurveRole
+        Where the curve comes from.
+    kind : BoundKind
+        What the curve may be called.
     qualities : list of int
+        Quality of each point.
     bits : array of shape (image, quality)
-        All that is sent for an image, bit.
+        Complete rate of each image, bit.
     mse : array of shape (image, quality)
-        On the 8-bit scale.
+        Mean squared error, squared 8-bit levels.
     pixels : array of shape (image,)
-        True pixels, never padded ones.
+        Number of pixels, without padding.
     images : array of str, of shape (image,)
-        Their names.
+        Names of the images.
     source : str
-        Of a published curve: who says so. Only its averages are known, which stand for every image.
+        Source of a published curve. Only its averages are known; they stand for every image.
     """
 
     dataset: str
     codec: str
     name: str
-    kind: str
+    role: CurveRole
+    kind: BoundKind
     qualities: list[int]
-    bits: np.ndarray
-    mse: np.ndarray
-    pixels: np.ndarray
-    images: np.ndarray
+    bits: Values
+    mse: Values
+    pixels: NDArray[Any]
+    images: NDArray[Any]
     source: str = ""
 
     @property
-    def bpp(self) -> np.ndarray:
+    def bpp(self) -> Values:
         """Rate of each image and quality, bit/pixel, of shape (image, quality)."""
         return self.bits / self.pixels[:, None]
 
-    def points(self, images=slice(None)) -> tuple[np.ndarray, np.ndarray]:
-        """Mean bpp and mean PSNR of some images at each quality, each of shape (quality,)."""
+    @property
+    def is_shared(self) -> bool:
+        """Whether the curve is compared with every codec on its dataset."""
+        return self.role in (CurveRole.BASELINE, CurveRole.PUBLISHED)
+
+    @property
+    def has_images(self) -> bool:
+        """Whether the values of single images are known."""
+        return self.role is not CurveRole.PUBLISHED
+
+    def points(self, images: Selection = ALL_IMAGES) -> tuple[Values, Values]:
+        """Return mean bit/pixel and mean PSNR of some images, each of shape (quality,)."""
         return self.bpp[images].mean(0), psnr(self.mse[images]).mean(0)
 
+    def is_compared_with(self, codec_curve: Curve) -> bool:
+        """Return whether the BD-rate of this curve against a codec's own curve is reported."""
+        if self is codec_curve or self.dataset != codec_curve.dataset:
+            return False
+        return self.is_shared or self.codec == codec_curve.codec
 
-def at_equal_psnr(levels, bits, mse, target: float) -> tuple[np.ndarray, np.ndarray]:
-    """Interpolate a sweep of levels to where the mean PSNR over images meets a target.
 
-    Monotone cubic interpolation over the logarithm of the level, image by image.
+def at_equal_psnr(
+    levels: ArrayLike, bits: Values, mse: Values, target: float
+) -> tuple[Values, Values]:
+    """Interpolate a sweep of levels to where the mean PSNR over images equals a target.
+
+    The interpolation is monotone cubic over the logarithm of the level, for each image.
 
     Parameters
     ----------
-    levels : array of shape (level,)
+    levels : array_like of shape (level,)
+        Theta or step.
     bits, mse : array of shape (image, level)
+        Bits, and squared 8-bit levels.
     target : float
         PSNR averaged over images, dB.
 
@@ -81,15 +119,15 @@ def at_equal_psnr(levels, bits, mse, target: float) -> tuple[np.ndarray, np.ndar
     quality = PchipInterpolator(log_levels, psnr(mse[:, order]), axis=1)
 
     def excess(log_level: float) -> float:
-        return quality(log_level).mean() - target
+        return float(quality(log_level).mean() - target)
 
     best, worst = excess(log_levels[0]), excess(log_levels[-1])
     if not best >= 0 >= worst:
         side = "lower" if best < 0 else "higher"
         raise InputError(
-            f"simulate.levels: {np.exp(log_levels[0]):g} to {np.exp(log_levels[-1]):g} give "
-            f"{target + best:.2f} to {target + worst:.2f} dB and do not reach {target:.2f} dB; "
-            f"add {side} levels"
+            f"simulate.levels: {np.exp(log_levels[0]):g} to {np.exp(log_levels[-1]):g} give"
+            f" {target + best:.2f} to {target + worst:.2f} dB and do not reach {target:.2f} dB;"
+            f" add {side} levels"
         )
     level = brentq(excess, log_levels[0], log_levels[-1], xtol=1e-10)
     at_level = PchipInterpolator(log_levels, bits[:, order], axis=1)(level)

@@ -1,96 +1,168 @@
-"""The curves of what was measured: codecs, their simulated cells, known sources, classical codecs."""
+"""Curves of what was measured: codecs, their simulated cells, known sources and baselines."""
 
 from __future__ import annotations
 
-import sys
+import logging
 from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
-from rdpipe.analysis.curves import Curve, at_equal_psnr
+from rdpipe.analysis.curves import Curve, Values, at_equal_psnr
+from rdpipe.analysis.rates import cell_bits
 from rdpipe.core.errors import InputError
+from rdpipe.core.kinds import BoundKind, CurveRole
+from rdpipe.io.store import check_same_images
+
+Run = Mapping[int, xr.Dataset]
+"""Tables of one codec on one dataset, by quality."""
+Runs = Mapping[tuple[str, str], Run]
+"""Runs by dataset and codec."""
+logger = logging.getLogger(__name__)
 
 
-def stack(run: dict[int, xr.Dataset], name: str) -> np.ndarray:
-    """One variable over (image, quality)."""
-    return np.stack([product[name].values for product in run.values()], 1).astype(np.float64)
+def stack(run: Run, name: str) -> Values:
+    """Return one variable over (image, quality).
+
+    Raises
+    ------
+    InputError
+        If two qualities do not have the same images in the same order.
+    """
+    first = next(iter(run.values()))
+    for quality, table in run.items():
+        check_same_images(first["image"].values, table["image"].values, f"quality {quality}")
+    return np.stack([table[name].values for table in run.values()], 1).astype(np.float64)
 
 
-def image_sizes(run: dict[int, xr.Dataset]) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels and names of the images, which are the same at every quality."""
+def image_sizes(run: Run) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the number of pixels and the names of the images, which all qualities share."""
     table = next(iter(run.values()))
     return table["pixels"].values, table["image"].values
 
 
-def codec_curves(tables: dict, sweeps: dict, beside: dict[str, str]) -> list[Curve]:
-    """The codec's own curve, and one for each simulated cell.
+def codec_curves(tables: Runs, sweeps: Runs, bound_for: Mapping[str, str]) -> list[Curve]:
+    """Return each codec's own curve and the curves of its simulated cells.
 
-    Of a codec beside another one, its simulated cell under its own name, as a curve of the other's.
+    Parameters
+    ----------
+    tables : mapping
+        Tables of ``extract_latents``.
+    sweeps : mapping
+        Stores of ``simulate``.
+    bound_for : mapping of str to str
+        Codecs that were trained as a bound, and the codec that each is a bound for. Their simulated
+        cell becomes a curve of that codec, under their own name.
     """
     curves, joint = [], []
     for (dataset, codec), run in tables.items():
-        images, side, sweep = image_sizes(run), stack(run, "side_bits"), sweeps[dataset, codec]
-        if codec not in beside:
-            own = 8 * stack(run, "bytes"), stack(run, "mse")
-            kind = "achieved" if stack(run, "real").all() else "achievable"
-            curves.append(Curve(dataset, codec, "codec", kind, list(run), *own, *images))
-        first = next(iter(sweep.values()))
-        for name in first["curve"].values.tolist():
-            cell = first.sel(curve=name)
-            bits, mse = cell_at_equal_psnr(name, sweep, run)
-            bits = bits + side * cell["side_counted"].item()
-            points = cell["kind"].item(), list(run), bits, mse, *images
-            if codec in beside:
-                joint.append(Curve(dataset, beside[codec], codec, *points))
-            else:
-                curves.append(Curve(dataset, codec, name, *points))
+        sweep = sweeps[dataset, codec]
+        if codec in bound_for:
+            joint += simulated_curves(dataset, bound_for[codec], run, sweep, codec)
+        else:
+            curves.append(own_curve(dataset, codec, run))
+            curves += simulated_curves(dataset, codec, run, sweep)
     return curves + joint
 
 
-def cell_at_equal_psnr(name: str, sweeps: dict, run: dict) -> tuple[np.ndarray, np.ndarray]:
-    """Bits and MSE over (image, quality): swept cells at the codec's mean PSNR, others as is.
+def own_curve(dataset: str, codec: str, run: Run) -> Curve:
+    """Return the codec's own curve, of kind achieved if it has a bitstream."""
+    kind = BoundKind.ACHIEVED if stack(run, "real").all() else BoundKind.ACHIEVABLE
+    points = list(run), 8 * stack(run, "bytes"), stack(run, "mse")
+    return Curve(dataset, codec, "codec", CurveRole.CODEC, kind, *points, *image_sizes(run))
 
-    NaN where the sweep does not reach that PSNR.
+
+def simulated_curves(
+    dataset: str, codec: str, run: Run, sweeps: Run, joint: str | None = None
+) -> list[Curve]:
+    """Return a curve for each simulated cell of a run.
+
+    Parameters
+    ----------
+    dataset, codec : str
+        Dataset, and the codec that the curves belong to.
+    run, sweeps : mapping
+        Tables of ``extract_latents`` and stores of ``simulate``.
+    joint : str, optional
+        Name of the codec that was trained as a bound, if the run is one of such a codec.
     """
-    columns = []
-    for quality, sweep in sweeps.items():
-        cell = sweep.sel(curve=name).dropna("level", how="all")
-        bits, mse, levels = cell["bits"].values, cell["mse"].values, cell["theta"].values
-        if len(levels) > 1:
-            target = run[quality]["psnr"].mean().item()
-            try:
-                columns.append(at_equal_psnr(levels, bits, mse, target))
-            except InputError as error:  # the other points are worth having
-                print(f"{name}, quality {quality}: {error}", file=sys.stderr)
-                columns.append((np.full(len(bits), np.nan),) * 2)
-        else:
-            columns.append((bits[:, 0], mse[:, 0]))
-    bits, mse = zip(*columns)
-    return np.stack(bits, 1), np.stack(mse, 1)
-
-
-def reference_curves(known: dict[tuple[str, str], xr.Dataset], tables: dict) -> list[Curve]:
-    """The rate-distortion functions that codecs know of their sources, by (dataset, codec)."""
+    first = next(iter(sweeps.values()))
+    role = CurveRole.CELL if joint is None else CurveRole.JOINT
     curves = []
-    for identity, functions in known.items():
-        pixels, images = image_sizes(tables[identity])
-        for name, function in functions.data_vars.items():
-            mse, bpp = (np.tile(axis, (len(pixels), 1)) for axis in function.values)
-            points = list(range(mse.shape[1])), bpp * pixels[:, None], mse
-            curves.append(Curve(*identity, name, "reference", *points, pixels, images))
+    for name in first["curve"].values.tolist():
+        kind = BoundKind.parse(first["kind"].sel(curve=name).item(), name)
+        points = list(run), *simulated_points(name, sweeps, run)
+        curves.append(Curve(dataset, codec, joint or name, role, kind, *points, *image_sizes(run)))
     return curves
 
 
-def anchor_curves(products: list[xr.Dataset]) -> list[Curve]:
-    """One curve for each data set and classical codec."""
-    runs = defaultdict(dict)
-    for product in products:
-        identity = product["dataset"].item(), product["anchor"].item()
-        runs[identity][product["quality"].item()] = product
+def simulated_points(name: str, sweeps: Run, run: Run) -> tuple[Values, Values]:
+    """Return bits and MSE of a simulated cell over (image, quality).
+
+    A cell with a sweep of levels is interpolated to the codec's mean PSNR; if the sweep does not
+    reach it, the point is NaN. A quantizer with its own level has one point.
+    """
+    columns = [
+        simulated_point(name, quality, sweep.sel(curve=name), run[quality])
+        for quality, sweep in sweeps.items()
+    ]
+    bits, mse = zip(*columns, strict=True)
+    return np.stack(bits, 1), np.stack(mse, 1)
+
+
+def simulated_point(
+    name: str, quality: int, cell: xr.Dataset, table: xr.Dataset
+) -> tuple[Values, Values]:
+    """Return bits and MSE of a simulated cell at one quality, of shape (image,)."""
+    cell = cell.dropna("sweep", how="all")
+    bits, mse, levels = cell["bits"].values, cell["mse"].values, cell["level"].values
+    if len(levels) > 1:
+        try:
+            bits, mse = at_equal_psnr(levels, bits, mse, table["psnr"].mean().item())
+        except InputError as error:  # the other points remain useful
+            logger.warning("%s, quality %s: %s", name, quality, error)
+            bits = mse = np.full(len(bits), np.nan)
+    else:
+        bits, mse = bits[:, 0], mse[:, 0]
+    coordinates = {"image": cell["image"], "includes_side": cell["includes_side"]}
+    point = xr.Dataset({"bits": ("image", bits)}, coordinates)
+    return cell_bits(point, table).values, mse
+
+
+def source_curves(functions: Mapping[tuple[str, str], xr.Dataset], tables: Runs) -> list[Curve]:
+    """Return the rate-distortion functions of sources whose distribution is known.
+
+    Parameters
+    ----------
+    functions : mapping
+        Functions by name, each of shape (2, point): MSE and bit/pixel; by dataset and codec.
+    tables : mapping
+        Tables of ``extract_latents``.
+    """
+    role, kind = CurveRole.SOURCE, BoundKind.REFERENCE
     curves = []
-    for (dataset, anchor), run in runs.items():
+    for (dataset, codec), known in functions.items():
+        pixels, images = image_sizes(tables[dataset, codec])
+        for name, function in known.data_vars.items():
+            mse, bpp = (np.tile(values, (len(pixels), 1)) for values in function.values)
+            points = list(range(mse.shape[1])), bpp * pixels[:, None], mse
+            curves.append(Curve(dataset, codec, str(name), role, kind, *points, pixels, images))
+    return curves
+
+
+def baseline_curves(products: Iterable[xr.Dataset]) -> list[Curve]:
+    """Return one curve for each dataset and baseline, from the stores of ``run_baseline``."""
+    role, kind = CurveRole.BASELINE, BoundKind.ACHIEVED
+    runs: dict[tuple[str, str], dict[int, xr.Dataset]] = defaultdict(dict)
+    for product in products:
+        key = product["dataset"].item(), product["baseline"].item()
+        runs[key][product["quality"].item()] = product
+    curves = []
+    for (dataset, baseline), run in runs.items():
         run = dict(sorted(run.items()))
-        own = 8 * stack(run, "bytes"), stack(run, "mse")
-        curves.append(Curve(dataset, "", anchor, "achieved", list(run), *own, *image_sizes(run)))
+        points = list(run), 8 * stack(run, "bytes"), stack(run, "mse")
+        curves.append(Curve(dataset, "", baseline, role, kind, *points, *image_sizes(run)))
     return curves

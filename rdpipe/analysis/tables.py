@@ -1,129 +1,197 @@
-"""A row for each point, BD-rate, term, image and real code."""
+"""Tidy tables: a row for each point, BD-rate, term, image and real code.
+
+Labels are stored as text; ``codec`` is empty for curves that are compared with every codec.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from rdpipe.core.axes import START
-from rdpipe.analysis.curves import Curve
 from rdpipe.analysis.bd_rate import bd_rate
-from rdpipe.analysis.bootstrap import interval, resampled_means
+from rdpipe.analysis.bootstrap import Resamples, interval, resampled_means
+from rdpipe.analysis.curves import Curve
+from rdpipe.analysis.decomposition import decompose, latent_mse_ratio
+from rdpipe.analysis.measured_curves import Runs
+from rdpipe.analysis.rates import cell_bits
+from rdpipe.core.axes import BASELINE_CELL, CellId
+from rdpipe.core.kinds import CurveRole
 from rdpipe.core.metrics import psnr
-from rdpipe.analysis.decomposition import decompose, latent_mse
+from rdpipe.io.store import check_same_images
+
+Draws = Mapping[str, Resamples]
+"""Resamples of the images, by dataset."""
+CODE_COLUMNS = (
+    "dataset",
+    "codec",
+    "quality",
+    "cell",
+    "latent_mse_ratio",
+    "predicted_bpp",
+    "real_bpp",
+    "predicted_saving",
+    "real_saving",
+)
+"""Columns of :func:`code_frame`."""
 
 
-def points_frame(curves: list[Curve], draws: dict) -> pd.DataFrame:
-    """A row for each point: bpp with its 95 % interval over images, and both kinds of PSNR."""
+def curve_labels(curve: Curve) -> dict[str, str]:
+    """Return the columns that identify a curve."""
+    return {
+        "dataset": curve.dataset,
+        "codec": curve.codec,
+        "curve": curve.name,
+        "role": str(curve.role),
+        "kind": str(curve.kind),
+    }
+
+
+def points_frame(curves: Sequence[Curve], draws: Draws) -> pd.DataFrame:
+    """Return a row for each point of each curve.
+
+    It has the mean bit/pixel and the mean PSNR with their 95 % intervals over images, and the PSNR
+    of the mean MSE.
+    """
     rows = []
     for curve in curves:
         bpp, quality = curve.points()
-        known = np.nan if curve.source else 1.0  # of a published curve, the images are not
+        known = 1.0 if curve.has_images else np.nan
         low, high = interval(known * resampled_means(curve.bpp, draws[curve.dataset]))
-        psnr_low, psnr_high = interval(known * resampled_means(psnr(curve.mse), draws[curve.dataset]))
-        of_mean = psnr(curve.mse.mean(0))
-        for i, q in enumerate(curve.qualities):
-            rows.append(
-                {"dataset": curve.dataset, "codec": curve.codec, "curve": curve.name,
-                 "kind": curve.kind, "quality": q, "bpp": bpp[i], "bpp_low": low[i],
-                 "bpp_high": high[i], "psnr": quality[i], "psnr_low": psnr_low[i],
-                 "psnr_high": psnr_high[i], "psnr_of_mean_mse": known * of_mean[i],
-                 "images": len(curve.pixels), "source": curve.source}
-            )  # fmt: skip
+        psnrs = resampled_means(psnr(curve.mse), draws[curve.dataset])
+        psnr_low, psnr_high = interval(known * psnrs)
+        psnr_of_mean_mse = known * psnr(curve.mse.mean(0))
+        rows += [
+            {
+                **curve_labels(curve),
+                "quality": point,
+                "bpp": bpp[i],
+                "bpp_low": low[i],
+                "bpp_high": high[i],
+                "psnr": quality[i],
+                "psnr_low": psnr_low[i],
+                "psnr_high": psnr_high[i],
+                "psnr_of_mean_mse": psnr_of_mean_mse[i],
+                "images": len(curve.pixels),
+                "source": curve.source,
+            }
+            for i, point in enumerate(curve.qualities)
+        ]
     return pd.DataFrame(rows)
 
 
-def bd_rate_frame(curves: list[Curve], draws: dict) -> pd.DataFrame:
-    """BD-rate of every curve against each codec of its data set, with its interval."""
+def bd_rate_frame(curves: Sequence[Curve], draws: Draws) -> pd.DataFrame:
+    """Return the BD-rate of every curve against each codec on its dataset, with its interval.
+
+    Raises
+    ------
+    InputError
+        If two compared curves do not have the same images in the same order.
+    """
     rows = []
-    for codec in (curve for curve in curves if curve.name == "codec"):
+    for codec_curve in (curve for curve in curves if curve.role is CurveRole.CODEC):
         for curve in curves:
-            related = curve.dataset == codec.dataset and curve.codec in (codec.codec, "")
-            if related and curve is not codec:
-                own = [] if curve.source else draws[codec.dataset]
-                samples = [bd_rate(codec, curve, images) for images in own]
-                low, high = interval(np.array(samples)) if samples else (np.nan, np.nan)
+            if curve.is_compared_with(codec_curve):
+                check_same_images(codec_curve.images, curve.images, f"curve {curve.name}")
                 rows.append(
-                    {"dataset": codec.dataset, "codec": codec.codec, "curve": curve.name,
-                     "kind": curve.kind, "bd_rate": bd_rate(codec, curve), "bd_rate_low": low,
-                     "bd_rate_high": high}
-                )  # fmt: skip
+                    curve_labels(curve)
+                    | {"codec": codec_curve.codec}
+                    | bd_rate_with_interval(codec_curve, curve, draws[curve.dataset])
+                )
     return pd.DataFrame(rows)
 
 
-def image_points_frame(curves: list[Curve]) -> pd.DataFrame:
-    """A row for each image of each point: what the points are averages of."""
-    frames = []
-    for curve in (one for one in curves if not one.source):  # of those only averages are known
-        for i, quality in enumerate(curve.qualities):
-            frames.append(
-                pd.DataFrame(
-                    {
-                        "dataset": curve.dataset,
-                        "codec": curve.codec,
-                        "curve": curve.name,
-                        "kind": curve.kind,
-                        "quality": quality,
-                        "image": curve.images,
-                        "bpp": curve.bpp[:, i],
-                        "psnr": psnr(curve.mse[:, i]),
-                    }
-                )  # fmt: skip
-            )
+def bd_rate_with_interval(codec_curve: Curve, curve: Curve, draws: Resamples) -> dict[str, float]:
+    """Return the BD-rate of a curve against a codec and its 95 % interval over images, per cent."""
+    low = high = np.nan
+    if curve.has_images:
+        samples = np.array([bd_rate(codec_curve, curve, images) for images in draws])
+        low, high = map(float, interval(samples))
+    return {"bd_rate": bd_rate(codec_curve, curve), "bd_rate_low": low, "bd_rate_high": high}
+
+
+def image_points_frame(curves: Sequence[Curve]) -> pd.DataFrame:
+    """Return a row for each image of each point, of which :func:`points_frame` has the averages."""
+    frames = [
+        pd.DataFrame(
+            {
+                **curve_labels(curve),
+                "quality": quality,
+                "image": curve.images,
+                "bpp": curve.bpp[:, i],
+                "psnr": psnr(curve.mse[:, i]),
+            }
+        )
+        for curve in curves
+        if curve.has_images
+        for i, quality in enumerate(curve.qualities)
+    ]
     return pd.concat(frames, ignore_index=True)
 
 
-def term_frame(tables: dict, cubes: dict, limits: dict) -> pd.DataFrame:
-    """A row for each image and term of each decomposition, bit/pixel; ``total`` is one of the terms."""
+def term_frame(tables: Runs, arrays: Runs, limits: Mapping[str, CellId]) -> pd.DataFrame:
+    """Return a row for each image and term of each decomposition, bit/pixel.
+
+    ``total`` is one of the terms. The terms are latent-matched: ``latent_mse_ratio`` is the
+    distortion of the latents relative to the codec's.
+    """
     frames = []
     for (dataset, codec), run in tables.items():
         for quality, table in run.items():
-            for limit, corner in limits.items():
-                terms = decompose(table, cubes[dataset, codec][quality], corner)
+            for limit, cell in limits.items():
+                terms = decompose(table, arrays[dataset, codec][quality], cell)
                 total = terms["total"].expand_dims(order=terms["order"], term=["total"])
                 bpp = xr.concat([terms["bits"], total], "term") / terms["pixels"]
                 frame = bpp.to_dataframe("bpp").reset_index()
-                frames.append(
-                    frame.assign(dataset=dataset, codec=codec, quality=quality, limit=limit,
-                                 **terms.attrs)
-                )  # fmt: skip
+                run_labels = {"dataset": dataset, "codec": codec, "quality": quality}
+                frames.append(frame.assign(**run_labels, limit=limit, **terms.attrs))
     return pd.concat(frames, ignore_index=True)
 
 
-def decomposition_frame(terms: pd.DataFrame, draws: dict) -> pd.DataFrame:
-    """A row for each term: mean bit/pixel over images, with its 95 % interval."""
-    keys = ["dataset", "codec", "quality", "limit", "kind", "latent_mse", "order", "term"]
+def decomposition_frame(terms: pd.DataFrame, draws: Draws) -> pd.DataFrame:
+    """Return a row for each term: mean bit/pixel over images, with its 95 % interval."""
+    keys = ["dataset", "codec", "quality", "limit", "kind", "latent_mse_ratio", "order", "term"]
     rows = []
     for values, group in terms.groupby(keys, sort=False):
+        labels = dict(zip(keys, values, strict=True))
         bpp = group["bpp"].to_numpy()
-        low, high = interval(resampled_means(bpp, draws[values[0]]))
-        rows.append(dict(zip(keys, values)) | {"bpp": bpp.mean(), "bpp_low": low, "bpp_high": high})
+        low, high = interval(resampled_means(bpp, draws[labels["dataset"]]))
+        rows.append(labels | {"bpp": bpp.mean(), "bpp_low": low, "bpp_high": high})
     return pd.DataFrame(rows)
 
 
-def code_frame(tables: dict, cubes: dict, decoded: dict) -> pd.DataFrame:
-    """A row for each real code: bit/pixel as the array predicts and as the decoded bytes have.
+def code_frame(tables: Runs, arrays: Runs, decoded: Runs) -> pd.DataFrame:
+    """Return a row for each real code: bit/pixel as predicted by the array, and of decoded bytes.
 
-    Savings are against the codec as it is: its cell, and its own bitstream. ``latent_mse`` is the
-    distortion of the latents relative to it.
+    Savings are against the codec: predicted ones against its cell, real ones against its own
+    bitstream. ``latent_mse_ratio`` is the distortion of the latents relative to the codec's.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
     for (dataset, codec), run in decoded.items():
         for quality, product in run.items():
-            table, cube = tables[dataset, codec][quality], cubes[dataset, codec][quality]
-            bits = cube["bits"] + cube["side_counted"] * table["side_bits"]
-            own = (bits.sel(START) / table["pixels"]).mean().item()
-            own_real = (8 * table["bytes"] / table["pixels"]).mean().item()
+            table, array = tables[dataset, codec][quality], arrays[dataset, codec][quality]
+            check_same_images(table["image"].values, product["image"].values, "the decoded bytes")
+            bits, pixels = cell_bits(array, table), table["pixels"]
+            own_bpp = (bits.sel(BASELINE_CELL.selector()) / pixels).mean().item()
+            own_real_bpp = (8 * table["bytes"] / pixels).mean().item()
             for name in product["cell"].values.tolist():
-                corner = dict(zip(START, name.split("/")))
-                predicted = (bits.sel(corner) / table["pixels"]).mean().item()
-                real = (8 * product["size"].sel(cell=name) / table["pixels"]).mean().item()
+                cell = CellId.parse(name)
+                predicted_bpp = (bits.sel(cell.selector()) / pixels).mean().item()
+                real_bpp = (8 * product["size"].sel(cell=name) / pixels).mean().item()
                 rows.append(
-                    {"dataset": dataset, "codec": codec, "quality": quality, "cell": name,
-                     "latent_mse": latent_mse(cube, corner), "predicted_bpp": predicted, "real_bpp": real,
-                     "predicted_saving": own - predicted, "real_saving": own_real - real}
-                )  # fmt: skip
-    columns = ["dataset", "codec", "quality", "cell", "latent_mse", "predicted_bpp", "real_bpp",
-               "predicted_saving", "real_saving"]  # fmt: skip
-    return pd.DataFrame(rows, columns=columns)
+                    {
+                        "dataset": dataset,
+                        "codec": codec,
+                        "quality": quality,
+                        "cell": name,
+                        "latent_mse_ratio": latent_mse_ratio(array, cell),
+                        "predicted_bpp": predicted_bpp,
+                        "real_bpp": real_bpp,
+                        "predicted_saving": own_bpp - predicted_bpp,
+                        "real_saving": own_real_bpp - real_bpp,
+                    }
+                )
+    return pd.DataFrame(rows, columns=list(CODE_COLUMNS))

@@ -1,17 +1,16 @@
-"""Codecs: the protocol, and adapters to it.
+"""Codecs and baselines, by the names that configs use.
 
-A codec is made for one quality by a factory ``factory(quality, **args)``; configs name it in
-``use``, by a name of this registry or as ``module:attribute``. An anchor is made by a factory
-``factory(**args)`` and called with an image and a quality; it returns its bytes and what they decode to.
+A codec is built for one quality by a factory ``factory(quality, **args)``. A baseline is a
+classical codec; it is built by a factory ``factory(**args)`` and called with an image and a
+quality, and returns the bytes and the decoded image. A config names either in ``use``: by a name of
+these registries or as ``module:attribute``.
 """
 
+from __future__ import annotations
 
-def weights_of(checkpoint: str, quality: int) -> str:
-    """The file of weights of one quality: ``{quality}`` in its name is filled in, nothing else is."""
-    return checkpoint.replace("{quality}", str(quality))
+__all__ = ["BASELINES", "CODECS", "weights_of"]
 
-
-ANCHORS = {
+BASELINES = {
     "avif": "rdpipe.codecs.classical:avif",
     "external": "rdpipe.codecs.external:External",
     "jpeg": "rdpipe.codecs.classical:jpeg",
@@ -19,15 +18,34 @@ ANCHORS = {
     "jpegxl": "rdpipe.codecs.classical:jpegxl",
     "webp": "rdpipe.codecs.classical:webp",
 }
-
+"""``module:attribute`` of the factory of each known baseline."""
 CODECS = {
-    "compressai": "rdpipe.codecs.compressai.adapter:from_checkpoint",
+    "compressai": "rdpipe.codecs.compressai.factories:from_checkpoint",
     "dct": "rdpipe.codecs.linear:dct",
-    "gained": "rdpipe.codecs.compressai.adapter:from_gained",
+    "joint-upper": "rdpipe.codecs.compressai.factories:joint_upper",
     "klt": "rdpipe.codecs.linear:klt",
-    "joint-upper": "rdpipe.codecs.compressai.adapter:joint_upper",
-    "mini-context": "rdpipe.codecs.compressai.adapter:mini_context",
-    "mini-factorized": "rdpipe.codecs.compressai.adapter:mini_factorized",
-    "mini-mean-scale": "rdpipe.codecs.compressai.adapter:mini_mean_scale",
-    "mini-scale": "rdpipe.codecs.compressai.adapter:mini_scale",
+    "mini-context": "rdpipe.codecs.compressai.factories:mini_context",
+    "mini-factorized": "rdpipe.codecs.compressai.factories:mini_factorized",
+    "mini-mean-scale": "rdpipe.codecs.compressai.factories:mini_mean_scale",
+    "mini-scale": "rdpipe.codecs.compressai.factories:mini_scale",
+    "trained": "rdpipe.codecs.compressai.factories:from_training",
 }
+"""``module:attribute`` of the factory of each known codec."""
+
+
+def weights_of(checkpoint: str, quality: int) -> str:
+    """Return the file with the weights of one quality.
+
+    Parameters
+    ----------
+    checkpoint : str
+        Path in which every ``{quality}`` is replaced; other braces stay.
+    quality : int
+        Quality of the codec.
+
+    Examples
+    --------
+    >>> weights_of("lambda-{quality}.pth.tar", 3)
+    'lambda-3.pth.tar'
+    """
+    return checkpoint.replace("{quality}", str(quality))

@@ -1,39 +1,44 @@
-"""Classical codecs as anchors: real bytes, headers included, from 8-bit RGB and back to it.
+"""Classical codecs as baselines: real bytes, including headers, of 8-bit RGB images.
 
-An anchor is made by a factory ``factory(**args)`` and called with an image and a quality. What a
-quality means is each encoder's own:
+A baseline is built by a factory ``factory(**args)`` and called with an image and a quality. Each
+encoder has its own scale of qualities:
 
-=========  ========  =============================================================================
-anchor     quality   meaning
-=========  ========  =============================================================================
+=========  ========  ==============================================================================
+baseline   quality   meaning
+=========  ========  ==============================================================================
 jpeg       0 to 100  libjpeg's scale of the quantization tables
 jpeg2000   1 to 100  PSNR that OpenJPEG's rate allocation aims at, dB
 webp       0 to 100  libwebp's scale; 100 is not lossless
-avif       0 to 100  libavif's scale, falling over AV1's quantizer index; 100 is the finest quantizer
+avif       0 to 100  libavif's scale, decreasing in AV1's quantizer index; 100 is the finest one
 jpegxl     0 to 100  cjxl's ``-q``: Butteraugli distance 0.1 + 0.09 (100 - q) from 30 on, 0 at 100
-=========  ========  =============================================================================
+=========  ========  ==============================================================================
 
-JPEG 2000 brings every image to the same PSNR, the others do not: averages over images compare with that in
-mind. JPEG XL's encoder knows no PSNR, and optimises what is seen.
+JPEG 2000 codes every image with the same PSNR, the others do not: consider this when you compare
+averages over images. The encoder of JPEG XL does not optimize PSNR, but visual quality.
 
-A grey image is coded as the RGB that it became when it was read. One thread, so that two runs give the
-same bytes.
+A gray image is coded as the RGB image that the reader made of it. Encoders use one thread, so that
+two runs give the same bytes.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from rdpipe.core.errors import InputError
 
+Pixels = NDArray[np.uint8]
+"""An image of shape (height, width, 3)."""
 
-def pillow(stream: bytes) -> np.ndarray:
-    """The image in a stream, by Pillow's decoders, uint8 of shape (height, width, 3)."""
+
+def decode_with_pillow(stream: bytes) -> Pixels:
+    """Decode an image with Pillow."""
     return np.asarray(Image.open(io.BytesIO(stream)).convert("RGB"))
 
 
@@ -44,23 +49,23 @@ class Classical:
     Parameters
     ----------
     name : str
-        For messages.
+        Name of the codec, for error messages.
     lowest, highest : int
-        Its range of qualities.
+        Range of its qualities.
     encode : callable
-        From an image and a quality to bytes.
+        ``encode(image, quality)`` returns bytes.
     decode : callable
-        From bytes to an image.
+        ``decode(stream)`` returns an image.
     """
 
     name: str
     lowest: int
     highest: int
-    encode: Callable[[np.ndarray, int], bytes]
-    decode: Callable[[bytes], np.ndarray] = pillow
+    encode: Callable[[Pixels, int], bytes | bytearray]
+    decode: Callable[[bytes], Pixels] = decode_with_pillow
 
-    def __call__(self, image: np.ndarray, quality: int) -> tuple[bytes, np.ndarray]:
-        """Code an image and decode it again.
+    def __call__(self, image: Pixels, quality: int) -> tuple[bytes, Pixels]:
+        """Encode an image and decode it again.
 
         Parameters
         ----------
@@ -80,7 +85,7 @@ class Classical:
         """
         if not self.lowest <= quality <= self.highest:
             raise InputError(
-                f"{self.name} quality {quality}: allowed are {self.lowest} to {self.highest}"
+                f"{self.name}: {quality} is not a quality; expected {self.lowest} to {self.highest}"
             )
         try:
             stream = bytes(self.encode(image, quality))
@@ -88,84 +93,117 @@ class Classical:
         except (OSError, ValueError, RuntimeError) as error:
             height, width = image.shape[:2]
             raise InputError(
-                f"{self.name} cannot code {width} x {height} pixels: {error}"
+                f"{self.name} cannot code an image of {width} x {height} pixels: {error}"
             ) from error
 
 
-def by_pillow(image: np.ndarray, **options) -> bytes:
-    """An image as Pillow saves it."""
+def _encode_with_pillow(image: Pixels, **options: Any) -> bytes:
+    """Encode an image with Pillow."""
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, **options)
     return buffer.getvalue()
 
 
-def one_of(what: str, value, allowed: tuple):
-    """The value, if it is allowed."""
+def _check_choice(name: str, value: object, allowed: Sequence[object]) -> None:
+    """Check that an argument is one of the allowed values."""
     if value not in allowed:
-        raise InputError(f"{what} {value!r}: allowed are {', '.join(map(str, allowed))}")
-    return value
+        listed = ", ".join(map(str, allowed))
+        raise InputError(f"{name} is {value!r}; expected one of: {listed}")
 
 
 def jpeg(subsampling: str = "4:2:0") -> Classical:
-    """Baseline JPEG by libjpeg-turbo, with optimised Huffman tables.
+    """Return baseline JPEG by libjpeg-turbo, with optimized Huffman tables.
 
     Parameters
     ----------
     subsampling : {"4:2:0", "4:2:2", "4:4:4"}
-        Of the chroma.
+        Chroma subsampling.
     """
-    one_of("jpeg subsampling", subsampling, ("4:2:0", "4:2:2", "4:4:4"))
-    return Classical("jpeg", 0, 100, lambda image, quality: by_pillow(
-        image, format="JPEG", quality=quality, optimize=True, subsampling=subsampling))  # fmt: skip
+    _check_choice("jpeg subsampling", subsampling, ("4:2:0", "4:2:2", "4:4:4"))
+
+    def encode(image: Pixels, quality: int) -> bytes:
+        return _encode_with_pillow(
+            image, format="JPEG", quality=quality, optimize=True, subsampling=subsampling
+        )
+
+    return Classical("jpeg", 0, 100, encode)
 
 
 def webp() -> Classical:
-    """Lossy WebP by libwebp, its most thorough search; 4:2:0 is the only one it has."""
-    return Classical("webp", 0, 100, lambda image, quality: by_pillow(
-        image, format="WEBP", quality=quality, method=6))  # fmt: skip
+    """Return lossy WebP by libwebp, with its most thorough search and 4:2:0 chroma."""
+
+    def encode(image: Pixels, quality: int) -> bytes:
+        return _encode_with_pillow(image, format="WEBP", quality=quality, method=6)
+
+    return Classical("webp", 0, 100, encode)
 
 
 def jpeg2000() -> Classical:
-    """JPEG 2000 by OpenJPEG: 9/7 wavelet, irreversible colour transform, a codestream without JP2's boxes."""
-    return Classical("jpeg2000", 1, 100, lambda image, quality: by_pillow(
-        image, format="JPEG2000", quality_mode="dB", quality_layers=[quality], irreversible=True,
-        mct=1, no_jp2=True))  # fmt: skip
+    """Return JPEG 2000 by OpenJPEG: 9/7 wavelet, irreversible color transform, no JP2 boxes."""
+
+    def encode(image: Pixels, quality: int) -> bytes:
+        return _encode_with_pillow(
+            image,
+            format="JPEG2000",
+            quality_mode="dB",
+            quality_layers=[quality],
+            irreversible=True,
+            mct=1,
+            no_jp2=True,
+        )
+
+    return Classical("jpeg2000", 1, 100, encode)
 
 
 def avif(subsampling: str = "4:2:0", speed: int = 4, tune: str = "psnr") -> Classical:
-    """AVIF by libavif, AV1 by libaom.
+    """Return AVIF by libavif, with AV1 by libaom.
 
     Parameters
     ----------
     subsampling : {"4:2:0", "4:2:2", "4:4:4"}
-        Of the chroma.
+        Chroma subsampling.
     speed : int
-        Of the encoder, 0 (thorough) to 10.
+        Speed of the encoder, from 0 (thorough) to 10.
     tune : {"psnr", "ssim", "iq"}
-        What the encoder optimises; libavif's own choice is ``iq``, at the price of PSNR.
+        What the encoder optimizes. The default of libavif is ``iq``, which costs PSNR.
     """
-    one_of("avif subsampling", subsampling, ("4:2:0", "4:2:2", "4:4:4"))
-    one_of("avif speed", speed, tuple(range(11)))
-    one_of("avif tune", tune, ("psnr", "ssim", "iq"))
-    return Classical("avif", 0, 100, lambda image, quality: by_pillow(
-        image, format="AVIF", quality=quality, speed=speed, subsampling=subsampling,
-        codec="aom", advanced={"tune": tune}, max_threads=1))  # fmt: skip
+    _check_choice("avif subsampling", subsampling, ("4:2:0", "4:2:2", "4:4:4"))
+    _check_choice("avif speed", speed, range(11))
+    _check_choice("avif tune", tune, ("psnr", "ssim", "iq"))
+
+    def encode(image: Pixels, quality: int) -> bytes:
+        return _encode_with_pillow(
+            image,
+            format="AVIF",
+            quality=quality,
+            speed=speed,
+            subsampling=subsampling,
+            codec="aom",
+            advanced={"tune": tune},
+            max_threads=1,
+        )
+
+    return Classical("avif", 0, 100, encode)
 
 
 def jpegxl(effort: int = 7) -> Classical:
-    """JPEG XL by libjxl: lossy, its bare codestream.
+    """Return lossy JPEG XL by libjxl, as a bare codestream.
 
     Parameters
     ----------
     effort : int
-        Of the encoder, 1 to 10 (thorough).
+        Effort of the encoder, from 1 to 10 (thorough).
     """
-    import imagecodecs  # not in the Snakefile, which reads the signatures of this module
+    import imagecodecs  # not at the top: the Snakefile imports this module for its signatures
 
-    one_of("jpegxl effort", effort, tuple(range(1, 11)))
-    return Classical(
-        "jpegxl", 0, 100,
-        lambda image, quality: imagecodecs.jpegxl_encode(
-            image, level=quality, effort=effort, usecontainer=False, numthreads=1),
-        lambda stream: imagecodecs.jpegxl_decode(stream, numthreads=1),
-    )  # fmt: skip
+    _check_choice("jpegxl effort", effort, range(1, 11))
+
+    def encode(image: Pixels, quality: int) -> bytes | bytearray:
+        return imagecodecs.jpegxl_encode(
+            image, level=quality, effort=effort, usecontainer=False, numthreads=1
+        )
+
+    def decode(stream: bytes) -> Pixels:
+        return imagecodecs.jpegxl_decode(stream, numthreads=1)
+
+    return Classical("jpegxl", 0, 100, encode, decode)

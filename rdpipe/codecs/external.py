@@ -1,17 +1,18 @@
-"""Any encoder and decoder that are programs, as an anchor: VTM, HM, BPG, or one's own.
+"""External programs as a baseline: VTM, HM, BPG, or a user's own encoder and decoder.
 
-```
-image.png -> encode -> stream          (a folder of the encoder's own)
-                          |
-             stream -> decode -> image.png   (another folder: only the bytes cross)
-```
+.. code-block:: none
 
-Commands are lists of arguments, never a shell's: no quoting, no expansion, no pipes. BPG::
+    image.png -> encode -> stream          (in a folder of the encoder)
+                              |
+                 stream -> decode -> image.png   (in another folder: only the bytes are copied)
+
+A command is split into arguments and run without a shell: there are no expansions and no pipes.
+BPG::
 
     encode: "bpgenc -q {quality} -f 444 -o {output} {input}"
     decode: "bpgdec -o {output} {input}"
 
-VTM, which knows raw YCbCr only, with ffmpeg before and after it::
+VTM reads and writes raw YCbCr only, so ffmpeg runs before and after it::
 
     encode:
       - "ffmpeg -v error -i {input} -pix_fmt yuv444p -f rawvideo {folder}/in.yuv"
@@ -19,11 +20,11 @@ VTM, which knows raw YCbCr only, with ffmpeg before and after it::
          -q {quality} -wdt {width} -hgt {height} -f 1 -fr 1 --InputChromaFormat=444
          --InputBitDepth=8 --ConformanceWindowMode=1"
     decode:
-      - "DecoderApp -b {input} -o {folder}/out.yuv -d 8"
-      - "ffmpeg -v error -f rawvideo -pix_fmt yuv444p -s {width}x{height} -i {folder}/out.yuv {output}"
+      - "DecoderApp -b {input} -o {folder}/out.yuv -d 8" - "ffmpeg -v error -f rawvideo -pix_fmt
+      yuv444p -s {width}x{height} -i {folder}/out.yuv {output}"
 
-The decoder is told ``{width}`` and ``{height}``, to give raw samples a shape: streams of video codecs
-carry both.
+The decoder may use ``{width}`` and ``{height}``, to give raw samples a shape: the streams of video
+codecs contain both.
 """
 
 from __future__ import annotations
@@ -32,37 +33,49 @@ import shlex
 import string
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from rdpipe.core.errors import InputError
 
 FORMATS = ("png", "ppm")
-PLACES = ("input", "output", "quality", "width", "height", "folder")
-NEEDED = ("input", "output")
+"""Formats of images that programs read and write."""
+PLACEHOLDERS = ("input", "output", "quality", "width", "height", "folder")
+"""Placeholders in the commands of the encoder."""
+REQUIRED = ("input", "output")
+"""Placeholders that every command list has."""
+ERROR_LENGTH = 500
+"""Number of characters of a program's output in an error message."""
+
+Command = list[str]
+"""Arguments with placeholders."""
+Pixels = NDArray[np.uint8]
+"""An image of shape (height, width, 3)."""
 
 
 class External:
-    """An anchor that runs two programs.
+    """A baseline that runs two programs.
 
     Parameters
     ----------
     encode, decode : str or list of str
-        A command, or several that run one after the other. ``{input}``, ``{output}``, ``{width}``,
-        ``{height}`` (pixels) and ``{folder}`` (one for files in between) are filled in, for the encoder
-        ``{quality}`` too; ``{{`` and ``}}`` are braces.
+        A command, or several commands that run one after the other. They have the placeholders
+        ``{input}``, ``{output}``, ``{width}``, ``{height}`` (pixels) and ``{folder}`` (for
+        temporary files); the encoder also has ``{quality}``. ``{{`` and ``}}`` are braces.
     format : {"png", "ppm"}
-        What the image is handed over as, and the decoder's output is read as: 8-bit RGB.
+        Format of the encoder's input and of the decoder's output, 8-bit RGB.
     suffix : str
-        Of the name of the stream, for programs that judge by it.
+        Suffix of the stream's name, for programs that depend on it.
 
     Raises
     ------
     InputError
-        If a command is no command, or a placeholder is unknown or missing.
+        If a command is not valid, or a placeholder is unknown or missing.
     """
 
     def __init__(
@@ -73,24 +86,27 @@ class External:
         suffix: str = ".bin",
     ):
         if format not in FORMATS:
-            raise InputError(f"external format {format!r}: allowed are {', '.join(FORMATS)}")
-        self.encode = parse("encode", encode, PLACES)
-        self.decode = parse("decode", decode, tuple(p for p in PLACES if p != "quality"))
+            raise InputError(
+                f"external: {format!r} is not a format; expected one of: {', '.join(FORMATS)}"
+            )
+        self.encode = parse_commands("encode", encode, PLACEHOLDERS)
+        without_quality = tuple(p for p in PLACEHOLDERS if p != "quality")
+        self.decode = parse_commands("decode", decode, without_quality)
         self.image, self.stream = f"image.{format}", f"stream{suffix}"
 
-    def __call__(self, image: np.ndarray, quality: int) -> tuple[bytes, np.ndarray]:
-        """Code an image and decode it again.
+    def __call__(self, image: Pixels, quality: int) -> tuple[bytes, Pixels]:
+        """Encode an image and decode it again.
 
         Parameters
         ----------
         image : array of uint8, of shape (height, width, 3)
         quality : int
-            Whatever the command takes: a QP, a level.
+            Replaces ``{quality}``, for example a QP.
 
         Returns
         -------
         stream : bytes
-            The file that the encoder wrote, the whole of it.
+            The whole file that the encoder wrote.
         decoded : array of uint8, of shape (height, width, 3)
 
         Raises
@@ -98,83 +114,104 @@ class External:
         InputError
             If a program is missing, fails, or does not write what it should.
         """
-        size = {"width": image.shape[1], "height": image.shape[0]}
+        size: dict[str, object] = {"width": image.shape[1], "height": image.shape[0]}
         with tempfile.TemporaryDirectory(prefix="rdpipe-encode-") as folder:
-            files = places(folder, self.image, self.stream)
+            files = _files(folder, self.image, self.stream)
             Image.fromarray(image).save(files["input"])
-            stream = run("encode", self.encode, {**files, **size, "quality": quality})
+            stream = _run("encode", self.encode, {**files, **size, "quality": quality})
         with tempfile.TemporaryDirectory(prefix="rdpipe-decode-") as folder:
-            files = places(folder, self.stream, self.image)
+            files = _files(folder, self.stream, self.image)
             Path(files["input"]).write_bytes(stream)
-            run("decode", self.decode, {**files, **size})
-            return stream, read_image(Path(files["output"]), image.shape)
+            _run("decode", self.decode, {**files, **size})
+            return stream, _read_image(Path(files["output"]), image.shape)
 
 
-def parse(what: str, commands: str | Sequence[str], allowed: tuple[str, ...]) -> list[list[str]]:
-    """Commands as lists of arguments with placeholders, all of them known."""
+def parse_commands(
+    name: str, commands: str | Sequence[str], allowed: Sequence[str]
+) -> list[Command]:
+    """Split commands into arguments, and check their placeholders.
+
+    Parameters
+    ----------
+    name : str
+        ``encode`` or ``decode``, for error messages.
+    commands : str or list of str
+    allowed : sequence of str
+        Names of the allowed placeholders.
+
+    Raises
+    ------
+    InputError
+        If a command is empty or cannot be split, or a placeholder is unknown or missing.
+    """
     commands = [commands] if isinstance(commands, str) else list(commands)
     try:
         parsed = [shlex.split(command) for command in commands]
         fields = [
-            field
-            for argument in sum(parsed, [])
-            for _, *field in string.Formatter().parse(argument)
-            if field[0] is not None
+            (field, format_spec, conversion)
+            for argument in chain.from_iterable(parsed)
+            for _, field, format_spec, conversion in string.Formatter().parse(argument)
+            if field is not None
         ]
     except (ValueError, AttributeError) as error:
-        raise InputError(f"external {what} {commands!r}: {error}") from error
+        raise InputError(f"external {name} {commands!r}: {error}") from error
     if not parsed or not all(parsed):
-        raise InputError(f"external {what}: {commands!r} has an empty command")
-    named = [name for name, *_ in fields]
-    for field, form, conversion in fields:
-        if form or conversion:
-            raise InputError(f"external {what}: {{{field}}} takes no format, and has one")
+        raise InputError(f"external {name}: {commands!r} has an empty command")
+    for field, format_spec, conversion in fields:
+        if format_spec or conversion:
+            raise InputError(f"external {name}: {{{field}}} has a format; expected none")
         if field not in allowed:
-            listed = ", ".join(f"{{{place}}}" for place in allowed)
-            raise InputError(f"external {what}: unknown {{{field}}}; allowed are {listed}")
-    for field in NEEDED:
-        if field not in named:
-            raise InputError(f"external {what}: no {{{field}}} in {commands!r}")
+            listed = ", ".join(f"{{{placeholder}}}" for placeholder in allowed)
+            raise InputError(f"external {name}: unknown {{{field}}}; expected one of: {listed}")
+    names = [field for field, *_ in fields]
+    for field in REQUIRED:
+        if field not in names:
+            raise InputError(f"external {name}: no {{{field}}} in {commands!r}")
     return parsed
 
 
-def places(folder: str, read: str, write: str) -> dict[str, str]:
-    """The files of one call."""
-    return {"folder": folder, "input": str(Path(folder, read)), "output": str(Path(folder, write))}
+def _files(folder: str, source: str, target: str) -> dict[str, str]:
+    """Return the values of the placeholders that are files."""
+    return {
+        "folder": folder,
+        "input": str(Path(folder, source)),
+        "output": str(Path(folder, target)),
+    }
 
 
-def run(what: str, commands: list[list[str]], values: dict) -> bytes:
-    """Run commands one after the other; the bytes that they wrote to ``output``."""
+def _run(name: str, commands: Sequence[Command], values: Mapping[str, object]) -> bytes:
+    """Run commands one after the other; return what they wrote to ``output``."""
     for command in commands:
         arguments = [argument.format(**values) for argument in command]
         try:
-            done = subprocess.run(arguments, stdin=subprocess.DEVNULL, capture_output=True)
+            process = subprocess.run(arguments, stdin=subprocess.DEVNULL, capture_output=True)
         except OSError as error:
-            raise InputError(f"external {what}: cannot run {arguments[0]!r}: {error}") from error
-        if done.returncode:
-            said = (done.stderr or done.stdout).decode(errors="replace").strip()[-500:]
+            raise InputError(f"external {name}: cannot run {arguments[0]!r}: {error}") from error
+        if process.returncode:
+            output = (process.stderr or process.stdout).decode(errors="replace").strip()
             raise InputError(
-                f"external {what}: {shlex.join(arguments)} ended with status {done.returncode}: {said}"
+                f"external {name}: {shlex.join(arguments)} ended with status"
+                f" {process.returncode}: {output[-ERROR_LENGTH:]}"
             )
     try:
-        content = Path(values["output"]).read_bytes()
+        content = Path(str(values["output"])).read_bytes()
     except OSError:
         content = b""
     if not content:
-        raise InputError(f"external {what}: {shlex.join(arguments)} wrote nothing to its output")
+        raise InputError(f"external {name}: {shlex.join(arguments)} wrote nothing to its output")
     return content
 
 
-def read_image(file: Path, shape: tuple[int, ...]) -> np.ndarray:
-    """The decoded image, which must be 8-bit RGB of the size of the original."""
+def _read_image(file: Path, shape: tuple[int, ...]) -> Pixels:
+    """Return the decoded image, 8-bit RGB of the size of the original."""
     try:
         with Image.open(file) as opened:
             mode, decoded = opened.mode, np.asarray(opened)
     except (OSError, ValueError, SyntaxError) as error:
-        raise InputError(f"external decode: its output is no image: {error}") from error
+        raise InputError(f"external decode: the output is not an image: {error}") from error
     if mode != "RGB" or decoded.shape != shape:
-        found = f"{decoded.shape[1]} x {decoded.shape[0]} {mode}"
         raise InputError(
-            f"external decode: its output is {found}; wanted is {shape[1]} x {shape[0]} RGB"
+            f"external decode: the output is {decoded.shape[1]} x {decoded.shape[0]} {mode};"
+            f" expected {shape[1]} x {shape[0]} RGB"
         )
     return decoded

@@ -1,4 +1,4 @@
-"""The config: what is checked before any job starts, and what rules ask of it.
+"""The config: its validation, and what the rules derive from it.
 
-Nothing heavy is imported: the Snakefile is read again in every job of a cluster.
+Nothing heavy is imported, because every job of a cluster reads the Snakefile again.
 """

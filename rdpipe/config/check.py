@@ -1,28 +1,36 @@
-"""A config checked against the schema and completed with its defaults; its names looked up."""
+"""Validation of a config against the schema, with defaults; look-up of its names."""
 
 from __future__ import annotations
 
 import copy
 import importlib.util
 import math
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import yaml
 
-from rdpipe.core.axes import START
 from rdpipe.codecs import weights_of
-from rdpipe.config.query import AXES, REGISTRIES, analysed, beside, fitted_estimators, measured
+from rdpipe.config.query import (
+    REGISTRIES,
+    analyzed_codecs,
+    bound_codecs,
+    fitted_estimators,
+    measured_datasets,
+)
+from rdpipe.core.axes import AXES, axis_named
 from rdpipe.core.errors import InputError
 from rdpipe.core.plugins import bind_entry, locate, suggest
 
 
-def complete(config: dict, schema_file: Path) -> dict:
-    """Check a config and fill in the defaults.
+def complete(config: Mapping[str, Any], schema_file: Path) -> dict[str, Any]:
+    """Validate a config and add the defaults.
 
     Parameters
     ----------
-    config : dict
+    config : mapping
         As read from YAML.
     schema_file : Path
         ``workflow/schema.yaml``.
@@ -35,117 +43,181 @@ def complete(config: dict, schema_file: Path) -> dict:
     Raises
     ------
     InputError
-        If a key, a value or a name is wrong; names the place and what is allowed there.
+        If a key, a value or a name is invalid; names the place and what is allowed there.
     """
     schema = yaml.safe_load(Path(schema_file).read_text())
-    config = fill(copy.deepcopy(config), schema, schema)
+    completed: dict[str, Any] = add_defaults(copy.deepcopy(config), schema, schema)
     errors = sorted(
-        jsonschema.Draft202012Validator(schema).iter_errors(config), key=lambda e: list(e.path)
+        jsonschema.Draft202012Validator(schema).iter_errors(completed), key=lambda e: list(e.path)
     )
     if errors:
-        raise InputError("config: " + "; ".join(describe(error) for error in errors))
-    check_finite(config, "config")
-    check_names(config)
-    return config
+        raise InputError("config: " + "; ".join(describe_error(error) for error in errors))
+    check_finite(completed, "config")
+    check_names(completed)
+    return completed
 
 
-def fill(value, schema: dict, root: dict):
-    """A value with the defaults of its schema, at every depth."""
+def add_defaults(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
+    """Add the defaults of a schema to a value, at every depth, in place; return the value."""
     if "$ref" in schema:
         schema = {**root["$defs"][schema["$ref"].rsplit("/", 1)[1]], **schema}
     if isinstance(value, dict):
-        for key, sub in schema.get("properties", {}).items():
-            if key not in value and "default" in sub:
-                value[key] = copy.deepcopy(sub["default"])
+        for key, subschema in schema.get("properties", {}).items():
+            if key not in value and "default" in subschema:
+                value[key] = copy.deepcopy(subschema["default"])
         for key, item in value.items():
-            sub = schema.get("properties", {}).get(key, schema.get("additionalProperties"))
-            if isinstance(sub, dict):
-                value[key] = fill(item, sub, root)
+            subschema = schema.get("properties", {}).get(key, schema.get("additionalProperties"))
+            if isinstance(subschema, dict):
+                value[key] = add_defaults(item, subschema, root)
     return value
 
 
-def describe(error: jsonschema.ValidationError) -> str:
-    """A schema error in words, with the nearest known keys for an unknown one."""
+def describe_error(error: jsonschema.ValidationError) -> str:
+    """Return a schema error in words, with the most similar known keys for an unknown one."""
     place = ".".join(map(str, error.path)) or "top level"
     if error.validator == "additionalProperties":
-        known = error.schema.get("properties", {})
-        unknown = [key for key in error.instance if key not in known]
-        return "; ".join(f"{place}: unknown key {key!r}; {suggest(str(key), known)}" for key in unknown)
+        schema: Any = error.schema
+        known = schema.get("properties", {})
+        instance: Any = error.instance
+        unknown = [key for key in instance if key not in known]
+        return "; ".join(
+            f"{place}: unknown key {key!r}; {suggest(str(key), known)}" for key in unknown
+        )
     return f"{place}: {error.message}"
 
 
-def check_finite(value, place: str) -> None:
-    """YAML has numbers that no limit of a schema refuses: .nan and .inf."""
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+def check_finite(value: Any, place: str) -> None:
+    """Check that all numbers are finite: YAML has ``.nan`` and ``.inf``, which no schema refuses.
+
+    Raises
+    ------
+    InputError
+        If a number is not finite; names its place.
+    """
+    items: Iterable[tuple[Any, Any]] = ()
+    if isinstance(value, dict):
+        items = value.items()
+    elif isinstance(value, list):
+        items = enumerate(value)
     for key, item in items:
         check_finite(item, f"{place}.{key}")
     if isinstance(value, float) and not math.isfinite(value):
-        raise InputError(f"{place}: {value} is no finite number")
+        raise InputError(f"{place}: {value} is not a finite number")
 
 
-def check_names(config: dict) -> None:
-    """Look up every data set, codec, anchor and estimator, and every reference between them."""
-    for section, (what, table) in REGISTRIES.items():
+def check_names(config: Mapping[str, Any]) -> None:
+    """Look up every dataset, codec, baseline and estimator, and every reference between them.
+
+    Raises
+    ------
+    InputError
+        If a name is unknown or not allowed, or arguments do not fit.
+    """
+    for section, (what, registry) in REGISTRIES.items():
         for name, entry in config[section].items():
-            target, _ = locate(what, entry.get("use", name), table)
-            check_importable(what, name, target)
-            # codecs import torch, and plugins what they like: their arguments are checked by the job
+            target, _ = locate(what, entry.get("use", name), registry)
+            if target not in registry.values():
+                check_importable(what, name, target)
+            # codecs import torch, and plug-ins import anything: the job checks their arguments
             if what != "codec" and target.startswith("rdpipe."):
-                check_arguments(what, name, entry, table)
-    for name, entry in config["codecs"].items():
-        check_checkpoint(name, entry["args"].get("checkpoint"))
-    if both := sorted(config["anchors"].keys() & config["codecs"].keys()):
-        raise InputError(f"config: codecs and anchors both have {both[0]!r}; rename one")
-    for section in ("anchors", "codecs"):
-        if "codec" in config[section]:
-            raise InputError(f"config: {section}.codec: every codec's own curve has this name; choose another one")
-    for axis, start in START.items():
-        if config["codecs"] and start not in config[AXES[axis]]:
-            raise InputError(f"config: {AXES[axis]} must have {start!r}, the codec as it is")
-        entry = config[AXES[axis]].get(start, {})
-        if entry.get("use", start) != start or entry.get("args"):
-            raise InputError(
-                f"config: {AXES[axis]}.{start} is the codec as it is and takes neither use nor args;"
-                " give another one a name of its own"
-            )
-    joint = [one["beside"]["curve"] for one in config["codecs"].values() if "beside" in one]
-    cells = [*config["limits"].values(), *config["simulate"]["curves"]] if config["codecs"] else []
-    cells += joint
-    for cell in cells:
-        for axis, name in cell.items():
-            require(axis, name, config[AXES[axis]])
+                check_arguments(what, name, entry, registry)
+    check_codec_names(config)
+    check_cells(config)
     check_calibration(config)
     if config["references"] and not config["codecs"]:
-        raise InputError("config: references are drawn with the curves of a codec; codecs has none")
+        raise InputError(
+            "config: references are drawn with the curves of a codec, but codecs is empty"
+        )
     for dataset in config["references"]:
-        require("measured data set", dataset, measured(config))
-    for other in beside(config).values():
-        require("analysed codec", other, analysed(config))
+        check_known("measured dataset", dataset, measured_datasets(config))
     for training in config["training"].values():
-        require("dataset", training["dataset"], config["datasets"])
+        check_known("dataset", training["dataset"], config["datasets"])
 
 
-def require(what: str, name: str, known) -> None:
-    if name not in known:
-        raise InputError(f"config: unknown {what} {name!r}; {suggest(name, known)}")
+def check_codec_names(config: Mapping[str, Any]) -> None:
+    """Check the names of codecs and baselines, their checkpoints, and what bounds are for."""
+    for name, entry in config["codecs"].items():
+        check_checkpoint(name, entry["args"].get("checkpoint"))
+    if shared := sorted(config["baselines"].keys() & config["codecs"].keys()):
+        raise InputError(f"config: codecs and baselines both have {shared[0]!r}; rename one")
+    for section in ("baselines", "codecs"):
+        if "codec" in config[section]:
+            raise InputError(
+                f"config: {section}.codec: this is the name of every codec's own curve; expected"
+                " another name"
+            )
+    for codec in bound_codecs(config).values():
+        check_known("analyzed codec", codec, analyzed_codecs(config))
+
+
+def check_cells(config: Mapping[str, Any]) -> None:
+    """Check that the codec's cell exists unchanged, and that the estimators of all cells exist."""
+    for axis in AXES:
+        section, name = axis.section, axis.baseline
+        if config["codecs"] and name not in config[section]:
+            raise InputError(f"config: {section} must have {name!r}, the codec as it is")
+        entry = config[section].get(name, {})
+        if entry.get("use", name) != name or entry.get("args"):
+            raise InputError(
+                f"config: {section}.{name} is the codec as it is and takes neither use nor args;"
+                " expected a new entry under another name"
+            )
+    cells = [
+        entry["bound_for"]["cell"] for entry in config["codecs"].values() if "bound_for" in entry
+    ]
+    if config["codecs"]:
+        cells += [*config["limits"].values(), *config["simulate"]["curves"]]
+    for cell in cells:
+        for axis_name, name in cell.items():
+            check_known(axis_name, name, config[axis_named(axis_name).section])
+
+
+def check_known(what: str, name: str, known: Iterable[str]) -> None:
+    """Check that a name is among the known ones.
+
+    Raises
+    ------
+    InputError
+        If it is not; suggests the most similar known names.
+    """
+    names = list(known)
+    if name not in names:
+        raise InputError(f"config: unknown {what} {name!r}; {suggest(name, names)}")
 
 
 def check_importable(what: str, name: str, target: str) -> None:
+    """Check that the module of ``module:attribute`` exists, without importing it.
+
+    Packages that contain the module are imported.
+
+    Raises
+    ------
+    InputError
+        If it does not.
+    """
     module = target.partition(":")[0]
     try:
-        found = importlib.util.find_spec(module)
-    except (ImportError, ValueError):  # of a parent, or no name of a module at all
-        found = None
-    if found is None:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):  # a parent cannot be imported, or this is not a module's name
+        spec = None
+    if spec is None:
         raise InputError(
             f"config: {what} {name!r}: there is no module {module!r} on the Python path"
         )
 
 
-def check_arguments(what: str, name: str, entry: dict, table: dict[str, str]) -> None:
-    """Whether the arguments fit the factory, which judges their values; a data set is not looked for yet."""
+def check_arguments(
+    what: str, name: str, entry: Mapping[str, Any], registry: Mapping[str, str]
+) -> None:
+    """Check that the arguments fit the factory, and build the part, except for datasets.
+
+    Raises
+    ------
+    InputError
+        If an argument is unknown or missing, or its value is invalid.
+    """
     try:
-        build = bind_entry(what, name, entry, table)
+        build = bind_entry(what, name, entry, registry)
     except InputError as error:
         raise InputError(f"config: {error}") from error
     if what != "dataset":
@@ -155,29 +227,39 @@ def check_arguments(what: str, name: str, entry: dict, table: dict[str, str]) ->
             raise InputError(f"config: {what} {name!r}: {error}") from error
 
 
-def check_checkpoint(codec: str, file) -> None:
-    """Whether a file of weights is a text that has, at most, a place for the quality."""
-    # nothing but the name of the field: format() would also look into attributes
-    if file is not None and (not isinstance(file, str) or {"{", "}"} & set(weights_of(file, 1))):
+def check_checkpoint(codec: str, file: object) -> None:
+    """Check that a file of weights is a text without other placeholders than the quality.
+
+    Raises
+    ------
+    InputError
+        If it is not.
+    """
+    if file is None:
+        return
+    # braces are compared as text: format() would also evaluate attributes
+    if not isinstance(file, str) or {"{", "}"} & set(weights_of(file, 1)):
         raise InputError(
-            f"config: codecs.{codec}.args.checkpoint {file!r}: allowed is a text in which {{quality}} stands"
-            " for the quality, and no other braces"
+            f"config: codecs.{codec}.args.checkpoint {file!r}: expected a text in which {{quality}}"
+            " stands for the quality, and no other braces"
         )
 
 
-def check_calibration(config: dict) -> None:
-    """A data set to fit on where something is to be fitted, and another one to measure."""
+def check_calibration(config: Mapping[str, Any]) -> None:
+    """Check that fitted estimators have a calibration dataset, and that another one is measured.
+
+    Raises
+    ------
+    InputError
+        If there is none, or it is unknown or the only dataset.
+    """
     name = config["calibration"]
     if name is not None:
-        require("dataset", name, config["datasets"])
+        check_known("dataset", name, config["datasets"])
         if config["codecs"] and len(config["datasets"]) == 1:
             raise InputError(
-                f"config: calibration {name!r} is the only data set; add one to measure"
+                f"config: calibration {name!r} is the only dataset; add a dataset to measure"
             )
-    elif fitted := fitted_estimators(
-        {section: config[section] for section in AXES.values()}
-    ):
-        axis, estimator = fitted[0]
-        raise InputError(
-            f"config: {axis} {estimator!r} is fitted: name a data set as `calibration`"
-        )
+        return
+    for axis, estimator in fitted_estimators(config):
+        raise InputError(f"config: {axis} {estimator!r} is fitted; name a dataset as `calibration`")

@@ -1,145 +1,181 @@
-"""What rules ask of a complete config."""
+"""What the rules derive from a complete config."""
 
 from __future__ import annotations
 
-from rdpipe.core.axes import START, TABLES, TRAINED_LEVEL, cell_name
-from rdpipe.codecs import ANCHORS, CODECS, weights_of
-from rdpipe.datasets import DATASETS
-from rdpipe.core.plugins import load_attribute, locate
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
-AXES = {"mean": "means", "variance": "variances", "quantizer": "quantizers"}
-COMPONENTS = {"variance": "variance", "quantization": "quantizer", "context": "mean", "joint": None}
-"""Each gap and the axis along which it is measured; joint is the whole array."""
-REGISTRIES = {
+from rdpipe.codecs import BASELINES, CODECS, weights_of
+from rdpipe.core.axes import AXES, BASELINE_CELL, PAPER_ORDER, TRAINING_THETA, CellId
+from rdpipe.core.plugins import load_attribute, locate
+from rdpipe.datasets import DATASETS
+
+Config = Mapping[str, Any]
+Entries = dict[str, dict[str, Any]]
+"""Config entries by name."""
+
+JOINT = "joint"
+"""The component that is measured along all axes."""
+COMPONENTS = {axis.term: axis.name for axis in PAPER_ORDER} | {JOINT: None}
+"""Each component of the gap, and the axis along which it is measured; None for all axes."""
+REGISTRIES: dict[str, tuple[str, Mapping[str, str]]] = {
     "datasets": ("dataset", DATASETS),
     "codecs": ("codec", CODECS),
-    "anchors": ("anchor", ANCHORS),
-    **{section: (axis, TABLES[axis]) for axis, section in AXES.items()},
+    "baselines": ("baseline", BASELINES),
+    **{axis.section: (axis.name, axis.registry) for axis in AXES},
 }
-"""What the names in a section of the config are names of, and where those are looked up."""
+"""For each section of the config, what its names denote, and the known names."""
 
 
-def measured(config: dict) -> list[str]:
-    """The data sets that are measured: all but the one for calibration."""
+def measured_datasets(config: Config) -> list[str]:
+    """Return the datasets that are measured: all except the calibration dataset."""
     return [name for name in config["datasets"] if name != config["calibration"]]
 
 
-def analysed(config: dict) -> dict:
-    """The codecs that are analysed: all but those of which one curve joins another one's."""
-    return {name: one for name, one in config["codecs"].items() if "beside" not in one}
+def analyzed_codecs(config: Config) -> Entries:
+    """Return the entries of the codecs that are analyzed: all except bounds for other codecs."""
+    return {name: entry for name, entry in config["codecs"].items() if "bound_for" not in entry}
 
 
-def beside(config: dict) -> dict[str, str]:
-    """The codecs of which one curve joins another one's, and that one's name."""
+def bound_codecs(config: Config) -> dict[str, str]:
+    """Return the codecs that were trained as bounds, and the codec that each is a bound for."""
     return {
-        name: one["beside"]["codec"] for name, one in config["codecs"].items() if "beside" in one
+        name: entry["bound_for"]["codec"]
+        for name, entry in config["codecs"].items()
+        if "bound_for" in entry
     }
 
 
-def checkpoint(config: dict, codec: str, quality: int) -> str | None:
-    """The file of weights of a codec at one quality, where it has one."""
-    file = config["codecs"][codec]["args"].get("checkpoint")
-    return file and weights_of(file, quality)
+def checkpoint_file(config: Config, codec: str, quality: int | str) -> str | None:
+    """Return the file with the weights of a codec at one quality; None if the entry names none."""
+    checkpoint = config["codecs"][codec]["args"].get("checkpoint")
+    return checkpoint and weights_of(checkpoint, int(quality))
 
 
-def tables(config: dict) -> dict[str, list[str]]:
-    """The tables of published curves, by data set."""
-    given = {dataset: one["table"] for dataset, one in config["references"].items()}
-    return {d: [table] if isinstance(table, str) else table for d, table in given.items()}
+def reference_tables(config: Config) -> dict[str, list[str]]:
+    """Return the files with published curves by dataset."""
+    tables = {dataset: entry["table"] for dataset, entry in config["references"].items()}
+    return {
+        dataset: [table] if isinstance(table, str) else table for dataset, table in tables.items()
+    }
 
 
-def curves(config: dict) -> dict[str, dict]:
-    """The curves that are traced, by the name of a file: ``DATASET/CODEC``, ``DATASET/CODEC_CELL``.
+def exported_curves(config: Config) -> dict[str, dict[str, str | None]]:
+    """Return the curves that are exported, by the name of their file.
 
-    Published ones are not among them, nor what a codec knows of its source.
+    The names are ``DATASET/CODEC``, ``DATASET/CODEC_CELL`` and ``DATASET/BASELINE``. Published
+    curves and the known limits of a source are not exported.
     """
-    found = {}
-    for dataset in measured(config):
-        for codec in analysed(config):
-            joint = [name for name, other in beside(config).items() if other == codec]
-            for curve in ["codec", *simulation(config, codec)["curves"], *joint]:
+    curves: dict[str, dict[str, str | None]] = {}
+    for dataset in measured_datasets(config):
+        for codec in analyzed_codecs(config):
+            bounds = [name for name, target in bound_codecs(config).items() if target == codec]
+            for curve in ["codec", *simulation_spec(config, codec)["curves"], *bounds]:
                 name = codec if curve == "codec" else f"{codec} {curve}"
-                found[f"{dataset}/{name.replace(' ', '_').replace('/', '-')}"] = {
-                    "dataset": dataset, "codec": codec, "curve": curve, "name": name}  # fmt: skip
-        for anchor in config["anchors"]:
-            found[f"{dataset}/{anchor}"] = {
-                "dataset": dataset, "codec": "", "curve": anchor, "name": anchor}  # fmt: skip
-    return found
+                file = f"{dataset}/{name.replace(' ', '_').replace('/', '-')}"
+                curves[file] = {"dataset": dataset, "codec": codec, "curve": curve, "name": name}
+        for baseline in config["baselines"]:
+            curves[f"{dataset}/{baseline}"] = {
+                "dataset": dataset,
+                "codec": None,
+                "curve": baseline,
+                "name": baseline,
+            }
+    return curves
 
 
-def that_say(used: dict, trait: str) -> list[tuple[str, str]]:
-    """Axis and name of the estimators in use of which something is true."""
-    return [
-        (axis, name)
-        for axis, section in AXES.items()
-        for name, entry in used.get(section, {}).items()
-        if getattr(load(locate(axis, entry.get("use", name), TABLES[axis])[0]), trait, False)
-    ]
+def estimators_with(entries: Config, trait: Callable[[type], bool]) -> Iterator[tuple[str, str]]:
+    """Yield axis and name of the estimators whose class has a trait.
 
-
-def fitted_estimators(used: dict) -> list[tuple[str, str]]:
-    """Axis and name of the estimators in use that must be fitted on calibration images."""
-    return that_say(used, "fitted")
-
-
-def asks_for_gain(config: dict, dataset: str) -> bool:
-    """Whether an estimator is fitted to the decoder's gain on the images of a data set."""
-    return dataset == config["calibration"] and bool(that_say(config, "needs_gain"))
-
-
-def means_of(config: dict, axis: str) -> dict:
-    """The means whose residuals an estimator of an axis is fitted to; none but for a variance."""
-    return {"means": config["means"] if axis == "variance" else {}}
-
-
-def gap_axes(config: dict, component: str) -> dict:
-    """The slice of the array that a component's gap needs, and what it is matched over.
-
-    Only what the component uses, so that a changed estimator reruns only the gaps that use it.
+    An entry that names a function instead of a class has no trait.
     """
-    axes = {
-        section: config[section]
-        if COMPONENTS[component] in (None, axis)
-        else {START[axis]: config[section][START[axis]]}
-        for axis, section in AXES.items()
+    for axis in AXES:
+        for name, entry in entries.get(axis.section, {}).items():
+            target, _ = locate(axis.name, entry.get("use", name), axis.registry)
+            part = load_attribute(target)
+            if isinstance(part, type) and trait(part):
+                yield axis.name, name
+
+
+def fitted_estimators(entries: Config) -> list[tuple[str, str]]:
+    """Return axis and name of the estimators that must be fitted on calibration images."""
+    from rdpipe.estimators.base import FittedEstimator
+
+    return list(estimators_with(entries, lambda part: issubclass(part, FittedEstimator)))
+
+
+def needs_gain(config: Config, dataset: str) -> bool:
+    """Return whether a quantizer is fitted to the decoder's gain on the images of a dataset."""
+    from rdpipe.quantizers.base import Quantizer
+
+    def has_trait(part: type) -> bool:
+        return issubclass(part, Quantizer) and part.needs_gain
+
+    return dataset == config["calibration"] and any(estimators_with(config, has_trait))
+
+
+def residual_means(config: Config, axis: str) -> Entries:
+    """Return the means to whose residuals an estimator is fitted: none except for variances."""
+    means: Entries = config["means"] if axis == "variance" else {}
+    return means
+
+
+def gap_spec(config: Config, component: str) -> dict[str, Any]:
+    """Return the slice of the array that a component of the gap needs, matching and seed.
+
+    It holds only what the component depends on, so that a changed estimator reruns only the
+    components that use it.
+    """
+    moved = COMPONENTS[component]
+    entries = {
+        axis.section: config[axis.section]
+        if moved in (None, axis.name)
+        else {axis.baseline: config[axis.section][axis.baseline]}
+        for axis in AXES
     }
-    return {**axes, "matching": config["matching"], "seed": config["seed"]}
+    return {**entries, "matching": config["matching"], "seed": config["seed"]}
 
 
-def limit_axes(config: dict) -> dict:
-    """The estimators of the codec's cell and of the limits, by section of the config."""
-    cells = [START, *config["limits"].values()]
+def limit_entries(config: Config) -> dict[str, Entries]:
+    """Return the entries of the estimators of the codec's cell and of the limits, by section."""
+    limits = map(CellId.from_mapping, config["limits"].values())
+    return used_entries(config, [BASELINE_CELL, *limits])
+
+
+def simulation_spec(config: Config, codec: str) -> dict[str, Any]:
+    """Return the simulated cells of a codec by name, their estimators, levels and seed.
+
+    For a codec that was trained as a bound, it is the cell and the level of its training.
+    """
+    bound = config["codecs"][codec].get("bound_for")
+    names = [bound["cell"]] if bound else config["simulate"]["curves"]
+    cells = {str(CellId.from_mapping(cell)): CellId.from_mapping(cell) for cell in names}
     return {
-        section: {cell[axis]: config[section][cell[axis]] for cell in cells}
-        for axis, section in AXES.items()
+        **used_entries(config, cells.values()),
+        "levels": [TRAINING_THETA] if bound else config["simulate"]["levels"],
+        "seed": config["seed"],
+        "curves": {name: cell.selector() for name, cell in cells.items()},
     }
 
 
-def simulation(config: dict, codec: str) -> dict:
-    """The simulated cells of a codec by name, with the entries of the estimators that they use.
-
-    Of one beside another, the cell that it was trained as, at the level of the training.
-    """
-    joint = config["codecs"][codec].get("beside")
-    cells = [joint["curve"]] if joint else config["simulate"]["curves"]
-    levels = [TRAINED_LEVEL] if joint else config["simulate"]["levels"]
-    used = {
-        section: {cell[axis]: config[section][cell[axis]] for cell in cells}
-        for axis, section in AXES.items()
+def used_entries(config: Config, cells: Iterable[CellId]) -> dict[str, Entries]:
+    """Return the entries of the estimators that some cells use, by section."""
+    cells = list(cells)
+    names = {axis.section: [cell.selector()[axis.name] for cell in cells] for axis in AXES}
+    return {
+        section: {name: config[section][name] for name in used} for section, used in names.items()
     }
-    sweep = {"levels": levels, "seed": config["seed"]}
-    return {**used, **sweep, "curves": {cell_name(cell): cell for cell in cells}}
 
 
-def modules(config: dict, *sections: str, **names: str) -> list[str]:
-    """Modules behind the names in some sections of the config, for the digest of their source.
+def source_modules(config: Config, *sections: str, **names: str) -> list[str]:
+    """Return the modules of the names in sections of the config, for the digest of their source.
 
-    Of a section given with a name (``anchors="jpeg"``), only the one behind that name.
+    For a section with a name (``baselines="jpeg"``), it is only the module behind that name.
     """
-    wanted = [(section, name) for section in sections for name in config[section]]
-    wanted += names.items()
-    found = {
+    selected = [(section, name) for section in sections for name in config[section]]
+    selected += names.items()
+    targets = {
         locate(section, config[section][name].get("use", name), REGISTRIES[section][1])[0]
-        for section, name in wanted
+        for section, name in selected
     }
-    return sorted({target.partition(":")[0] for target in found})
+    return sorted({target.partition(":")[0] for target in targets})

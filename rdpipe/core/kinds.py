@@ -5,6 +5,7 @@ See ``docs/explanation/science.md``, sections 2 and 5.
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import Self
 
@@ -30,14 +31,13 @@ class _Label(StrEnum):
         InputError
             If there is no such member; names the allowed values.
         """
-        try:
-            return cls(value)
-        except ValueError:
-            allowed = ", ".join(repr(member.value) for member in cls)
-            label = f"{name}: " if name else ""
-            kind = cls.__name__.lower()
-            message = f"{label}{value!r} is not a valid {kind}; expected one of {allowed}"
-            raise InputError(message) from None
+        for member in cls:
+            if value == member.value:
+                return member
+        allowed = ", ".join(repr(member.value) for member in cls)
+        label = f"{name}: " if name else ""
+        kind = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", cls.__name__).lower()
+        raise InputError(f"{label}{value!r} is not a valid {kind}; expected one of: {allowed}")
 
 
 class Information(_Label):

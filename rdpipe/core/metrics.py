@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 
-def mean_squared_error(image: NDArray[np.generic], decoded: NDArray[np.generic]) -> float:
+def mean_squared_error(image: NDArray[Any], decoded: NDArray[Any]) -> float:
     """Return the mean squared error of two images.
 
     Parameters

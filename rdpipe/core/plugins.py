@@ -87,6 +87,12 @@ def bind_entry(
     """
     target, numbers = locate(what, entry.get("use", name), table)
     factory = load_attribute(target)
+    if not callable(factory):
+        kind = type(factory).__name__
+        raise InputError(f"{what} {name!r}: {target} is a {kind}; expected a class or a function")
+    if inspect.isabstract(factory):
+        missing = ", ".join(sorted(factory.__abstractmethods__))
+        raise InputError(f"{what} {name!r}: {target} does not define {missing}")
     signature = inspect.signature(factory)
     try:
         bound = signature.bind(*numbers, *args, **entry.get("args", {}))
@@ -114,6 +120,6 @@ def build_entry(
     Raises
     ------
     InputError
-        If the name is unknown or the arguments do not fit.
+        If the name is unknown, it names something that cannot be built, or the arguments do not fit.
     """
     return bind_entry(what, name, entry, table, *args)()

@@ -1,33 +1,47 @@
-"""What a product was made from: versions, commit, machine, and a digest of a stage's source files."""
+"""Origin of a product: versions, commit, machine, and a digest of the source files of a stage."""
 
 from __future__ import annotations
 
 import ast
 import hashlib
-import json
 import os
 import platform
 import subprocess
-from importlib.metadata import version
+from collections.abc import Iterator
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
 import rdpipe
 
 PACKAGES = ("torch", "compressai", "imagecodecs", "numpy", "pillow", "xarray", "zarr")
-ROOT = Path(__file__).parent
-DATA = (".safetensors", ".j2", ".css", ".js")
-"""What else than source makes a result."""
+"""Packages that numbers depend on."""
+ROOT = Path(rdpipe.__file__).parent
+"""Folder of the package."""
+DATA_SUFFIXES = (".safetensors", ".j2", ".css", ".js")
+"""Suffixes of files other than source that results depend on: weights and parts of the page."""
 
 
 def versions() -> dict[str, str]:
-    """Versions of the packages that numbers depend on."""
-    packages = {f"version_{name}": version(name) for name in PACKAGES}
-    return {"version_rdpipe": rdpipe.__version__, **packages}
+    """Return the versions of rdpipe and of the packages that numbers depend on.
+
+    Packages that are not installed are left out.
+    """
+    found = {"version_rdpipe": rdpipe.__version__}
+    for name in PACKAGES:
+        try:
+            found[f"version_{name}"] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
 
 
 def commit() -> str:
-    """The commit of the source, with ``-dirty`` where it was changed since; unknown outside a clone."""
+    """Return the commit of the source, with ``-dirty`` if files differ from it.
+
+    Outside a clone the commit is unknown.
+    """
     git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12"]
     try:
         return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
@@ -36,47 +50,68 @@ def commit() -> str:
 
 
 def machine() -> str:
-    """What this runs on, in words."""
-    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    """Return a description of the machine."""
+    system = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    return f"{system}, Python {platform.python_version()}"
 
 
 def source_digest(*modules: str) -> str:
-    """Digest of the source of modules and of every rdpipe module that they import.
+    """Return a digest of the source of modules and of every rdpipe module that they import.
 
-    Imports are read from the source, not executed, so this is cheap enough for a Snakefile. Weights
-    and templates count with the modules that they lie beside, or below.
+    Imports are read from the source and not executed, so a Snakefile can afford it. Imports for type
+    checkers only are left out. The ``__init__`` of each parent package counts too, but not what it
+    imports. Weights and templates count with the modules in the same folder or in a folder above.
 
     Parameters
     ----------
     *modules : str
-        Dotted names. Modules outside rdpipe (plugins) count with their own file only.
+        Dotted names. Modules outside rdpipe (plug-ins) count with their own file only.
 
     Returns
     -------
     str
-        Hexadecimal; the same whenever the content is the same.
+        Hexadecimal; equal content gives equal digests.
     """
-    seen: dict[str, bytes] = {}
+    contents: dict[str, bytes] = {}
+    folders: set[Path] = set()
     waiting = list(modules)
     while waiting:
         module = waiting.pop()
-        if module not in seen and (file := _source(module)):
-            seen[module] = file.read_bytes()
-            if module.split(".")[0] == "rdpipe":
-                waiting.extend(_imports(seen[module]))
-    ours = {_source(module).parent for module in seen if module.split(".")[0] == "rdpipe"}
-    for folder in ours - {ROOT}:
-        for file in folder.rglob("*"):
-            if file.suffix in DATA:
-                seen[str(file.relative_to(ROOT))] = file.read_bytes()
+        if module in contents or (file := _source(module)) is None:
+            continue
+        contents[module] = file.read_bytes()
+        if _is_ours(module):
+            folders.add(file.parent)
+            waiting.extend(_imports(contents[module]))
+    for module in list(contents):
+        for parent in _parents(module):
+            if parent not in contents and (file := _source(parent)) is not None:
+                contents[parent] = file.read_bytes()
+    for folder in folders - {ROOT}:
+        for path in folder.rglob("*"):
+            if path.suffix in DATA_SUFFIXES:
+                contents[str(path.relative_to(ROOT))] = path.read_bytes()
     digest = hashlib.sha256()
-    for module in sorted(seen):
-        digest.update(f"{module}\0{len(seen[module])}\0".encode() + seen[module])
+    for name in sorted(contents):
+        digest.update(f"{name}\0{len(contents[name])}\0".encode() + contents[name])
     return digest.hexdigest()[:16]
 
 
+def _is_ours(module: str) -> bool:
+    return module.split(".")[0] == "rdpipe"
+
+
+def _parents(module: str) -> Iterator[str]:
+    """Yield the packages of rdpipe that contain a module."""
+    parts = module.split(".")
+    if _is_ours(module):
+        for length in range(1, len(parts)):
+            yield ".".join(parts[:length])
+
+
 def _source(module: str) -> Path | None:
-    if module.split(".")[0] == "rdpipe":
+    """Return the file of a module, or None if it has none."""
+    if _is_ours(module):
         path = ROOT.parent.joinpath(*module.split("."))
         candidates = (path.with_suffix(".py"), path / "__init__.py")
         return next((file for file in candidates if file.is_file()), None)
@@ -84,12 +119,25 @@ def _source(module: str) -> Path | None:
     return Path(spec.origin) if spec and spec.origin and Path(spec.origin).is_file() else None
 
 
+@cache
 def _imports(source: bytes) -> list[str]:
-    """Names that may be rdpipe modules: ``from rdpipe.a import b`` gives both a and a.b."""
+    """Return names that may be rdpipe modules: ``from rdpipe.a import b`` gives both a and a.b."""
     names = []
-    for node in ast.walk(ast.parse(source)):
+    for node in _runtime_nodes(ast.parse(source)):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
             names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return [name for name in names if name.split(".")[0] == "rdpipe"]
+    return [name for name in names if _is_ours(name)]
+
+
+def _runtime_nodes(tree: ast.AST) -> Iterator[ast.AST]:
+    """Yield the nodes of a syntax tree, without the bodies of ``if TYPE_CHECKING``."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+            waiting.extend(node.orelse)
+        else:
+            waiting.extend(ast.iter_child_nodes(node))

@@ -1,22 +1,28 @@
-"""Data sets that are published as one zip archive."""
+"""Datasets that are published as one zip archive."""
 
 from __future__ import annotations
 
+import logging
 import shutil
-import sys
 import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from rdpipe.datasets.download import alone, fetch, place, sha256_of
-from rdpipe.datasets.source import Source
 from rdpipe.core.errors import InputError
+from rdpipe.datasets.download import dataset_folder, exclusive_access, fetch, file_sha256
+from rdpipe.datasets.source import Source
 from rdpipe.io.files import write_atomically
 
+logger = logging.getLogger(__name__)
+
 CHECKSUMS = "SHA256SUMS"
-LARGEST = 1 << 28
-"""Bytes of an image; one of a few kilobytes can unpack to more than a disk holds."""
+"""File of the checksums of the unpacked images."""
+LARGEST_IMAGE = 1 << 28
+"""Largest accepted size of an unpacked image, bytes.
+
+A member of a few kilobytes can unpack to more than a disk can hold.
+"""
 
 
 @dataclass(frozen=True)
@@ -26,14 +32,17 @@ class Archive:
     Parameters
     ----------
     dataset : str
+        Name of the dataset.
     url : str
+        Address of the archive.
     sha256 : str or None
-        Of the archive. Where none is published, that of the first download is recorded beside it, and any
-        other is refused from then on.
+        SHA-256 of the archive. If None, the checksum of the first download is recorded beside it,
+        and any other archive is refused from then on.
     folder : str
-        Name of the folder of the archive that the images are in, of whichever depth; any if empty.
+        Name of the folder inside the archive that has the images, at any depth; empty for all
+        folders.
     count : int
-        How many there are.
+        Number of images.
     """
 
     dataset: str
@@ -44,115 +53,135 @@ class Archive:
 
 
 def find(archive: Archive, root: str | None) -> list[Source]:
-    """The images of an archive, downloaded and unpacked where they are not there yet.
+    """Return the images of an archive; download and unpack it if it is not there yet.
 
-    They are unpacked once, with their checksums (``sha256sum -c SHA256SUMS``), which are compared
-    whenever the data set is prepared.
+    The images are unpacked once, with their checksums (``sha256sum -c SHA256SUMS``), which are
+    verified whenever the dataset is prepared.
+
+    Parameters
+    ----------
+    archive : Archive
+    root : str or None
+        Folder of the dataset, see :mod:`rdpipe.datasets.download`.
 
     Raises
     ------
     InputError
-        If the archive cannot be had, is another one or no archive, or an image has changed.
+        If the archive cannot be downloaded, is not the expected one or not a zip archive, or an
+        image has changed.
     """
-    folder = place(archive.dataset, root)
+    folder = dataset_folder(archive.dataset, root)
     file = folder / PurePosixPath(archive.url).name
     images = folder / file.stem
     if images.is_dir():
-        check_pinned(archive, file)
+        _check_unpacked_archive(archive, file)
     else:
-        with alone(archive.dataset, folder):
-            if not images.is_dir():  # another process may have made it meanwhile
-                obtain(archive, file)
-                unpack(archive, file, images)
-    return check(archive.dataset, images)
+        with exclusive_access(archive.dataset, folder):
+            if not images.is_dir():  # another process may have unpacked it meanwhile
+                _provide_archive(archive, file)
+                _unpack(archive, file, images)
+    return _verified_images(archive.dataset, images)
 
 
-def check_pinned(archive: Archive, file: Path) -> None:
-    """Refuse what was unpacked from another archive than the one that is asked for."""
-    record = file.with_name(f"{file.name}.sha256")
-    kept = record.read_text().split()[0] if record.exists() else None
-    if archive.sha256 and kept and kept != archive.sha256:
+def _checksum_record(file: Path) -> Path:
+    """Return the file that records the checksum of an archive."""
+    return file.with_name(f"{file.name}.sha256")
+
+
+def _recorded_checksum(file: Path) -> str | None:
+    """Return the checksum that was recorded when an archive was first used."""
+    record = _checksum_record(file)
+    return record.read_text().split()[0] if record.exists() else None
+
+
+def _check_unpacked_archive(archive: Archive, file: Path) -> None:
+    """Refuse images that were unpacked from another archive than the requested one."""
+    recorded = _recorded_checksum(file)
+    if archive.sha256 and recorded and recorded != archive.sha256:
         raise InputError(
-            f"{archive.dataset}: {file.parent / file.stem} is of an archive with the SHA-256 {kept}; asked for"
-            f" is {archive.sha256}; remove it, {file.name} and {record.name}"
+            f"{archive.dataset}: {file.parent / file.stem} comes from an archive with the SHA-256"
+            f" {recorded}; expected {archive.sha256}; remove it, {file.name} and"
+            f" {_checksum_record(file).name}"
         )
 
 
-def obtain(archive: Archive, file: Path) -> None:
-    """The archive in its place, with a checksum that is published, or recorded when it first came."""
-    record = file.with_name(f"{file.name}.sha256")
-    wanted = archive.sha256 or (record.read_text().split()[0] if record.exists() else None)
-    if came := not file.exists():
-        fetch(archive.dataset, archive.url, file, wanted)
+def _provide_archive(archive: Archive, file: Path) -> None:
+    """Download an archive if it is absent, verify its checksum, and record it."""
+    expected = archive.sha256 or _recorded_checksum(file)
+    if downloaded := not file.exists():
+        fetch(archive.dataset, archive.url, file, expected)
     if not zipfile.is_zipfile(file):
-        if came:
+        if downloaded:
             file.unlink()
         raise InputError(
-            f"{archive.dataset}: {archive.url if came else file} is no zip archive;"
+            f"{archive.dataset}: {archive.url if downloaded else file} is not a zip archive;"
             f" put the right {file.name} into {file.parent}"
         )
-    found = sha256_of(file)
-    if wanted and found != wanted:
+    record, digest = _checksum_record(file), file_sha256(file)
+    if expected and digest != expected:
         source = "published" if archive.sha256 else f"recorded in {record}"
         raise InputError(
-            f"{archive.dataset}: {file} has the SHA-256 {found}; {source} is {wanted}"
+            f"{archive.dataset}: {file} has the SHA-256 {digest}; expected {expected} ({source})"
         )
     if not record.exists():
-        write_atomically(record, lambda new: new.write_text(f"{found}  {file.name}\n"))
-    if not wanted:
-        print(
-            f"{archive.dataset}: no checksum of {file.name} is published; its SHA-256, {found}, is recorded"
-            f" in {record}, and any other archive is refused from now on",
-            file=sys.stderr,
-        )
+        write_atomically(record, lambda temporary: temporary.write_text(f"{digest}  {file.name}\n"))
+    if not expected:
+        logger.warning(
+            "%s: no checksum of %s is published; its SHA-256, %s, is recorded in %s,"
+            " and any other archive is refused from now on",
+            archive.dataset, file.name, digest, record,
+        )  # fmt: skip
 
 
-def unpack(archive: Archive, file: Path, images: Path) -> None:
-    """The images of an archive in a folder, all of them or none, with their checksums."""
-    new = images.with_name(f".{images.name}.new")
-    shutil.rmtree(new, ignore_errors=True)
-    new.mkdir()
+def _unpack(archive: Archive, file: Path, images: Path) -> None:
+    """Unpack the images of an archive with their checksums, completely or not at all."""
+    temporary = images.with_name(f".{images.name}.new")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
     try:
         with zipfile.ZipFile(file) as opened:
-            members = [name for name in opened.namelist() if wanted(archive, PurePosixPath(name))]
+            members = [name for name in opened.namelist() if _is_image(archive, name)]
             names = {PurePosixPath(name).name for name in members}
             if not len(names) == len(members) == archive.count:
                 raise InputError(
-                    f"{archive.dataset}: {file} has {len(names)} images; wanted are {archive.count}"
+                    f"{archive.dataset}: {file} has {len(names)} images; expected {archive.count}"
                 )
-            for name in members:
-                if opened.getinfo(name).file_size > LARGEST:
+            for member in members:
+                size = opened.getinfo(member).file_size
+                if size > LARGEST_IMAGE:
                     raise InputError(
-                        f"{archive.dataset}: {file} has {name!r} of {opened.getinfo(name).file_size} bytes;"
-                        f" allowed are {LARGEST}"
+                        f"{archive.dataset}: {member!r} in {file} has {size} bytes; expected at"
+                        f" most {LARGEST_IMAGE}"
                     )
-                with opened.open(name) as packed, (new / PurePosixPath(name).name).open("wb") as image:
+                target = temporary / PurePosixPath(member).name
+                with opened.open(member) as packed, target.open("wb") as image:
                     shutil.copyfileobj(packed, image)
-        lines = [f"{sha256_of(new / name)}  {name}\n" for name in sorted(names)]
-        (new / CHECKSUMS).write_text("".join(lines))
-        new.rename(images)
+        lines = [f"{file_sha256(temporary / name)}  {name}\n" for name in sorted(names)]
+        (temporary / CHECKSUMS).write_text("".join(lines))
+        temporary.rename(images)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise InputError(f"{archive.dataset}: {file} is damaged: {error}; remove it") from error
     finally:
-        shutil.rmtree(new, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
-def wanted(archive: Archive, member: PurePosixPath) -> bool:
-    """Whether a member is one of the images; archives made on a Mac have shadows of them."""
-    shadow = member.name.startswith("._") or "__MACOSX" in member.parts
+def _is_image(archive: Archive, name: str) -> bool:
+    """Return whether a member is one of the images; skips the resource files of macOS."""
+    member = PurePosixPath(name)
+    resource = member.name.startswith("._") or "__MACOSX" in member.parts
     inside = not archive.folder or archive.folder in member.parts[:-1]
-    return member.suffix.lower() == ".png" and inside and not shadow and member.name.isprintable()
+    return member.suffix.lower() == ".png" and inside and not resource and member.name.isprintable()
 
 
-def check(dataset: str, images: Path) -> list[Source]:
-    """The unpacked images, if all are what was unpacked."""
+def _verified_images(dataset: str, images: Path) -> list[Source]:
+    """Return the unpacked images after verifying their checksums."""
     sources = []
     for line in (images / CHECKSUMS).read_text().splitlines():
         digest, name = line.split(maxsplit=1)
         file = images / name
-        if not file.is_file() or sha256_of(file) != digest:
+        if not file.is_file() or file_sha256(file) != digest:
             raise InputError(
-                f"{dataset}: {file} is missing or has changed; remove {images}, and it is unpacked again"
+                f"{dataset}: {file} is missing or has changed; remove {images} to unpack it again"
             )
         sources.append(Source(name, str(file)))
     return sources

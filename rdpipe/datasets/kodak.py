@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from rdpipe.datasets.download import alone, fetch, place, sha256_of
-from rdpipe.datasets.image import read
-from rdpipe.datasets.source import Source
 from rdpipe.core.errors import InputError
+from rdpipe.datasets.download import dataset_folder, exclusive_access, fetch, file_sha256
+from rdpipe.datasets.image import read_image
+from rdpipe.datasets.source import Source
 
 URL = "https://r0k.us/graphics/kodak/kodak"
-# SHA-256 of each published PNG, and of its decoded RGB samples
+"""Folder in which the images are published."""
 DIGESTS = (
     ("a56e27cbf5f843c048b6af1d6e090760e9c92fadba88b7dee0205918a37523bd",
      "a00210743353594464ac67e680a41710f484444ca5f9dfddeb570de25c428273"),
@@ -62,50 +62,51 @@ DIGESTS = (
     ("1071c68372cc5a01435c2c225a5cf7d4bb803846ec08bb6b3d6721b156d7cb96",
      "e3e3ccc3e795b82a3da66934409dfe98ce0f5aadc6d7767543c506453599bb98"),
 )  # fmt: skip
+"""SHA-256 of each published PNG file, and of its decoded RGB samples."""
 
 
 def find(root: str | None = None, url: str = URL) -> list[Source]:
-    """The images ``kodim01.png`` to ``kodim24.png``, 768 x 512 or 512 x 768, 15 MB.
+    """Return the images ``kodim01.png`` to ``kodim24.png``, 768 x 512 or 512 x 768 pixels, 15 MB.
 
-    Copies of the set are about in other PNG encodings: what counts is the file, or the samples that it
-    decodes to.
+    The images are also distributed in other PNG encodings. A file is accepted if it is the
+    published one, or decodes to the same samples.
 
     Parameters
     ----------
     root : str, optional
-        Where they are kept, see :mod:`rdpipe.datasets.download`.
+        Folder of the dataset, see :mod:`rdpipe.datasets.download`.
     url : str, optional
-        A mirror of the folder that they are published in.
+        Address of a mirror of the folder in which the images are published.
 
     Raises
     ------
     InputError
-        If an image cannot be downloaded, or one that is there is another one.
+        If an image cannot be downloaded, or an existing file is another image.
 
     References
     ----------
-    Eastman Kodak, PhotoCD PCD0992, by way of r0k.us/graphics/kodak.
+    Eastman Kodak, PhotoCD PCD0992, from r0k.us/graphics/kodak.
     """
-    folder = place("kodak", root)
+    folder = dataset_folder("kodak", root)
     files = {folder / f"kodim{i:02d}.png": pair for i, pair in enumerate(DIGESTS, 1)}
     if not all(file.exists() for file in files):
-        with alone("kodak", folder):
+        all_files = "kodim01.png to kodim24.png"
+        with exclusive_access("kodak", folder):
             for file, (digest, _) in files.items():
                 if not file.exists():
-                    fetch("kodak", f"{url.rstrip('/')}/{file.name}", file, digest,
-                          wanted="kodim01.png to kodim24.png")  # fmt: skip
+                    fetch("kodak", f"{url.rstrip('/')}/{file.name}", file, digest, all_files)
     for file, (digest, samples) in files.items():
-        if not (sha256_of(file) == digest or samples_of(file) == samples):
+        if not (file_sha256(file) == digest or _sha256_of_samples(file) == samples):
             raise InputError(
-                f"kodak: {file} is not the published {file.name}, nor another encoding of its samples;"
-                " remove it, and it is downloaded"
+                f"kodak: {file} is neither the published {file.name} nor another encoding of its"
+                " samples; remove it to download it again"
             )
     return [Source(file.name, str(file)) for file in files]
 
 
-def samples_of(file: Path) -> str:
-    """SHA-256 of the RGB samples of an image, row by row; empty if it cannot be read."""
+def _sha256_of_samples(file: Path) -> str:
+    """Return the SHA-256 of the RGB samples of an image, row by row; empty if it cannot be read."""
     try:
-        return hashlib.sha256(read(str(file))[0].tobytes()).hexdigest()
+        return hashlib.sha256(read_image(str(file))[0].tobytes()).hexdigest()
     except InputError:
         return ""

@@ -1,99 +1,141 @@
-"""The manifest of a data set: what its images are, so that later stages can trust them."""
+"""The manifest of a dataset: a description of its images, against which later stages check them."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TypedDict
 
-from rdpipe.datasets.image import read
-from rdpipe.datasets.source import Source
 from rdpipe.core.errors import InputError
+from rdpipe.datasets.image import read_image
+from rdpipe.datasets.source import Source
 from rdpipe.io.files import write_atomically
 
 
-def build(sources: list[Source], on_error: str = "stop") -> dict:
-    """Decode every image once and write down what it is.
+class ImageEntry(TypedDict):
+    """An image of a dataset.
+
+    ``sha256`` is the digest of the file, ``conversion`` says how it becomes 8-bit RGB.
+    """
+
+    name: str
+    file: str
+    width: int
+    height: int
+    pixels: int
+    sha256: str
+    conversion: str
+
+
+class QuarantinedEntry(TypedDict):
+    """A file that cannot be read as an image."""
+
+    name: str
+    file: str
+    error: str
+
+
+class Manifest(TypedDict):
+    """The images of a dataset, and the files that were skipped."""
+
+    images: list[ImageEntry]
+    quarantined: list[QuarantinedEntry]
+
+
+def build(sources: Sequence[Source], on_error: str = "stop") -> Manifest:
+    """Decode every image once and describe it.
 
     Parameters
     ----------
-    sources : list of Source
+    sources : sequence of Source
     on_error : {"stop", "skip"}
-        What an image that cannot be read does: stop the stage, or stand under ``quarantined``.
-
-    Returns
-    -------
-    dict
-        ``images``: name, file, width, height, pixels, sha256 (of the file) and conversion (what
-        was done to make it 8-bit RGB) of each; ``quarantined``: name, file and error of each.
+        Whether an image that cannot be read is an error, or is listed under ``quarantined``.
 
     Raises
     ------
     InputError
-        If an image cannot be read (all are named), names repeat, or no image is left.
+        If an image cannot be read (the message names all of them), two images have the same name,
+        or no image remains.
     """
     counts = Counter(source.name for source in sources)
     if repeated := [name for name, count in counts.items() if count > 1]:
-        raise InputError(f"images of the same name: {', '.join(map(repr, repeated))}")
-    images, quarantined = [], []
+        raise InputError(f"several images have the same name: {', '.join(map(repr, repeated))}")
+    manifest = Manifest(images=[], quarantined=[])
     for source in sources:
-        identity = {"name": source.name, "file": source.file}
         try:
-            pixels, digest, conversion = read(source.file)
+            pixels, digest, conversion = read_image(source.file)
         except InputError as error:
-            quarantined.append({**identity, "error": str(error)})
+            manifest["quarantined"].append(
+                QuarantinedEntry(name=source.name, file=source.file, error=str(error))
+            )
             continue
         height, width = pixels.shape[:2]
-        images.append({**identity, "width": width, "height": height, "pixels": width * height,
-                       "sha256": digest, "conversion": conversion})  # fmt: skip
-    if quarantined and on_error == "stop":
-        listed = "\n  ".join(one["error"] for one in quarantined)
-        raise InputError(
-            f"{len(quarantined)} of {len(sources)} images cannot be read (`on_error: skip` goes on "
-            f"without them):\n  {listed}"
+        manifest["images"].append(
+            ImageEntry(
+                name=source.name,
+                file=source.file,
+                width=width,
+                height=height,
+                pixels=width * height,
+                sha256=digest,
+                conversion=conversion,
+            )
         )
-    if not images:
-        raise InputError("the data set has no image that can be read")
-    return {"images": images, "quarantined": quarantined}
+    if manifest["quarantined"] and on_error == "stop":
+        errors = "\n  ".join(entry["error"] for entry in manifest["quarantined"])
+        raise InputError(
+            f"{len(manifest['quarantined'])} of {len(sources)} images cannot be read"
+            f" (`on_error: skip` continues without them):\n  {errors}"
+        )
+    if not manifest["images"]:
+        raise InputError("the dataset has no image that can be read")
+    return manifest
 
 
-def write(path: Path, manifest: dict) -> None:
-    """Write a manifest whole or not at all."""
+def write(path: Path, manifest: Manifest) -> None:
+    """Write a manifest as JSON."""
     text = json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
-def load_shard(path: Path, index: int = 0, shards: int = 1) -> list[dict]:
-    """The images of one shard of a data set: as many in a row as in any other, or one more.
+def load(path: Path) -> Manifest:
+    """Read a manifest.
+
+    Raises
+    ------
+    InputError
+        If the file is not a manifest.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        return Manifest(images=content["images"], quarantined=content["quarantined"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: not a manifest of a dataset: {error!r}") from error
+
+
+def load_shard(path: Path, index: int = 0, shards: int = 1) -> list[ImageEntry]:
+    """Read the images of one shard of a dataset.
+
+    A shard is a range of consecutive images. The numbers of images of two shards differ by at most
+    one.
 
     Parameters
     ----------
     path : Path
         The manifest.
     index, shards : int
-        Which shard, of how many.
-
-    Returns
-    -------
-    list of dict
-        See :func:`build`.
+        Index of the shard, and number of shards.
 
     Raises
     ------
     InputError
-        If the data set has fewer images than shards.
+        If the file is not a manifest, or the dataset has fewer images than shards.
     """
     images = load(path)["images"]
     if len(images) < shards:
-        raise InputError(f"{path}: {len(images)} images make no {shards} shards; allowed are 1 to {len(images)}")
+        raise InputError(
+            f"{path}: {shards} shards of {len(images)} images; expected 1 to {len(images)} shards"
+        )
     return images[len(images) * index // shards : len(images) * (index + 1) // shards]
-
-
-def load(path: Path) -> dict:
-    """Read a manifest back."""
-    try:
-        manifest = json.loads(Path(path).read_text(encoding="utf-8"))
-        manifest["images"], manifest["quarantined"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: no manifest of a data set: {error!r}") from error
-    return manifest

@@ -134,7 +134,8 @@ def interval_bits(centre: Tensor, v: Tensor, width: float | Tensor) -> Tensor:
     sigma, centre = v.sqrt(), centre.abs()
     inner = torch.special.log_ndtr((width / 2 - centre) / sigma)
     outer = torch.special.log_ndtr((-width / 2 - centre) / sigma)
-    return -(inner + torch.log(-torch.expm1(outer - inner))) / math.log(2)
+    bits: Tensor = -(inner + torch.log(-torch.expm1(outer - inner))) / math.log(2)
+    return bits
 
 
 def gaussian_log_tail(
@@ -144,6 +145,7 @@ def gaussian_log_tail(
 
     def log_tail(m: Tensor, positive: Tensor) -> Tensor:
         end = edge(torch.where(positive, m, 1 - m))
-        return torch.special.log_ndtr(torch.where(positive, -end, end) / v.sqrt())
+        logarithm: Tensor = torch.special.log_ndtr(torch.where(positive, -end, end) / v.sqrt())
+        return logarithm
 
     return log_tail

@@ -5,31 +5,26 @@ conservative defaults, in the base class only: side information and the context 
 used unless an estimator says otherwise, so a forgotten attribute never turns a genie into a bound.
 
 Users either subclass :class:`Mean` or :class:`Variance`, or write a plain class with ``information``
-and ``__call__``, which :func:`adapt_mean` and :func:`adapt_variance` wrap and validate. Causal and
-fitted estimators subclass :class:`CausalEstimator` and :class:`FittedEstimator` too.
+and ``__call__`` (:mod:`rdpipe.estimators.user_estimators`). Causal and fitted estimators subclass
+:class:`CausalEstimator` and :class:`FittedEstimator` too.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
-import lazy_loader
 import numpy as np
 from numpy.typing import NDArray
 
-from rdpipe.core.errors import InputError
 from rdpipe.core.kinds import Information
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
     from rdpipe.core.latents import Latents
     from rdpipe.estimators.causal import CausalContext
-else:
-    torch = lazy_loader.load("torch")
 
 State = dict[str, NDArray[np.generic]]
 """Arrays of a fitted estimator, by name."""
@@ -48,7 +43,7 @@ class Estimator(ABC):
         Whether it depends on the output of the codec's context model, if the codec has one.
     """
 
-    information: ClassVar[Information]
+    information: Information
     uses_side: bool = True
     uses_context: bool = True
 
@@ -180,192 +175,3 @@ class Transmitter(Protocol):
 
     def read(self, decoder: Any, shape: Sequence[int]) -> Tensor:
         """Read the array for latents of ``shape`` from a range decoder."""
-
-
-def adapt_mean(name: str, mean: object) -> Mean:
-    """Return a mean that fulfills the contract; wrap a user's plain class.
-
-    Raises
-    ------
-    InputError
-        If an attribute is missing or invalid.
-    """
-    if not isinstance(mean, Mean):
-        return UserMean(name, mean)
-    check_estimator("mean", name, mean)
-    return mean
-
-
-def adapt_variance(name: str, variance: object) -> Variance:
-    """Return a variance that fulfills the contract; wrap a user's plain class.
-
-    Raises
-    ------
-    InputError
-        If an attribute is missing or invalid.
-    """
-    if not isinstance(variance, Variance):
-        return UserVariance(name, variance)
-    check_estimator("variance", name, variance)
-    return variance
-
-
-def check_estimator(axis: str, name: str, part: object) -> Information:
-    """Check the attributes of a part of any axis; return what it knows.
-
-    Raises
-    ------
-    InputError
-        If an attribute is missing or invalid.
-    """
-    if not hasattr(part, "information"):
-        raise InputError(
-            f"{axis} {name!r} has no attribute 'information'; expected 'decodable' or 'genie'"
-        )
-    information = Information.parse(part.information, f"{axis} {name!r}")
-    if isinstance(part, CausalEstimator):
-        for attribute in ("radius", "groups"):
-            value = getattr(part, attribute, None)
-            if not (isinstance(value, int) and value > 0):
-                raise InputError(
-                    f"causal {axis} {name!r} has {attribute} {value!r}; expected 1, 2, 3, ..."
-                )
-    return information
-
-
-def check_plain(axis: str, name: str, part: object, bases: str) -> None:
-    """Check that a part without a base class has no trait that needs one.
-
-    Raises
-    ------
-    InputError
-        If it is not callable in the way of its axis, or claims to be causal or fitted.
-    """
-    traits = [trait for trait in ("causal", "fitted") if getattr(part, trait, False)]
-    traits += ["fitted"] if isinstance(part, _HasFit) and "fitted" not in traits else []
-    if traits:
-        base = {"causal": "CausalEstimator", "fitted": "FittedEstimator"}[traits[0]]
-        raise InputError(
-            f"{axis} {name!r} is {traits[0]} but has no base class; expected a subclass of {bases}"
-            f" and rdpipe.estimators.base.{base}"
-        )
-
-
-@runtime_checkable
-class _HasFit(Protocol):
-    """A plain object with a method ``fit``."""
-
-    def fit(self, *args: Any) -> Any: ...
-
-
-class UserMean(Mean):
-    """A user's plain class as a mean.
-
-    Parameters
-    ----------
-    name : str
-        Name in the config, for error messages.
-    wrapped : object
-        With ``information`` and ``__call__(latents)``; optionally ``uses_side``, ``uses_context``.
-    """
-
-    def __init__(self, name: str, wrapped: Any):
-        self.information = check_estimator("mean", name, wrapped)  # type: ignore[misc]
-        check_plain("mean", name, wrapped, "rdpipe.estimators.base.Mean")
-        _check_callable("mean", name, wrapped)
-        self.wrapped = wrapped
-        self.uses_side = bool(getattr(wrapped, "uses_side", True))
-        self.uses_context = bool(getattr(wrapped, "uses_context", True))
-
-    def __call__(self, latents: Latents) -> Tensor:
-        """Return the wrapped mean of each element."""
-        mean: Tensor = self.wrapped(latents)
-        return mean
-
-
-class UserVariance(Variance):
-    """A user's plain class as a variance.
-
-    Parameters
-    ----------
-    name : str
-        Name in the config, for error messages.
-    wrapped : object
-        With ``information`` and ``__call__(latents, residual)``; optionally ``uses_side``,
-        ``uses_context`` and ``transmitter``.
-    """
-
-    def __init__(self, name: str, wrapped: Any):
-        self.information = check_estimator("variance", name, wrapped)  # type: ignore[misc]
-        check_plain("variance", name, wrapped, "rdpipe.estimators.base.Variance")
-        _check_callable("variance", name, wrapped)
-        self.wrapped = wrapped
-        self.uses_side = bool(getattr(wrapped, "uses_side", True))
-        self.uses_context = bool(getattr(wrapped, "uses_context", True))
-
-    def __call__(self, latents: Latents, residual: Tensor) -> tuple[Tensor, float]:
-        """Return the wrapped variance of each element, and the bits sent for it."""
-        estimate: tuple[Tensor, float] = self.wrapped(latents, residual)
-        return estimate
-
-    @property
-    def transmitter(self) -> Transmitter | None:
-        """The wrapped object's transmitter, if it has one."""
-        transmitter: Transmitter | None = getattr(self.wrapped, "transmitter", None)
-        return transmitter
-
-
-def _check_callable(axis: str, name: str, part: object) -> None:
-    if not callable(part):
-        raise InputError(f"{axis} {name!r} is a {type(part).__name__}; expected a callable object")
-
-
-def check_mean_output(name: str, value: object, shape: Sequence[int]) -> Tensor:
-    """Return the output of a mean if it is usable.
-
-    Raises
-    ------
-    InputError
-        If it is not a finite floating-point tensor of the shape of the latents.
-    """
-    tensor = _check_tensor(f"mean {name!r}", value, shape)
-    if not tensor.isfinite().all():
-        raise InputError(f"mean {name!r} returned values that are not finite")
-    return tensor
-
-
-def check_variance_output(
-    name: str, value: object, shape: Sequence[int]
-) -> tuple[Tensor, float]:
-    """Return the output of a variance if it is usable.
-
-    Raises
-    ------
-    InputError
-        If it is not a pair of a finite, nonnegative floating-point tensor of the shape of the
-        latents and a number of bits.
-    """
-    if not (isinstance(value, tuple) and len(value) == 2):
-        kind = type(value).__name__
-        raise InputError(f"variance {name!r} returned a {kind}; expected (variance, bits)")
-    tensor, bits = _check_tensor(f"variance {name!r}", value[0], shape), float(value[1])
-    if tensor.numel() and not (0 <= tensor.min() and tensor.max() < torch.inf):
-        invalid = tensor[~((tensor >= 0) & (tensor < torch.inf))].flatten()[0].item()
-        raise InputError(
-            f"variance {name!r} returned {invalid:g}; expected finite numbers >= 0"
-        )
-    if not 0 <= bits < float("inf"):
-        raise InputError(f"variance {name!r} sends {bits:g} bits; expected a finite number >= 0")
-    return tensor, value[1]
-
-
-def _check_tensor(what: str, value: object, shape: Sequence[int]) -> Tensor:
-    if not isinstance(value, torch.Tensor):
-        raise InputError(f"{what} returned a {type(value).__name__}; expected a torch.Tensor")
-    if tuple(value.shape) != tuple(shape):
-        raise InputError(
-            f"{what} returned a tensor of shape {tuple(value.shape)}; expected {tuple(shape)}"
-        )
-    if not value.is_floating_point():
-        raise InputError(f"{what} returned a tensor of {value.dtype}; expected a floating point type")
-    return value

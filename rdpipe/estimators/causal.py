@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 
 import lazy_loader
 
+from rdpipe.core.errors import InputError
+from rdpipe.core.validation import check_finite, check_tensor, check_variances
 from rdpipe.estimators.base import CausalEstimator, Mean, Variance
 
 if TYPE_CHECKING:
@@ -31,6 +33,8 @@ FLOOR = 1e-9
 
 A residual that small rounds to 0 at no cost and lies below any water level.
 """
+LEAST_PREDICTION = 1e-30
+"""Smallest variance that a causal estimator predicts, squared latent units."""
 BLOCK = 2**15
 """Elements that are processed together: about ten float64 arrays of them fit the cache of a core."""
 
@@ -171,10 +175,15 @@ def traverse(
     -------
     Tensor of shape (channel, row, column)
         y_hat.
+
+    Raises
+    ------
+    InputError
+        If a causal estimator predicts something that is not usable, or its order does not visit every
+        element exactly once.
     """
     shape = initial_mean.shape
-    causal_mean = mean if isinstance(mean, CausalEstimator) else None
-    causal_variance = variance if isinstance(variance, CausalEstimator) else None
+    causal_mean, causal_variance = _as_causal(mean), _as_causal(variance)
     causal = [part for part in (causal_mean, causal_variance) if part is not None]
     if not causal:  # one wave
         y_hat, everywhere = torch.empty_like(initial_mean).flatten(1), slice(None)
@@ -189,25 +198,40 @@ def traverse(
     context = CausalContext(initial_variance, radius, noise_variance)
     y_hat = torch.empty(shape, dtype=initial_mean.dtype)
     initial_mean, initial_variance = initial_mean.flatten(1), initial_variance.flatten(1)
-    groups = max(part.groups for part in causal)
-    order = causal_mean.decoding_order(shape) if causal_mean is not None else None
-    for channels, positions in order if order is not None else waves(shape, groups, radius):
+    orders = [part.decoding_order(shape) for part in causal]
+    default_order = waves(shape, max(part.groups for part in causal), radius)
+    order = next((order for order in orders if order is not None), default_order)
+    visits = 0
+    for channels, positions in order:
         context.move_to(positions)
         known, v = initial_mean[channels][:, positions], initial_variance[channels][:, positions]
         mu = known
         if causal_mean is not None:
-            mu = causal_mean.predict(context, known, channels, positions)
+            label = f"{type(causal_mean).__name__}.predict"
+            prediction = causal_mean.predict(context, known, channels, positions)
+            mu = check_finite(label, check_tensor(label, prediction, known)).to(known.dtype)
         if causal_variance is not None:
-            v = causal_variance.predict(context, v, channels, positions)
+            label = f"{type(causal_variance).__name__}.predict"
+            prediction = causal_variance.predict(context, v, channels, positions)
+            v = check_variances(label, check_tensor(label, prediction, v)).to(v.dtype)
+            v = v.clamp(min=LEAST_PREDICTION)
         residual = code_step(channels, positions, mu, v)
         y_hat.flatten(1)[channels, positions] = mu + residual
         context.update(channels, mu - known + residual, residual)
+        visits += known.numel()
+    if visits != y_hat.numel() or context.decoded.sum() != visits:
+        raise InputError(
+            f"the decoding order visits {visits} elements, {int(context.decoded.sum())} of them"
+            f" different; expected each of the {y_hat.numel()} elements once"
+        )
     return y_hat
 
 
-def residuals(
-    mean: Mean, y: Tensor, initial_mean: Tensor, step: float = 1.0
-) -> Tensor:
+def _as_causal(part: object) -> CausalEstimator | None:
+    return part if isinstance(part, CausalEstimator) else None
+
+
+def residuals(mean: Mean, y: Tensor, initial_mean: Tensor, step: float = 1.0) -> Tensor:
     """Return y minus its mean; a causal mean sees the past that rounding leaves.
 
     Parameters

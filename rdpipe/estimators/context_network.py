@@ -121,8 +121,8 @@ class NetworkMean(Mean, CausalEstimator, FittedEstimator):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             net = self._build(len(self.sigma))
-        torch.nn.init.zeros_(net[4].weight)  # begin as the codec's own mean
-        torch.nn.init.zeros_(net[4].bias)
+        for parameter in net[4].parameters():  # begin as the codec's own mean
+            torch.nn.init.zeros_(parameter)
         optimizer = torch.optim.Adam(net.parameters(), lr=2e-3)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=self.steps)
         rng = np.random.default_rng(self.seed)
@@ -149,7 +149,8 @@ class NetworkMean(Mean, CausalEstimator, FittedEstimator):
         channels, positions = order[current]
         error = (r - self._correct(net, r.round() * decoded, decoded)) / self.sigma[:, None, None]
         optimizer.zero_grad()
-        error.flatten(1)[channels][:, positions].square().mean().backward()
+        loss = error.flatten(1)[channels][:, positions].square().mean()
+        torch.autograd.backward(loss)
         optimizer.step()
 
     def state(self) -> State:

@@ -174,8 +174,8 @@ class AccuracyMean(Mean):
     uses_context = False
 
     def __init__(self, percent: int, seed: int = 0):
-        if not 0 <= percent <= 99:
-            raise InputError(f"accuracy: percent is {percent}; expected 0 to 99")
+        if not (isinstance(percent, (int, float)) and 0 <= percent <= 99):
+            raise InputError(f"accuracy: percent is {percent!r}; expected 0 to 99")
         self.rho, self.seed = percent / 100, seed
 
     def __call__(self, latents: Latents) -> Tensor:

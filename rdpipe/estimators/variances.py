@@ -28,6 +28,7 @@ from rdpipe.estimators.base import (
 )
 from rdpipe.estimators.causal import FLOOR, residuals
 from rdpipe.estimators.transmitted import ChannelVariance
+from rdpipe.estimators.user_estimators import check_mean_output
 
 if TYPE_CHECKING:
     import scipy.optimize
@@ -89,7 +90,7 @@ class CalibratedVariance(Variance, FittedEstimator):
         """
         if mean_name not in self.knots:
             raise InputError(
-                f"calibrated was not fitted to the mean {mean_name!r}; expected one of"
+                f"calibrated was not fitted to the mean {mean_name!r}; expected one of:"
                 f" {', '.join(sorted(self.knots))}"
             )
         selected = copy.copy(self)
@@ -107,22 +108,27 @@ class CalibratedVariance(Variance, FittedEstimator):
             smaller than those of other images.
         """
         return self.load_state(
-            {name: self._fit_to(mean, images) for name, mean in (means or {}).items()}
+            {name: self._fit_to(name, mean, images) for name, mean in (means or {}).items()}
         )
 
-    def _fit_to(self, mean: Mean, images: Sequence[Latents]) -> NDArray[np.float64]:
+    def _fit_to(
+        self, name: str, mean: Mean, images: Sequence[Latents]
+    ) -> NDArray[np.float64]:
         """Return knots of shape (2, knot): log2 sigma, and log2 of E r^2 / sigma^2."""
         sums: dict[float, list[float]] = {}
         for latents in images:
             log_scale = latents.scale.double().log2().flatten()
-            y, initial_mean = latents.y.double(), mean(latents).double()
+            y = latents.y.double()
+            initial_mean = check_mean_output(f"mean {name!r}", mean(latents), latents.y).double()
             square = residuals(mean, y, initial_mean).square().flatten()
-            bins, place = (log_scale * self.bins_per_octave).floor().unique(return_inverse=True)
+            bins, place = torch.unique(
+                (log_scale * self.bins_per_octave).floor(), return_inverse=True
+            )
             for key, values in enumerate((torch.ones_like(square), log_scale, square)):
                 total = torch.zeros_like(bins).index_add_(0, place, values)
-                for name, value in zip(bins.tolist(), total.tolist(), strict=True):
-                    sums.setdefault(name, [0.0, 0.0, 0.0])[key] += value
-        count, log_scale, square = np.array([sums[name] for name in sorted(sums)]).T
+                for number, value in zip(bins.tolist(), total.tolist(), strict=True):
+                    sums.setdefault(number, [0.0, 0.0, 0.0])[key] += value
+        count, log_scale, square = np.array([sums[number] for number in sorted(sums)]).T
         moment = scipy.optimize.isotonic_regression(square / count, weights=count).x
         log_scale /= count
         return np.stack([log_scale, np.log2(moment.clip(FLOOR)) - 2 * log_scale])
@@ -166,7 +172,7 @@ class CausalWindowVariance(Variance, CausalEstimator):
         if not weight > 0:
             raise InputError(f"causal-window: weight is {weight!r}; expected a positive number")
         if towards not in ("channel", "codec"):
-            raise InputError(f"causal-window: towards is {towards!r}; expected channel or codec")
+            raise InputError(f"causal-window: towards is {towards!r}; expected one of: channel, codec")
         self.radius, self.weight = size // 2, weight
         self.initial: Variance = CodecVariance() if towards == "codec" else ChannelVariance()
         self.uses_side = self.initial.uses_side
@@ -211,7 +217,7 @@ class WindowVariance(Variance):
 
     def __init__(self, size: int):
         if not (isinstance(size, int) and size > 0 and size % 2):
-            raise InputError(f"window: size is {size!r}; expected an odd number 1, 3, 5, ...")
+            raise InputError(f"window: size is {size!r}; expected 1, 3, 5, ...")
         self.size = size
 
     def __call__(self, latents: Latents, residual: Tensor) -> tuple[Tensor, float]:

@@ -19,6 +19,8 @@ from rdpipe.evaluation.cell import Cell, CellCache, Fits, PreparedImage, build_p
 
 LEVEL_BITS = 32
 """Bits that tell the decoder a level that is solved for each image: one float32."""
+LEVEL_UNITS = "theta: squared latent units; step: latent units"
+"""Units of a level; the coordinate ``level_kind`` says which of the two it is."""
 MATCHINGS = ("image", "dataset")
 Names = Iterable[str] | Mapping[str, Mapping[str, Any]]
 
@@ -109,9 +111,11 @@ def build_cells(parts: dict[str, dict[str, Any]], context: bool) -> dict[tuple[i
     """Return all cells by their place in the array."""
     cells = {}
     for place in np.ndindex(tuple(map(len, parts.values()))):
-        chosen = [list(named.items())[i] for named, i in zip(parts.values(), place, strict=True)]
-        cell_id = CellId(*(name for name, _ in chosen))
-        cells[place] = Cell(cell_id, *(part for _, part in chosen), context)
+        names = [list(named)[i] for named, i in zip(parts.values(), place, strict=True)]
+        mean, variance, quantizer = (
+            named[name] for named, name in zip(parts.values(), names, strict=True)
+        )
+        cells[place] = Cell(CellId(*names), mean, variance, quantizer, context)
     return cells
 
 
@@ -158,7 +162,7 @@ def label(
     units = {
         "bits": "bit",
         "distortion": "squared latent units",
-        "level": "theta: squared latent units; step: latent units",
+        "level": LEVEL_UNITS,
     }
     data = {
         name: (("image", *dims), values, {"units": unit})

@@ -31,6 +31,7 @@ from rdpipe.core.protocols import Image, SupportsSideInformation
 from rdpipe.core.rng import standard_normal
 from rdpipe.entropy import escape
 from rdpipe.estimators.causal import traverse
+from rdpipe.estimators.user_estimators import check_mean_output, check_variance_output
 from rdpipe.evaluation.cell import Cell, Entries, Fits
 from rdpipe.quantizers.base import CodableQuantizer
 
@@ -42,7 +43,8 @@ def codable_cells(entries: Entries, fits: Fits, context: bool = False) -> dict[C
     """Return the cells that have a bitstream: all decodable, with a realizable quantizer.
 
     For a codec with a context model these are the cells that do not use it. Cells that use it, or a
-    prior of the codec's own, are coded by the codec's own bitstream.
+    prior of the codec's own, are coded by the codec's own bitstream. A level that is solved for each
+    image has no place in the bitstream.
     """
     names = (entries[axis.section] for axis in AXES)
     cells = {
@@ -55,6 +57,7 @@ def codable_cells(entries: Entries, fits: Fits, context: bool = False) -> dict[C
         if cell.kind is BoundKind.ACHIEVABLE
         and not (context and cell.uses_context)
         and not cell.quantizer.uses_own_prior
+        and cell.quantizer.level is not None
     }
 
 
@@ -85,7 +88,7 @@ def encode(
     Raises
     ------
     InputError
-        If the cell has no bitstream, or the codec cannot transmit its side information.
+        If the cell has no bitstream, or the codec or the variance cannot transmit its side information.
     """
     quantizer = _check_codable(cell)
     if latents.with_context and cell.uses_context:
@@ -99,6 +102,11 @@ def encode(
     coder = constriction.stream.queue.RangeEncoder()
     if transmitter := cell.variance.transmitter:
         transmitter.write(coder, transmitter.index(prepared.residual))
+    elif prepared.transmitted_bits:
+        raise InputError(
+            f"bitstream: variance {cell.id.variance!r} sends {prepared.transmitted_bits:g} bits but has"
+            " no transmitter that codes them"
+        )
     y, noise = prepared.y.flatten(1), prepared.noise.flatten(1)
 
     def code_step(channels: slice, positions: slice | Tensor, mu: Tensor, v: Tensor) -> Tensor:
@@ -122,6 +130,11 @@ def decode(codec: object, cell: Cell, stream: bytes) -> Tensor:
         See :func:`encode`.
     stream : bytes
         From :func:`encode`.
+
+    Raises
+    ------
+    InputError
+        If the cell has no bitstream, or an estimator uses what the decoder does not have.
     """
     quantizer = _check_codable(cell)
     *shape, height, width, length, key = HEADER.unpack_from(stream)
@@ -130,6 +143,8 @@ def decode(codec: object, cell: Cell, stream: bytes) -> Tensor:
     latents = Latents("", unknown, unknown, unknown)
     latents = _with_decoder_prior(codec, cell, side, latents, height, width)
     coder = constriction.stream.queue.RangeDecoder(np.frombuffer(body, ">u4").astype(np.uint32))
+    label = f"mean {cell.id.mean!r}, in the decoder,"
+    initial_mean = check_mean_output(label, cell.mean(latents), latents.y).double()
     initial_variance = _read_variance(cell, coder, latents, shape)
     noise = standard_normal(key, shape).flatten(1)
 
@@ -137,19 +152,18 @@ def decode(codec: object, cell: Cell, stream: bytes) -> Tensor:
         v = escape.enlarge(v, escape.code_escapes(coder, torch.full_like(v, torch.nan)))
         return quantizer.read(coder, v, cell.step, noise[channels, positions])
 
-    known = cell.mean(latents), initial_variance
+    known = initial_mean, initial_variance
     return traverse(cell.mean, cell.variance, *known, code_step, cell.step**2 / 12)
 
 
-def _read_variance(
-    cell: Cell, coder: object, latents: Latents, shape: Sequence[int]
-) -> Tensor:
+def _read_variance(cell: Cell, coder: object, latents: Latents, shape: Sequence[int]) -> Tensor:
     """Return the variance that the decoder knows before it decodes any element."""
     if transmitter := cell.variance.transmitter:
         return transmitter.from_index(transmitter.read(coder, shape), shape)
+    label = f"variance {cell.id.variance!r}, in the decoder,"
     unknown = latents.y  # NaN: a decodable variance that sends nothing does not depend on residuals
-    variance, _ = cell.variance(latents, unknown)
-    return variance
+    variance, _ = check_variance_output(label, cell.variance(latents, unknown), latents.y)
+    return variance.double()
 
 
 def _check_codable(cell: Cell) -> CodableQuantizer:
@@ -157,6 +171,11 @@ def _check_codable(cell: Cell) -> CodableQuantizer:
         raise InputError(
             f"a cell of kind {str(cell.kind)!r} has no bitstream; expected"
             f" {str(BoundKind.ACHIEVABLE)!r}"
+        )
+    if cell.quantizer.level is None:
+        raise InputError(
+            f"bitstream: the level of quantizer {cell.id.quantizer!r} is solved for each image;"
+            " expected a level of its own"
         )
     return cell.quantizer
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -17,6 +18,7 @@ from rdpipe.core.latents import Latents
 from rdpipe.core.plugins import build_entry
 from rdpipe.core.protocols import CodeStep
 from rdpipe.core.rng import standard_normal
+from rdpipe.core.validation import check_unchanged
 from rdpipe.entropy import escape
 from rdpipe.estimators.base import (
     CausalEstimator,
@@ -24,15 +26,18 @@ from rdpipe.estimators.base import (
     Mean,
     State,
     Variance,
+)
+from rdpipe.estimators.causal import FLOOR, channel_blocks, residuals, traverse
+from rdpipe.estimators.user_estimators import (
     adapt_mean,
     adapt_variance,
     check_mean_output,
     check_variance_output,
 )
-from rdpipe.estimators.causal import FLOOR, channel_blocks, residuals, traverse
 from rdpipe.evaluation.levels import LEAST_LEVEL, solve_level
-from rdpipe.quantizers.base import CodableQuantizer, Quantizer, adapt_quantizer
+from rdpipe.quantizers.base import CodableQuantizer, Quantizer
 from rdpipe.quantizers.scalar import Rounding
+from rdpipe.quantizers.user_quantizers import adapt_quantizer, check_shapes
 
 Fits = Mapping[tuple[str, str], State]
 """States of fitted estimators, by axis and name."""
@@ -118,8 +123,16 @@ def includes_side(
 
 
 def to_float64(latents: Latents) -> Latents:
-    """Return latents in float64 and contiguous memory, which the functions below rely on."""
+    """Return latents in float64 and contiguous memory, which the functions below rely on.
+
+    Raises
+    ------
+    InputError
+        If the latents themselves are not finite.
+    """
     names = ("y", "mean", "scale", *([] if latents.hyper is None else ["hyper"]))
+    if not latents.y.isfinite().all():
+        raise InputError(f"the latents of image {latents.name!r} are not finite")
     return replace(latents, **{n: getattr(latents, n).double().contiguous() for n in names})
 
 
@@ -145,16 +158,25 @@ class CellCache:
     """
 
     def __init__(self) -> None:
-        self._entries: dict[str, tuple[tuple[Hashable, ...], Any]] = {}
+        self._entries: dict[str, tuple[tuple[object, ...], Any]] = {}
 
-    def get(
-        self, key: str, dependencies: tuple[Hashable, ...], compute: Callable[[], _T]
-    ) -> _T:
-        """Return the result for a key, computed again if its dependencies have changed."""
-        if key not in self._entries or self._entries[key][0] != dependencies:
+    def get(self, key: str, dependencies: tuple[object, ...], compute: Callable[[], _T]) -> _T:
+        """Return the result for a key, computed again if its dependencies have changed.
+
+        Numbers are compared by value, estimators by identity.
+        """
+        if key not in self._entries or not _same(self._entries[key][0], dependencies):
             self._entries[key] = dependencies, compute()
         result: _T = self._entries[key][1]
         return result
+
+
+def _same(first: tuple[object, ...], second: tuple[object, ...]) -> bool:
+    """Return whether two tuples hold the same objects or equal numbers."""
+    return len(first) == len(second) and all(
+        a is b or (isinstance(a, (int, float)) and a == b)
+        for a, b in zip(first, second, strict=True)
+    )
 
 
 @dataclass(frozen=True)
@@ -251,11 +273,11 @@ class Cell:
         cls, cell_id: CellId, entries: Entries, fits: Fits, context: bool = False
     ) -> Cell:
         """Build a cell from config entries."""
-        parts = (
+        mean, variance, quantizer = (
             build_part(axis.name, name, entries[axis.section][name], fits)
             for axis, name in zip(AXES, cell_id, strict=True)
         )
-        return cls(cell_id, *parts, context)
+        return cls(cell_id, mean, variance, quantizer, context)
 
     @property
     def predicts_as_codec(self) -> bool:
@@ -323,11 +345,18 @@ class Cell:
         )
 
     def _initial_mean(self, latents: Latents) -> Tensor:
-        return check_mean_output(self.id.mean, self.mean(latents), latents.y.shape).double()
+        label = f"mean {self.id.mean!r}"
+        with check_unchanged(label, y=latents.y, mean=latents.mean, scale=latents.scale):
+            mean = self.mean(latents)
+        return check_mean_output(label, mean, latents.y).double()
 
     def _initial_variance(self, latents: Latents, residual: Tensor) -> tuple[Tensor, float]:
-        estimate = self.variance(latents, residual)
-        return check_variance_output(self.id.variance, estimate, latents.y.shape)
+        label = f"variance {self.id.variance!r}"
+        arrays = {"y": latents.y, "mean": latents.mean, "scale": latents.scale}
+        with check_unchanged(label, residual=residual, **arrays):
+            estimate = self.variance(latents, residual)
+        variance, bits = check_variance_output(label, estimate, latents.y)
+        return variance.double(), bits
 
     def _escaped_variance(self, residual: Tensor, initial_variance: Tensor) -> Tensor:
         r, v = residual.flatten(1), initial_variance.clamp(min=FLOOR).flatten(1)
@@ -350,6 +379,11 @@ class Cell:
             ``walk(code)`` decodes the latents with the codec's own context model, which sees what this
             cell's quantizer leaves, and returns y_hat; ``code(channels, positions, mean, scale)`` is
             y_hat of some elements, of shape (channel, position). For the codec's own mean and variance.
+
+        Raises
+        ------
+        InputError
+            If the quantizer returns something that is not usable.
         """
         if walk is not None and not self.predicts_as_codec:
             raise ValueError("a walk gives only the codec's own mean and variance")
@@ -366,6 +400,7 @@ class Cell:
             at_level = level if solved is None else solved[channels]
             v, escape_bits = escape.escaped_variance(r, v, self.step)
             output = self.quantizer.code(r, v, at_level, noise[channels, positions])
+            check_shapes(f"quantizer {self.id.quantizer!r}", output, r)
             bits = output.bits + escape_bits if own is None else own[channels, positions]
             element_bits[channels, positions] = bits
             distortions = output.distortion.sum(), self._weighted(output.distortion, channels)
@@ -385,9 +420,24 @@ class Cell:
         else:
             y_hat = walk(partial(requantize, code_step))
         bits, distortion, weighted = sums.tolist()
+        self._check_sums(bits if own is None else 0.0, distortion, y_hat)
         element_bits = element_bits.view(image.y.shape)
         total = bits + image.transmitted_bits
         return CellOutput(total, distortion, weighted, y_hat, element_bits)
+
+    def _check_sums(self, bits: float, distortion: float, y_hat: Tensor) -> None:
+        """Refuse the output of a quantizer that is not finite or has a negative distortion."""
+        valid = {
+            "bits": math.isfinite(bits),
+            "distortion": 0 <= distortion < math.inf,
+            "residual": bool(y_hat.isfinite().all()),
+        }
+        invalid = [name for name, good in valid.items() if not good]
+        if invalid:
+            raise InputError(
+                f"quantizer {self.id.quantizer!r} returned an invalid {' and '.join(invalid)};"
+                " expected finite numbers, and squared errors as distortion"
+            )
 
     def matched_level(self, images: Iterable[PreparedImage]) -> float:
         """Return the level at which some images together have the distortion of rounding.
@@ -395,14 +445,14 @@ class Cell:
         The images are iterated over once per evaluation, so a generator is not enough. The distortion
         is at least ``LEAST_LEVEL`` squared steps, in case rounding makes no error.
         """
-        target = count = 0
+        target, count = 0.0, 0
         for image in images:
             target += self._distortion_of_rounding(image)
             count += image.y.numel()
         target = max(target, LEAST_LEVEL * self.step**2 * count)
 
         def distortion(level: float) -> float:
-            return sum(self._distortion(image, level) for image in images)
+            return sum(self.distortion_at(image, level) for image in images)
 
         # a causal cell is coded again at every level: a tolerance of a millionth is enough
         return solve_level(distortion, target, target / count, 1e-6 if self.causal else 1e-12)
@@ -410,13 +460,14 @@ class Cell:
     def _distortion_of_rounding(self, image: PreparedImage) -> float:
         """Return the weighted distortion of an image rounded with this cell's mean."""
         if self.causal:
-            rounding = Cell(self.id, self.mean, self.variance, Rounding(self.step))
+            rounding_id = self.id.replace(quantizer="rounding")
+            rounding = Cell(rounding_id, self.mean, self.variance, Rounding(self.step))
             rounding.weights = self.weights
             return rounding.code(image, self.step).weighted_distortion
         r = image.residual.flatten(1)
         return self._weighted((r - (r / self.step).round() * self.step).square()).item()
 
-    def _distortion(self, image: PreparedImage, level: float) -> float:
+    def distortion_at(self, image: PreparedImage, level: float) -> float:
         """Return the weighted distortion of an image at a level, without coding if possible."""
         if image.escaped_variance is None or not self.quantizer.has_expected_distortion:
             return self.code(image, level).weighted_distortion

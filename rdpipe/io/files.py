@@ -1,20 +1,21 @@
-"""Files that are there whole or not at all."""
+"""Write a file completely or not at all."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 
-def write_atomically(path: Path, save) -> None:
-    """Call ``save(temporary)`` and rename what it wrote into place.
+def write_atomically(path: Path, save: Callable[[Path], object]) -> None:
+    """Write a temporary file and rename it into place.
 
     Parameters
     ----------
     path : Path
-        The file to write; its folder is made.
+        The file to write. Its folder is created if it does not exist.
     save : callable
-        Writes the file whose path it is given.
+        Writes the file whose path it receives.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -7,8 +7,8 @@ the level is solved so that the distortion equals that of rounding. Random quant
 normal ``noise`` of the shape of ``r``, which a decoder can draw again.
 
 Users either subclass :class:`Quantizer` (or :class:`CodableQuantizer`, if it writes real bits), or
-write a plain class with ``information``, ``level`` and ``code``, which :func:`adapt_quantizer` wraps
-and validates.
+write a plain class with ``information``, ``level`` and ``code``
+(:mod:`rdpipe.quantizers.user_quantizers`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from rdpipe.core.errors import InputError
 from rdpipe.core.kinds import Information, LevelKind
 from rdpipe.entropy import range_coding
 from rdpipe.entropy.range_coding import interval_bits
-from rdpipe.estimators.base import check_estimator, check_plain
 
 if TYPE_CHECKING:
     import torch
@@ -82,9 +81,9 @@ class Quantizer(ABC):
         Weight of the distortion of each channel. Default: 1.
     """
 
-    information: ClassVar[Information]
+    information: Information
     level: float | None
-    level_kind: ClassVar[LevelKind] = LevelKind.STEP
+    level_kind: LevelKind = LevelKind.STEP
     step: float
     elementwise: bool = False
     uses_own_prior: bool = False
@@ -143,7 +142,7 @@ class IndexQuantizer(CodableQuantizer):
     information = Information.DECODABLE
 
     def __init__(self, step: float = 1.0):
-        if not 0 < step < math.inf:
+        if not is_positive(step):
             raise InputError(f"step is {step!r}; expected a positive number")
         self.level = self.step = step
 
@@ -169,8 +168,9 @@ class IndexQuantizer(CodableQuantizer):
         self, r: Tensor, v: Tensor, level: float | Tensor, noise: Tensor | None = None
     ) -> QuantizerOutput:
         """Quantize residuals of shape (channel, ...) with the step ``level``."""
-        k = self.index(r, v, level, noise)  # type: ignore[arg-type]
-        bits, point = self.rate(k, v, level, noise), self.point(k, v, level, noise)  # type: ignore[arg-type]
+        step = float(level)
+        k = self.index(r, v, step, noise)
+        bits, point = self.rate(k, v, step, noise), self.point(k, v, step, noise)
         return QuantizerOutput(bits, (r - point).square(), point)
 
     def write(
@@ -221,133 +221,6 @@ def cell_bits(low: Tensor, high: Tensor, v: Tensor) -> Tensor:
     return bits.put_(rare, interval_bits((low + high) / 2, v, high - low))
 
 
-def adapt_quantizer(name: str, quantizer: object) -> Quantizer:
-    """Return a quantizer that fulfills the contract; wrap a user's plain class.
-
-    Raises
-    ------
-    InputError
-        If an attribute is missing or invalid.
-    """
-    if not isinstance(quantizer, Quantizer):
-        return wrap_quantizer(name, quantizer)
-    check_estimator("quantizer", name, quantizer)
-    check_level(name, quantizer)
-    return quantizer
-
-
-def check_level(name: str, quantizer: Any) -> None:
-    """Check the level and the step of a quantizer.
-
-    Raises
-    ------
-    InputError
-        If the level is not a positive number, or is None and there is no positive step.
-    """
-    if not hasattr(quantizer, "level"):
-        raise InputError(f"quantizer {name!r} has no attribute 'level'; expected a number or None")
-    level = quantizer.level
-    if level is not None and not _is_positive(level):
-        raise InputError(
-            f"quantizer {name!r} has level {level!r}; expected a positive number or None"
-        )
-    step = getattr(quantizer, "step", level)
-    if not _is_positive(step):
-        raise InputError(
-            f"quantizer {name!r} has level None and step {step!r}; expected a positive step, that of"
-            " the rounding whose distortion it has"
-        )
-
-
-def _is_positive(value: object) -> bool:
+def is_positive(value: object) -> bool:
+    """Return whether a value is a positive, finite number."""
     return isinstance(value, (int, float)) and 0 < value < math.inf
-
-
-def wrap_quantizer(name: str, wrapped: object) -> Quantizer:
-    """Return a user's plain class as a quantizer, codable if it says that it is realizable.
-
-    Raises
-    ------
-    InputError
-        If an attribute or method is missing or invalid.
-    """
-    check_estimator("quantizer", name, wrapped)
-    check_plain("quantizer", name, wrapped, "rdpipe.quantizers.base.Quantizer")
-    check_level(name, wrapped)
-    methods = ["code"]
-    if realizable := bool(getattr(wrapped, "realizable", False)):
-        methods += ["write", "read"]
-    for method in methods:
-        if not callable(getattr(wrapped, method, None)):
-            claim = "is realizable but " if method != "code" else ""
-            raise InputError(
-                f"quantizer {name!r} {claim}has no method {method!r}; expected {', '.join(methods)}"
-            )
-    return (UserCodableQuantizer if realizable else UserQuantizer)(name, wrapped)
-
-
-class UserQuantizer(Quantizer):
-    """A user's plain class as a quantizer; see :func:`wrap_quantizer`.
-
-    Parameters
-    ----------
-    name : str
-        Name in the config, for error messages.
-    wrapped : object
-        With ``information``, ``level`` and ``code(r, v, level, noise)``; optionally ``step`` and
-        ``elementwise``.
-    """
-
-    def __init__(self, name: str, wrapped: Any):
-        self.name, self.wrapped = name, wrapped
-        self.information = Information.parse(wrapped.information, f"quantizer {name!r}")  # type: ignore[misc]
-        self.level = wrapped.level
-        self.step = getattr(wrapped, "step", wrapped.level)
-        self.elementwise = bool(getattr(wrapped, "elementwise", False))
-        self.uses_own_prior = bool(getattr(wrapped, "uses_own_prior", False))
-
-    def code(
-        self, r: Tensor, v: Tensor, level: float | Tensor, noise: Tensor | None = None
-    ) -> QuantizerOutput:
-        """Quantize residuals with the wrapped object, and check what it returns."""
-        output = self.wrapped.code(r, v, level, noise)
-        return check_output(self.name, output, r)
-
-
-class UserCodableQuantizer(UserQuantizer, CodableQuantizer):
-    """A user's plain class with ``write`` and ``read`` as a realizable quantizer."""
-
-    def write(
-        self, encoder: Any, r: Tensor, v: Tensor, step: float, noise: Tensor | None = None
-    ) -> Tensor:
-        """Write residuals with the wrapped object."""
-        residual: Tensor = self.wrapped.write(encoder, r, v, step, noise)
-        return residual
-
-    def read(self, decoder: Any, v: Tensor, step: float, noise: Tensor | None = None) -> Tensor:
-        """Read residuals with the wrapped object."""
-        residual: Tensor = self.wrapped.read(decoder, v, step, noise)
-        return residual
-
-
-def check_output(name: str, output: Any, r: Tensor) -> QuantizerOutput:
-    """Return the output of a quantizer if it is usable.
-
-    Raises
-    ------
-    InputError
-        If a part is missing, has another shape than the residuals or is not finite, or a
-        distortion is negative.
-    """
-    for part in ("bits", "distortion", "residual"):
-        value = getattr(output, part, None)
-        if not isinstance(value, torch.Tensor) or value.shape != r.shape:
-            shape = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
-            raise InputError(
-                f"quantizer {name!r} returned {part} of shape {shape}; expected {tuple(r.shape)}"
-            )
-        if not value.isfinite().all():
-            raise InputError(f"quantizer {name!r} returned {part} that are not finite")
-    if (output.distortion < 0).any():
-        raise InputError(f"quantizer {name!r} returned a negative distortion")
-    return QuantizerOutput(output.bits, output.distortion, output.residual)

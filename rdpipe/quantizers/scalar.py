@@ -8,12 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import cache, wraps
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import lazy_loader
 import numpy as np
 from numpy.typing import NDArray
 
+from rdpipe.core.errors import InputError
 from rdpipe.quantizers.base import HIGH_RATE_SLOPE, ScalarQuantizer, cell_bits
 
 if TYPE_CHECKING:
@@ -22,15 +23,15 @@ if TYPE_CHECKING:
 else:
     torch = lazy_loader.load("torch")
 
+_T = TypeVar("_T")
 
-def _cache_last(
-    function: Callable[[Tensor, float], Tensor],
-) -> Callable[[Tensor, float], Tensor]:
+
+def _cache_last(function: Callable[[_T, float], Tensor]) -> Callable[[_T, float], Tensor]:
     """Return a function of a tensor and a number that remembers its last result."""
-    last: tuple[Tensor, float, Tensor] | None = None
+    last: tuple[_T, float, Tensor] | None = None
 
     @wraps(function)
-    def cached(tensor: Tensor, number: float) -> Tensor:
+    def cached(tensor: _T, number: float) -> Tensor:
         nonlocal last
         if last is None or last[0] is not tensor or last[1] != number:
             last = tensor, number, function(tensor, number)
@@ -104,8 +105,16 @@ class Dithered(ScalarQuantizer):
 
 
 @_cache_last
-def dither(noise: Tensor, step: float) -> Tensor:
-    """Return standard normal noise transformed to a uniform distribution on +- step/2."""
+def dither(noise: Tensor | None, step: float) -> Tensor:
+    """Return standard normal noise transformed to a uniform distribution on +- step/2.
+
+    Raises
+    ------
+    InputError
+        If there is no noise.
+    """
+    if noise is None:
+        raise InputError("a dithered quantizer has no noise; expected standard normal noise")
     return torch.erf(noise * math.sqrt(0.5)).mul_(step / 2)
 
 
@@ -173,7 +182,8 @@ def centroid(low: Tensor, width: float | Tensor, v: Tensor) -> Tensor:
 
 
 def _erfcx(a: Tensor) -> Tensor:
-    return torch.special.erfcx(a / math.sqrt(2))
+    scaled: Tensor = torch.special.erfcx(a / math.sqrt(2))
+    return scaled
 
 
 @cache

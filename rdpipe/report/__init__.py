@@ -1,1 +1,1 @@
-"""Figures and the page that a run ends in."""
+"""The report: figures, and one self-contained page."""

@@ -1,136 +1,202 @@
-"""The answer in words: what is lost where, what the largest lever is worth, what a real decoder can have of it."""
+"""The answer in words: what holds at equal PSNR.
+
+All numbers are rates and PSNRs of the codec, BD-rates of curves that were simulated through the
+decoder or measured, and savings of codes that decode to the codec's own pictures.
+"""
 
 from __future__ import annotations
 
 import math
+from typing import Any, NamedTuple
 
 import pandas as pd
 
-from rdpipe.core.axes import GENIE, START, cell_name
-from rdpipe.analysis.decomposition import TERMS
-from rdpipe.report.style import meaning
-
-NAMES = {"coder": "entropy coder", "prior": "prior", "side": "side information",
-         "variance": "variance", "quantization": "quantization", "context": "context"}  # fmt: skip
-"""The terms as a sentence calls them."""
+from rdpipe.analysis.available import NEGLIGIBLE
+from rdpipe.core.axes import BASELINE_CELL, PAPER_ORDER, CellId
+from rdpipe.core.kinds import BoundKind, CurveRole
+from rdpipe.report.style import kind_label
+from rdpipe.report.words import TERM_NAMES
 
 
-def headline(name: str, dataset: str, own) -> str:
-    """A codec at a quality: its rate and its PSNR; ``own`` is its row of the points."""
-    return f"{name} at q{own.quality} on {dataset}: {own.bpp:.3f} bpp at {own.psnr:.2f} dB."
+class Lever(NamedTuple):
+    """A curve that belongs to a codec, as a change of the codec at equal PSNR.
+
+    ``bd_rate`` and its 95 % interval are per cent; negative saves bits.
+    """
+
+    curve: str
+    role: CurveRole
+    kind: BoundKind
+    change: str
+    bd_rate: float
+    bd_rate_low: float
+    bd_rate_high: float
 
 
-def to_limit(panel: pd.DataFrame, cell: dict[str, str]) -> str:
-    """The terms to one limit, a cell, at one quality; ``panel`` has the paper's order only."""
-    rows = panel.set_index("term")
-    kept = [term for axis, term in TERMS.items() if cell[axis] == START[axis]]
-    parts = [
-        f"{NAMES[term]} {one.bpp:.3f}"
-        + (f" ({one.bpp_low:.3f} to {one.bpp_high:.3f})" if one.bpp else "")
-        for term, one in rows.drop("total").iterrows()
-        if abs(one.bpp) >= 5e-4 or term in {"side", *TERMS.values()}.difference(kept)
+def headline(codec: str, dataset: str, point: Any) -> str:
+    """Return rate and PSNR of a codec at one quality; ``point`` is a row of the points."""
+    return f"{codec} at q{point.quality} on {dataset}: {point.bpp:.3f} bpp at {point.psnr:.2f} dB."
+
+
+def levers(bd_rates: pd.DataFrame) -> list[Lever]:
+    """Return the curves of a codec without genie-aided estimates, the largest saving first.
+
+    Parameters
+    ----------
+    bd_rates : DataFrame
+        Those of one codec on one dataset. Curves without a BD-rate are left out.
+    """
+    curves = [
+        Lever(
+            row.curve,
+            CurveRole.parse(row.role),
+            BoundKind.parse(row.kind),
+            change_of(row.curve, row.role),
+            row.bd_rate,
+            row.bd_rate_low,
+            row.bd_rate_high,
+        )
+        for row in bd_rates[bd_rates["bd_rate"].notna()].itertuples()
+        if CurveRole.parse(row.role).belongs_to_codec
     ]
-    total = rows.loc["total"]
+    decodable = [lever for lever in curves if lever.kind is not BoundKind.GENIE_AIDED]
+    return sorted(decodable, key=lambda lever: lever.bd_rate)
+
+
+def change_of(curve: str, role: str) -> str:
+    """Return what a curve changes in the codec, in words."""
+    if CurveRole.parse(role) is CurveRole.JOINT:
+        return "joint training"
+    cell = CellId.parse(curve)
+    changed = [
+        axis.term
+        for axis in PAPER_ORDER
+        if getattr(cell, axis.name) != getattr(BASELINE_CELL, axis.name)
+    ]
+    return " and ".join(changed) or TERM_NAMES["coder"]
+
+
+def best_bound(bd_rates: pd.DataFrame) -> Lever | None:
+    """Return the upper bound on R(D) with the lowest BD-rate; None if there is none."""
+    bounds = [lever for lever in levers(bd_rates) if lever.kind is BoundKind.UPPER_BOUND]
+    return bounds[0] if bounds else None
+
+
+def bound_sentence(bd_rates: pd.DataFrame) -> str:
+    """Return what the best upper bound on R(D) says about the codec, over the curve."""
+    bound = best_bound(bd_rates)
+    if bound is None:
+        return (
+            "At equal PSNR, no upper bound on R(D) is known over the curve: that needs a simulated"
+            " curve with the test channel, two qualities or more, and a common range of PSNR."
+        )
+    rate = f"a BD-rate of {bd_rate_text(bound)}"
+    if bound.bd_rate >= 0:
+        return (
+            "At equal PSNR, no upper bound on R(D) lies below the codec over the curve; the best"
+            f" one, “{bound.curve}”, has {rate}."
+        )
+    transforms = "retrained" if bound.role is CurveRole.JOINT else "the codec's own"
     return (
-        f"{total.bpp:.3f} bpp ({total.bpp_low:.3f} to {total.bpp_high:.3f}) above "
-        f"“{panel['limit'].iloc[0]}” ({meaning(panel['kind'].iloc[0])}): {', '.join(parts)}."
-        + (f" Of {' and '.join(kept)} it says nothing: it has the codec's own." if kept else "")
+        f"At equal PSNR, over the curve: the best upper bound on R(D), “{bound.curve}”, has {rate}."
+        f" In theory, at least {-bound.bd_rate:.1f} % of the bits are avoidable, with {transforms}"
+        " transforms."
     )
 
 
-def over_the_curve(points: pd.DataFrame, terms: pd.DataFrame, limit: str) -> str:
-    """The share of the bits above one limit, over all qualities."""
-    own = points[points["curve"] == "codec"].set_index("quality")
-    paper = terms[(terms["order"] == "paper") & (terms["limit"] == limit)]
-    total = paper[paper["term"] == "total"].set_index("quality")["bpp"]
-    share = (total / own["bpp"]).dropna() * 100
-    return (
-        f"From {own['bpp'].min():.3f} to {own['bpp'].max():.3f} bpp, {share.min():.0f} to "
-        f"{share.max():.0f} % of the bits lie above “{limit}” ({meaning(paper['kind'].iloc[0])}), "
-        f"{at_distortion(paper['latent_mse'])}."
-    )
-
-
-def no_better(terms: pd.DataFrame, limit: str) -> str:
-    """Where a genie lies above a limit that needs none, in words; empty if nowhere."""
-    kinds = terms.drop_duplicates("limit").set_index("limit")["kind"]
-    paper = terms[(terms["order"] == "paper") & (terms["term"] == "total")]
-    total = paper.pivot(index="quality", columns="limit", values="bpp")
-    for other in kinds.index[kinds != GENIE] if kinds[limit] == GENIE else []:
-        worse = total.index[total[limit] < total[other]]
-        if len(worse):
-            return (
-                f"At {', '.join(f'q{quality}' for quality in worse)} it needs more bits than “{other}”, for all that it is "
-                "told: no limit of what a better estimate could save."
-            )
-    return ""
-
-
-def at_distortion(latent_mse: pd.Series) -> str:
-    """At which distortion of the latents bits were compared, in words."""
-    low, high = latent_mse.min(), latent_mse.max()
-    if max(abs(low - 1), abs(high - 1)) < 1e-3:
-        return "at equal distortion of the latents"
-    return f"at {low:.3f} to {high:.3f} times the codec's distortion of the latents"
-
-
-def largest(levers: pd.DataFrame):
-    """The row of the largest lever on the way to one limit; None if nothing is gained or known."""
-    terms = levers[(levers["term"] != "total") & (levers["bd_rate"] < 0)]
-    return None if terms.empty else terms.loc[terms["bd_rate"].idxmin()]
-
-
-def summary(levers: pd.DataFrame) -> dict:
-    """The largest lever in short: its term, and per cent that it is worth and that are available."""
-    one = largest(levers)
-    if one is None:
-        return {"term": "none", "worth": None, "available": None}
-    return {"term": one.term, "worth": -one.bd_rate, "available": -one.available_bd_rate}
-
-
-def largest_lever(levers: pd.DataFrame) -> str:
-    """The largest lever on the way to one limit, by BD-rate; ``levers`` are those of this limit."""
-    one = largest(levers)
-    if levers["bd_rate"].isna().all():
-        return "What a term is worth over the curve is not known: that takes two qualities or more."
-    if one is None:
-        return "No term is worth anything over the curve: the codec's own cell is the best one here."
-    return (
-        f"Largest lever: {NAMES[one.term]}; closing it is worth {-one.bd_rate:.1f} % BD-rate at equal "
-        "distortion of the latents"
-        f"{between(one.bd_rate_high, one.bd_rate_low)}; {available(one)}"
-    )
-
-
-def available(lever) -> str:
-    """What of a lever a real decoder can have today; ``lever`` is its row."""
-    if lever.term not in TERMS.values():
-        return "how much of that a real decoder could have is not measured."
-    if math.isnan(lever.available_bd_rate):
-        return "how much of that a real decoder could have is not measured: no other real code on its axis is in the config."
-    if not lever.available:
-        return "of that, none is available to a real decoder with the estimators measured here."
-    share = 100 * lever.available_bd_rate / lever.bd_rate
-    part = f"of that, {share:.0f} % is" if share <= 100 else "as much and more is"
-    return (
-        f"{part} available to a real decoder today: {lever.available} saves "
-        f"{-lever.available_bd_rate:.1f} %{between(lever.available_high, lever.available_low)} by its code "
-        "length, the best of those measured on these images."
-    )
-
-
-def between(high: float, low: float) -> str:
-    """The interval of a saving in brackets, if it is known."""
-    return f" ({-high:.1f} to {-low:.1f} %)" if math.isfinite(high + low) else ""
-
-
-def at_equal_psnr(bd_rates: pd.DataFrame, cell: dict[str, str]) -> str:
-    """What the limit saves at equal PSNR through the decoder, where its curve was simulated."""
-    found = bd_rates[bd_rates["curve"] == cell_name(cell)].dropna()
-    if found.empty:
+def lever_sentence(bd_rates: pd.DataFrame) -> str:
+    """Return what the largest lever with the codec's own transforms is worth; empty if unknown."""
+    cells = [lever for lever in levers(bd_rates) if lever.role is CurveRole.CELL]
+    if not cells:
         return ""
-    one = found.iloc[0]
+    lever = cells[0]
+    if lever.bd_rate >= 0:
+        return (
+            "With the codec's own transforms, no simulated curve needs fewer bits at equal PSNR"
+            " than the codec."
+        )
     return (
-        f"At equal PSNR, through the codec's own decoder, the rate of this limit is {one['bd_rate']:+.1f} % "
-        f"(BD-rate; 95 % interval {one['bd_rate_low']:+.1f} to {one['bd_rate_high']:+.1f} %)."
+        f"Largest lever with the codec's own transforms: {lever.change} (“{lever.curve}”,"
+        f" {kind_label(lever.kind)}), worth {saving_text(*lever[-3:])} at equal PSNR."
     )
+
+
+def best_available(available: pd.DataFrame) -> Any | None:
+    """Return the row of the code that saves most at equal pictures; None if no code saves bits."""
+    saving = available[available["bd_rate"] < -NEGLIGIBLE]
+    return None if saving.empty else saving.loc[saving["bd_rate"].idxmin()]
+
+
+def available_sentence(available: pd.DataFrame) -> str:
+    """Return what a real code saves today at equal pictures.
+
+    Parameters
+    ----------
+    available : DataFrame
+        From :func:`rdpipe.analysis.available.available_frame`, for one codec on one dataset.
+    """
+    if available.empty:
+        return (
+            "Available today: not measured; the config has no other variance that a decoder knows."
+        )
+    if available["bd_rate"].isna().all():
+        return "Available today: unknown over the curve, which needs two qualities or more."
+    code = best_available(available)
+    if code is None:
+        return (
+            "Available today: nothing; no measured code that decodes to the codec's own pictures"
+            " needs fewer bits."
+        )
+    real = BoundKind.parse(code["kind"]) is BoundKind.ACHIEVED
+    measure = "in real bytes" if real else "by code length"
+    saved = saving_text(code["bd_rate"], code["bd_rate_low"], code["bd_rate_high"], digits=2)
+    coder = " (its own variance, and rdpipe's range coder)" * (code["cell"] == str(BASELINE_CELL))
+    return (
+        f"Available today: {saved} {measure}, by {code['cell']}{coder}, which decodes to the"
+        " codec's own pictures."
+    )
+
+
+def limit_sentence(bd_rates: pd.DataFrame, cell: CellId) -> str:
+    """Return the BD-rate of a limit, if its curve was simulated."""
+    curve = bd_rates[bd_rates["curve"] == str(cell)].dropna(subset=["bd_rate"])
+    if curve.empty:
+        return ""
+    row = curve.iloc[0]
+    return (
+        f"At equal PSNR, through the codec's own decoder, the rate of this limit is"
+        f" {row['bd_rate']:+.1f} % (BD-rate; 95 % interval {row['bd_rate_low']:+.1f} to"
+        f" {row['bd_rate_high']:+.1f} %); it is {article(kind_label(row['kind']))}."
+    )
+
+
+def equal_psnr_summary(bd_rates: pd.DataFrame, available: pd.DataFrame) -> dict[str, Any]:
+    """Return best bound and available saving for the comparison of codecs."""
+    bound, code = best_bound(bd_rates), best_available(available)
+    nothing = 0.0 if available["bd_rate"].notna().any() else None
+    return {
+        "bound": "none" if bound is None else bound.curve,
+        "bd_rate": None if bound is None else bound.bd_rate,
+        "available": nothing if code is None else -code["bd_rate"],
+    }
+
+
+def bd_rate_text(lever: Lever) -> str:
+    """Return a BD-rate with its interval."""
+    text = f"{lever.bd_rate:+.1f} %"
+    if math.isfinite(lever.bd_rate_low + lever.bd_rate_high):
+        text += f" (95 % interval {lever.bd_rate_low:+.1f} to {lever.bd_rate_high:+.1f} %)"
+    return text
+
+
+def saving_text(change: float, low: float, high: float, digits: int = 1) -> str:
+    """Return a change of the rate as a saving with its interval, per cent."""
+    text = f"{-change:.{digits}f} %"
+    if math.isfinite(low + high):
+        text += f" ({-high:.{digits}f} to {-low:.{digits}f} %)"
+    return text
+
+
+def article(noun: str) -> str:
+    """Return a noun with its indefinite article."""
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"

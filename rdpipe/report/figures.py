@@ -1,8 +1,13 @@
-"""The figures for a paper, as SVG, PDF and PNG, and the CSV behind each; the same tables give the same bytes."""
+"""Figures for a paper, as SVG, PDF and PNG, and their data as CSV.
+
+The same tables give the same bytes.
+"""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -23,33 +28,41 @@ FIGURES = {
     "residuals": (draw_latents.residuals, "residuals"),
     "maps": (draw_latents.maps, "maps"),
 }
-"""Figures by name: what draws each, and from which table."""
-METADATA = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {"Software": None}}
+"""The function that draws each figure, and the name of its table."""
+METADATA: dict[str, dict[str, Any]] = {
+    "svg": {"Date": None},
+    "pdf": {"CreationDate": None},
+    "png": {"Software": None},
+}
+"""Metadata of each format, without what changes between runs."""
 
 
-def render(name: str, suffixes: list[str], tables: dict[str, pd.DataFrame]) -> dict[str, bytes]:
-    """A figure, drawn and laid out once, and the table behind it, as the bytes of files.
+def render(
+    name: str, suffixes: Sequence[str], tables: Mapping[str, pd.DataFrame]
+) -> dict[str, bytes]:
+    """Return the content of the files of a figure, which is drawn once.
 
     Parameters
     ----------
     name : str
-        One of :data:`FIGURES`.
-    suffixes : list of {"svg", "pdf", "png", "csv"}
-    tables : dict of DataFrame
-        Those of :data:`FIGURES`, of one data set and codec.
+        A name in :data:`FIGURES`.
+    suffixes : sequence of {"svg", "pdf", "png", "csv"}
+    tables : mapping of str to DataFrame
+        Tables of one dataset and codec, by the names in :data:`FIGURES`.
 
     Returns
     -------
-    dict of bytes
-        By suffix.
+    dict of str to bytes
+        Content by suffix.
     """
     draw, table = FIGURES[name]
     with matplotlib.rc_context({**LOOK, "figure.constrained_layout.use": True}):
         figure = draw(tables[table])
-        figure.get_layout_engine().execute(figure)
+        if layout := figure.get_layout_engine():
+            layout.execute(figure)
     files = {}
     with matplotlib.rc_context(LOOK):
-        figure.set_layout_engine(None)  # else every file has it laid out anew, which takes as long again
+        figure.set_layout_engine(None)  # otherwise each file computes the layout again
         for suffix in suffixes:
             buffer = io.BytesIO()
             if suffix == "csv":

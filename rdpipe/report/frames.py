@@ -1,61 +1,82 @@
-"""Tidy tables from the stores, as the figures, their CSV files and the page want them."""
+"""Tidy tables of the stores, for the figures, their CSV files and the page."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from rdpipe.core.axes import START, cell_name
-from rdpipe.evaluation.statistics import CLASS_EDGES, RESIDUAL_EDGES
-from rdpipe.config.query import AXES, COMPONENTS
 from rdpipe.analysis.bootstrap import interval, resampled_means, resamples
 from rdpipe.analysis.decomposition import path_to
+from rdpipe.core.axes import AXES, BASELINE_CELL, CellId
+from rdpipe.core.runs import RunId
+from rdpipe.evaluation.statistics import CLASS_EDGES, RESIDUAL_EDGES
 
-OWN = cell_name(START)
+BASELINE_NAME = str(BASELINE_CELL)
+"""Name of the codec's own cell."""
 FEWEST = 50
-"""Elements below which a bin of predicted scale is not shown."""
+"""Smallest number of elements of a bin of predicted scale that is shown."""
+TEST_CHANNEL = "test-channel"
+"""Quantizer whose level is shown as the water level."""
+Limits = Mapping[str, CellId]
+"""Cells to which the decomposition leads, by name."""
 
 
 def image_frame(table: xr.Dataset) -> pd.DataFrame:
-    """A row for each image."""
+    """Return a row for each image."""
     return table.to_dataframe().reset_index()
 
 
-def gap_frame(cube: xr.Dataset) -> pd.DataFrame:
-    """A row for each estimator along the axis of a gap: mean bit/pixel and bit/latent over images."""
-    axis = COMPONENTS[cube["component"].item()]
-    bits = cube["bits"].squeeze([other for other in AXES if other != axis])
+def gap_frame(array: xr.Dataset) -> pd.DataFrame:
+    """Return a row for each estimator along the axis of a component.
+
+    It has bit/pixel, averaged over images, and bit/latent.
+    """
+    component = array["component"].item()
+    axis = next(axis.name for axis in AXES if axis.term == component)
+    bits = array["bits"].squeeze([unmoved.name for unmoved in AXES if unmoved.name != axis])
     rates = xr.Dataset(
-        {"bpp": (bits / cube["pixels"]).mean("image"),
-         "per_latent": bits.sum("image") / cube["elements"].sum()}
-    )  # fmt: skip
+        {
+            "bpp": (bits / array["pixels"]).mean("image"),
+            "per_latent": bits.sum("image") / array["elements"].sum(),
+        }
+    )
     names = {axis: "estimator", f"{axis}_information": "information"}
-    keep = [*names.values(), "dataset", "codec", "quality", "component", "bpp", "per_latent"]
-    return rates.to_dataframe().reset_index().rename(columns=names)[keep]
+    columns = [*names.values(), *RunId._fields, "component", "bpp", "per_latent"]
+    return rates.to_dataframe().reset_index().rename(columns=names)[columns]
 
 
-def steps(limits: dict) -> dict[str, tuple[str, str]]:
-    """The gaps that are mapped, each once: a name in words, and the cells before and after it."""
-    found = {}
+def mapped_steps(limits: Limits) -> dict[str, tuple[str, str]]:
+    """Return the gaps that are mapped, each of them once.
+
+    Returns
+    -------
+    dict
+        Names of the cells before and after a step, by a description such as "quantization gap, to
+        decodable".
+    """
+    steps: dict[str, tuple[str, str]] = {}
     for name, limit in limits.items():
-        for term, before, after in path_to(limit):
-            both = cell_name(before), cell_name(after)
-            if both not in found.values():
-                found[f"{term} gap, to {name}"] = both
-    return found
+        for step in path_to(limit):
+            cells = str(step.before), str(step.after)
+            if cells not in steps.values():
+                steps[f"{step.term} gap, to {name}"] = cells
+    return steps
 
 
-def identity_of(product: xr.Dataset) -> dict:
-    """Columns that say what a product is about."""
-    return {key: product[key].item() for key in ("dataset", "codec", "quality")}
+def run_columns(product: xr.Dataset) -> dict[str, Any]:
+    """Return the columns that identify the run of a store."""
+    return dict(RunId.from_coordinates(product).coordinates())
 
 
-def channel_frame(maps: xr.Dataset, limits: dict) -> pd.DataFrame:
-    """A row for each channel: variance, prediction of it, bits, every gap and the water level.
+def channel_frame(maps: xr.Dataset, limits: Limits) -> pd.DataFrame:
+    """Return a row for each channel: variance, its prediction, bits, every gap and the water level.
 
-    Averages over images, bits for each latent of the channel. ``level`` is the geometric mean over
-    images of that of the first test channel among the cells.
+    The values are averages over images; bits are per latent of the channel. ``theta`` is the
+    geometric mean over images of the water level of the first cell with the test channel.
     """
     elements = (maps["calibration"].sel(sum="count").sum() / maps.sizes["channel"]).item()
     bits = maps["bits"].sum("image") / elements
@@ -64,52 +85,72 @@ def channel_frame(maps: xr.Dataset, limits: dict) -> pd.DataFrame:
             "channel": np.arange(maps.sizes["channel"]),
             "second_moment": maps["second_moment"].mean("image").values,
             "predicted": maps["predicted"].mean("image").values,
-            "bits": bits.sel(cell=OWN).values,
+            "bits": bits.sel(cell=BASELINE_NAME).values,
         }
     )
-    for name, (before, after) in steps(limits).items():
+    for name, (before, after) in mapped_steps(limits).items():
         frame[name] = (bits.sel(cell=before) - bits.sel(cell=after)).values
-    cells = maps["cell"].values
-    channels = [name for name in cells if name.endswith("/test-channel")]
-    level = np.exp(np.log(maps["level"].sel(cell=channels[:1])).mean()) if channels else np.nan
-    return frame.assign(level=float(level), **identity_of(maps))
+    cells = maps["cell"].values.tolist()
+    channels = [name for name in cells if CellId.parse(name).quantizer == TEST_CHANNEL]
+    theta = np.exp(np.log(maps["level"].sel(cell=channels[:1])).mean()) if channels else np.nan
+    return frame.assign(theta=float(theta), **run_columns(maps))
 
 
-def calibration_frame(maps: xr.Dataset, bootstrap: dict) -> pd.DataFrame:
-    """A row for each bin of predicted scale: what was predicted, what came, and its interval over images."""
+def calibration_frame(maps: xr.Dataset, bootstrap: Mapping[str, int]) -> pd.DataFrame:
+    """Return a row for each bin of predicted scale.
+
+    It has the root mean square of the predicted scales and of the residuals; the latter with a 95 %
+    interval over images.
+
+    Parameters
+    ----------
+    maps : xarray.Dataset
+        Root of a store of ``map_latents``.
+    bootstrap : mapping
+        ``resamples`` and ``seed``.
+    """
     sums = maps["calibration"].transpose("image", "sum", "scale_bin").values
     draws = resamples(len(sums), bootstrap["resamples"], bootstrap["seed"])
     with np.errstate(invalid="ignore", divide="ignore"):
         count, r2, sigma2 = sums.sum(0)
         drawn = resampled_means(sums[:, :2], draws)
-        low, high = interval(np.sqrt(drawn[:, 1] / drawn[:, 0]))  # of means as of sums
+        low, high = interval(np.sqrt(drawn[:, 1] / drawn[:, 0]))  # a ratio of means is one of sums
         frame = pd.DataFrame(
-            {"predicted": np.sqrt(sigma2 / count), "actual": np.sqrt(r2 / count),
-             "actual_low": low, "actual_high": high, "count": count}
-        )  # fmt: skip
-    return frame[frame["count"] >= FEWEST].assign(**identity_of(maps))
+            {
+                "predicted": np.sqrt(sigma2 / count),
+                "actual": np.sqrt(r2 / count),
+                "actual_low": low,
+                "actual_high": high,
+                "count": count,
+            }
+        )
+    return frame[frame["count"] >= FEWEST].assign(**run_columns(maps))
 
 
 def residual_frame(maps: xr.Dataset) -> pd.DataFrame:
-    """A row for each class of predicted scale and bin: density of r / sigma, and the Gaussian's."""
+    """Return the density of r / sigma and of a Gaussian, by class of predicted scale and bin."""
     counts = maps["residuals"].sum("image").values
     width = np.diff(RESIDUAL_EDGES)
-    centres = RESIDUAL_EDGES[:-1] + width / 2
+    centers = RESIDUAL_EDGES[:-1] + width / 2
     edges = [0.0, *CLASS_EDGES, np.inf]
     frames = [
         pd.DataFrame(
-            {"class": class_name(low, high), "normalised": centres,
-             "density": row / (row.sum() * width), "gaussian": np.exp(-(centres**2) / 2) / np.sqrt(2 * np.pi),
-             "count": row}
-        )  # fmt: skip
-        for low, high, row in zip(edges, edges[1:], counts)
+            {
+                "class": class_name(low, high),
+                "normalized": centers,
+                "density": row / (row.sum() * width),
+                "gaussian": np.exp(-(centers**2) / 2) / np.sqrt(2 * np.pi),
+                "count": row,
+            }
+        )
+        for low, high, row in zip(edges[:-1], edges[1:], counts, strict=True)
         if row.sum() > 0
     ]
-    return pd.concat(frames, ignore_index=True).assign(**identity_of(maps))
+    return pd.concat(frames, ignore_index=True).assign(**run_columns(maps))
 
 
 def class_name(low: float, high: float) -> str:
-    """A range of predicted scales in words."""
+    """Return a range of predicted scales in words."""
     if low == 0:
         return f"sigma below {high:g}"
     return f"sigma {low:g} to {high:g}" if np.isfinite(high) else f"sigma from {low:g}"

@@ -1,20 +1,22 @@
-"""Cases with known answers, computed anew for every report: what the axes say beside the closed form.
+"""Sources with known answers: measured by the same code, beside the closed form.
 
-Levels are matched over the data set, so that no bits are spent on telling one for each image.
+They are computed again for every report. Levels are matched over the dataset, so that no bits are
+spent on transmitting one for each image.
 """
 
 from __future__ import annotations
 
 import functools
 import math
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 
-from rdpipe.evaluation.array import evaluate
 from rdpipe.core.latents import Latents
 from rdpipe.core.rng import standard_normal
+from rdpipe.evaluation.array import evaluate
 from rdpipe.theory import (
     gaussian_rate,
     reverse_waterfill,
@@ -24,24 +26,29 @@ from rdpipe.theory import (
 )
 
 RHO, SIGMA, BLOCK = 0.9, 40.0, 8
-"""Correlation of neighbours and standard deviation of the field; side of a block."""
+"""Correlation of neighbors and standard deviation of the field (gray levels); side of a block."""
 SIDE = 32
 """Side of the field, blocks."""
 
 
 def field(steps: tuple[float, ...] = (100.0, 40.0, 20.0, 6.0)) -> pd.DataFrame:
-    """Coefficients of the KLT of blocks of a separable AR(1) Gaussian field: a row for each quantizer and step.
+    """Measure the KLT coefficients of blocks of a separable AR(1) Gaussian field.
 
-    They are drawn as what they are, independent Gaussians with the eigenvalues for variances; field, blocks
-    and transform themselves are run by ``config/gaussian.yaml``.
+    The coefficients are drawn directly, as independent Gaussians with the eigenvalues as variances.
+    ``config/gaussian.yaml`` runs the field, its blocks and the transform.
+
+    Parameters
+    ----------
+    steps : tuple of float
+        Quantization steps, gray levels.
 
     Returns
     -------
     DataFrame
-        ``step``, grey levels; ``quantizer``; ``mse``, squared grey levels, and ``rate``, bit/pixel, as
-        the axes measure them on one sample; ``known_mse`` and ``known_rate``, those of the closed
-        forms: the sums over the coefficients of rounding, and reverse water-filling at the measured
-        distortion.
+        A row for each quantizer and step: ``step``; ``quantizer``; ``mse`` (squared gray levels)
+        and ``rate`` (bit/pixel), measured on one sample; ``known_mse`` and ``known_rate`` of the
+        closed forms: sums over the coefficients for rounding, reverse water-filling at the measured
+        distortion for the test channel.
     """
     line = RHO ** np.abs(np.subtract.outer(range(BLOCK), range(BLOCK)))
     variances = SIGMA**2 * np.outer(*2 * [np.linalg.eigvalsh(line)]).ravel()
@@ -50,84 +57,119 @@ def field(steps: tuple[float, ...] = (100.0, 40.0, 20.0, 6.0)) -> pd.DataFrame:
     for step in steps:
         scale = torch.from_numpy(np.sqrt(variances) / step)[:, None, None].expand_as(sample)
         latents = Latents("field", sample * scale, torch.zeros_like(sample), scale.contiguous())
-        measured = evaluate(latents, ["codec"], ["codec"], ["rounding", "test-channel"], "dataset")
-        known = np.sqrt(variances) / step
-        for quantizer in measured["quantizer"].values.tolist():
-            cell = measured.sel(quantizer=quantizer)
+        array = evaluate(latents, ["codec"], ["codec"], ["rounding", "test-channel"], "dataset")
+        scales = np.sqrt(variances) / step
+        known_mse = step**2 * rounding_distortion(scales).mean()
+        for quantizer in array["quantizer"].values.tolist():
+            cell = array.sel(quantizer=quantizer)
             mse = step**2 * cell["distortion"].item() / sample.numel()
             if quantizer == "rounding":
-                rate, known_mse = rounding_rate(known).mean(), rounding_distortion(known).mean()
+                known_rate = rounding_rate(scales).mean()
             else:
-                rate = reverse_waterfill(variances, mse * len(variances)).rate / len(variances)
-                known_mse = rounding_distortion(known).mean()
+                total = mse * len(variances)
+                known_rate = reverse_waterfill(variances, total).rate / len(variances)
             rows.append(
-                {"step": step, "quantizer": quantizer, "mse": mse, "known_mse": step**2 * known_mse,
-                 "rate": cell["bits"].item() / sample.numel(), "known_rate": rate}
-            )  # fmt: skip
+                {
+                    "step": step,
+                    "quantizer": quantizer,
+                    "mse": mse,
+                    "known_mse": known_mse,
+                    "rate": cell["bits"].item() / sample.numel(),
+                    "known_rate": known_rate,
+                }
+            )
     return pd.DataFrame(rows)
 
 
 def quantiles(count: int = 20_000) -> torch.Tensor:
-    """A standard Gaussian without chance, its quantiles at the middle of equal steps, of shape (1, 1, count)."""
-    return torch.special.ndtri((torch.arange(count, dtype=torch.float64) + 0.5) / count)[None, None]
+    """Return a standard Gaussian without randomness, of shape (1, 1, count).
+
+    The values are the quantiles at the middle of equal intervals.
+    """
+    positions = (torch.arange(count, dtype=torch.float64) + 0.5) / count
+    return torch.special.ndtri(positions)[None, None]
 
 
 def elements(scales: tuple[float, ...] = (0.3, 0.5, 1.0, 2.0, 4.0)) -> pd.DataFrame:
-    """Rounding against R(D), independent Gaussians of one scale, unit step: a row for each scale.
+    """Measure rounding with unit step against R(D), for independent Gaussians of one scale.
+
+    Parameters
+    ----------
+    scales : tuple of float
+        Standard deviations, latent units.
 
     Returns
     -------
     DataFrame
-        ``scale``; bits of rounding and of the test channel at its distortion and the ``gap`` between
-        them, as measured, and as ``known`` from the closed forms.
+        A row for each scale: ``scale``; bit/element of rounding and of the test ``channel`` at its
+        distortion, and their difference ``gap``; and all three by the closed forms.
     """
     noise = quantiles()
     rows = []
     for scale in scales:
-        spread = torch.full_like(noise, scale)
-        latents = Latents("elements", scale * noise, torch.zeros_like(noise), spread)
-        cube = evaluate(latents, ["codec"], ["codec"], ["rounding", "test-channel"], "dataset")
-        rounding, channel = (cube["bits"].values.ravel() / noise.numel()).tolist()
+        latents = gaussian_latents("elements", noise, scale, scale)
+        array = evaluate(latents, ["codec"], ["codec"], ["rounding", "test-channel"], "dataset")
+        rounding, channel = (array["bits"].values.ravel() / noise.numel()).tolist()
         rate, distortion = rounding_rate(scale), rounding_distortion(scale)
         rows.append(
-            {"scale": scale, "rounding": rounding, "channel": channel, "gap": rounding - channel,
-             "known_rounding": rate, "known_channel": gaussian_rate(scale**2, distortion),
-             "known_gap": rate - gaussian_rate(scale**2, distortion)}
-        )  # fmt: skip
+            {
+                "scale": scale,
+                "rounding": rounding,
+                "channel": channel,
+                "gap": rounding - channel,
+                "known_rounding": rate,
+                "known_channel": gaussian_rate(scale**2, distortion),
+                "known_gap": rate - gaussian_rate(scale**2, distortion),
+            }
+        )
     return pd.DataFrame(rows)
 
 
 def mismatch(factors: tuple[float, ...] = (0.5, 0.7, 1.0, 1.5, 2.0)) -> pd.DataFrame:
-    """A predicted scale that is wrong by a factor: a row for each, with the gap per element at high rate.
+    """Measure the cost of a predicted scale that is wrong by a factor, at high rate.
+
+    Parameters
+    ----------
+    factors : tuple of float
+        Predicted scale over the true one.
 
     Returns
     -------
     DataFrame
-        ``factor``; ``gap``, what the right variance saves rounding with a fine step, bits;
-        ``known_gap``, (c^-2 - 1) / (2 ln 2) + log2 c.
+        A row for each ``factor``: ``gap``, what the true scale saves for rounding with a fine step,
+        bit/element; ``known_gap``, (c^-2 - 1) / (2 ln 2) + log2 c.
     """
     noise = quantiles()
     scale = 64.0
 
     def rate(factor: float) -> float:
-        spread = torch.full_like(noise, factor * scale)
-        latents = Latents("mismatch", scale * noise, torch.zeros_like(noise), spread)
-        cube = evaluate(latents, ["codec"], ["codec"], ["rounding"])
-        return cube["bits"].item() / noise.numel()
+        latents = gaussian_latents("mismatch", noise, scale, factor * scale)
+        array = evaluate(latents, ["codec"], ["codec"], ["rounding"])
+        return float(array["bits"].item() / noise.numel())
 
-    right = rate(1.0)
+    true_rate = rate(1.0)
     return pd.DataFrame(
-        {"factor": c, "gap": rate(c) - right, "known_gap": float(variance_mismatch(1 / c**2))}
-        for c in factors
+        {
+            "factor": factor,
+            "gap": rate(factor) - true_rate,
+            "known_gap": float(variance_mismatch(1 / factor**2)),
+        }
+        for factor in factors
     )
 
 
-@functools.cache
-def tables() -> dict:
-    """All of them, as lists of rows, and what they are of.
+def gaussian_latents(name: str, noise: torch.Tensor, scale: float, predicted: float) -> Latents:
+    """Return Gaussian latents of one scale, with a predicted scale and mean 0."""
+    mean, predicted_scale = torch.zeros_like(noise), torch.full_like(noise, predicted)
+    return Latents(name, scale * noise, mean, predicted_scale)
 
-    ``infinite`` is the gap at high rate, 1/2 log2(pi e / 6); ``error`` the standard error of the rate
-    where every coefficient is sent, sqrt(1/2) / ln 2 bit over the root of their number.
+
+@functools.cache
+def tables() -> dict[str, Any]:
+    """Return all comparisons as lists of rows, and their parameters.
+
+    ``infinite`` is the gap at high rate, 1/2 log2(pi e / 6). ``error`` is the standard error of the
+    rate if every coefficient is coded: sqrt(1/2) / ln 2 bit over the root of their number.
     """
     return {
         "rho": RHO,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import pandas as pd
@@ -10,111 +12,130 @@ import yaml
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from rdpipe.core.axes import cell_name
-from rdpipe.report import answer, known
+from rdpipe.core.axes import CellId
+from rdpipe.core.kinds import BoundKind, CurveRole
+from rdpipe.report import answer, known, latent_matched_text
 from rdpipe.report.figures import FIGURES
+from rdpipe.report.frames import Limits
 from rdpipe.report.payload import run_payload, to_json
 from rdpipe.report.rows import gap_rows, image_rows, limit_rows, second_moment_check, variance_split
 from rdpipe.report.style import SHOWN
-from rdpipe.report.words import ASSUMPTIONS, KINDS, TERMS
+from rdpipe.report.words import ASSUMPTIONS, KINDS, LATENT_MATCHED, TERMS
 
 TEMPLATES = Path(__file__).parent / "template"
+"""Folder of the templates, scripts and styles."""
+RunTables = Mapping[str, pd.DataFrame]
+"""Tables of one codec on one dataset, by name."""
 
 
-def run_content(
-    dataset: str, codec: str, tables: dict[str, pd.DataFrame], cells: dict[str, dict[str, str]]
-) -> dict:
-    """What the page says about one codec on one data set.
+def run_content(dataset: str, codec: str, tables: RunTables, limits: Limits) -> dict[str, Any]:
+    """Return what the page says about one codec on one dataset.
 
     Parameters
     ----------
     dataset, codec : str
-    tables : dict of DataFrame
-        ``points``, ``bd_rates``, ``decomposition``, ``levers``, ``savings``, ``image_terms``, ``codes``,
-        ``gaps``, ``latents``, ``channels``, ``calibration`` and ``residuals`` of this data set and codec.
-    cells : dict of dict
-        The limits: ``mean``, ``variance`` and ``quantizer`` of each, in this order.
+    tables : mapping of str to DataFrame
+        ``points``, ``bd_rates``, ``available``, ``decomposition``, ``levers``, ``savings``,
+        ``image_terms``, ``codes``, ``gaps``, ``latents``, ``channels``, ``calibration`` and
+        ``residuals`` of this dataset and codec.
+    limits : mapping of str to CellId
+        The limits, in the order in which the page lists them.
     """
     points, terms = tables["points"], tables["decomposition"]
-    limits = list(terms["limit"].unique())
-    own = points[points["curve"] == "codec"]
-    paper = terms[terms["order"] == "paper"]
+    names = list(terms["limit"].unique())
+    codec_points = points[points["role"] == CurveRole.CODEC]
+    published = points[points["role"] == CurveRole.PUBLISHED]
     return {
         "dataset": dataset,
         "codec": codec,
         "images": int(points["images"].iloc[0]),
-        "bpp": f"{own['bpp'].min():.3f} to {own['bpp'].max():.3f}",
-        "psnr": f"{own['psnr'].min():.2f} to {own['psnr'].max():.2f}",
+        "bpp": f"{codec_points['bpp'].min():.3f} to {codec_points['bpp'].max():.3f}",
+        "psnr": f"{codec_points['psnr'].min():.2f} to {codec_points['psnr'].max():.2f}",
         "qualities": [int(quality) for quality in terms["quality"].unique()],
         "headlines": [
-            {"quality": one.quality, "text": answer.headline(codec, dataset, one)}
-            for one in own.itertuples()
+            {"quality": point.quality, "text": answer.headline(codec, dataset, point)}
+            for point in codec_points.itertuples()
         ],
-        "answers": [
-            {"quality": quality, "limit": limit, "text": f"To the limit: {answer.to_limit(panel, cells[limit])}"}
-            for (quality, limit), panel in paper.groupby(["quality", "limit"], sort=False)
+        "equal_psnr": [
+            answer.bound_sentence(tables["bd_rates"]),
+            answer.lever_sentence(tables["bd_rates"]),
+            answer.available_sentence(tables["available"]),
         ],
+        "summary": answer.equal_psnr_summary(tables["bd_rates"], tables["available"]),
+        "terms_in_words": terms_in_words(terms, limits),
         "unreached": points[points["bpp"].isna()][["curve", "quality"]].to_dict("records"),
         "points": points.to_dict("records"),
         "bd_rates": tables["bd_rates"].to_dict("records"),
-        "sources": points[points["source"] != ""].drop_duplicates("curve").to_dict("records"),
-        "limits": [limit_content(limit, tables, cells[limit]) for limit in limits],
+        "sources": published.drop_duplicates("curve").to_dict("records"),
+        "limits": [limit_content(name, tables, limits[name]) for name in names],
         "gaps": gap_rows(tables["gaps"]),
         "second_moment": second_moment_check(tables["gaps"]),
         "variance": variance_split(tables["gaps"]),
         "codes": tables["codes"].to_dict("records"),
-        "per_image": image_rows(tables["latents"], tables["image_terms"], limits),
-        "folder": tables.get("folder", ""),
-        "payload": {
-            "title": f"{codec} on {dataset}",
-            "qualities": [int(quality) for quality in terms["quality"].unique()],
-            "levers": tables["levers"].to_dict("records"),
-            **run_payload(tables, cells),
-        },
+        "per_image": image_rows(tables["latents"], tables["image_terms"], names),
+        "payload": {"title": f"{codec} on {dataset}", **run_payload(tables, limits)},
     }
 
 
-def limit_content(limit: str, tables: dict[str, pd.DataFrame], cell: dict[str, str]) -> dict:
-    """One limit: its sentences, its summary for the comparison and its table."""
-    terms, levers, bd = tables["decomposition"], tables["levers"], tables["bd_rates"]
-    terms, levers = (table[table["limit"] == limit] for table in (terms, levers))
+def terms_in_words(terms: pd.DataFrame, limits: Limits) -> list[dict[str, Any]]:
+    """Return a sentence with the latent-matched terms for each quality and limit."""
+    paper = terms[terms["order"] == "paper"]
+    return [
+        {
+            "quality": quality,
+            "limit": limit,
+            "text": f"To the limit: {latent_matched_text.to_limit(panel, limits[limit])}",
+        }
+        for (quality, limit), panel in paper.groupby(["quality", "limit"], sort=False)
+    ]
+
+
+def limit_content(limit: str, tables: RunTables, cell: CellId) -> dict[str, Any]:
+    """Return the sentences, the summary for the comparison and the table of one limit."""
+    decomposition, bd_rates, changes = (
+        tables[name] for name in ("decomposition", "bd_rates", "levers")
+    )
+    terms = decomposition[decomposition["limit"] == limit]
+    changes = changes[changes["limit"] == limit]
     total = terms[(terms["term"] == "total") & (terms["order"] == "paper")]["bpp"]
-    own = bd[bd["curve"] == cell_name(cell)]["bd_rate"]
+    limit_rates = bd_rates[bd_rates["curve"] == str(cell)]["bd_rate"]
+    kind = BoundKind.parse(terms["kind"].iloc[0])
     return {
         "name": limit,
-        "cell": cell_name(cell),
-        "lever": answer.largest_lever(levers),
-        "no_better": answer.no_better(tables["decomposition"], limit),
-        "curve": answer.over_the_curve(tables["points"], terms, limit),
-        "equal_psnr": answer.at_equal_psnr(bd, cell),
-        "summary": answer.summary(levers),
+        "cell": str(cell),
+        "genie": kind is BoundKind.GENIE_AIDED,
+        "equal_psnr": answer.limit_sentence(bd_rates, cell),
+        "bd_rate": limit_rates.iloc[0] if len(limit_rates) else None,
+        "change": latent_matched_text.change_sentence(changes),
+        "genie_warning": latent_matched_text.genie_sentence(decomposition, limit),
+        "curve": latent_matched_text.over_the_curve(tables["points"], terms, limit),
+        "summary": latent_matched_text.change_summary(changes),
+        "ratio": latent_matched_text.ratio_range(terms["latent_mse_ratio"]),
         "total": f"{total.min():.3f} to {total.max():.3f}",
-        "bd_rate": own.iloc[0] if len(own) else None,
         **limit_rows(terms),
     }
 
 
 def render(
-    runs: list[dict],
-    pictures: list[dict],
-    datasets: dict[str, dict],
-    config: dict,
-    provenance: dict,
+    runs: Sequence[Mapping[str, Any]],
+    pictures: Sequence[Mapping[str, Any]],
+    datasets: Mapping[str, Mapping[str, Any]],
+    config: Mapping[str, Any],
+    provenance: Mapping[str, Any],
 ) -> str:
-    """The page as HTML; everything that comes from outside is escaped.
+    """Return the page as HTML. All text from outside is escaped.
 
     Parameters
     ----------
-    runs : list of dict
-        From :func:`run_content`.
-    pictures : list of dict
-        Of each run: ``maps`` from :func:`rdpipe.report.pictures.maps_of` by quality, ``originals`` and,
-        by quality, ``decoded``: the sources of images.
-    datasets : dict of dict
+    runs : sequence of mapping
+        From :func:`run_content`, each with the ``folder`` of its figures.
+    pictures : sequence of mapping
+        For each run, from :func:`rdpipe.report.pictures.collect`.
+    datasets : mapping
         Manifests by name.
-    config : dict
+    config : mapping
         The complete config.
-    provenance : dict
+    provenance : mapping
         ``command``, ``commit``, ``machine``, ``versions`` and ``times``.
     """
     environment = jinja2.Environment(
@@ -128,14 +149,14 @@ def render(
     limits = list(config["limits"])
     data = {
         "runs": [run["payload"] for run in runs],
-        "compared": cell_name(config["limits"][limits[0]]),
+        "compared": str(CellId.from_mapping(config["limits"][limits[0]])),
     }
     return environment.get_template("page.html.j2").render(
         title=" and ".join(f"{run['codec']} on {run['dataset']}" for run in runs),
         runs=runs,
         limits=limits,
         data=Markup(to_json(data)),
-        pictures=[Markup(to_json(one)) for one in pictures],
+        pictures=[Markup(to_json(picture)) for picture in pictures],
         plotly=Markup(get_plotlyjs()),
         known=known.tables(),
         datasets=datasets,
@@ -143,8 +164,10 @@ def render(
         yaml=yaml.safe_dump(config, sort_keys=True),
         provenance=provenance,
         figures=list(FIGURES),
+        GENIE_AIDED=BoundKind.GENIE_AIDED,
         TERMS=TERMS,
         KINDS=KINDS,
         SHOWN=SHOWN,
         ASSUMPTIONS=ASSUMPTIONS,
+        LATENT_MATCHED=LATENT_MATCHED,
     )

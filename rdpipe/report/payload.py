@@ -1,116 +1,142 @@
-"""What the page's script is given: numbers for the charts, as JSON that no text can break out of."""
+"""Numbers for the charts of the page, as JSON from which no text can break out."""
 
 from __future__ import annotations
 
 import json
 import math
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from rdpipe.report.frames import steps
-from rdpipe.report.style import COLOURS, WEB_STYLES, colour_curves, meaning
+from rdpipe.core.kinds import BoundKind, CurveRole
+from rdpipe.report.answer import Lever, levers
+from rdpipe.report.frames import Limits, mapped_steps
+from rdpipe.report.style import COLORS, WEB_STYLES, curve_colors, kind_label
+
+if TYPE_CHECKING:
+    from rdpipe.report.page import RunTables
 
 
-def to_json(value) -> str:
-    """Compact JSON for a ``script`` element: NaN is null, and no ``<`` or ``&`` is left."""
+def to_json(value: Any) -> str:
+    """Return compact JSON for a ``script`` element: NaN is null, and no ``<`` or ``&`` is left."""
     text = json.dumps(_finite(value), separators=(",", ":"), ensure_ascii=False)
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return text
 
 
-def _finite(value):
-    """The same with numbers of at most seven digits, and None for those that are not finite."""
+def _finite(value: Any) -> Any:
+    """Return the value with floats of at most seven digits, and None if they are not finite."""
     if isinstance(value, dict):
-        return {str(key): _finite(one) for key, one in value.items()}
+        return {str(key): _finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(one) for one in value]
+        return [_finite(item) for item in value]
     if isinstance(value, float):
         return float(f"{value:.7g}") if math.isfinite(value) else None
     return value
 
 
-def run_payload(tables: dict[str, pd.DataFrame], limits: dict) -> dict:
-    """Charts of one codec on one data set; a list of numbers for each column.
+def run_payload(tables: RunTables, limits: Limits) -> dict[str, Any]:
+    """Return the data of the charts of one codec on one dataset.
 
     Parameters
     ----------
-    tables : dict of DataFrame
-        ``points``, ``savings``, ``decomposition``, ``gaps``, ``channels``, ``calibration`` and
-        ``residuals`` of this data set and codec.
-    limits : dict
-        Cells by name.
+    tables : mapping of str to DataFrame
+        See :func:`rdpipe.report.page.run_content`.
+    limits : mapping of str to CellId
     """
-    points = tables["points"]
+    decomposition = tables["decomposition"]
+    channel_columns = ("channel", "second_moment", "predicted", "bits", *mapped_steps(limits))
+    scale_columns = ("predicted", "actual", "actual_low", "actual_high", "count")
     return {
-        "curves": curves(points),
+        "qualities": [int(quality) for quality in decomposition["quality"].unique()],
+        "levers": lever_bars(levers(tables["bd_rates"])),
+        "changes": tables["levers"].to_dict("records"),
+        "curves": curves(tables["points"]),
         "savings": {
             name: columns(table, "psnr", "bpp", "saved", "saved_low", "saved_high")
             for name, table in tables["savings"].groupby("curve", sort=False)
         },
         "terms": {
             limit: {
-                str(quality): waterfall(panel) for quality, panel in table.groupby("quality", sort=False)
+                str(quality): waterfall(panel)
+                for quality, panel in table.groupby("quality", sort=False)
             }
-            for limit, table in tables["decomposition"].groupby("limit", sort=False)
+            for limit, table in decomposition.groupby("limit", sort=False)
         },
-        "gaps": [
-            {"component": component, "information": information, "estimator": estimator,
-             **columns(table, "quality", "bpp")}
-            for (component, estimator, information), table in tables["gaps"].groupby(
-                ["component", "estimator", "information"], sort=False
-            )
-        ],
         "channels": {
-            str(quality): columns(table, "channel", "second_moment", "predicted", "bits", *steps(limits))
-            | {"level": table["level"].iloc[0]}
+            str(quality): columns(table, *channel_columns) | {"theta": table["theta"].iloc[0]}
             for quality, table in tables["channels"].groupby("quality", sort=False)
         },
         "calibration": {
-            str(quality): columns(table, "predicted", "actual", "actual_low", "actual_high", "count")
+            str(quality): columns(table, *scale_columns)
             for quality, table in tables["calibration"].groupby("quality", sort=False)
         },
         "residuals": {
             str(quality): {
-                name: columns(one, "normalised", "density", "gaussian")
-                for name, one in table.groupby("class", sort=False)
+                name: columns(rows, "normalized", "density", "gaussian")
+                for name, rows in table.groupby("class", sort=False)
             }
             for quality, table in tables["residuals"].groupby("quality", sort=False)
         },
-    }  # fmt: skip
+    }
 
 
-def columns(table: pd.DataFrame, *names: str) -> dict[str, list]:
-    """Some columns as lists."""
+def columns(table: pd.DataFrame, *names: str) -> dict[str, list[Any]]:
+    """Return some columns as lists."""
     return {name: table[name].tolist() for name in names}
 
 
-def curves(points: pd.DataFrame) -> list[dict]:
-    """Every curve with its kind, its look and its points."""
-    grouped = list(points.groupby(["codec", "curve", "kind"], sort=False))
-    colours = colour_curves([key for key, _ in grouped])
+def lever_bars(changes: list[Lever]) -> list[dict[str, Any]]:
+    """Return the levers that save bits at equal PSNR."""
     return [
         {
-            "name": name,
-            "kind": meaning(kind),
-            "own": name == "codec",
-            "ours": codec != "",
-            "colour": colour,
-            "source": table["source"].iloc[0],
-            **WEB_STYLES[kind],
-            **columns(table, "quality", "bpp", "bpp_low", "bpp_high", "psnr", "psnr_of_mean_mse"),
+            "curve": lever.curve,
+            "kind": kind_label(lever.kind),
+            "change": lever.change,
+            "real": lever.kind is not BoundKind.UPPER_BOUND,
+            "bd_rate": lever.bd_rate,
+            "bd_rate_low": lever.bd_rate_low,
+            "bd_rate_high": lever.bd_rate_high,
         }
-        for ((codec, name, kind), table), colour in zip(grouped, colours)
+        for lever in changes
+        if lever.bd_rate < 0
     ]
 
 
-def waterfall(panel: pd.DataFrame) -> dict:
-    """The terms at one quality, in the paper's order, and where Shapley's would end."""
+def curves(points: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return every curve with its kind, its look and its points.
+
+    ``codec`` marks the codec's own curve; ``measured`` the curves that belong to the codec, which
+    set the range of the chart; ``shared`` the curves that are compared with every codec.
+    """
+    groups = list(points.groupby(["curve", "role", "kind"], sort=False))
+    colors = curve_colors([role for (_, role, _), _ in groups])
+    shared = (CurveRole.BASELINE, CurveRole.PUBLISHED)
+    shown = ("quality", "bpp", "bpp_low", "bpp_high", "psnr", "psnr_of_mean_mse")
+    return [
+        {
+            "name": name,
+            "kind": kind_label(kind),
+            "codec": CurveRole.parse(role) is CurveRole.CODEC,
+            "measured": CurveRole.parse(role).belongs_to_codec,
+            "shared": CurveRole.parse(role) in shared,
+            "color": color,
+            "source": table["source"].iloc[0],
+            **WEB_STYLES[BoundKind.parse(kind)],
+            **columns(table, *shown),
+        }
+        for ((name, role, kind), table), color in zip(groups, colors, strict=True)
+    ]
+
+
+def waterfall(panel: pd.DataFrame) -> dict[str, Any]:
+    """Return the terms at one quality in the paper's order, with their Shapley values."""
     paper, shapley = (panel[panel["order"] == order] for order in ("paper", "shapley"))
-    kind = meaning(paper["kind"].iloc[0])
     return columns(paper, "term", "bpp", "bpp_low", "bpp_high") | {
         "shapley": shapley["bpp"].tolist(),
-        "kind": kind,
-        "up": COLOURS[0],
-        "down": COLOURS[1],
+        "kind": kind_label(paper["kind"].iloc[0]),
+        "ratio": float(paper["latent_mse_ratio"].iloc[0]),
+        "up": COLORS[0],
+        "down": COLORS[1],
     }

@@ -1,158 +1,197 @@
-"""Maps over the images and the images themselves, small enough for a page."""
+"""Images and maps over them, small enough for one page."""
 
 from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
+from numpy.typing import NDArray
 from PIL import Image
 
-from rdpipe.report.frames import OWN, identity_of, steps
+from rdpipe.core.runs import RunId
+from rdpipe.io.store import check_same_images
+from rdpipe.report.frames import BASELINE_NAME, Limits, mapped_steps, run_columns
 from rdpipe.report.style import CLIP
 
 IMAGE_BUDGET, MAP_BUDGET = 4_000_000, 3_000_000
-"""Most bytes that all images and all maps of a page may have together, before base64."""
+"""Largest size of all images and of all maps of a page, byte before base64."""
+RATE_MAP = "bits spent"
+"""Name of the map of the codec's own bits."""
+Product = tuple[xr.Dataset, Sequence[xr.Dataset]]
+"""Root of a store of ``map_latents``, and the groups of the images that are shown."""
+Gaps = Mapping[str, tuple[str, str]]
+"""Cells before and after a step, by the name of the gap."""
 
 
-def collect(products: list[tuple[xr.Dataset, list[xr.Dataset]]], limits: dict) -> list[dict]:
-    """Images and maps of every data set and codec, small enough for one page together.
+def collect(products: Sequence[Product], limits: Limits) -> list[dict[str, Any]]:
+    """Return images and maps of every dataset and codec, small enough for one page together.
 
     Parameters
     ----------
-    products : list of (Dataset, list of Dataset)
-        Root tables of ``map_latents``, and the groups of the images that are to be shown.
-    limits : dict
-        Cells by name.
+    products : sequence of (Dataset, sequence of Dataset)
+        Stores of every dataset, codec and quality.
+    limits : mapping of str to CellId
 
     Returns
     -------
     list of dict
-        For each data set and codec, in the order of the products: ``maps``, from :func:`maps_of`, by
-        quality; ``originals`` and, by quality, ``decoded``: the sources of images.
+        For each dataset and codec, in the order of the products: ``maps`` by quality, from
+        :func:`maps_of`; the sources of the ``originals``, and of the ``decoded`` images by quality.
+
+    Raises
+    ------
+    InputError
+        If two qualities of a codec do not have the same images in the same order.
     """
-    size = (1 + len(steps(limits))) * sum(g["bits"][0].size for _, each in products for g in each)
+    cells = 1 + len(mapped_steps(limits))
+    size = cells * sum(group["bits"][0].size for _, groups in products for group in groups)
     pool = 1
     while size / pool**2 > MAP_BUDGET:
         pool *= 2
-    found: dict[tuple, dict] = {}
+    runs: dict[tuple[str, str], dict[str, Any]] = {}
+    names: dict[tuple[str, str], NDArray[Any]] = {}
     for root, groups in products:
-        identity, quality = (root["dataset"].item(), root["codec"].item()), root["quality"].item()
-        one = found.setdefault(identity, {"maps": {}, "originals": [], "decoded": {}})
-        one["maps"][quality] = maps_of(root, groups, limits, pool)
-        one["originals"] = [group["original"].values.tobytes() for group in groups]
-        one["decoded"][quality] = [group["decoded"].values.tobytes() for group in groups]
-    files = [one["originals"] for one in found.values()]
-    files += [decoded for one in found.values() for decoded in one["decoded"].values()]
-    source = shrink([file for each in files for file in each])
-    for one in found.values():
-        one["originals"] = [source(file) for file in one["originals"]]
-        one["decoded"] = {q: [source(file) for file in each] for q, each in one["decoded"].items()}
-    return list(found.values())
+        run_id = RunId.from_coordinates(root)
+        key = run_id.dataset, run_id.codec
+        images = names.setdefault(key, root["image"].values)
+        check_same_images(images, root["image"].values, f"maps of {run_id.codec}")
+        run = runs.setdefault(key, {"maps": {}, "originals": [], "decoded": {}})
+        run["maps"][run_id.quality] = maps_of(root, groups, limits, pool)
+        run["originals"] = [group["original"].values.tobytes() for group in groups]
+        run["decoded"][run_id.quality] = [group["decoded"].values.tobytes() for group in groups]
+    embed_images(list(runs.values()))
+    return list(runs.values())
 
 
-def maps_of(maps: xr.Dataset, groups: list[xr.Dataset], limits: dict, pool: int = 1) -> dict:
-    """What the page draws over the images of one data set, codec and quality.
+def embed_images(runs: Sequence[dict[str, Any]]) -> None:
+    """Replace the files of all images by sources that fit the budget together."""
+    files = [run["originals"] for run in runs]
+    files += [decoded for run in runs for decoded in run["decoded"].values()]
+    source = shrink([file for images in files for file in images])
+    for run in runs:
+        run["originals"] = [source(file) for file in run["originals"]]
+        run["decoded"] = {
+            quality: [source(file) for file in images] for quality, images in run["decoded"].items()
+        }
+
+
+def maps_of(
+    maps: xr.Dataset, groups: Sequence[xr.Dataset], limits: Limits, pool: int = 1
+) -> dict[str, Any]:
+    """Return the maps over the images of one run.
 
     Parameters
     ----------
     maps : xarray.Dataset
         Root of the store of ``map_latents``.
-    groups : list of Dataset
-        Of each image.
-    limits : dict
-        Cells by name.
+    groups : sequence of Dataset
+        Groups of the images.
+    limits : mapping of str to CellId
     pool : int
         Positions to each side that share one value, their mean.
 
     Returns
     -------
     dict
-        ``names`` of the maps, their ``ends``, bit/pixel, the colours' own; for each image its ``name``,
-        ``rows``, ``columns``, the share of the image that they cover, and the ``values`` of all maps
-        as bytes 0 to 255 from the low to the high end, in base64. Positions in the padding are left out.
+        ``names`` of the maps; their ``ends``, the range of the colors, bit/pixel; for each image
+        its ``name``, ``rows``, ``columns``, the share of the image that the map covers (``across``
+        and ``down``), and the ``values`` of all maps, as bytes from 0 at the low end to 255 at the
+        high end, in base64. Positions in the padding are left out.
     """
-    gaps = steps(limits)
-    layers = [layers_of(maps.isel(image=i), g, gaps, pool) for i, g in enumerate(groups)]
+    gaps = mapped_steps(limits)
+    layers = [map_layers(maps.isel(image=i), group, gaps, pool) for i, group in enumerate(groups)]
     ends = []
     for k in range(1 + len(gaps)):
-        largest = np.percentile(np.concatenate([abs(one[k]).ravel() for one in layers]), CLIP)
-        largest = max(float(largest), 1e-6)
-        ends.append([0.0 if k == 0 else -largest, largest])
+        values = np.concatenate([abs(layer[k]).ravel() for layer in layers])
+        high = max(float(np.percentile(values, CLIP)), 1e-6)
+        ends.append([0.0 if k == 0 else -high, high])
     images = []
-    for i, one in enumerate(layers):
-        image, (rows, columns) = maps.isel(image=i), one.shape[1:]
+    for i, layer in enumerate(layers):
+        image, (rows, columns) = maps.isel(image=i), layer.shape[1:]
+        stride = pool * image["stride"].item()
         images.append(
             {
                 "name": image["image"].item(),
                 "rows": rows,
                 "columns": columns,
-                "across": columns * pool * image["stride"].item() / image["width"].item(),
-                "down": rows * pool * image["stride"].item() / image["height"].item(),
-                "values": base64.b64encode(_quantized(one, ends)).decode(),
+                "across": columns * stride / image["width"].item(),
+                "down": rows * stride / image["height"].item(),
+                "values": base64.b64encode(_quantize(layer, ends)).decode(),
             }
         )
-    return {"names": ["bits spent", *gaps], "ends": ends, "images": images}
+    return {"names": [RATE_MAP, *gaps], "ends": ends, "images": images}
 
 
-def map_frame(maps: xr.Dataset, group: xr.Dataset, limits: dict) -> pd.DataFrame:
-    """A row for each map and position of the first image, bit/pixel."""
-    gaps = steps(limits)
-    values = layers_of(maps.isel(image=0), group, gaps)
+def map_frame(maps: xr.Dataset, group: xr.Dataset, limits: Limits) -> pd.DataFrame:
+    """Return a row for each map and position of the first image, bit/pixel."""
+    gaps = mapped_steps(limits)
+    values = map_layers(maps.isel(image=0), group, gaps)
     index = pd.MultiIndex.from_product(
-        [["bits spent", *gaps], *map(range, values.shape[1:])], names=["map", "row", "column"]
+        [[RATE_MAP, *gaps], *map(range, values.shape[1:])], names=["map", "row", "column"]
     )
     frame = pd.DataFrame({"bpp": values.ravel()}, index).reset_index()
-    return frame.assign(image=maps["image"].values[0], **identity_of(maps))
+    return frame.assign(image=maps["image"].values[0], **run_columns(maps))
 
 
-def layers_of(image: xr.Dataset, group: xr.Dataset, gaps: dict, pool: int = 1) -> np.ndarray:
-    """Bits of the codec's cell and each gap, bit/pixel, over (map, row, column); no padding."""
+def map_layers(
+    image: xr.Dataset, group: xr.Dataset, gaps: Gaps, pool: int = 1
+) -> NDArray[np.float64]:
+    """Return bits of the codec's cell and each gap over (map, row, column), bit/pixel.
+
+    Positions in the padding are left out.
+    """
     stride = image["stride"].item()
     rows, columns = (-(-image[side].item() // stride) for side in ("height", "width"))
     bits = {
         name: pooled(group["bits"].values[i, :rows, :columns], pool) / stride**2
         for i, name in enumerate(image["cell"].values.tolist())
     }
-    return np.stack([bits[OWN], *(bits[before] - bits[after] for before, after in gaps.values())])
+    return np.stack(
+        [bits[BASELINE_NAME], *(bits[before] - bits[after] for before, after in gaps.values())]
+    )
 
 
-def pooled(values: np.ndarray, pool: int) -> np.ndarray:
-    """Means over squares of ``pool`` positions a side; those at the border are of what is there."""
+def pooled(values: NDArray[Any], pool: int) -> NDArray[np.float64]:
+    """Return means over squares of ``pool`` positions a side; squares at the border are cut."""
     fill = [(0, -side % pool) for side in values.shape]
     filled = np.pad(values.astype(np.float64), fill, constant_values=np.nan)
     rows, columns = (side // pool for side in filled.shape)
-    return np.nanmean(filled.reshape(rows, pool, columns, pool), axis=(1, 3))
+    means: NDArray[np.float64] = np.nanmean(filled.reshape(rows, pool, columns, pool), axis=(1, 3))
+    return means
 
 
-def _quantized(layers: np.ndarray, ends: list) -> bytes:
+def _quantize(layers: NDArray[np.float64], ends: list[list[float]]) -> bytes:
+    """Return the values of all maps as bytes between their ends."""
     low, high = np.array(ends).T[:, :, None, None]
     return np.clip(255 * (layers - low) / (high - low), 0, 255).round().astype(np.uint8).tobytes()
 
 
-def shrink(files: list[bytes], budget: int = IMAGE_BUDGET) -> Callable[[bytes], str]:
-    """What makes images fit the budget: a function from WebP bytes to the source of an ``img``.
+def shrink(files: Sequence[bytes], budget: int = IMAGE_BUDGET) -> Callable[[bytes], str]:
+    """Return a function from WebP files to sources of ``img`` that fit the budget together.
 
-    Images are made smaller together, until they fit or are a tenth as wide.
+    All images are scaled by the same factor, until they fit or are a tenth as wide.
     """
     factor = 1.0
-    while factor > 0.1 and sum(len(_resized(file, factor)) for file in files) > budget:
+    while factor > 0.1 and sum(len(_resize(file, factor)) for file in files) > budget:
         factor *= 0.8
 
     def source(file: bytes) -> str:
-        return "data:image/webp;base64," + base64.b64encode(_resized(file, factor)).decode()
+        return "data:image/webp;base64," + base64.b64encode(_resize(file, factor)).decode()
 
     return source
 
 
-def _resized(file: bytes, factor: float) -> bytes:
+def _resize(file: bytes, factor: float) -> bytes:
+    """Return a WebP file of an image that is scaled by a factor."""
     if factor == 1:
         return file
     image = Image.open(io.BytesIO(file))
-    size = tuple(max(1, round(side * factor)) for side in image.size)
+    size = max(1, round(image.width * factor)), max(1, round(image.height * factor))
     buffer = io.BytesIO()
     image.resize(size, Image.Resampling.LANCZOS).save(buffer, "WEBP", quality=60)
     return buffer.getvalue()

@@ -1,88 +1,122 @@
-"""Rows of the page's tables."""
+"""Rows of the tables of the page."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import pandas as pd
 
-from rdpipe.core.axes import START
-from rdpipe.analysis.decomposition import TERMS
-from rdpipe.report.style import SHOWN, meaning
+from rdpipe.core.axes import AXES
+from rdpipe.core.kinds import Information
+from rdpipe.report.style import SHOWN, kind_label
 
 
-def limit_rows(terms: pd.DataFrame) -> dict:
-    """The table of the decomposition to one limit: a row for each term, a cell for each quality."""
+def limit_rows(terms: pd.DataFrame) -> dict[str, Any]:
+    """Return the table of the decomposition to one limit.
+
+    It has a row for each term and a cell for each quality.
+    """
     rows = []
-    for term, same in terms.groupby("term", sort=False):
-        by_order = {order: one.set_index("quality") for order, one in same.groupby("order")}
-        paper, shapley = by_order["paper"], by_order["shapley"]
+    for term, table in terms.groupby("term", sort=False):
+        orders = {order: rows.set_index("quality") for order, rows in table.groupby("order")}
+        paper, shapley = orders["paper"], orders["shapley"]
         cells = [
-            {"paper": paper["bpp"][q], "low": paper["bpp_low"][q], "high": paper["bpp_high"][q],
-             "shapley": shapley["bpp"][q]}
-            for q in paper.index
-        ]  # fmt: skip
+            {
+                "paper": paper["bpp"][quality],
+                "low": paper["bpp_low"][quality],
+                "high": paper["bpp_high"][quality],
+                "shapley": shapley["bpp"][quality],
+            }
+            for quality in paper.index
+        ]
         rows.append({"term": term, "cells": cells})
-    latent_mse = terms.drop_duplicates("quality")["latent_mse"].tolist()
-    return {"kind": meaning(terms["kind"].iloc[0]), "rows": rows, "latent_mse": latent_mse}
+    ratios = terms.drop_duplicates("quality")["latent_mse_ratio"].tolist()
+    return {"kind": kind_label(terms["kind"].iloc[0]), "rows": rows, "latent_mse_ratios": ratios}
 
 
-def gap_rows(gaps: pd.DataFrame) -> list[dict]:
-    """A row for each estimator of each axis, a cell for each quality; saved is against the codec."""
+def gap_rows(gaps: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return a row for each estimator of each axis, with a cell for each quality.
+
+    ``saved`` is against the codec.
+    """
     keys = ["component", "estimator", "information"]
-    rows, own_names = [], {gap: START[axis] for axis, gap in TERMS.items()}
-    for values, same in gaps.groupby(keys, sort=False):
-        of_gap = gaps[gaps["component"] == values[0]]
-        start = of_gap[of_gap["estimator"] == own_names[values[0]]]
-        own = start.set_index("quality")["bpp"]
-        cells = [{"per_latent": one.per_latent, "bpp": one.bpp, "saved": own[one.quality] - one.bpp}
-                 for one in same.itertuples()]  # fmt: skip
-        rows.append(dict(zip(keys, values)) | {"cells": cells})
+    baselines = {axis.term: axis.baseline for axis in AXES}
+    rows = []
+    for values, table in gaps.groupby(keys, sort=False):
+        labels = dict(zip(keys, values, strict=True))
+        component = gaps[gaps["component"] == labels["component"]]
+        codec = component[component["estimator"] == baselines[labels["component"]]]
+        codec_bpp = codec.set_index("quality")["bpp"]
+        cells = [
+            {
+                "per_latent": row.per_latent,
+                "bpp": row.bpp,
+                "saved": codec_bpp[row.quality] - row.bpp,
+            }
+            for row in table.itertuples()
+        ]
+        genie = Information.parse(labels["information"]) is Information.GENIE
+        rows.append(labels | {"genie": genie, "cells": cells})
     return rows
 
 
-def variance_split(gaps: pd.DataFrame) -> list[dict]:
-    """The variance gap in two: calibration, and resolution, what better side information buys.
+def variance_split(gaps: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the variance gap in two parts, bit/pixel.
 
-    Calibration is codec -> calibrated: no side information, but the second moment is the optimum of a
-    density, and where the codec's scale was trained on rounded latents it may cost. Resolution is
-    calibrated -> the best decodable estimator. In bit/pixel; empty without a calibrated estimator.
+    Calibration is the step from the codec's to the calibrated variance. It transmits nothing. The
+    second moment is the optimum of a density, so calibration may cost bits if the codec's scale was
+    trained on rounded latents. Resolution is the step from the calibrated to the best decodable
+    variance. Empty without a calibrated variance.
     """
     variances = gaps[gaps["component"] == "variance"]
-    decodable = variances[variances["information"] == "decodable"]
+    decodable = variances[variances["information"] == Information.DECODABLE]
     rates = decodable.pivot(index="quality", columns="estimator", values="bpp")
     if "calibrated" not in rates:
         return []
     return [
-        {"quality": quality, "calibration": one["codec"] - one["calibrated"],
-         "resolution": one["calibrated"] - one.min(), "best": one.idxmin()}
-        for quality, one in rates.iterrows()
-    ]  # fmt: skip
+        {
+            "quality": quality,
+            "calibration": rate["codec"] - rate["calibrated"],
+            "resolution": rate["calibrated"] - rate.min(),
+            "best": rate.idxmin(),
+        }
+        for quality, rate in rates.iterrows()
+    ]
 
 
-def second_moment_check(gaps: pd.DataFrame) -> list[dict]:
-    """What a search over the variance of each channel saves against its second moment, bit/pixel.
+def second_moment_check(gaps: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return what a search over the variance of each channel saves against its second moment.
 
-    Under the Gaussian assumption the second moment is the optimum: what is left is due to the index
-    being discrete. Empty unless both ``channel`` and ``searched-channel`` were measured.
+    In bit/pixel. Under the Gaussian assumption the second moment is the optimum; the rest is due to
+    the discrete index. Empty unless both ``channel`` and ``searched-channel`` were measured.
     """
-    rates = gaps[gaps["component"] == "variance"].pivot(
-        index="quality", columns="estimator", values="bpp"
-    )
+    variances = gaps[gaps["component"] == "variance"]
+    rates = variances.pivot(index="quality", columns="estimator", values="bpp")
     if not {"channel", "searched-channel"} <= set(rates):
         return []
     saved = rates["channel"] - rates["searched-channel"]
     return [{"quality": quality, "saved": value} for quality, value in saved.items()]
 
 
-def image_rows(latents: pd.DataFrame, terms: pd.DataFrame, limits: list[str]) -> list[dict]:
-    """A row for each of the first images and quality, with what lies above each limit."""
+def image_rows(
+    latents: pd.DataFrame, terms: pd.DataFrame, limits: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Return a row for each of the first images and quality, with the total above each limit."""
     shown = latents["image"].isin(latents["image"].unique()[:SHOWN])
     total = terms[(terms["term"] == "total") & (terms["order"] == "paper")]
     total = total.set_index(["image", "quality", "limit"])["bpp"]
     return [
-        {"image": one.image, "width": one.width, "height": one.height, "quality": one.quality,
-         "bpp": 8 * one.bytes / one.pixels, "psnr": one.psnr,
-         "model_bpp": (one.latent_bits + one.side_bits) / one.pixels,
-         "side_bpp": one.side_bits / one.pixels,
-         "totals": [total[one.image, one.quality, limit] for limit in limits]}
-        for one in latents[shown].sort_values(["image", "quality"]).itertuples()
-    ]  # fmt: skip
+        {
+            "image": row.image,
+            "width": row.width,
+            "height": row.height,
+            "quality": row.quality,
+            "bpp": 8 * row.bytes / row.pixels,
+            "psnr": row.psnr,
+            "model_bpp": (row.latent_bits + row.side_bits) / row.pixels,
+            "side_bpp": row.side_bits / row.pixels,
+            "totals": [total[row.image, row.quality, limit] for limit in limits],
+        }
+        for row in latents[shown].sort_values(["image", "quality"]).itertuples()
+    ]

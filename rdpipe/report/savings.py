@@ -2,76 +2,120 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 
 from rdpipe.analysis.bootstrap import interval, resamples
+from rdpipe.analysis.curves import Values
+from rdpipe.core.kinds import CurveRole
+
+COLUMNS = (
+    "dataset",
+    "codec",
+    "curve",
+    "role",
+    "kind",
+    "quality",
+    "psnr",
+    "bpp",
+    "saved",
+    "saved_low",
+    "saved_high",
+)
+"""Columns of :func:`savings`."""
+Points = tuple[Values, Values]
+"""bit/pixel and PSNR."""
 
 
-def savings(points: pd.DataFrame, image_points: pd.DataFrame, bootstrap: dict) -> pd.DataFrame:
-    """A row for each curve and each of the codec's own points that lies in the curve's range of PSNR.
+def savings(
+    points: pd.DataFrame, image_points: pd.DataFrame, bootstrap: Mapping[str, int]
+) -> pd.DataFrame:
+    """Return a row for each curve and each point of the codec in the curve's range of PSNR.
+
+    Between its points, a curve is a monotone cubic of log bpp.
 
     Parameters
     ----------
     points, image_points : DataFrame
-        From ``trace_bounds``, of one data set and codec; of published curves only the first knows.
-    bootstrap : dict
+        From ``trace_bounds``, for one dataset and codec. Published curves are only in the first.
+    bootstrap : mapping
         ``resamples`` and ``seed``.
 
     Returns
     -------
     DataFrame
-        ``psnr`` and ``bpp`` of the codec's point; ``saved``, what the curve saves there, and its 95 %
-        interval over images, bit/pixel. Between its points a curve is a monotone cubic of log bpp.
+        ``psnr`` and ``bpp`` of the codec's point; ``saved``, what the curve saves there, bit/pixel,
+        and its 95 % interval over images (NaN if the values of single images are unknown).
     """
     names = image_points["image"].unique()
     draws = resamples(len(names), bootstrap["resamples"], bootstrap["seed"])
-    own = _images(image_points, "codec", names)
+    is_codec = points["role"] == CurveRole.CODEC
+    own_points = points[is_codec]
+    own_images = _image_points(image_points[image_points["role"] == CurveRole.CODEC], names)
     rows = []
-    for (curve, kind), table in points.groupby(["curve", "kind"], sort=False):
-        if curve == "codec":
-            continue
-        ours = points[points["curve"] == "codec"]
-        saved = _saved(*_mean(ours), *_mean(table))
-        low = high = np.full(len(ours), np.nan)
-        if (image_points["curve"] == curve).any():
-            other = _images(image_points, curve, names)
-            drawn = [_saved(*_drawn(own, one), *_drawn(other, one), beyond=True) for one in draws]
-            low, high = interval(np.array(drawn))
-        for i, at in enumerate(ours.itertuples()):
-            if np.isfinite(saved[i]):
-                rows.append(
-                    {"dataset": at.dataset, "codec": at.codec, "curve": curve, "kind": kind,
-                     "quality": at.quality, "psnr": at.psnr, "bpp": at.bpp, "saved": saved[i],
-                     "saved_low": low[i], "saved_high": high[i]}
-                )  # fmt: skip
-    columns = ["dataset", "codec", "curve", "kind", "quality", "psnr", "bpp", "saved", "saved_low",
-               "saved_high"]  # fmt: skip
-    return pd.DataFrame(rows, columns=columns)
+    for (curve, role, kind), table in points[~is_codec].groupby(
+        ["curve", "role", "kind"], sort=False
+    ):
+        saved = _saved(*_mean_points(own_points), *_mean_points(table))
+        low = high = np.full(len(own_points), np.nan)
+        single = image_points[(image_points["curve"] == curve) & (image_points["role"] == role)]
+        if not single.empty:
+            images = _image_points(single, names)
+            resampled = [
+                _saved(*_resample(own_images, draw), *_resample(images, draw), extrapolate=True)
+                for draw in draws
+            ]
+            low, high = interval(np.array(resampled))
+        labels = {"curve": curve, "role": role, "kind": kind}
+        rows += [
+            {
+                "dataset": point.dataset,
+                "codec": point.codec,
+                **labels,
+                "quality": point.quality,
+                "psnr": point.psnr,
+                "bpp": point.bpp,
+                "saved": saved[i],
+                "saved_low": low[i],
+                "saved_high": high[i],
+            }
+            for i, point in enumerate(own_points.itertuples())
+            if np.isfinite(saved[i])
+        ]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _mean(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+def _mean_points(table: pd.DataFrame) -> Points:
     return table["bpp"].to_numpy(), table["psnr"].to_numpy()
 
 
-def _images(image_points: pd.DataFrame, curve: str, names) -> tuple[np.ndarray, np.ndarray]:
-    """bpp and PSNR over (image, quality)."""
-    rows = image_points[image_points["curve"] == curve]
-    return tuple(
+def _image_points(rows: pd.DataFrame, names: NDArray[Any]) -> Points:
+    """Return bit/pixel and PSNR of one curve over (image, quality)."""
+    bpp, psnr = (
         rows.pivot(index="image", columns="quality", values=key).loc[names].to_numpy()
         for key in ("bpp", "psnr")
     )
+    return bpp, psnr
 
 
-def _drawn(images: tuple[np.ndarray, np.ndarray], draw: np.ndarray) -> tuple:
-    return tuple(values[draw].mean(0) for values in images)
+def _resample(points: Points, draw: NDArray[np.integer[Any]]) -> Points:
+    """Return the mean points of one resample of the images."""
+    bpp, psnr = points
+    return bpp[draw].mean(0), psnr[draw].mean(0)
 
 
-def _saved(own_bpp, own_psnr, bpp, psnr, beyond: bool = False) -> np.ndarray:
-    """Saved bit/pixel at each of the codec's PSNR; outside the curve's range NaN, or extrapolated.
+def _saved(
+    own_bpp: Values, own_psnr: Values, bpp: Values, psnr: Values, extrapolate: bool = False
+) -> Values:
+    """Return saved bit/pixel at each PSNR of the codec.
 
-    Resampled, the ends of two curves that meet at an end lie a little apart.
+    Outside the curve's range of PSNR, the result is NaN or extrapolated. Extrapolation is for
+    resamples, in which the ends of two curves with a common end lie slightly apart.
     """
     known = np.isfinite(bpp) & np.isfinite(psnr) & (bpp > 0)
     order = np.argsort(psnr[known])
@@ -82,4 +126,5 @@ def _saved(own_bpp, own_psnr, bpp, psnr, beyond: bool = False) -> np.ndarray:
         return np.full(len(own_bpp), np.nan)
     saved = own_bpp - np.exp(PchipInterpolator(psnr, np.log(bpp))(own_psnr))
     inside = (own_psnr > psnr[0] - 0.02) & (own_psnr < psnr[-1] + 0.02)
-    return np.where(inside | beyond, saved, np.nan)
+    result: Values = np.where(inside | extrapolate, saved, np.nan)
+    return result

@@ -1,39 +1,45 @@
-"""How the page and the figures look: colours, lines and markers, and what a kind is called.
+"""Look of the page and the figures: colors, lines and markers, and the label of each kind of curve.
 
-Colours are Okabe and Ito's, safe for colour-blind readers; what a curve may be called
-(SCIENCE.md, section 5) shows in line and marker too, so that a genie never looks like a bound.
+The colors are those of Okabe and Ito, which color-blind readers can distinguish. Line and marker
+show the kind of a curve, too, so a genie-aided estimate never looks like a bound. For the kinds see
+``docs/explanation/science.md``, section 5.
 """
 
 from __future__ import annotations
 
-from rdpipe.core.axes import GENIE
+from collections.abc import Iterable
+from typing import Any
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8C6D00", "#3A7FA8", "#E69F00", "#000000")
-GREYS = ("#5a5a5a", "#7a7a7a", "#9a9a9a")
-STYLES = {
-    "achieved": {"linestyle": "-", "marker": "o"},
-    "achievable": {"linestyle": "--", "marker": "s"},
-    "upper bound on R(D)": {"linestyle": "-.", "marker": "^"},
-    "genie-aided estimate": {"linestyle": ":", "marker": "D", "markerfacecolor": "white"},
-    "reference": {"linestyle": (0, (5, 1, 1, 1)), "marker": "x"},
+from rdpipe.core.kinds import BoundKind, CurveRole
+
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8C6D00", "#3A7FA8", "#E69F00", "#000000")
+"""Colors of the curves of a codec."""
+GRAYS = ("#5a5a5a", "#7a7a7a", "#9a9a9a")
+"""Colors of baselines, known sources and published curves."""
+STYLES: dict[BoundKind, dict[str, Any]] = {
+    BoundKind.ACHIEVED: {"linestyle": "-", "marker": "o"},
+    BoundKind.ACHIEVABLE: {"linestyle": "--", "marker": "s"},
+    BoundKind.UPPER_BOUND: {"linestyle": "-.", "marker": "^"},
+    BoundKind.GENIE_AIDED: {"linestyle": ":", "marker": "D", "markerfacecolor": "white"},
+    BoundKind.REFERENCE: {"linestyle": (0, (5, 1, 1, 1)), "marker": "x"},
 }
-"""Line and marker of each kind of curve, as Matplotlib has them."""
-WEB_STYLES = {
-    "achieved": {"dash": "solid", "symbol": "circle"},
-    "achievable": {"dash": "dash", "symbol": "square"},
-    "upper bound on R(D)": {"dash": "dashdot", "symbol": "triangle-up"},
-    "genie-aided estimate": {"dash": "dot", "symbol": "diamond-open"},
-    "reference": {"dash": "longdashdot", "symbol": "x-thin-open"},
+"""Line and marker of each kind of curve, for Matplotlib."""
+WEB_STYLES: dict[BoundKind, dict[str, str]] = {
+    BoundKind.ACHIEVED: {"dash": "solid", "symbol": "circle"},
+    BoundKind.ACHIEVABLE: {"dash": "dash", "symbol": "square"},
+    BoundKind.UPPER_BOUND: {"dash": "dashdot", "symbol": "triangle-up"},
+    BoundKind.GENIE_AIDED: {"dash": "dot", "symbol": "diamond-open"},
+    BoundKind.REFERENCE: {"dash": "longdashdot", "symbol": "x-thin-open"},
 }
-"""The same, as Plotly has them."""
+"""Line and marker of each kind of curve, for Plotly."""
 CLIP = 99.8
-"""Percentile of the values of a map at which its colours end."""
+"""Percentile of the values of a map at which its colors end."""
 SHOWN = 24
-"""Images of a data set that a page shows, its first ones: all of Kodak."""
+"""Number of images of a dataset that the page shows, the first ones: all of Kodak."""
 SINGLE, DOUBLE = 3.5, 7.16
-"""Width of one column of a paper, and of two, inches."""
+"""Width of one and of two columns of a paper, inches."""
 LOOK = {
-    "figure.dpi": 300,  # of PNGs, and of the layout that all formats share
+    "figure.dpi": 300,  # of PNG files, and of the layout that all formats share
     "svg.hashsalt": "rdpipe",
     "svg.fonttype": "none",
     "pdf.fonttype": 42,
@@ -50,29 +56,34 @@ LOOK = {
     "grid.color": "0.9",
     "axes.axisbelow": True,
 }
+"""Settings of Matplotlib."""
 
 
-def meaning(kind: str) -> str:
-    """A kind, with the warning that belongs to it."""
-    return f"{kind}, not a bound" if kind == GENIE else kind
+def kind_label(kind: str) -> str:
+    """Return the text for a kind, with the warning that belongs to it.
 
-
-def colour_curves(curves: list[tuple[str, str, str]]) -> list[str]:
-    """Colours of curves of one data set and codec: the codec's own black, other codecs grey.
-
-    Parameters
-    ----------
-    curves : list of (codec, curve, kind)
-        ``codec`` is empty for those that are not of the codec.
+    Raises
+    ------
+    InputError
+        If there is no such kind.
     """
-    colours, ours, others = [], 0, 0
-    for codec, name, kind in curves:
-        if name == "codec":
-            colours.append("#000000")
-        elif codec == "" or kind == "reference":
-            colours.append(GREYS[others % len(GREYS)])
-            others += 1
+    known = BoundKind.parse(kind)
+    return f"{known}, not a bound" if known is BoundKind.GENIE_AIDED else str(known)
+
+
+def curve_colors(roles: Iterable[str]) -> list[str]:
+    """Return the colors of the curves of one dataset and codec, by their role.
+
+    The codec's own curve is black; baselines, known sources and published curves are gray.
+    """
+    colors, of_codec, grays = [], 0, 0
+    for role in map(CurveRole.parse, roles):
+        if role is CurveRole.CODEC:
+            colors.append("#000000")
+        elif role.belongs_to_codec:
+            colors.append(COLORS[of_codec % len(COLORS)])
+            of_codec += 1
         else:
-            colours.append(COLOURS[ours % len(COLOURS)])
-            ours += 1
-    return colours
+            colors.append(GRAYS[grays % len(GRAYS)])
+            grays += 1
+    return colors

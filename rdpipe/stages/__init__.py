@@ -1,1 +1,1 @@
-"""One module for each rule: read, call, write."""
+"""Stages of the workflow, one module per rule: read, call, write."""

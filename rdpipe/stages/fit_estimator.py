@@ -5,39 +5,66 @@ from __future__ import annotations
 from pathlib import Path
 
 import xarray as xr
+from msgspec import field
 
-from rdpipe.io import store
-from rdpipe.core.axes import TABLES
-from rdpipe.evaluation.cell import build
+from rdpipe.core.axes import axis_named
+from rdpipe.core.errors import InputError
 from rdpipe.core.plugins import build_entry
-from rdpipe.stages.inputs import StoredLatents, identity, read_fits
+from rdpipe.core.specs import Spec
+from rdpipe.estimators.base import FittedEstimator
+from rdpipe.evaluation.cell import ADAPTERS, build_part
+from rdpipe.io import store
+from rdpipe.stages.inputs import StoredLatents, read_fits
+from rdpipe.stages.specs import Entries, Entry
 
 
-def run(spec: dict, latents: list[Path], fits: list[Path], out: Path) -> None:
-    """Write what an estimator finds.
+class FitEstimatorSpec(Spec, frozen=True, kw_only=True):
+    """A fitted estimator.
 
     Parameters
     ----------
-    spec : dict
-        ``axis``, ``name`` and ``entry`` (``use`` and ``args`` from the config); for a variance,
-        ``means``.
-    latents : list of Path
-        From ``extract_latents``, of the calibration images, in the order of the shards.
-    fits : list of Path
-        From ``fit_estimator``, of the fitted ones among ``means``.
-    out : Path
-        Store of ``fitted_on``, SHA-256 of the images, and a group ``found`` of the estimator's arrays.
+    axis, name : str
+        Axis, and name in the config.
+    entry : dict
+        ``use`` and ``args``.
+    means : dict
+        For a variance, the config entries of the means to whose residuals it is fitted.
     """
-    estimator = build_entry(spec["axis"], spec["name"], spec["entry"], TABLES[spec["axis"]])
-    known, images = read_fits(fits), StoredLatents(latents)
-    table = images.table
-    means = {name: build("mean", name, entry, known) for name, entry in spec["means"].items()}
-    found = estimator.fit(images, means) if means else estimator.fit(images)
+
+    axis: str
+    name: str
+    entry: Entry
+    means: Entries = field(default_factory=dict)
+
+
+def run(spec: FitEstimatorSpec, latents: list[Path], fits: list[Path], out: Path) -> None:
+    """Fit an estimator, and write its state.
+
+    Parameters
+    ----------
+    spec : FitEstimatorSpec
+    latents : list of Path
+        Latents of the calibration images from ``extract_latents``, in the order of the shards.
+    fits : list of Path
+        Stores from ``fit_estimator`` of the fitted estimators among the means.
+    out : Path
+        Store to write: ``fitted_on``, the SHA-256 of the images, and a group ``state`` with the
+        arrays of the estimator.
+    """
+    built = build_entry(spec.axis, spec.name, spec.entry, axis_named(spec.axis).registry)
+    estimator = ADAPTERS[spec.axis](spec.name, built)
+    if not isinstance(estimator, FittedEstimator):
+        raise InputError(
+            f"{spec.axis} {spec.name!r} is a {type(built).__name__}; expected a FittedEstimator"
+        )
+    images, states = StoredLatents(latents), read_fits(fits)
+    means = {name: build_part("mean", name, entry, states) for name, entry in spec.means.items()}
+    state = estimator.fit(images, means or None).state()
     arrays = {
-        name: ([f"{name}_{i}" for i in range(array.ndim)], array) for name, array in found.items()
+        name: ([f"{name}_{i}" for i in range(array.ndim)], array) for name, array in state.items()
     }
-    about = {**identity(table), "axis": spec["axis"], "estimator": spec["name"]}
-    fitted_on = {"fitted_on": ("calibration_image", table["sha256"].values)}
+    coordinates = {**images.run.coordinates(), "axis": spec.axis, "estimator": spec.name}
+    fitted_on = {"fitted_on": ("calibration_image", images.table["sha256"].values)}
     with store.create(out, spec) as writer:
-        writer.write(xr.Dataset(fitted_on, about))
-        writer.write(xr.Dataset(arrays), group="found")
+        writer.write(xr.Dataset(fitted_on, coordinates))
+        writer.write(xr.Dataset(arrays), group="state")

@@ -1,102 +1,172 @@
-"""What several stages read in the same way."""
+"""Inputs that several stages read in the same way."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
 import xarray as xr
 
-from rdpipe.io import store
 from rdpipe.codecs import CODECS
+from rdpipe.codecs.extraction import as_latents
 from rdpipe.core.errors import InputError
 from rdpipe.core.latents import Latents
+from rdpipe.core.plugins import build_entry, load_attribute, locate
 from rdpipe.core.process import retain_freed_memory
-from rdpipe.core.plugins import load_attribute, locate, build_entry
+from rdpipe.core.protocols import Codec
+from rdpipe.core.runs import RunId
+from rdpipe.datasets import manifest
+from rdpipe.estimators.base import State
+from rdpipe.io import store
+from rdpipe.stages.specs import CodecSpec
 
 
-class StoredLatents(Sequence):
-    """The latents of a run, from the stores of all its shards, read one image at a time.
+class StoredLatents(Sequence[Latents]):
+    """Latents of a run, from the stores of all its shards, read one image at a time.
 
     Parameters
     ----------
-    paths : list of Path
-        From ``extract_latents``, in the order of the shards.
+    paths : sequence of Path
+        Latents from ``extract_latents``, in the order of the shards.
 
     Attributes
     ----------
     table : xarray.Dataset
-        Of all images.
+        Table of all images.
     """
 
-    def __init__(self, paths: list[Path]):
-        self.table, self.groups = store.joined(paths), store.image_groups(paths)
+    def __init__(self, paths: Sequence[Path]):
+        self.table, self.groups = store.join_shards(paths), store.image_groups(paths)
+
+    @property
+    def run(self) -> RunId:
+        """Dataset, codec and quality."""
+        return RunId.from_coordinates(self.table)
 
     @property
     def names(self) -> list[str]:
-        """Of the images."""
-        return self.table["image"].values.tolist()
+        """Names of the images."""
+        names: list[str] = self.table["image"].values.tolist()
+        return names
+
+    @property
+    def with_context(self) -> bool:
+        """Whether the codec has a context model."""
+        return self[0].with_context
 
     def __len__(self) -> int:
         return len(self.groups)
 
-    def __getitem__(self, index: int) -> Latents:
+    def __getitem__(self, index: int) -> Latents:  # type: ignore[override]
         if not 0 <= index < len(self):
             raise IndexError(index)
-        return as_latents(self.table["image"].values[index], store.read(*self.groups[index]))
+        return as_latents(self.names[index], store.read(*self.groups[index]))
 
 
-def as_latents(name: str, arrays: xr.Dataset) -> Latents:
-    """Latents of an image from what ``extract_latents`` keeps of it."""
-    return Latents(name, **{key: torch.from_numpy(arrays[key].values) for key in arrays.data_vars})
-
-
-def make_codec(spec: dict):
-    """The codec of a spec (``codec``, ``quality``, ``entry``) on its ``device``, where it takes one."""
-    entry = {**spec["entry"], "args": dict(spec["entry"].get("args", {}))}
-    retain_freed_memory()
-    factory = load(locate("codec", entry.get("use", spec["codec"]), CODECS)[0])
-    if "device" in inspect.signature(factory).parameters:
-        entry["args"].setdefault("device", spec["device"])
-    return build_entry("codec", spec["codec"], entry, CODECS, spec["quality"])
-
-
-def identity(table: xr.Dataset) -> dict:
-    """Scalar coordinates that say what a product is about: dataset, codec and quality."""
-    return {key: table[key].item() for key in ("dataset", "codec", "quality")}
-
-
-def read_fits(
-    paths: list[Path], scored: xr.Dataset | None = None
-) -> dict[tuple[str, str], dict[str, np.ndarray]]:
-    """What fitted estimators found, by axis and name.
-
-    Parameters
-    ----------
-    paths : list of Path
-        From ``fit_estimator``.
-    scored : xarray.Dataset, optional
-        Table of the images that are to be scored.
+def load_images(
+    manifest_file: Path, shard: tuple[int, int], latents: StoredLatents
+) -> list[manifest.ImageEntry]:
+    """Return the images of a shard from the manifest, in the order of their latents.
 
     Raises
     ------
     InputError
-        If one of these is one that an estimator was fitted on.
+        If the manifest lists other images than the store of latents, or in another order.
+    """
+    images = manifest.load_shard(manifest_file, *shard)
+    names = [image["name"] for image in images]
+    store.check_same_images(latents.names, names, str(manifest_file))
+    return images
+
+
+def select_images(array: xr.Dataset, names: Sequence[str], path: Path) -> xr.Dataset:
+    """Return some images of a store, in the order of their names.
+
+    Raises
+    ------
+    InputError
+        If an image is not in the store.
+    """
+    if missing := [name for name in names if name not in array["image"].values]:
+        raise InputError(f"{path}: image {missing[0]!r} is missing")
+    return array.sel(image=list(names))
+
+
+def build_codec(name: str, quality: int, entry: Mapping[str, Any], device: str) -> Codec:
+    """Build a codec from its config entry, on a device if its factory has this parameter.
+
+    Parameters
+    ----------
+    name : str
+        Name in the config.
+    quality : int
+    entry : mapping
+        ``use`` and ``args``, both optional.
+    device : str
+        ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+
+    Raises
+    ------
+    InputError
+        If the name is unknown or the arguments do not fit.
+    """
+    arguments = dict(entry.get("args", {}))
+    retain_freed_memory()
+    factory = load_attribute(locate("codec", entry.get("use", name), CODECS)[0])
+    if "device" in inspect.signature(factory).parameters:
+        arguments.setdefault("device", device)
+    codec: Codec = build_entry("codec", name, {**entry, "args": arguments}, CODECS, quality)
+    return codec
+
+
+def codec_of(spec: CodecSpec) -> Codec:
+    """Build the codec of a specification."""
+    return build_codec(spec.codec, spec.quality, spec.entry, spec.device)
+
+
+def read_fits(
+    paths: Sequence[Path], scored: xr.Dataset | None = None
+) -> dict[tuple[str, str], State]:
+    """Read the states of fitted estimators, by axis and name.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Stores from ``fit_estimator``.
+    scored : xarray.Dataset, optional
+        Table of the images on which the estimators are to be evaluated.
+
+    Raises
+    ------
+    InputError
+        If an estimator was fitted on one of these images.
     """
     fits = {}
     for path in paths:
         fit = store.read(path)
         axis, name = fit["axis"].item(), fit["estimator"].item()
-        known = np.isin([] if scored is None else scored["sha256"].values, fit["fitted_on"].values)
-        if known.any():
-            images = ", ".join(scored["image"].values[known][:3])
-            raise InputError(
-                f"{axis} {name!r} was fitted on images that it is to score ({images}): judged on them "
-                "it would be a genie; name another data set as `calibration`"
-            )
-        found = store.read(path, "found").data_vars
-        fits[axis, name] = {key: array.values for key, array in found.items()}
+        if scored is not None:
+            check_not_fitted_on(f"{axis} {name!r}", fit["fitted_on"].values, scored)
+        arrays = store.read(path, "state").data_vars
+        fits[axis, name] = {str(key): array.values for key, array in arrays.items()}
     return fits
+
+
+def check_not_fitted_on(what: str, digests: Any, scored: xr.Dataset) -> None:
+    """Check that an estimator was not fitted on images on which it is to be evaluated.
+
+    Raises
+    ------
+    InputError
+        If it was; names the images.
+    """
+    shared = np.isin(scored["sha256"].values, digests)
+    if shared.any():
+        images = ", ".join(scored["image"].values[shared][:3])
+        raise InputError(
+            f"{what} was fitted on images that it is evaluated on ({images}), which would make it a"
+            " genie; name another dataset as `calibration`"
+        )

@@ -2,116 +2,199 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import xarray as xr
 
-from rdpipe.io import store
-from rdpipe.datasets import manifest
-from rdpipe.io.files import write_atomically
-from rdpipe.report.stage_times import stage_times
+from rdpipe.core.axes import CellId
+from rdpipe.core.kinds import CurveRole
 from rdpipe.core.provenance import commit, machine, versions
-from rdpipe.report import figures as draw
+from rdpipe.core.specs import Spec
+from rdpipe.datasets import manifest
+from rdpipe.io import store
+from rdpipe.io.files import write_atomically
+from rdpipe.report import figures as paper_figures
 from rdpipe.report import frames, page, pictures
 from rdpipe.report.savings import savings
+from rdpipe.report.stage_times import stage_times
 from rdpipe.report.style import SHOWN
 
-TABLES = ("points", "bd_rates", "decomposition", "codes", "levers", "image_points", "image_terms")
-"""Of the bounds, those that the page shows."""
+BOUNDS_TABLES = (
+    "points",
+    "bd_rates",
+    "available",
+    "decomposition",
+    "codes",
+    "levers",
+    "image_points",
+    "image_terms",
+)
+"""Groups of the store of ``trace_bounds`` that the page shows."""
+CURVE_TABLES = ("points", "image_points")
+"""Tables with curves that all codecs share."""
+Tables = dict[str, pd.DataFrame]
+"""Tables by name."""
+
+
+class MakeReportSpec(Spec, frozen=True, kw_only=True):
+    """What to report.
+
+    Parameters
+    ----------
+    config : dict
+        The complete config.
+    """
+
+    config: dict[str, Any]
+
+    @property
+    def limits(self) -> dict[str, CellId]:
+        """Cells to which the decomposition leads, by name."""
+        return {name: CellId.from_mapping(cell) for name, cell in self.config["limits"].items()}
+
+
+class Origin(Spec, frozen=True, kw_only=True):
+    """Where the results come from.
+
+    Parameters
+    ----------
+    command : str
+        Command that starts the run.
+    benchmarks, logs : str
+        Folders of Snakemake's benchmarks and of the logs.
+    """
+
+    command: str
+    benchmarks: str
+    logs: str
 
 
 def run(
-    spec: dict,
+    spec: MakeReportSpec,
     bounds: Path,
     images: list[Path],
     gaps: list[Path],
     maps: list[Path],
     manifests: list[Path],
     figures: list[Path],
-    origin: dict,
+    origin: Origin,
     out: Path,
 ) -> None:
     """Write the page and every figure.
 
     Parameters
     ----------
-    spec : dict
-        The complete config.
+    spec : MakeReportSpec
     bounds : Path
         From ``trace_bounds``.
     images, gaps, maps : list of Path
-        Of every data set, codec and quality, in the order of the shards; ``images`` are from
-        ``extract_latents``, ``gaps`` those along one axis, ``maps`` from ``map_latents``.
+        Stores of every dataset, codec and quality, in the order of the shards: ``images`` from
+        ``extract_latents``, ``gaps`` along one axis from ``measure_gap``, ``maps`` from
+        ``map_latents``.
     manifests : list of Path
-        From ``prepare_dataset``, in the order of the data sets in the config.
+        From ``prepare_dataset``, in the sorted order of the names of the datasets.
     figures : list of Path
-        ``.../DATASET/CODEC/FIGURE.SUFFIX`` to write; FIGURE is a name of
-        :data:`rdpipe.report.figures.FIGURES`, SUFFIX one of svg, pdf, png and csv.
-    origin : dict
-        ``command`` that starts the run, and the folders of its ``benchmarks`` and ``logs``.
+        Files ``.../DATASET/CODEC/FIGURE.SUFFIX`` to write. FIGURE is a name in
+        :data:`rdpipe.report.figures.FIGURES`, SUFFIX is svg, pdf, png or csv.
+    origin : Origin
     out : Path
         The page, HTML.
     """
-    tables = {name: store.read(bounds, name).to_dataframe() for name in TABLES}
-    tables["gaps"] = pd.concat([frames.gap_frame(store.joined(run)) for run in store.runs(gaps)])
-    tables["latents"] = pd.concat([frames.image_frame(store.read(path)) for path in images])
-    mapped = store.runs(maps)
-    roots = [store.joined(run) for run in mapped]
-    groups = [[store.read(*group) for group in store.image_groups(run)[:SHOWN]] for run in mapped]
-    tables |= map_tables(roots, groups, spec)
-    runs = list(tables["latents"].groupby(["dataset", "codec"], sort=False).groups)
-    ours = {one: of_run(tables, *one, spec) for one in runs}
-    write_figures(figures, ours)
-    folders = {path.parts[-3:-1]: path.parent for path in figures}
-    datasets = dict(zip(spec["datasets"], map(manifest.load, manifests)))
-    contents = [
-        page.run_content(*one, ours[one], spec["limits"]) | {"folder": str(folders.get(one, ""))}
-        for one in runs
-    ]
-    provenance = {
-        "command": origin["command"],
-        "commit": commit(),
-        "machine": machine(),
-        "versions": versions(),
-        "times": stage_times(Path(origin["benchmarks"]), Path(origin["logs"])),
+    tables = read_tables(bounds, images, gaps)
+    products = read_maps(maps)
+    tables |= map_tables(products, spec)
+    runs = tables["latents"][["dataset", "codec"]].drop_duplicates()
+    run_tables = {
+        (row.dataset, row.codec): select_run(tables, row.dataset, row.codec, spec)
+        for row in runs.itertuples()
     }
-    shown = pictures.collect(list(zip(roots, groups)), spec["limits"])
-    text = page.render(contents, shown, datasets, spec, provenance)
+    write_figures(figures, run_tables)
+    folders = {path.parts[-3:-1]: str(path.parent) for path in figures}
+    contents = [
+        page.run_content(dataset, codec, selected, spec.limits)
+        | {"folder": folders.get((dataset, codec), "")}
+        for (dataset, codec), selected in run_tables.items()
+    ]
+    names = sorted(spec.config["datasets"])
+    datasets = dict(zip(names, map(manifest.load, manifests), strict=True))
+    shown = pictures.collect(products, spec.limits)
+    text = page.render(contents, shown, datasets, spec.config, provenance(origin))
     write_atomically(out, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
-def write_figures(files: list[Path], tables: dict[tuple[str, ...], dict[str, pd.DataFrame]]) -> None:
-    """Write figures in all of their formats; the tables by data set and codec."""
+def read_tables(bounds: Path, images: list[Path], gaps: list[Path]) -> Tables:
+    """Return the tables of the bounds, of the gaps along each axis and of the images."""
+    tables = {name: store.read(bounds, name).to_dataframe() for name in BOUNDS_TABLES}
+    gap_stores = map(store.join_shards, store.group_by_run(gaps))
+    tables["gaps"] = pd.concat([frames.gap_frame(array) for array in gap_stores])
+    tables["latents"] = pd.concat([frames.image_frame(store.read(path)) for path in images])
+    return tables
+
+
+def read_maps(maps: list[Path]) -> list[pictures.Product]:
+    """Return the root of each store of maps, and the groups of the images that are shown."""
+    return [
+        (
+            store.join_shards(shards),
+            [store.read(*group) for group in store.image_groups(shards)[:SHOWN]],
+        )
+        for shards in store.group_by_run(maps)
+    ]
+
+
+def map_tables(products: Sequence[pictures.Product], spec: MakeReportSpec) -> Tables:
+    """Return tables of the latents of every run; the maps are those of the first image."""
+    roots: list[xr.Dataset] = [root for root, _ in products]
+    limits, bootstrap = spec.limits, spec.config["bootstrap"]
+    maps = [pictures.map_frame(root, groups[0], limits) for root, groups in products]
+    calibration = [frames.calibration_frame(root, bootstrap) for root in roots]
+    return {
+        "channels": pd.concat([frames.channel_frame(root, limits) for root in roots]),
+        "calibration": pd.concat(calibration),
+        "residuals": pd.concat([frames.residual_frame(root) for root in roots]),
+        "maps": pd.concat(maps),
+    }
+
+
+def select_run(tables: Tables, dataset: str, codec: str, spec: MakeReportSpec) -> Tables:
+    """Return the rows of one dataset and codec, and of the curves that all codecs share."""
+    shared = (CurveRole.BASELINE, CurveRole.PUBLISHED)
+    selected = {}
+    for name, table in tables.items():
+        is_selected = table["codec"] == codec
+        if name in CURVE_TABLES:
+            is_selected |= table["role"].isin(shared)
+        selected[name] = table[(table["dataset"] == dataset) & is_selected]
+    points, image_points = selected["points"], selected["image_points"]
+    selected["savings"] = savings(points, image_points, spec.config["bootstrap"])
+    return selected
+
+
+def write_figures(files: list[Path], tables: dict[tuple[str, str], Tables]) -> None:
+    """Write figures in all their formats; the tables are by dataset and codec."""
     for (folder, name), paths in groupby(sorted(files), lambda path: (path.parent, path.stem)):
         suffixes = [path.suffix[1:] for path in paths]
-        for suffix, content in draw.render(name, suffixes, tables[folder.parts[-2:]]).items():
-            write_atomically(folder / f"{name}.{suffix}", lambda temporary: temporary.write_bytes(content))
+        dataset, codec = folder.parts[-2:]
+        contents = paper_figures.render(name, suffixes, tables[dataset, codec])
+        for suffix, content in contents.items():
+            write_bytes(folder / f"{name}.{suffix}", content)
 
 
-def map_tables(
-    roots: list[xr.Dataset], groups: list[list[xr.Dataset]], spec: dict
-) -> dict[str, pd.DataFrame]:
-    """What the latents are like, of every data set, codec and quality; of the maps, the first image's."""
-    first = [
-        pictures.map_frame(root, each[0], spec["limits"]) for root, each in zip(roots, groups)
-    ]
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file completely or not at all."""
+    write_atomically(path, lambda temporary: temporary.write_bytes(content))
+
+
+def provenance(origin: Origin) -> dict[str, Any]:
+    """Return what the results were made from."""
     return {
-        "channels": pd.concat([frames.channel_frame(one, spec["limits"]) for one in roots]),
-        "calibration": pd.concat([frames.calibration_frame(one, spec["bootstrap"]) for one in roots]),
-        "residuals": pd.concat([frames.residual_frame(one) for one in roots]),
-        "maps": pd.concat(first),
-    }  # fmt: skip
-
-
-def of_run(
-    tables: dict[str, pd.DataFrame], dataset: str, codec: str, spec: dict
-) -> dict[str, pd.DataFrame]:
-    """The rows of one data set and codec, and of the data set's anchors."""
-    ours = {
-        name: table[(table["dataset"] == dataset) & table["codec"].isin([codec, ""])]
-        for name, table in tables.items()
+        "command": origin.command,
+        "commit": commit(),
+        "machine": machine(),
+        "versions": versions(),
+        "times": stage_times(Path(origin.benchmarks), Path(origin.logs)),
     }
-    ours["savings"] = savings(ours["points"], ours["image_points"], spec["bootstrap"])
-    return ours

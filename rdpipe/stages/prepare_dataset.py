@@ -1,22 +1,42 @@
-"""Find the images of a data set, decode each once, and write down what they are."""
+"""Find the images of a dataset, decode each once, and describe them in a manifest."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
-from rdpipe.datasets import DATASETS, manifest
 from rdpipe.core.plugins import build_entry
+from rdpipe.core.specs import Spec
+from rdpipe.datasets import DATASETS, manifest
+from rdpipe.stages.specs import Entry
 
 
-def run(spec: dict, out: Path) -> None:
-    """Write the manifest of a data set.
+class PrepareDatasetSpec(Spec, frozen=True, kw_only=True):
+    """A dataset.
 
     Parameters
     ----------
-    spec : dict
-        ``name``, ``entry`` (``use`` and ``args`` from the config) and ``on_error``.
+    name : str
+        Name in the config.
+    entry : dict
+        ``use`` and ``args``.
+    on_error : {"stop", "skip"}
+        Whether an image that cannot be read is an error, or is skipped and listed.
+    """
+
+    name: str
+    entry: Entry
+    on_error: Literal["stop", "skip"]
+
+
+def run(spec: PrepareDatasetSpec, out: Path) -> None:
+    """Write the manifest of a dataset.
+
+    Parameters
+    ----------
+    spec : PrepareDatasetSpec
     out : Path
         The ``manifest.json`` to write.
     """
-    sources = build_entry("dataset", spec["name"], spec["entry"], DATASETS)
-    manifest.write(out, manifest.build(sources, spec["on_error"]))
+    sources = build_entry("dataset", spec.name, spec.entry, DATASETS)
+    manifest.write(out, manifest.build(sources, spec.on_error))

@@ -1,4 +1,4 @@
-"""Decode the bitstreams in a process of its own, from the bytes and the codec alone."""
+"""Decode the bitstreams in another process, from the bytes and the codec alone."""
 
 from __future__ import annotations
 
@@ -6,43 +6,56 @@ from pathlib import Path
 
 import numpy as np
 
+from rdpipe.core.axes import CellId
+from rdpipe.evaluation.bitstreams import codable_cells, decode
 from rdpipe.io import store
-from rdpipe.evaluation.bitstreams import codes, decode
-from rdpipe.stages.inputs import StoredLatents, make_codec, read_fits
+from rdpipe.stages.inputs import StoredLatents, codec_of, read_fits
+from rdpipe.stages.specs import CellSpec
 from rdpipe.stages.write_bitstreams import digest
 
 
-def run(spec: dict, streams: Path, latents: Path, fits: list[Path], out: Path) -> None:
-    """Decode every bitstream and compare its latents with what the encoder said they are.
+class ReadBitstreamsSpec(CellSpec, frozen=True, kw_only=True):
+    """One codec at one quality, and the estimators of the cells to decode."""
+
+
+def run(
+    spec: ReadBitstreamsSpec, streams: Path, latents: Path, fits: list[Path], out: Path
+) -> None:
+    """Decode every bitstream, and compare its latents with those of the encoder.
 
     Parameters
     ----------
-    spec : dict
-        As for ``write_bitstreams``.
+    spec : ReadBitstreamsSpec
     streams : Path
-        From ``write_bitstreams``.
+        Bitstreams from ``write_bitstreams``.
     latents : Path
-        From ``extract_latents``; read are its table of images, and whether the codec has a context model.
+        Latents from ``extract_latents``. Only the table of images is used, and whether the codec
+        has a context model.
     fits : list of Path
-        From ``fit_estimator``, of every fitted estimator among them.
+        Stores from ``fit_estimator`` of all fitted estimators in the cells.
     out : Path
-        Store of ``size`` (bytes) over (cell, image), each of which has been decoded.
+        Store to write: ``size`` (bytes) over (cell, image) of the bitstreams, all of which were
+        decoded.
 
     Raises
     ------
     ValueError
-        If a bitstream does not decode to exactly the latents that it should.
+        If a bitstream does not decode to exactly the latents of the encoder.
     """
-    written = store.read(streams)
-    codec, stored = make_codec(spec), StoredLatents([latents])
-    cells = codes(spec, read_fits(fits, stored.table), stored[0].with_context)
-    for i, image in enumerate(written["image"].values):
+    codec, stored, written = codec_of(spec), StoredLatents([latents]), store.read(streams)
+    names = written["image"].values.tolist()
+    store.check_same_images(stored.names, names, str(streams))
+    cells = codable_cells(spec.entries, read_fits(fits, stored.table), stored.with_context)
+    for i, image in enumerate(names):
         data = store.read(streams, group=str(i))["stream"].values.tobytes()
-        one = written.isel(image=i)
-        ends = np.cumsum(one["size"].values)
-        for c, name in enumerate(one["cell"].values):
-            y_hat = decode(codec, cells[name], data[ends[c] - one["size"].values[c] : ends[c]])
-            if digest(y_hat) != one["y_hat_sha256"].values[c]:
+        of_image = written.isel(image=i)
+        sizes, digests = of_image["size"].values, of_image["y_hat_sha256"].values
+        ends = np.cumsum(sizes)
+        for name, size, end, expected in zip(
+            of_image["cell"].values, sizes, ends, digests, strict=True
+        ):
+            y_hat = decode(codec, cells[CellId.parse(name)], data[end - size : end])
+            if digest(y_hat) != expected:
                 raise ValueError(f"{name}: the bitstream of {image} does not decode to its latents")
     with store.create(out, spec) as writer:
         writer.write(written[["size"]])

@@ -1,91 +1,64 @@
-"""Push a quantizer's output through the decoder: true PSNR beside the rate."""
+"""Simulate cells through the codec's decoder: true PSNR beside the rate."""
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
-import numpy as np
-import xarray as xr
-
-from rdpipe.io import store
-from rdpipe.evaluation.cell import Cell, as_codec
-from rdpipe.codecs.protocol import decoded_latents
-from rdpipe.core.metrics import mean_squared_error
-from rdpipe.datasets import manifest
-from rdpipe.datasets.image import load
+from rdpipe.codecs.decoding import decoded_latents
 from rdpipe.core.rng import noise_key
-from rdpipe.stages.inputs import StoredLatents, identity, make_codec, read_fits
+from rdpipe.datasets.image import load_image
+from rdpipe.evaluation.simulation import Simulation
+from rdpipe.io import store
+from rdpipe.stages.inputs import StoredLatents, codec_of, load_images, read_fits
+from rdpipe.stages.specs import CellNames, CellSpec, cell_ids
 
 
-def run(spec: dict, manifest_file: Path, latents: Path, fits: list[Path], out: Path) -> None:
+class SimulateSpec(CellSpec, frozen=True, kw_only=True):
+    """Cells of one codec at one quality, and a sweep of levels.
+
+    Parameters
+    ----------
+    curves : dict
+        The cells by the name of their curve.
+    levels : list of float
+        The sweep of the level of the test channel: theta, squared latent units.
+    """
+
+    curves: dict[str, CellNames]
+    levels: list[float]
+
+
+def run(
+    spec: SimulateSpec, manifest_file: Path, latents: Path, fits: list[Path], out: Path
+) -> None:
     """Simulate cells of the array over a sweep of levels.
 
     Parameters
     ----------
-    spec : dict
-        ``codec``, ``quality``, ``entry``, ``device``, ``shard`` as for ``extract_latents``; ``means``,
-        ``variances``, ``quantizers``; ``curves`` (name to one of each, by axis); ``levels`` (theta) and
-        ``seed``.
+    spec : SimulateSpec
     manifest_file, latents : Path
-        From ``prepare_dataset`` and ``extract_latents``.
+        Manifest from ``prepare_dataset``, and latents from ``extract_latents``.
     fits : list of Path
-        From ``fit_estimator``, of every fitted estimator among them.
+        Stores from ``fit_estimator`` of all fitted estimators in the cells.
     out : Path
-        Store of ``bits`` and ``mse`` over (curve, image, level); a quantizer with a level of its
-        own (rounding) stands at the first level, the others are NaN.
+        Store to write: ``bits`` and ``mse`` over (curve, image, sweep), and ``level`` over (curve,
+        sweep). A cell whose quantizer has a level of its own, such as rounding, stands at the first
+        place of the sweep; its other places are NaN.
     """
-    codec = make_codec(spec)
-    stored = StoredLatents([latents])
-    found = read_fits(fits, stored.table)
-    context = stored[0].with_context
-    cells, anew = {}, set()
-    for name, corner in spec["curves"].items():
-        cells[name] = Cell.from_spec(spec, found, corner, context)
-        if context and runs_anew(codec, cells[name]):
-            cells[name] = Cell.from_spec(spec, found, corner)
-            anew.add(name)
-    images = manifest.load_shard(manifest_file, *spec.get("shard", ()))
-    shape = (len(cells), len(images), len(spec["levels"]))
-    bits, mse, levels = (np.full(shape, np.nan) for _ in range(3))
-    for i, one in enumerate(stored):
-        image = load(images[i]["file"], images[i]["sha256"])
-        for c, (name, cell) in enumerate(cells.items()):
-            walk = partial(codec.recode, image) if name in anew else None
-            prepared = cell.prepare(one, noise_key(spec["seed"], one.name))
-            for k, level in enumerate(cell.levels(spec["levels"])):
-                sent = cell.send(prepared, level, walk)
-                own = as_codec(cell.mean, cell.quantizer)
-                y_hat = decoded_latents(codec, one) if own else sent.y_hat
-                decoded = codec.synthesise(y_hat, *image.shape[:2])
-                bits[c, i, k], levels[c, i, k] = sent.bits, level
-                mse[c, i, k] = mean_squared_error(image, decoded)
-    with store.create(out, spec) as writer:
-        writer.write(_label(bits, mse, levels, cells, identity(stored.table), images))
-
-
-def runs_anew(codec, cell: Cell) -> bool:
-    """Whether the codec's context model is run again on what a cell's own quantizer leaves.
-
-    It must be wherever that is not what the codec leaves itself, or the cell were a genie's.
-    """
-    another = not as_codec(cell.mean, cell.quantizer)
-    return cell.predicts_as_codec and another and getattr(codec, "recode", None) is not None
-
-
-def _label(bits, mse, levels, cells: dict, identity: dict, images: list) -> xr.Dataset:
-    dims = ("curve", "image", "level")
-    return xr.Dataset(
-        {
-            "bits": (dims, bits, {"units": "bit"}),
-            "mse": (dims, mse, {"units": "squared 8-bit levels"}),
-            "theta": (("curve", "level"), levels[:, 0], {"units": "squared latent units"}),
-        },
-        {
-            "curve": list(cells),
-            "image": [image["name"] for image in images],
-            "kind": ("curve", [cell.kind for cell in cells.values()]),
-            "side_counted": ("curve", [cell.side_counted for cell in cells.values()]),
-            **identity,
-        },
+    codec, stored = codec_of(spec), StoredLatents([latents])
+    simulation = Simulation(
+        codec,
+        cell_ids(spec.curves),
+        spec.entries,
+        read_fits(fits, stored.table),
+        stored.with_context,
+        spec.levels,
     )
+    results = []
+    images = load_images(manifest_file, spec.shard, stored)
+    for entry, image in zip(images, stored, strict=True):
+        pixels = load_image(entry["file"], entry["sha256"])
+        key = noise_key(spec.seed, image.name)
+        results.append(simulation.run(image, pixels, decoded_latents(codec, image), key))
+    with store.create(out, spec) as writer:
+        writer.write(simulation.label(results, stored.names, stored.run))

@@ -1,4 +1,4 @@
-"""Aggregate everything measured into bound curves, BD-rates and the decomposition."""
+"""Combine all measurements into curves, BD-rates and the decomposition."""
 
 from __future__ import annotations
 
@@ -6,17 +6,21 @@ from collections import defaultdict
 from functools import partial
 from pathlib import Path
 
+import pandas as pd
 import xarray as xr
 
-from rdpipe.analysis import references as published
-from rdpipe.io import store
-from rdpipe.analysis.levers import lever_frame
+from rdpipe.analysis.available import available_frame
+from rdpipe.analysis.bootstrap import resamples
+from rdpipe.analysis.curves import Curve
+from rdpipe.analysis.latent_matched import latent_matched_frame
 from rdpipe.analysis.measured_curves import (
-    anchor_curves,
+    Runs,
+    baseline_curves,
     codec_curves,
     image_sizes,
-    reference_curves,
+    source_curves,
 )
+from rdpipe.analysis.references import PublishedSpec, published_curves
 from rdpipe.analysis.tables import (
     bd_rate_frame,
     code_frame,
@@ -25,16 +29,41 @@ from rdpipe.analysis.tables import (
     points_frame,
     term_frame,
 )
-from rdpipe.analysis.bootstrap import resamples
+from rdpipe.core.runs import RunId
+from rdpipe.core.specs import Spec
+from rdpipe.io import store
 from rdpipe.io.files import write_atomically
+from rdpipe.stages.specs import CellNames, cell_ids
+
+
+class TraceBoundsSpec(Spec, frozen=True, kw_only=True):
+    """What to trace.
+
+    Parameters
+    ----------
+    limits : dict
+        Cells by name, to which the decomposition leads.
+    bound_for : dict of str to str
+        Codecs that were trained as a bound, and the codec that each is a bound for.
+    references : dict
+        Published curves by dataset.
+    resamples, seed : int
+        Number of resamples of the bootstrap, and their seed.
+    """
+
+    limits: dict[str, CellNames]
+    bound_for: dict[str, str]
+    references: dict[str, PublishedSpec]
+    resamples: int
+    seed: int
 
 
 def run(
-    spec: dict,
+    spec: TraceBoundsSpec,
     images: list[Path],
     gaps: list[Path],
     simulations: list[Path],
-    anchors: list[Path],
+    baselines: list[Path],
     decoded: list[Path],
     references: list[Path],
     out: Path,
@@ -48,70 +77,89 @@ def run(
 
     Parameters
     ----------
-    spec : dict
-        ``limits`` (name to ``mean``, ``variance``, ``quantizer``), ``beside`` (codec to the one that its
-        simulated curve joins), ``references`` (as :func:`rdpipe.references.curves` takes them),
-        ``resamples`` and ``seed`` of the bootstrap.
-    images, gaps, simulations, anchors : list of Path
-        Of every data set, codec and quality, in the order of the shards; ``images`` are from
-        ``extract_latents``, ``gaps`` those of component ``joint``, of the codecs that are not in ``beside``.
+    spec : TraceBoundsSpec
+    images, gaps, simulations, baselines : list of Path
+        Stores of every dataset, codec and quality, in the order of the shards: ``images`` from
+        ``extract_latents``; ``gaps`` of component ``joint`` from ``measure_gap``, for codecs that
+        are not a bound for another codec; ``simulations`` from ``simulate``; ``baselines`` from
+        ``run_baseline``.
     decoded : list of Path
-        From ``read_bitstreams``, where bitstreams were asked for.
+        Stores of ``read_bitstreams``; empty if no bitstreams were written.
     references : list of Path
-        Tables of published curves of the data sets in the spec's ``references``, sorted by name.
+        Tables of published curves, in the sorted order of the names of the datasets.
     out : Path
-        Store with groups ``points``, ``bd_rates``, ``decomposition``, ``codes`` and ``levers``, and
-        the numbers of each image that they are averages of: ``image_points`` and ``image_terms``.
+        Store with the groups ``points``, ``bd_rates``, ``decomposition``, ``codes``, ``levers`` and
+        ``available``, and the values of each image: ``image_points`` and ``image_terms``.
     points, bd_rates, decomposition, codes, levers : Path
-        The first five as CSV.
+        The first five groups as CSV. ``levers`` has the latent-matched changes of the rate.
     """
-    tables, cubes, sweeps = (by_run(paths) for paths in (images, gaps, simulations))
+    tables, arrays, sweeps, codings = map(by_run, (images, gaps, simulations, decoded))
+    products = [store.join_shards(shards) for shards in store.group_by_run(baselines)]
     curves = (
-        codec_curves(tables, sweeps, spec["beside"])
-        + reference_curves(known_of(images), tables)
-        + anchor_curves([store.joined(shards) for shards in store.runs(anchors)])
+        codec_curves(tables, sweeps, spec.bound_for)
+        + source_curves(source_functions(images), tables)
+        + baseline_curves(products)
     )
     sizes = {dataset: image_sizes(run) for (dataset, _), run in tables.items()}
-    taken = {(curve.dataset, curve.name) for curve in curves}
-    curves += published.curves(spec["references"], references, sizes, taken)
-    draws = {c.dataset: resamples(len(c.pixels), spec["resamples"], spec["seed"]) for c in curves}
-    tables = {identity: run for identity, run in tables.items() if identity in cubes}
-    terms = term_frame(tables, cubes, spec["limits"])
-    frames = {
-        "points": points_frame(curves, draws),
-        "bd_rates": bd_rate_frame(curves, draws),
-        "decomposition": decomposition_frame(terms, draws),
-        "codes": code_frame(tables, cubes, by_run(decoded)),
-        "levers": lever_frame(curves, tables, cubes, terms, draws),
-        "image_points": image_points_frame(curves),
-        "image_terms": terms,
-    }
+    measured = {(curve.dataset, curve.name) for curve in curves}
+    curves += published_curves(spec.references, references, sizes, measured)
+    analyzed = {key: run for key, run in tables.items() if key in arrays}
+    frames = make_frames(spec, curves, analyzed, arrays, codings)
     with store.create(out, spec) as writer:
         for name, frame in frames.items():
             writer.write(xr.Dataset.from_dataframe(frame.rename_axis("row")), group=name)
-    for name, path in (("points", points), ("bd_rates", bd_rates), ("decomposition", decomposition),
-                       ("codes", codes), ("levers", levers)):  # fmt: skip
+    files = {
+        "points": points,
+        "bd_rates": bd_rates,
+        "decomposition": decomposition,
+        "codes": codes,
+        "levers": levers,
+    }
+    for name, path in files.items():
         save = partial(frames[name].to_csv, index=False, float_format="%.12g")
         write_atomically(path, save)
 
 
-def by_run(paths: list[Path]) -> dict[tuple[str, str], dict[int, xr.Dataset]]:
-    """Products by (dataset, codec), then by quality in rising order."""
-    runs = defaultdict(dict)
-    for product in map(store.joined, store.runs(paths)):
-        identity = product["dataset"].item(), product["codec"].item()
-        runs[identity][product["quality"].item()] = product
-    return {identity: dict(sorted(run.items())) for identity, run in runs.items()}
-
-
-def known_of(images: list[Path]) -> dict[tuple[str, str], xr.Dataset]:
-    """What codecs know of their sources, by (dataset, codec): the same in every product of the two."""
-    first = {}
-    for path in images:
-        about, _ = store.head(path)
-        first.setdefault((about["dataset"], about["codec"]), path)
+def make_frames(
+    spec: TraceBoundsSpec, curves: list[Curve], tables: Runs, arrays: Runs, decoded: Runs
+) -> dict[str, pd.DataFrame]:
+    """Return the tables of all curves and decompositions, by the name of their group."""
+    draws = {
+        curve.dataset: resamples(len(curve.pixels), spec.resamples, spec.seed) for curve in curves
+    }
+    terms = term_frame(tables, arrays, cell_ids(spec.limits))
     return {
-        identity: store.read(path, "references")
-        for identity, path in first.items()
-        if store.has(path, "references")
+        "points": points_frame(curves, draws),
+        "bd_rates": bd_rate_frame(curves, draws),
+        "decomposition": decomposition_frame(terms, draws),
+        "codes": code_frame(tables, arrays, decoded),
+        "levers": latent_matched_frame(curves, tables, arrays, terms, draws),
+        "available": available_frame(curves, tables, arrays, decoded, draws),
+        "image_points": image_points_frame(curves),
+        "image_terms": terms,
+    }
+
+
+def by_run(paths: list[Path]) -> Runs:
+    """Return stores by dataset and codec, then by quality in ascending order."""
+    runs: dict[tuple[str, str], dict[int, xr.Dataset]] = defaultdict(dict)
+    for product in map(store.join_shards, store.group_by_run(paths)):
+        run_id = RunId.from_coordinates(product)
+        runs[run_id.dataset, run_id.codec][run_id.quality] = product
+    return {key: dict(sorted(run.items())) for key, run in runs.items()}
+
+
+def source_functions(images: list[Path]) -> dict[tuple[str, str], xr.Dataset]:
+    """Return the known rate-distortion functions of sources, by dataset and codec.
+
+    They are the same in all stores of a dataset and codec.
+    """
+    first: dict[tuple[str, str], Path] = {}
+    for path in images:
+        scalars, _ = store.read_header(path)
+        first.setdefault((scalars["dataset"], scalars["codec"]), path)
+    return {
+        key: store.read(path, "references")
+        for key, path in first.items()
+        if store.has_group(path, "references")
     }

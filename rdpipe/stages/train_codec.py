@@ -1,49 +1,70 @@
-"""Train a variable-rate codec; interrupted, it goes on from its side folder."""
+"""Train a variable-rate codec; after an interruption it continues from its side folder."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import safetensors.torch
+from msgspec.structs import replace
 
-from rdpipe.datasets import manifest
 from rdpipe.core.errors import InputError
+from rdpipe.core.process import limit_threads
+from rdpipe.datasets import manifest
 from rdpipe.io.files import write_atomically
+from rdpipe.training.spec import TrainingSpec
 from rdpipe.training.trainer import train
 
 
-def check_sizes(images: list[dict], crop: int) -> None:
-    """Whether every image has the pixels of a crop."""
-    for image in images:
-        if min(image["width"], image["height"]) < crop:
-            raise InputError(
-                f"{image['name']!r} has {image['width']} x {image['height']} pixels: crops of {crop} do not fit"
-            )
+class TrainCodecSpec(TrainingSpec, frozen=True, kw_only=True):
+    """A network to train, as an entry of ``training`` in the config."""
 
 
-def run(spec: dict, manifest_file: Path, state: Path, out: Path) -> None:
-    """Write the trained weights.
+def run(
+    spec: TrainCodecSpec, manifest_file: Path, state: Path, out: Path, threads: int = 1
+) -> None:
+    """Train a network, and write its weights.
 
     Parameters
     ----------
-    spec : dict
-        As for :func:`rdpipe.training.train`, without ``images``.
+    spec : TrainCodecSpec
     manifest_file : Path
-        Training images, from ``prepare_dataset``.
+        Manifest of the training images from ``prepare_dataset``.
     state : Path
-        Side folder of the resume state and the TensorBoard scalars; no output of the rule.
+        Side folder of the state to continue from and of the TensorBoard scalars. It is not an
+        output of the rule.
     out : Path
-        Float16 ``.safetensors``; the spec is in its metadata, as JSON.
+        Float16 ``.safetensors`` to write; its metadata contains the specification as JSON.
+    threads : int
+        Number of threads of PyTorch. The last bits of the weights depend on it.
     """
+    limit_threads(threads)
     images = manifest.load(manifest_file)["images"]
-    check_sizes(images, spec["crop"])
+    check_sizes(images, spec.crop)
     digest = hashlib.sha256("".join(image["sha256"] for image in images).encode()).hexdigest()
-    weights = train({**spec, "images": digest}, [Path(image["file"]) for image in images], state)
+    files = [Path(image["file"]) for image in images]
+    weights = train(replace(spec, images=digest), files, state)
     if weights is None:  # another process writes them
         return
-    about = {"spec": spec, "images": len(images)}
-    metadata = {"rdpipe": json.dumps(about, sort_keys=True)}  # one key: their order is random
+    description = {"spec": spec.to_mapping(), "images": len(images)}
+    metadata = {"rdpipe": json.dumps(description, sort_keys=True)}  # one key: keys have no order
     data = safetensors.torch.save(weights, metadata)
     write_atomically(out, lambda path: path.write_bytes(data))
+
+
+def check_sizes(images: Sequence[manifest.ImageEntry], crop: int) -> None:
+    """Check that every image has at least the size of a crop.
+
+    Raises
+    ------
+    InputError
+        If an image is smaller.
+    """
+    for image in images:
+        if min(image["width"], image["height"]) < crop:
+            raise InputError(
+                f"{image['name']!r} has {image['width']} x {image['height']} pixels; expected at"
+                f" least {crop} x {crop}, the size of a crop"
+            )

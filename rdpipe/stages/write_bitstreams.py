@@ -1,4 +1,4 @@
-"""Write every cell that is a real code as real bytes."""
+"""Write every cell that has a code as real bytes."""
 
 from __future__ import annotations
 
@@ -7,52 +7,60 @@ from pathlib import Path
 
 import numpy as np
 import xarray as xr
+from torch import Tensor
 
-from rdpipe.io import store
-from rdpipe.evaluation.bitstreams import codes, encode
-from rdpipe.datasets import manifest
-from rdpipe.datasets.image import load
 from rdpipe.core.rng import noise_key
-from rdpipe.stages.inputs import StoredLatents, identity, make_codec, read_fits
+from rdpipe.datasets.image import load_image
+from rdpipe.evaluation.bitstreams import codable_cells, encode
+from rdpipe.io import store
+from rdpipe.stages.inputs import StoredLatents, codec_of, load_images, read_fits
+from rdpipe.stages.specs import CellSpec
 
 
-def run(spec: dict, manifest_file: Path, latents: Path, fits: list[Path], out: Path) -> None:
-    """Encode every image with every cell that is decodable and realisable.
+class WriteBitstreamsSpec(CellSpec, frozen=True, kw_only=True):
+    """One codec at one quality, and the estimators of the cells to code."""
+
+
+def run(
+    spec: WriteBitstreamsSpec, manifest_file: Path, latents: Path, fits: list[Path], out: Path
+) -> None:
+    """Encode every image with every cell that is decodable and realizable.
 
     Parameters
     ----------
-    spec : dict
-        ``codec``, ``quality``, ``entry``, ``device`` and ``shard`` as for ``extract_latents``; ``means``, ``variances``,
-        ``quantizers`` (names and config entries) and ``seed``.
+    spec : WriteBitstreamsSpec
     manifest_file, latents : Path
-        From ``prepare_dataset`` and ``extract_latents``.
+        Manifest from ``prepare_dataset``, and latents from ``extract_latents``.
     fits : list of Path
-        From ``fit_estimator``, of every fitted estimator among them.
+        Stores from ``fit_estimator`` of all fitted estimators in the cells.
     out : Path
-        Store of ``size`` (bytes) over (cell, image), and of the SHA-256 of the y_hat that each must
-        decode to; for each image a group ``0``, ``1``, ... of its bitstreams one after the other.
+        Store to write: ``size`` (bytes) and the SHA-256 of y_hat over (cell, image), and a group
+        ``0``, ``1``, ... for each image with its bitstreams, one after the other.
     """
-    codec, stored = make_codec(spec), StoredLatents([latents])
-    cells = codes(spec, read_fits(fits, stored.table), stored[0].with_context)
-    images = manifest.load_shard(manifest_file, *spec.get("shard", ()))
+    codec, stored = codec_of(spec), StoredLatents([latents])
+    states = read_fits(fits, stored.table)
+    cells = codable_cells(spec.entries, states, stored.with_context)
+    images = load_images(manifest_file, spec.shard, stored)
     sizes, digests = [], []
     with store.create(out, spec) as writer:
-        for i, one in enumerate(stored):
-            image, key = load(images[i]["file"], images[i]["sha256"]), noise_key(spec["seed"], one.name)
-            both = [encode(codec, cell, one, image, key) for cell in cells.values()]
-            sizes.append([len(stream) for stream, _ in both])
-            digests.append([digest(y_hat) for _, y_hat in both])
-            stream = np.frombuffer(b"".join(stream for stream, _ in both), np.uint8)
-            writer.write(xr.Dataset({"stream": ("byte", stream)}), group=str(i))
+        for i, (entry, image) in enumerate(zip(images, stored, strict=True)):
+            pixels = load_image(entry["file"], entry["sha256"])
+            key = noise_key(spec.seed, image.name)
+            coded = [encode(codec, cell, image, pixels, key) for cell in cells.values()]
+            sizes.append([len(stream) for stream, _ in coded])
+            digests.append([digest(y_hat) for _, y_hat in coded])
+            streams = np.frombuffer(b"".join(stream for stream, _ in coded), np.uint8)
+            writer.write(xr.Dataset({"stream": ("byte", streams)}), group=str(i))
         shape = len(images), len(cells)
         arrays = {
             "size": (("image", "cell"), np.reshape(sizes, shape), {"units": "byte"}),
             "y_hat_sha256": (("image", "cell"), np.reshape(digests, shape)),
         }
-        coords = {"cell": list(cells), "image": stored.names, **identity(stored.table)}
+        names = [str(cell_id) for cell_id in cells]
+        coords = {"cell": names, "image": stored.names, **stored.run.coordinates()}
         writer.write(xr.Dataset(arrays, coords).transpose("cell", "image"))
 
 
-def digest(y_hat) -> str:
-    """SHA-256 of decoded latents."""
+def digest(y_hat: Tensor) -> str:
+    """Return the SHA-256 of decoded latents."""
     return hashlib.sha256(y_hat.contiguous().numpy().tobytes()).hexdigest()

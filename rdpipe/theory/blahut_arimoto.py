@@ -1,12 +1,15 @@
-"""R(D) of a discrete source, with a certificate."""
+"""R(D) of a discrete source, with a bound on its error."""
+
+from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import xlogy
 
-from rdpipe.theory._check import nonnegative, positive
+from rdpipe.theory._check import Array, nonnegative, positive
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,7 +19,7 @@ class RateDistortionPoint:
     Attributes
     ----------
     rate : float
-        Mutual information of the channel found, bits.
+        Mutual information of the best channel, bits.
     distortion : float
         Mean distortion of the same channel.
     gap : float
@@ -24,37 +27,43 @@ class RateDistortionPoint:
     reproduction : ndarray of shape (m,)
         Distribution of its output.
     iterations : int
-        Iterations done.
+        Number of iterations.
     """
 
     rate: float
     distortion: float
     gap: float
-    reproduction: np.ndarray
+    reproduction: Array
     iterations: int
 
 
-def blahut_arimoto(pmf, distortion, slope, tolerance=1e-5, max_iterations=100_000):
-    """Point of R(D) where its slope is ``-slope``, by the Blahut-Arimoto algorithm.
+def blahut_arimoto(
+    pmf: ArrayLike,
+    distortion: ArrayLike,
+    slope: float,
+    tolerance: float = 1e-5,
+    max_iterations: int = 100_000,
+) -> RateDistortionPoint:
+    """Return the point of R(D) at which its slope is ``-slope``, by the Blahut-Arimoto algorithm.
 
-    Minimise I(x; x_hat) + slope * E d(x, x_hat) over channels. With the kernel
-    A = 2^(-slope d), Z = A q and c = A^T (p / Z), each iteration is q <- q c, and the channel
-    q A / Z attains -sum p log2 Z - sum q c log2 c. Every positive Z, this one or another, bounds
-    the minimum from below by -sum p log2 Z - log2 max c.
+    I(x; x_hat) + slope * E d(x, x_hat) is minimized over channels. With the kernel A = 2^(-slope d),
+    Z = A q and c = A^T (p / Z), each iteration is q <- q c, and the channel q A / Z attains
+    -sum p log2 Z - sum q c log2 c. Every positive Z, including this one, gives the lower bound
+    -sum p log2 Z - log2 max c on the minimum.
 
     Parameters
     ----------
     pmf : array_like of shape (n,)
-        Source distribution p; sums to 1 within 1e-9.
+        Source distribution p, with a sum of 1 within 1e-9.
     distortion : array_like of shape (n, m)
-        d(x, x_hat) >= 0 for every source and reproduction letter.
+        d(x, x_hat) >= 0 for every source letter and reproduction letter.
     slope : float
-        -dR/dD > 0 in bits per unit of distortion. A Gaussian under squared error has
-        slope = 1 / (2 ln(2) D).
+        -dR/dD > 0, bits per unit of distortion. A Gaussian under squared error has slope =
+        1 / (2 ln(2) D).
     tolerance : float
-        Stop when the gap is no larger, bits.
+        Largest gap at which to stop, bits.
     max_iterations : int
-        Stop anyway, with a warning; ``gap`` holds all the same.
+        Largest number of iterations. The function then stops with a warning; ``gap`` is still valid.
 
     Returns
     -------
@@ -64,12 +73,12 @@ def blahut_arimoto(pmf, distortion, slope, tolerance=1e-5, max_iterations=100_00
     Raises
     ------
     ValueError
-        If shapes disagree, ``pmf`` is no distribution, or an argument is outside its range.
+        If shapes differ, ``pmf`` is not a distribution, or an argument is outside its range.
 
     Warns
     -----
     RuntimeWarning
-        If ``max_iterations`` do not reach ``tolerance``.
+        If ``tolerance`` is not reached within ``max_iterations``.
 
     References
     ----------
@@ -87,9 +96,9 @@ def blahut_arimoto(pmf, distortion, slope, tolerance=1e-5, max_iterations=100_00
     p, d, floor = _problem(pmf, distortion)
     slope, tolerance = float(positive("slope", slope)), float(positive("tolerance", tolerance))
     kernel = np.exp2(-slope * d)
-    # where p is next to nothing c settles last: the dual spreads a little mass over all letters
+    # c converges last where p is tiny: the dual distributes a little mass over all letters
     share = min(tolerance / 4, 0.5)
-    spread = share * kernel.mean(axis=1)
+    smoothing = share * kernel.mean(axis=1)
     next_q = np.full(d.shape[1], 1 / d.shape[1])
     for iteration in range(1, int(positive("max_iterations", max_iterations)) + 1):
         q = next_q
@@ -97,7 +106,7 @@ def blahut_arimoto(pmf, distortion, slope, tolerance=1e-5, max_iterations=100_00
         growth = (p / normalizer) @ kernel
         next_q = q * growth
         attained = -p @ np.log2(normalizer) - xlogy(next_q, growth).sum() / np.log(2)
-        gap = attained - _dual(p, kernel, (1 - share) * normalizer + spread)
+        gap = attained - _dual(p, kernel, (1 - share) * normalizer + smoothing)
         if gap <= tolerance:
             break
     else:
@@ -108,19 +117,23 @@ def blahut_arimoto(pmf, distortion, slope, tolerance=1e-5, max_iterations=100_00
     return RateDistortionPoint(rate, excess + floor, max(float(gap), 0.0), next_q, iteration)
 
 
-def _dual(p, kernel, normalizer):
-    """Lower bound on the Lagrangian from any positive normalizer."""
-    return -p @ np.log2(normalizer) - np.log2(((p / normalizer) @ kernel).max())
+def _dual(p: Array, kernel: Array, normalizer: Array) -> float:
+    """Return the lower bound on the Lagrangian that a positive normalizer gives."""
+    return float(-p @ np.log2(normalizer) - np.log2(((p / normalizer) @ kernel).max()))
 
 
-def _problem(pmf, distortion):
-    """Letters that occur; row minima are split off, or a steep kernel would underflow."""
+def _problem(pmf: ArrayLike, distortion: ArrayLike) -> tuple[Array, Array, float]:
+    """Return the problem of the letters that occur.
+
+    The minimum of each row of the distortion is subtracted, because a steep kernel would underflow;
+    the third value is the mean of these minima.
+    """
     p = nonnegative("pmf", pmf)
     d = nonnegative("distortion", distortion)
     if d.ndim != 2 or p.shape != d.shape[:1] or not d.size:
-        raise ValueError(f"pmf has shape {p.shape} and distortion {d.shape}; allowed: (n,), (n, m)")
+        raise ValueError(f"pmf has shape {p.shape} and distortion {d.shape}; expected (n,) and (n, m)")
     if not abs(p.sum() - 1) <= 1e-9:
-        raise ValueError(f"pmf sums to {p.sum()}; allowed: 1 within 1e-9")
+        raise ValueError(f"pmf sums to {p.sum()}; expected 1 within 1e-9")
     p, d = p[p > 0] / p.sum(), d[p > 0]
     minima = d.min(axis=1)
     return p, d - minima[:, None], float(p @ minima)

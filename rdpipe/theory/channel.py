@@ -1,4 +1,4 @@
-"""The Gaussian test channel under an assumed variance, right or wrong.
+"""The Gaussian test channel under an assumed variance, which may be wrong.
 
 .. code-block:: none
 
@@ -7,40 +7,43 @@
               N(0, theta a)              decoder expects N(0, variance - theta)
 """
 
+from __future__ import annotations
+
 import numpy as np
+from numpy.typing import ArrayLike
 
-from rdpipe.theory._check import nonnegative, real
+from rdpipe.theory._check import Array, Result, as_result, nonnegative, real
 
 
-def channel_rate(variance, theta, r):
-    """Divergence of what the test channel sends for ``r`` from what the decoder expects.
+def channel_rate(variance: ArrayLike, theta: ArrayLike, r: ArrayLike) -> Result:
+    """Return the divergence of the channel's output given ``r`` from what the decoder expects.
 
-    KL(N(a r, theta a) || N(0, v - theta)) = 1/2 [ln(v / theta) + (theta + a r^2) / v - 1] nats
-    for v > theta, else 0. Its mean is 1/2 log2(v / theta) bits if E r^2 = v, and an upper bound
-    on the mutual information of r and r_hat in any case.
+    KL(N(a r, theta a) || N(0, v - theta)) = 1/2 [ln(v / theta) + (theta + a r^2) / v - 1] nats if
+    v > theta, otherwise 0. Its mean is 1/2 log2(v / theta) bits if E r^2 = v. In every case the mean
+    is an upper bound on the mutual information of r and r_hat.
 
     Parameters
     ----------
     variance : array_like
         Assumed variance v, >= 0.
     theta : array_like
-        Water level, >= 0; infinite where an element has weight 0.
+        Water level, >= 0. It is infinite for elements of weight 0.
     r : array_like
         Residual.
 
     Returns
     -------
     ndarray
-        Bits per element; infinite at theta 0 where the variance is positive.
+        Bits per element. They are infinite at theta 0 if the variance is positive.
 
     Raises
     ------
     ValueError
-        If an argument is NaN, or ``variance`` or ``theta`` negative, or ``variance`` infinite.
+        If an argument is NaN, ``variance`` or ``theta`` is negative, or ``variance`` is infinite.
 
     References
     ----------
-    T. Berger, "Rate Distortion Theory", 1971, chapter 4 (the channel, for a right variance).
+    T. Berger, "Rate Distortion Theory", 1971, chapter 4 (the channel, for the true variance).
 
     Examples
     --------
@@ -54,11 +57,12 @@ def channel_rate(variance, theta, r):
     a = (v - level) / v
     with np.errstate(divide="ignore"):
         nats = 0.5 * (np.log1p((v - level) / level) - a + a * r**2 / v)
-    return np.where(coded, nats, 0.0)[()] / np.log(2)
+    bits: Result = as_result(np.where(coded, nats, 0.0)) / np.log(2)
+    return bits
 
 
-def channel_distortion(variance, theta, r):
-    """Expected squared error of the test channel, (1 - a)^2 r^2 + theta a.
+def channel_distortion(variance: ArrayLike, theta: ArrayLike, r: ArrayLike) -> Result:
+    """Return the expected squared error of the test channel, (1 - a)^2 r^2 + theta a.
 
     Parameters
     ----------
@@ -68,8 +72,8 @@ def channel_distortion(variance, theta, r):
     Returns
     -------
     ndarray
-        Squared error in the unit of ``variance``; r^2 where variance <= theta. Its mean is
-        min(theta, variance) if E r^2 = variance.
+        Squared error in the unit of ``variance``; r^2 if variance <= theta. Its mean is min(theta,
+        variance) if E r^2 = variance.
 
     Raises
     ------
@@ -85,10 +89,12 @@ def channel_distortion(variance, theta, r):
     coded = variance > theta
     v = np.where(coded, variance, 1.0)
     level = np.where(coded, theta, 1.0)
-    return np.where(coded, (level / v * r) ** 2 + level * (v - level) / v, r**2)[()]
+    return as_result(np.where(coded, (level / v * r) ** 2 + level * (v - level) / v, r**2))
 
 
-def _arguments(variance, theta, r):
+def _arguments(
+    variance: ArrayLike, theta: ArrayLike, r: ArrayLike
+) -> tuple[Array, Array, Array]:
     return (
         nonnegative("variance", variance),
         nonnegative("theta", theta, finite=False),

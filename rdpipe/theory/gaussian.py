@@ -1,14 +1,17 @@
 """Rate-distortion bounds for squared error."""
 
+from __future__ import annotations
+
 import numpy as np
+from numpy.typing import ArrayLike
 
-from rdpipe.theory._check import nonnegative, real
+from rdpipe.theory._check import Result, as_result, nonnegative, real
 
 
-def gaussian_rate(variance, distortion):
-    """R(D) of a Gaussian, max(0, 1/2 log2(variance / distortion)).
+def gaussian_rate(variance: ArrayLike, distortion: ArrayLike) -> Result:
+    """Return R(D) of a Gaussian, max(0, 1/2 log2(variance / distortion)).
 
-    It bounds from above the R(D) of every source with this variance.
+    It is an upper bound on R(D) of every source with this variance.
 
     Parameters
     ----------
@@ -18,7 +21,7 @@ def gaussian_rate(variance, distortion):
     Returns
     -------
     ndarray
-        Bits per element; infinite at distortion 0, except that a zero variance costs nothing.
+        Bits per element. It is infinite at distortion 0, except for a variance of 0, whose rate is 0.
 
     Raises
     ------
@@ -38,16 +41,16 @@ def gaussian_rate(variance, distortion):
     distortion = nonnegative("distortion", distortion)
     with np.errstate(divide="ignore", invalid="ignore"):
         bits = 0.5 * (np.log2(variance) - np.log2(distortion))
-    return np.where(variance > distortion, bits, 0.0)[()]
+    return as_result(np.where(variance > distortion, bits, 0.0))
 
 
-def shannon_lower_bound(differential_entropy, distortion):
-    """Shannon lower bound on R(D), max(0, h - 1/2 log2(2 pi e D)).
+def shannon_lower_bound(differential_entropy: ArrayLike, distortion: ArrayLike) -> Result:
+    """Return the Shannon lower bound on R(D), max(0, h - 1/2 log2(2 pi e D)).
 
     Parameters
     ----------
     differential_entropy : array_like
-        h of the source in bits per element; -inf is allowed.
+        h of the source, bits per element. It may be -inf.
     distortion : array_like
         Mean squared error per element, >= 0.
 
@@ -75,4 +78,4 @@ def shannon_lower_bound(differential_entropy, distortion):
     distortion = nonnegative("distortion", distortion)
     with np.errstate(divide="ignore", invalid="ignore"):
         noise = 0.5 * np.log2(2 * np.pi * np.e * distortion)
-        return np.where(entropy > noise, entropy - noise, 0.0)[()]
+        return as_result(np.where(entropy > noise, entropy - noise, 0.0))

@@ -1,20 +1,23 @@
-"""What a wrong variance costs and a better mean saves, per Gaussian element."""
+"""Cost of a wrong variance and savings of a better mean, per Gaussian element."""
+
+from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from rdpipe.theory._check import nonnegative
+from rdpipe.theory._check import Result, as_result, nonnegative
 
 
-def variance_mismatch(ratio):
-    """Bits lost by coding under N(0, v) what has another second moment.
+def variance_mismatch(ratio: ArrayLike) -> Result:
+    """Return the bits lost by coding residuals under N(0, v) if their second moment is not v.
 
-    (ratio - 1) / (2 ln 2) - 1/2 log2(ratio), the divergence of N(0, E r^2) from N(0, v). For
-    r that is not Gaussian it is still the loss against the best v, E r^2.
+    The loss is (ratio - 1) / (2 ln 2) - 1/2 log2(ratio), the divergence of N(0, E r^2) from N(0, v).
+    If r is not Gaussian, it is still the loss against the best v, which is E r^2.
 
     Parameters
     ----------
     ratio : array_like
-        E r^2 / v, >= 0: true second moment over assumed variance.
+        E r^2 / v, >= 0: the true second moment over the assumed variance.
 
     Returns
     -------
@@ -35,11 +38,12 @@ def variance_mismatch(ratio):
     excess = ratio - 1
     with np.errstate(divide="ignore"):
         log = np.where(ratio < 0.5, np.log(ratio), np.log1p(np.maximum(excess, -0.5)))
-    return 0.5 * (excess - log)[()] / np.log(2)
+    loss: Result = 0.5 * as_result(excess - log) / np.log(2)
+    return loss
 
 
-def mean_gain(second_moment, residual_second_moment):
-    """Bits saved at high rate by a mean, 1/2 log2(E y^2 / E r^2).
+def mean_gain(second_moment: ArrayLike, residual_second_moment: ArrayLike) -> Result:
+    """Return the bits saved at high rate by a mean, 1/2 log2(E y^2 / E r^2).
 
     Parameters
     ----------
@@ -51,8 +55,8 @@ def mean_gain(second_moment, residual_second_moment):
     Returns
     -------
     ndarray
-        Bits per element: negative for a mean that is worse than none, infinite for a perfect
-        one, 0 where both moments are 0.
+        Bits per element. They are negative for a mean that is worse than none, infinite for a
+        perfect mean, and 0 if both moments are 0.
 
     Raises
     ------
@@ -68,4 +72,4 @@ def mean_gain(second_moment, residual_second_moment):
     after = nonnegative("residual_second_moment", residual_second_moment)
     with np.errstate(divide="ignore", invalid="ignore"):
         bits = 0.5 * (np.log2(before) - np.log2(after))
-    return np.where(before == after, 0.0, bits)[()]
+    return as_result(np.where(before == after, 0.0, bits))

@@ -1,26 +1,29 @@
-"""Order-free shares of a total."""
+"""Shares of a total that do not depend on an order."""
+
+from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 
 
-def shapley(worth):
-    """Share a worth among components, averaged over every order of adding them.
+def shapley(worth: Mapping[frozenset[str], float]) -> dict[str, float]:
+    """Share a worth among components, averaged over all orders of adding them.
 
     Parameters
     ----------
-    worth : dict of frozenset to float
-        Worth (bits) of every subset of the components, the empty one included: 2^n entries.
+    worth : mapping of frozenset to float
+        Worth (bits) of all 2^n subsets of the components, the empty one included.
 
     Returns
     -------
     dict of str to float
-        Value of each component, by name; they sum to worth[all] - worth[empty].
+        Value of each component, by name. Their sum is worth[all] - worth[empty].
 
     Raises
     ------
     ValueError
-        If a subset is missing, a key is no frozenset, or a worth is not finite.
+        If a subset is missing, a key is not a frozenset, or a worth is not finite.
 
     References
     ----------
@@ -33,7 +36,7 @@ def shapley(worth):
     """
     names = _components(worth)
     n = len(names)
-    values = {}
+    values: dict[str, float] = {}
     for name in names:
         others = [other for other in names if other != name]
         values[name] = math.fsum(
@@ -43,19 +46,20 @@ def shapley(worth):
     return values
 
 
-def _components(worth):
+def _components(worth: Mapping[frozenset[str], float]) -> list[str]:
+    """Return the sorted names of the components of a valid argument."""
     for key, value in worth.items():
         if not isinstance(key, frozenset):
-            raise ValueError(f"worth has the key {key!r}; allowed: frozensets of names")
+            raise ValueError(f"worth has the key {key!r}; expected frozensets of names")
         if not math.isfinite(value):
-            raise ValueError(f"worth[{sorted(key)}] is {value}; allowed: finite numbers")
-    names = sorted(frozenset().union(*worth))
+            raise ValueError(f"worth[{sorted(key)}] is {value}; expected finite numbers")
+    names = sorted({name for subset in worth for name in subset})
     missing = [sorted(subset) for subset in _subsets(names) if subset not in worth]
     if missing:
-        raise ValueError(f"worth lacks {missing}; allowed: all {2 ** len(names)} subsets")
+        raise ValueError(f"worth lacks {missing}; expected all {2 ** len(names)} subsets")
     return names
 
 
-def _subsets(names):
+def _subsets(names: Sequence[str]) -> Iterator[frozenset[str]]:
     for size in range(len(names) + 1):
         yield from map(frozenset, combinations(names, size))

@@ -1,11 +1,14 @@
 """Reverse water-filling over independent Gaussian components."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from rdpipe.theory._check import nonnegative
+from rdpipe.theory._check import Array, nonnegative
 
 
 @dataclass(frozen=True, eq=False)
@@ -15,36 +18,38 @@ class Waterfill:
     Attributes
     ----------
     theta : float
-        Water level; that of component i is theta / w_i.
+        Water level. Component i has the level theta / w_i.
     rate : float
         Sum of ``rates``, bits.
     rates, distortions : ndarray
-        Bits and mean squared error per component, shaped like the variances.
+        Bits and mean squared error of each component, of the shape of the variances.
     """
 
     theta: float
     rate: float
-    rates: np.ndarray
-    distortions: np.ndarray
+    rates: Array
+    distortions: Array
 
 
-def reverse_waterfill(variances, distortion, weights=None):
-    """Share a distortion among independent Gaussians at the least rate.
+def reverse_waterfill(
+    variances: ArrayLike, distortion: float, weights: ArrayLike | None = None
+) -> Waterfill:
+    """Share a distortion among independent Gaussians at the smallest rate.
 
-    Minimise sum 1/2 log2(v_i / d_i) over 0 <= d_i <= v_i with sum w_i d_i = distortion. The
-    optimum is d_i = min(v_i, theta / w_i); theta solves sum min(w_i v_i, theta) = distortion,
-    found by sorting, exact to a rounding or two.
+    The rate sum 1/2 log2(v_i / d_i) is minimized over 0 <= d_i <= v_i with sum w_i d_i = distortion.
+    The optimum is d_i = min(v_i, theta / w_i), where theta solves sum min(w_i v_i, theta) =
+    distortion. It is computed by sorting and exact to one or two roundings.
 
     Parameters
     ----------
     variances : array_like of any shape
-        v_i >= 0. Components of variance 0 cost nothing and have no distortion.
+        v_i >= 0. Components of variance 0 have neither rate nor distortion.
     distortion : float
-        Total weighted distortion sum w_i d_i, >= 0. At 0, theta is 0 and rates are infinite;
-        from sum w_i v_i on, rates are 0, d_i = v_i and theta stays at max w_i v_i.
+        Total weighted distortion sum w_i d_i, >= 0. At 0, theta is 0 and the rates are infinite. From
+        sum w_i v_i on, the rates are 0, d_i = v_i, and theta stays at max w_i v_i.
     weights : array_like, optional
-        w_i >= 0, broadcast to the variances; 1 if omitted. Components of weight 0 are not
-        coded: d_i = v_i.
+        w_i >= 0, broadcast to the variances. Default: 1. Components of weight 0 are not coded, d_i =
+        v_i.
 
     Returns
     -------
@@ -54,7 +59,7 @@ def reverse_waterfill(variances, distortion, weights=None):
     Raises
     ------
     ValueError
-        If ``variances`` is empty, or an argument negative, NaN or, but for ``distortion``,
+        If ``variances`` is empty, an argument is negative or NaN, or ``variances`` or ``weights`` is
         infinite.
 
     References
@@ -71,7 +76,7 @@ def reverse_waterfill(variances, distortion, weights=None):
     total = float(nonnegative("distortion", distortion, finite=False))
     w = 1.0 if weights is None else nonnegative("weights", weights)
     if not v.size:
-        raise ValueError(f"variances has shape {v.shape}; allowed: at least one component")
+        raise ValueError(f"variances has shape {v.shape}; expected at least one component")
     weighted = np.broadcast_to(nonnegative("weights * variances", v * w), v.shape)
     theta = _water_level(np.sort(weighted, axis=None), total)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -80,14 +85,14 @@ def reverse_waterfill(variances, distortion, weights=None):
     return Waterfill(theta, float(rates.sum()), rates, distortions)
 
 
-def field_rate(spectrum, distortion):
-    """R(D) of a stationary Gaussian field from its sampled power spectrum.
+def field_rate(spectrum: ArrayLike, distortion: float) -> float:
+    """Return R(D) of a stationary Gaussian field from its sampled power spectrum.
 
     Parameters
     ----------
     spectrum : array_like of any shape
-        Power spectrum at equally spaced frequencies over the whole period, >= 0, scaled so
-        that its mean is the variance of one sample.
+        Power spectrum at equally spaced frequencies over the whole period, >= 0. Its mean is the
+        variance of one sample.
     distortion : float
         Mean squared error per sample, >= 0.
 
@@ -99,7 +104,7 @@ def field_rate(spectrum, distortion):
     Raises
     ------
     ValueError
-        As :func:`reverse_waterfill`.
+        See :func:`reverse_waterfill`.
 
     References
     ----------
@@ -110,16 +115,16 @@ def field_rate(spectrum, distortion):
     >>> field_rate([4.0, 1.0, 1.0, 1.0], 0.25)
     1.25
     """
-    spectrum = nonnegative("spectrum", spectrum)
+    power = nonnegative("spectrum", spectrum)
     distortion = float(nonnegative("distortion", distortion, finite=False))
-    return reverse_waterfill(spectrum, distortion * spectrum.size).rate / spectrum.size
+    return reverse_waterfill(power, distortion * power.size).rate / power.size
 
 
-def _water_level(u, distortion):
+def _water_level(u: Array, distortion: float) -> float:
     """Solve sum min(u_i, theta) = distortion for ascending u.
 
-    The guess for the number of components under water is off where the running sum has
-    rounded; correcting it is Newton's method on a concave, piecewise linear function.
+    The guess for the number of components under water may be wrong because the running sum is
+    rounded. Correcting it is Newton's method on a concave, piecewise linear function.
     """
     if _less_sum(distortion, u) >= 0:
         return float(u[-1])
@@ -133,12 +138,12 @@ def _water_level(u, distortion):
     return theta
 
 
-def _less_sum(value, x):
-    """``value - sum(x)`` as if in one rounding.
+def _less_sum(value: float, x: Array) -> float:
+    """Return ``value - sum(x)``, rounded only once or twice.
 
-    With almost all components under water the sum cancels against the distortion, and a plain
-    sum would leave theta a few digits. So the leading bits of all x are added up first, which
-    is exact (S. Rump, T. Ogita, S. Oishi, "Accurate Floating-Point Summation", 2008).
+    If almost all components are under water, the sum cancels against the distortion, and a plain sum
+    would leave theta a few digits. The leading bits of all x are therefore added first, which is
+    exact (S. Rump, T. Ogita, S. Oishi, "Accurate Floating-Point Summation", 2008).
     """
     parts = [value]
     for _ in range(2):

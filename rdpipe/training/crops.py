@@ -1,58 +1,65 @@
-"""Crops of photographs to train on."""
+"""Crops of photographs for training."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 from torch.utils.data import Dataset
 
-from rdpipe.datasets.image import read
+from rdpipe.datasets.image import read_image
+
+Pixels = NDArray[np.uint8]
+"""An image of shape (height, width, 3)."""
 
 
-class Crops(Dataset):
-    """Random square crops, mirrored, zoomed and coloured at random; crop ``i`` is a pure function of
-    (seed, i).
+class Crops(Dataset[Pixels]):
+    """Random square crops with random mirroring, zoom and saturation.
 
-    Half of them are resampled, by up to 3/2 either way: other textures, and fewer artefacts of the
-    JPEG files that most training sets are. Half have their saturation changed, by up to 2 either way:
-    a hyperprior that has not seen saturated colours predicts means far out for them.
+    Crop ``i`` is a pure function of (seed, i). Half of the crops are resampled by a factor of up to
+    3/2 in either direction, for other textures, and fewer artifacts of the JPEG files that most
+    training sets consist of. Half have their saturation changed by a factor of up to 2 in either
+    direction: a hyperprior that has not seen saturated colors predicts means far from them.
 
     Parameters
     ----------
-    files : list of Path
-        Training images, each at least ``size`` pixels on a side; of one below ``1.5 * size`` fewer crops are shrunk.
+    files : sequence of Path
+        Training images, of at least ``size`` pixels on each side. From images below ``1.5 * size``
+        fewer crops are shrunk.
     size : int
         Side of a crop, pixels.
     seed : int
-        Another seed gives another sequence.
+        Seed of the sequence of crops.
     """
 
-    def __init__(self, files: list[Path], size: int, seed: int):
+    def __init__(self, files: Sequence[Path], size: int, seed: int):
         self.files, self.size, self.seed = files, size, seed
-        self.decoded: dict[Path, np.ndarray] = {}
+        self.decoded: dict[Path, Pixels] = {}
 
-    def __getitem__(self, index: int) -> np.ndarray:
+    def __getitem__(self, index: int) -> Pixels:
+        """Return a crop, of shape (3, size, size)."""
         rng, file = self._draw(index)
         if file not in self.decoded:
-            self.decoded[file] = read(str(file))[0]
-        crop = zoomed(self.decoded[file], self.size, rng)
+            self.decoded[file] = read_image(str(file))[0]
+        crop = random_zoom(self.decoded[file], self.size, rng)
         if rng.integers(2):
             crop = crop[:, ::-1]
-        return np.ascontiguousarray(saturated(crop, rng).transpose(2, 0, 1))
+        return np.ascontiguousarray(random_saturation(crop, rng).transpose(2, 0, 1))
 
     def _draw(self, index: int) -> tuple[np.random.Generator, Path]:
         rng = np.random.default_rng([self.seed, index])
         return rng, self.files[rng.integers(len(self.files))]
 
-    def sources(self, indices) -> str:
-        """Names of the files that some crops are from."""
+    def sources(self, indices: Iterable[int]) -> str:
+        """Return the names of the files that some crops come from."""
         return ", ".join(sorted({self._draw(index)[1].name for index in indices}))
 
 
-def zoomed(image: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    """A crop of ``size``, of pixels as they are or resampled from a smaller or larger one."""
+def random_zoom(image: Pixels, size: int, rng: np.random.Generator) -> Pixels:
+    """Return a crop of ``size``, with original pixels or resampled from another size."""
     side = round(size * 1.5 ** rng.uniform(-1, 1)) if rng.integers(2) else size
     side = min(side, *image.shape[:2])
     top, left = (rng.integers(length - side + 1) for length in image.shape[:2])
@@ -62,8 +69,8 @@ def zoomed(image: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray
     return crop
 
 
-def saturated(crop: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The crop as it is, or with its distance from grey multiplied."""
+def random_saturation(crop: Pixels, rng: np.random.Generator) -> Pixels:
+    """Return the crop, or a crop whose distance from gray is multiplied by a random factor."""
     if rng.integers(2):
         return crop
     return np.asarray(ImageEnhance.Color(Image.fromarray(crop)).enhance(2 ** rng.uniform(-1, 1)))

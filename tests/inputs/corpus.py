@@ -1,4 +1,4 @@
-"""Makers of hostile and odd inputs: each writes one into a folder."""
+"""Odd and hostile inputs: functions that return the content of a file, by its name."""
 
 import io
 import struct
@@ -14,55 +14,65 @@ from PIL import Image
 from rdpipe.codecs.compressai.checkpoint import ARCHITECTURES
 
 RNG = np.random.default_rng(0)
-COLOUR = RNG.integers(0, 256, (40, 50, 3), dtype=np.uint8)
+COLOR = RNG.integers(0, 256, (40, 50, 3), dtype=np.uint8)
 
 
 def encoded(image: Image.Image, form: str = "PNG", **options) -> bytes:
+    """Return the bytes of an image file."""
     buffer = io.BytesIO()
     image.save(buffer, form, **options)
     return buffer.getvalue()
 
 
 def picture(height: int = 40, width: int = 50) -> Image.Image:
-    return Image.fromarray(np.resize(COLOUR, (height, width, 3)))
+    """Return an image of noise."""
+    return Image.fromarray(np.resize(COLOR, (height, width, 3)))
 
 
-def cut(form: str) -> bytes:
+def truncated(form: str) -> bytes:
+    """Return the first half of an image file."""
     whole = encoded(picture(), form)
     return whole[: len(whole) // 2]
 
 
 def chunk(kind: bytes, body: bytes) -> bytes:
+    """Return a chunk of a PNG."""
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
-def png_of(width: int, height: int, *more: bytes) -> bytes:
-    """A PNG that says it has so many pixels, and has none."""
+def png_of(width: int, height: int, *chunks: bytes) -> bytes:
+    """Return a PNG whose header states a size, but which has no pixels."""
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
-    rest = b"".join(more) + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
+    rest = b"".join(chunks) + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + header + rest
 
 
-def sixteen_bit_colour() -> bytes:
-    """Pillow writes none: a filter byte, then big-endian samples."""
+def color_16_bit() -> bytes:
+    """Return a PNG with 16-bit samples, which Pillow cannot write."""
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", 2, 1, 16, 2, 0, 0, 0))
     row = b"\0" + struct.pack(">6H", 0, 32768, 65535, 65535, 257, 0)
     return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(row)) + chunk(b"IEND", b"")
 
 
 def with_orientation() -> bytes:
+    """Return a JPEG whose EXIF data says that it is turned."""
     exif = Image.Exif()
     exif[0x0112] = 6
     return encoded(picture(), "JPEG", exif=exif)
 
 
-POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(executed) (w) file closefile\nshowpage\n"
+POSTSCRIPT = (
+    b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(executed) (w) file closefile\nshowpage\n"
+)
+SVG = b'<svg xmlns="http://www.w3.org/2000/svg"><image href="/etc/passwd"/></svg>'
+GRAY_16 = np.arange(64, dtype=np.uint16).reshape(8, 8) * 1040
+BEYOND_16_BITS = np.full((4, 4), 1 << 20, np.int32)
 
 IMAGES = {
-    "cut.png": lambda: cut("PNG"),
-    "cut.jpg": lambda: cut("JPEG"),
-    "cut.webp": lambda: cut("WEBP"),
-    "cut.tif": lambda: cut("TIFF"),
+    "cut.png": lambda: truncated("PNG"),
+    "cut.jpg": lambda: truncated("JPEG"),
+    "cut.webp": lambda: truncated("WEBP"),
+    "cut.tif": lambda: truncated("TIFF"),
     "empty.png": lambda: b"",
     "zeros.jpg": lambda: bytes(5000),
     "noise.png": lambda: RNG.bytes(5000),
@@ -71,61 +81,84 @@ IMAGES = {
     "page.png": lambda: b"<html><script>alert(1)</script></html>",
     "program.png": lambda: b"#!/bin/sh\ntouch executed\n",
     "postscript.png": lambda: POSTSCRIPT,
-    "drawing.png": lambda: b'<svg xmlns="http://www.w3.org/2000/svg"><image href="/etc/passwd"/></svg>',
+    "drawing.png": lambda: SVG,
     "gif.png": lambda: encoded(picture(), "GIF"),
     "bomb.png": lambda: png_of(60_000, 60_000),
     "text-bomb.png": lambda: png_of(9, 9, chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(1 << 26)))),
     "no-pixels.png": lambda: png_of(0, 0),
     "float.tif": lambda: encoded(Image.fromarray(np.ones((4, 4), np.float32)), "TIFF"),
-    "beyond-16-bit.tif": lambda: encoded(Image.fromarray(np.full((4, 4), 1 << 20, np.int32)), "TIFF"),
+    "beyond-16-bit.tif": lambda: encoded(Image.fromarray(BEYOND_16_BITS), "TIFF"),
     "one.png": lambda: encoded(picture(1, 1)),
     "line.png": lambda: encoded(picture(1, 5000)),
     "column.png": lambda: encoded(picture(5000, 1)),
     "jpeg.png": lambda: encoded(picture(), "JPEG"),
     "UPPER.PNG": lambda: encoded(picture()),
     "one-bit.png": lambda: encoded(picture().convert("1")),
-    "grey.png": lambda: encoded(picture().convert("L")),
-    "grey-16.png": lambda: encoded(Image.fromarray(np.arange(64, dtype=np.uint16).reshape(8, 8) * 1040)),
-    "colour-16.png": sixteen_bit_colour,
+    "gray.png": lambda: encoded(picture().convert("L")),
+    "gray-16.png": lambda: encoded(Image.fromarray(GRAY_16)),
+    "color-16.png": color_16_bit,
     "palette.png": lambda: encoded(picture().quantize(8)),
     "alpha.png": lambda: encoded(picture().convert("RGBA")),
-    "grey-alpha.png": lambda: encoded(picture().convert("LA")),
+    "gray-alpha.png": lambda: encoded(picture().convert("LA")),
     "cmyk.jpg": lambda: encoded(picture().convert("CMYK"), "JPEG"),
-    "lab.tif": lambda: encoded(picture().convert("YCbCr"), "TIFF"),
+    "ycbcr.tif": lambda: encoded(picture().convert("YCbCr"), "TIFF"),
     "turned.jpg": with_orientation,
-    "animated.webp": lambda: encoded(picture(), "WEBP", save_all=True, append_images=[picture(40, 50)] * 2),
+    "animated.webp": lambda: encoded(
+        picture(), "WEBP", save_all=True, append_images=[picture(40, 50)] * 2
+    ),
     "pages.tif": lambda: encoded(picture(), "TIFF", save_all=True, append_images=[picture(9, 9)]),
     "animated.png": lambda: encoded(picture(), save_all=True, append_images=[picture()]),
 }
 
-NAMES = ["with space.png", "it's.png", 'say "hi".png', "ünïcödé-图像.png", "two\nlines.png", "tab\t.png",
-         "$(touch executed).png", "`touch executed`.png", ";touch executed;.png", "-rf.png", "{quality}.png",
-         "*?[a].png", "<script>alert(1)<&script>.png", "a\\b.png", "%s%n.png", "~.png", "🙂.png",
-         "x" * 240 + ".png"]  # fmt: skip
-"""All of them are read under the name that they have."""
+NAMES = [
+    "with space.png",
+    "it's.png",
+    'say "hi".png',
+    "ünïcödé-图像.png",
+    "two\nlines.png",
+    "tab\t.png",
+    "$(touch executed).png",
+    "`touch executed`.png",
+    ";touch executed;.png",
+    "-rf.png",
+    "{quality}.png",
+    "*?[a].png",
+    "<script>alert(1)<&script>.png",
+    "a\\b.png",
+    "%s%n.png",
+    "~.png",
+    "🙂.png",
+    "x" * 240 + ".png",
+]
+"""Names of images that are read under exactly this name."""
 
 
 class Hostile:
-    """Pickled, it writes a file where it is read."""
+    """An object whose pickle writes a file when it is loaded."""
 
     def __reduce__(self):
         return (open, ("executed", "w"))
 
 
 def state() -> dict[str, torch.Tensor]:
+    """Return valid weights of a small network."""
     torch.manual_seed(0)
     return ARCHITECTURES["mbt2018-mean"][0](8, 12).state_dict()
 
 
 def saved(content) -> bytes:
+    """Return the bytes of a checkpoint."""
     buffer = io.BytesIO()
     torch.save(content, buffer)
     return buffer.getvalue()
 
 
-def changed(**new) -> bytes:
-    """Weights of which some are others, or missing if None."""
-    weights = {**state(), **{name.replace("__", "."): value for name, value in new.items()}}
+def changed(**replacements) -> bytes:
+    """Return a checkpoint in which some weights are replaced, or removed if None."""
+    weights = {
+        **state(),
+        **{name.replace("__", "."): value for name, value in replacements.items()},
+    }
     return saved({name: value for name, value in weights.items() if value is not None})
 
 
@@ -149,7 +182,7 @@ CHECKPOINTS = {
 
 
 def archive(**members: bytes) -> bytes:
-    """A zip of two images, whose members' names may be anything."""
+    """Return a zip archive whose members have any names."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as opened:
         for name, content in members.items():
@@ -165,12 +198,15 @@ ARCHIVES = {
     "line-break.zip": lambda: archive(**{"a\n0.png": PNG, "b.png": PNG}),
     "bomb.zip": lambda: archive(**{"a.png": bytes((1 << 28) + 1), "b.png": PNG}),
     "cut.zip": lambda: archive(**{"a.png": PNG, "b.png": PNG})[:-30],
-    "flipped.zip": lambda: bytes(b ^ (i == 60) for i, b in enumerate(archive(**{"a.png": PNG, "b.png": PNG}))),
+    "flipped.zip": lambda: bytes(
+        b ^ (i == 60) for i, b in enumerate(archive(**{"a.png": PNG, "b.png": PNG}))
+    ),
     "page.zip": lambda: b"<html>choose a mirror</html>",
 }
 
 
 def write(folder: Path, name: str, content: bytes) -> Path:
+    """Write a file; return its path."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / name).write_bytes(content)
     return folder / name

@@ -1,7 +1,7 @@
-"""What becomes of hostile and odd inputs: docs/howto/inputs.md is the table that drives these tests.
+"""Odd and hostile inputs have the outcomes that the tables of docs/howto/inputs.md state.
 
-Each goes through the command line as it would in a run. A mistake ends in status 2 and one message, never a
-stack trace; nothing in an input is executed; no input is changed.
+Each input goes through the command line as in a run. A mistake ends with status 2 and one message,
+never with a stack trace. Nothing in an input is executed, and no input is changed.
 """
 
 import json
@@ -13,128 +13,160 @@ import numpy as np
 import pytest
 import yaml
 
-from rdpipe.io import store
 from rdpipe.__main__ import main
 from rdpipe.config.check import complete
-from rdpipe.datasets import archive, folder
 from rdpipe.core.errors import InputError
+from rdpipe.datasets import archive, folder
+from rdpipe.io import store
 
 ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "howto" / "inputs.md"
 SCHEMA = ROOT / "workflow" / "schema.yaml"
 VALID = {"datasets": {"sample": {}}, "codecs": {"mini-mean-scale": {"qualities": [1]}}}
 MAKERS = {"Images": corpus.IMAGES, "Checkpoints": corpus.CHECKPOINTS, "Archives": corpus.ARCHIVES}
 
 
-def table() -> dict[str, dict[str, str]]:
-    """The rows of docs/howto/inputs.md, by heading: an input, and what becomes of it."""
-    found, rows = {}, {}
-    for line in (ROOT / "docs" / "howto" / "inputs.md").read_text().splitlines():
+def read_tables() -> dict[str, dict[str, str]]:
+    """Return the tables of the page by heading: the outcome of each input."""
+    tables, rows = {}, {}
+    for line in PAGE.read_text().splitlines():
         if line.startswith("## "):
-            rows = found.setdefault(line.removeprefix("## "), {})
+            rows = tables.setdefault(line.removeprefix("## "), {})
         elif row := re.fullmatch(r"\| `+ ?(.+?) ?`+ \| (.+) \|", line):
             rows[row[1]] = row[2].replace("`", "")
-    return found
+    return tables
 
 
-TABLE = table()
+TABLES = read_tables()
 
 
 def rows(heading: str):
-    return pytest.mark.parametrize("name, outcome", TABLE[heading].items(), ids=str)
+    """Parametrize a test by the rows of a table."""
+    return pytest.mark.parametrize("name, outcome", TABLES[heading].items(), ids=str)
 
 
 @pytest.fixture(autouse=True)
-def in_a_folder(tmp_path, monkeypatch):
-    """Where a hostile input would leave its trace."""
+def nothing_is_executed(tmp_path, monkeypatch):
+    """Run in a folder in which an executed input would create a file."""
     monkeypatch.chdir(tmp_path)
     yield
     assert not list(tmp_path.rglob("executed"))
 
 
 def run(capsys, stage: str, spec: dict, **files) -> str:
-    """One stage by its command line: what it says, after ``refused`` or ``done``."""
-    flags = [text for name, file in files.items() for text in (f"--{name}", *([str(file)] if file else []))]
+    """Run a stage by its command line; return "done", or "refused: " and the message."""
+    flags = []
+    for name, file in files.items():
+        flags += [f"--{name}", str(file)] if file else [f"--{name}"]
     status = main([stage, "--spec", json.dumps(spec), *flags])
-    said = capsys.readouterr().err
-    assert "Traceback" not in said and status in (0, 2)
-    return f"refused: {said}" if status else "done"
+    message = capsys.readouterr().err
+    assert "Traceback" not in message and status in (0, 2)
+    return f"refused: {message}" if status else "done"
 
 
 def prepare(capsys, root) -> tuple[str, list[dict]]:
-    """Manifest of a folder: what was said, and the images."""
-    spec = {"name": "x", "entry": {"use": "folder", "args": {"root": str(root)}}, "on_error": "stop"}
-    said = run(capsys, "prepare_dataset", spec, out="manifest.json")
-    return said, json.loads(Path("manifest.json").read_text())["images"] if said == "done" else []
+    """Write the manifest of a folder; return the outcome and the images."""
+    entry = {"use": "folder", "args": {"root": str(root)}}
+    spec = {"name": "x", "entry": entry, "on_error": "stop"}
+    outcome = run(capsys, "prepare_dataset", spec, out="manifest.json")
+    if outcome != "done":
+        return outcome, []
+    return outcome, json.loads(Path("manifest.json").read_text())["images"]
 
 
 def extract(capsys, entry: dict) -> str:
-    spec = {"dataset": "x", "codec": "mini-mean-scale", "quality": 1, "device": "cpu", "entry": entry}
-    return run(capsys, "extract_latents", spec, manifest_file="manifest.json", table="images.zarr.zip", out="latents.zarr.zip")
+    """Extract the latents of the images of the manifest; return the outcome."""
+    run_id = {"dataset": "x", "codec": "mini-mean-scale", "quality": 1}
+    return run(
+        capsys,
+        "extract_latents",
+        {**run_id, "device": "cpu", "entry": entry},
+        manifest_file="manifest.json",
+        table="images.zarr.zip",
+        out="latents.zarr.zip",
+    )
 
 
-def test_there_is_a_row_for_every_input_and_an_input_for_every_row():
-    assert {heading: list(TABLE[heading]) for heading in MAKERS} == {
-        heading: list(made) for heading, made in MAKERS.items()
+def test_tables_list_exactly_the_inputs():
+    assert {heading: list(TABLES[heading]) for heading in MAKERS} == {
+        heading: list(makers) for heading, makers in MAKERS.items()
     }
-    assert sum(map(len, TABLE.values())) + len(corpus.NAMES) >= 100
+    assert sum(map(len, TABLES.values())) + len(corpus.NAMES) >= 100
 
 
 @rows("Images")
 def test_images(capsys, name, outcome):
     content = corpus.IMAGES[name]()
     file = corpus.write(Path("images"), name, content)
-    said, images = prepare(capsys, "images")
+    result, images = prepare(capsys, "images")
     if outcome.startswith("refused"):
-        assert said.startswith("refused") and name in said
-        assert outcome.removeprefix("refused: ") in said
+        assert result.startswith("refused") and name in result
+        assert outcome.removeprefix("refused: ") in result
     else:
         (image,) = images
         assert outcome == f"{image['width']} x {image['height']}, {image['conversion']}"
-        anchor = {"dataset": "x", "anchor": "jpeg", "quality": 50, "entry": {}}
-        assert run(capsys, "run_anchor", anchor, manifest_file="manifest.json", out="a.zarr.zip") == "done"
+        spec = {"dataset": "x", "baseline": "jpeg", "quality": 50, "entry": {}}
+        files = {"manifest_file": "manifest.json", "out": "jpeg.zarr.zip"}
+        assert run(capsys, "run_baseline", spec, **files) == "done"
     assert file.read_bytes() == content
 
 
 @pytest.mark.parametrize("name", ["one.png", "line.png", "column.png"])
-def test_the_thinnest_images_go_through_a_codec(capsys, name):
+def test_thin_images_are_coded(capsys, name):
     corpus.write(Path("images"), name, corpus.IMAGES[name]())
     _, (image,) = prepare(capsys, "images")
     assert extract(capsys, {}) == "done"
-    found = store.read(Path("latents.zarr.zip"))
-    assert found["pixels"].item() == image["pixels"] and np.isfinite(found["psnr"].item())
-    axes = {"means": {"codec": {}, "zero": {}}, "variances": {"codec": {}, "window-3": {}},
-            "quantizers": {"rounding": {}, "test-channel": {}}}  # fmt: skip
-    gap = {"component": "joint", "matching": "image", "seed": 0, **axes}
-    assert run(capsys, "measure_gap", gap, latents="latents.zarr.zip", fits=None, out="gap.zarr.zip") == "done"
+    table = store.read(Path("latents.zarr.zip"))
+    assert table["pixels"].item() == image["pixels"] and np.isfinite(table["psnr"].item())
+    spec = {
+        "component": "joint",
+        "matching": "image",
+        "seed": 0,
+        "means": {"codec": {}, "zero": {}},
+        "variances": {"codec": {}, "window-3": {}},
+        "quantizers": {"rounding": {}, "test-channel": {}},
+    }
+    files = {"latents": "latents.zarr.zip", "fits": None, "out": "gap.zarr.zip"}
+    assert run(capsys, "measure_gap", spec, **files) == "done"
     assert np.isfinite(store.read(Path("gap.zarr.zip"))["bits"]).all()
 
 
-def test_names_are_kept_as_they_are(capsys):
+def test_names_are_not_changed(capsys):
     root = Path("$(touch executed) `touch executed`;'\"{x}")
     for name in corpus.NAMES:
         corpus.write(root, name, corpus.PNG)
-    said, images = prepare(capsys, root)
-    assert said == "done" and {image["name"] for image in images} == set(corpus.NAMES)
+    outcome, images = prepare(capsys, root)
+    assert outcome == "done" and {image["name"] for image in images} == set(corpus.NAMES)
     assert extract(capsys, {}) == "done"
     assert set(store.read(Path("latents.zarr.zip"))["image"].values) == set(corpus.NAMES)
 
 
-def test_a_name_that_is_no_text_and_a_link_to_nothing_are_named(capsys):
+def test_name_that_is_not_utf8_and_broken_link_are_named(capsys):
     corpus.write(Path("images"), b"\xff.png".decode(errors="surrogateescape"), corpus.PNG)
-    with pytest.raises(InputError, match=r"b'\\xff.png' is no UTF-8; rename the file"):
+    with pytest.raises(InputError, match=r"b'\\xff.png' is not UTF-8; rename the file"):
         folder.fingerprint(root="images")
-    assert "is no UTF-8" in prepare(capsys, "images")[0]
+    assert "is not UTF-8" in prepare(capsys, "images")[0]
     Path("links").mkdir()
     Path("links/gone.png").symlink_to("nowhere.png")
     assert folder.fingerprint(root="links")
     assert re.search("gone.png.*No such file", prepare(capsys, "links")[0])
 
 
-@pytest.mark.parametrize("args", [{"root": 5}, {"root": "a\0b"}, {"root": ".", "pattern": ""},
-                                  {"root": ".", "pattern": "/etc/*"}, {"root": ".", "pattern": "../*"},
-                                  {"root": "absent"}, {"root": None}], ids=str)  # fmt: skip
-def test_a_folder_is_a_folder(args):
-    with pytest.raises(InputError, match="allowed|is no directory|no image matches"):
+@pytest.mark.parametrize(
+    "args, message",
+    [
+        ({"root": 5}, "root: 5 is not a text"),
+        ({"root": "a\0b"}, r"root: 'a\\x00b' is not a text without null characters"),
+        ({"root": None}, "root: None is not a text"),
+        ({"root": "absent"}, "'absent' .* is not a folder"),
+        ({"root": ".", "pattern": ""}, "pattern: '' is not valid"),
+        ({"root": ".", "pattern": "/etc/*"}, "pattern: '/etc/.' is not valid"),
+        ({"root": ".", "pattern": "../*"}, "pattern: '../.' is not valid|no image matches '../.'"),
+    ],
+    ids=str,
+)
+def test_invalid_arguments_of_a_folder_are_named(args, message):
+    with pytest.raises(InputError, match=message):
         folder.find(**args)
 
 
@@ -144,13 +176,13 @@ def test_checkpoints(capsys, name, outcome):
     corpus.write(Path("images"), "a.png", corpus.PNG)
     prepare(capsys, "images")
     args = {"architecture": "mbt2018-mean", "checkpoint": str(file)}
-    said = extract(capsys, {"use": "compressai", "args": args})
-    assert said.startswith("refused") and name in said and len(said.splitlines()) == 1
-    assert outcome.removeprefix("refused: ") in said
-    assert not list(Path().glob("*.zarr.zip")) and "weights_only" not in said
+    result = extract(capsys, {"use": "compressai", "args": args})
+    assert result.startswith("refused") and name in result and len(result.splitlines()) == 1
+    assert outcome.removeprefix("refused: ") in result
+    assert not list(Path().glob("*.zarr.zip")) and "weights_only" not in result
 
 
-def test_the_weights_that_the_bad_ones_were_made_from_are_taken(capsys):
+def test_unmodified_checkpoint_is_accepted(capsys):
     corpus.write(Path("weights"), "good.pt", corpus.saved(corpus.state()))
     corpus.write(Path("images"), "a.png", corpus.PNG)
     prepare(capsys, "images")
@@ -168,17 +200,19 @@ def test_archives(tmp_path, name, outcome):
             archive.find(published, str(file.parent))
         assert not file.with_suffix("").exists()
     else:
-        found = archive.find(published, str(file.parent))
-        assert ", ".join(source.name for source in found) == outcome
-        assert {Path(source.file).parent for source in found} == {tmp_path / "deep/er/root" / file.stem}
+        sources = archive.find(published, str(file.parent))
+        assert ", ".join(source.name for source in sources) == outcome
+        folders = {Path(source.file).parent for source in sources}
+        assert folders == {tmp_path / "deep/er/root" / file.stem}
     assert file.read_bytes() == content
-    assert {path.name for path in Path().rglob("*.png")} <= {"up.png", "b.png", "absolute-path-of-rdpipe.png"}
+    written = {path.name for path in Path().rglob("*.png")}
+    assert written <= {"up.png", "b.png", "absolute-path-of-rdpipe.png"}
     assert not list(Path().glob("*.png")) and not Path("/tmp/absolute-path-of-rdpipe.png").exists()
 
 
 @rows("Configs")
 def test_configs(name, outcome):
-    """Before any job starts, with the place in the config."""
+    """Invalid configs are refused before any job starts; the message names the place."""
     with pytest.raises(InputError) as error:
         complete({**VALID, **yaml.safe_load(name)}, SCHEMA)
     assert outcome.removeprefix("refused: ") in str(error.value)

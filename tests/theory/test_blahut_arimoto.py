@@ -114,11 +114,11 @@ def test_steep_slope_is_lossless():
 
 def test_errors():
     d = [[0, 1], [1, 0]]
-    with pytest.raises(ValueError, match=r"pmf sums to 0.9; allowed: 1 within 1e-9"):
+    with pytest.raises(ValueError, match=r"pmf sums to 0.9; expected 1 within 1e-9"):
         blahut_arimoto([0.5, 0.4], d, 1)
     with pytest.raises(ValueError, match="pmf contains -0.5"):
         blahut_arimoto([1.5, -0.5], d, 1)
     with pytest.raises(ValueError, match=r"shape \(3,\) and distortion \(2, 2\)"):
         blahut_arimoto([0.2, 0.3, 0.5], d, 1)
-    with pytest.raises(ValueError, match="slope contains 0.0; allowed: finite numbers > 0"):
+    with pytest.raises(ValueError, match="slope contains 0.0; expected finite numbers > 0"):
         blahut_arimoto([0.5, 0.5], d, 0)

@@ -75,9 +75,9 @@ def test_broadcasts():
 
 
 def test_errors():
-    with pytest.raises(ValueError, match="theta contains -1.0; allowed: numbers >= 0"):
+    with pytest.raises(ValueError, match="theta contains -1.0; expected numbers >= 0"):
         channel_rate(1, -1, 0)
-    with pytest.raises(ValueError, match="variance contains inf; allowed: finite numbers >= 0"):
+    with pytest.raises(ValueError, match="variance contains inf; expected finite numbers >= 0"):
         channel_distortion(math.inf, 1, 0)
-    with pytest.raises(ValueError, match="r contains nan; allowed: real numbers"):
+    with pytest.raises(ValueError, match="r contains nan; expected real numbers"):
         channel_rate(1, 1, [0, math.nan])

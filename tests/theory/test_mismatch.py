@@ -55,7 +55,7 @@ def test_mean_gain_is_saved_code_length():
 
 
 def test_errors():
-    with pytest.raises(ValueError, match="ratio contains -0.5; allowed: finite numbers >= 0"):
+    with pytest.raises(ValueError, match="ratio contains -0.5; expected finite numbers >= 0"):
         variance_mismatch([1, -0.5])
     with pytest.raises(ValueError, match="residual_second_moment contains -1.0"):
         mean_gain(1, -1)

@@ -143,11 +143,11 @@ def test_broadcasts():
 
 
 def test_errors():
-    with pytest.raises(ValueError, match=r"sigma contains -1.0; allowed: numbers >= 0"):
+    with pytest.raises(ValueError, match=r"sigma contains -1.0; expected numbers >= 0"):
         rounding_rate([1, -1])
     with pytest.raises(ValueError, match=r"sigma contains nan"):
         rounding_distortion(np.nan)
-    with pytest.raises(ValueError, match=r"step contains 0.0; allowed: finite numbers > 0"):
+    with pytest.raises(ValueError, match=r"step contains 0.0; expected finite numbers > 0"):
         rounding_rate(1, 0)
-    with pytest.raises(ValueError, match=r"'median'; allowed: 'midpoint', 'centroid'"):
+    with pytest.raises(ValueError, match=r"'median'; expected 'midpoint' or 'centroid'"):
         rounding_distortion(1, reconstruction="median")

@@ -49,9 +49,9 @@ def test_no_components():
 def test_errors():
     worth = {s: float(len(s)) for s in subsets(["mean", "variance"])}
     del worth[frozenset({"variance"})], worth[frozenset()]
-    with pytest.raises(ValueError, match=r"lacks \[\[\], \['variance'\]\]; allowed: all 4 subsets"):
+    with pytest.raises(ValueError, match=r"lacks \[\[\], \['variance'\]\]; expected all 4 subsets"):
         shapley(worth)
-    with pytest.raises(ValueError, match="key 'mean'; allowed: frozensets"):
+    with pytest.raises(ValueError, match="key 'mean'; expected frozensets"):
         shapley({"mean": 1.0})
-    with pytest.raises(ValueError, match=r"worth\[\['mean'\]\] is nan; allowed: finite"):
+    with pytest.raises(ValueError, match=r"worth\[\['mean'\]\] is nan; expected finite"):
         shapley({frozenset(): 0.0, frozenset({"mean"}): math.nan})

@@ -1,5 +1,4 @@
 import math
-import time
 from fractions import Fraction
 
 import numpy as np
@@ -186,11 +185,10 @@ def test_shape_is_kept():
     np.testing.assert_allclose(optimum.distortions[0, :, 0], 0.5 / np.array([1, 2, 3]))
 
 
-def test_a_million_components_take_less_than_a_second():
+def test_distortions_of_a_million_components_have_the_given_sum():
+    """The time that this takes is a benchmark (``benchmarks/waterfill.py``)."""
     u = np.random.default_rng(0).exponential(size=1_000_000)
-    start = time.process_time()
     optimum = reverse_waterfill(u, 0.3 * u.sum())
-    assert time.process_time() - start < 1
     assert math.fsum(optimum.distortions) == pytest.approx(0.3 * u.sum(), rel=1e-13)
 
 
@@ -224,15 +222,15 @@ def test_autoregressive_field_at_high_distortion():
 
 
 def test_errors():
-    with pytest.raises(ValueError, match="variances contains -1.0; allowed: finite numbers >= 0"):
+    with pytest.raises(ValueError, match="variances contains -1.0; expected finite numbers >= 0"):
         reverse_waterfill([1, -1], 1)
     with pytest.raises(ValueError, match="variances contains nan"):
         reverse_waterfill([1, np.nan], 1)
-    with pytest.raises(ValueError, match="distortion contains -2.0; allowed: numbers >= 0"):
+    with pytest.raises(ValueError, match="distortion contains -2.0; expected numbers >= 0"):
         reverse_waterfill([1, 1], -2)
     with pytest.raises(ValueError, match="weights contains -1.0"):
         reverse_waterfill([1, 1], 1, [1, -1])
-    with pytest.raises(ValueError, match=r"shape \(0,\); allowed: at least one component"):
+    with pytest.raises(ValueError, match=r"shape \(0,\); expected at least one component"):
         reverse_waterfill([], 1)
     with pytest.raises(ValueError, match="spectrum contains -1.0"):
         field_rate([1, -1], 1)

@@ -1,4 +1,7 @@
-"""A SLURM of two nodes on this machine, from Debian's packages: no root's rights, systemd or cgroups, nothing left behind."""
+"""A SLURM with two nodes on this machine, from the packages of Debian.
+
+It needs no root, no systemd and no cgroups, and leaves no files.
+"""
 
 import getpass
 import os
@@ -11,8 +14,13 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-DAEMONS = {"munged": "munge", "slurmctld": "slurmctld", "slurmd": "slurmd", "sbatch": "slurm-client"}
-"""What must be installed, and the packages it is in."""
+DAEMONS = {
+    "munged": "munge",
+    "slurmctld": "slurmctld",
+    "slurmd": "slurmd",
+    "sbatch": "slurm-client",
+}
+"""Required commands, and the packages that contain them."""
 CLIENTS = ("sinfo", "squeue", "sbatch", "srun", "scancel", "scontrol", "sacct")
 
 CONF = """
@@ -52,59 +60,67 @@ PartitionName=main Nodes=ALL Default=YES DefMemPerCPU=200 DefaultTime=10 MaxTime
 
 
 def with_daemons() -> str:
-    """The PATH, and where Debian has its daemons."""
+    """Return the PATH with the folders of Debian's daemons."""
     return f"{os.environ['PATH']}:/usr/sbin:/sbin"
 
 
-def missing() -> list[str]:
-    """Packages without which none can be started."""
-    return [package for name, package in DAEMONS.items() if not shutil.which(name, path=with_daemons())]
+def missing_packages() -> list[str]:
+    """Return the required packages that are not installed."""
+    path = with_daemons()
+    return [package for name, package in DAEMONS.items() if not shutil.which(name, path=path)]
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
+    """Return free ports."""
+    servers = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [server.getsockname()[1] for server in servers]
+    for server in servers:
+        server.close()
     return ports
 
 
 def configure(folder: Path, environment: dict[str, str]) -> None:
-    """Write the configuration, the key, and commands that know where the configuration is."""
+    """Write the configuration, the key, and commands that use this configuration."""
     host = socket.gethostname().split(".")[0]
     try:
         local = socket.gethostbyname(host) == "127.0.0.1"
     except OSError:
         local = False
-    settings = dict(zip(("controller", "first", "second"), free_ports(3)))
+    settings = dict(zip(("controller", "first", "second"), free_ports(3), strict=True))
     settings |= {"host": host, "user": getpass.getuser(), "folder": folder}
-    settings["communication"] = "CommunicationParameters=NoInAddrAny,NoCtldInAddrAny" if local else ""
+    settings["communication"] = (
+        "CommunicationParameters=NoInAddrAny,NoCtldInAddrAny" if local else ""
+    )
     (folder / "slurm.conf").write_text(CONF.format(**settings))
-    version = subprocess.run(["sinfo", "-V"], env=environment, text=True, capture_output=True).stdout
-    plugin = "disabled" if version.split()[1] >= "23.02" else "cgroup/v1"  # either touches no cgroup
+    version = subprocess.run(
+        ["sinfo", "-V"], env=environment, text=True, capture_output=True
+    ).stdout
+    plugin = (
+        "disabled" if version.split()[1] >= "23.02" else "cgroup/v1"
+    )  # either touches no cgroup
     (folder / "cgroup.conf").write_text(f"CgroupPlugin={plugin}\n")
     (folder / "munge.key").write_bytes(os.urandom(128))
     (folder / "munge.key").chmod(0o600)
     for name in ("state", "node1", "node2", "bin"):
         (folder / name).mkdir()
-    for name in CLIENTS:  # the plugin takes all SLURM_* out of the environment
+    for name in CLIENTS:  # the plugin removes all SLURM_* from the environment
         command = folder / "bin" / name
-        command.write_text(f'#!/bin/sh\nSLURM_CONF={folder}/slurm.conf exec {shutil.which(name)} "$@"\n')
+        call = f'SLURM_CONF={folder}/slurm.conf exec {shutil.which(name)} "$@"'
+        command.write_text(f"#!/bin/sh\n{call}\n")
         command.chmod(0o755)
 
 
 @contextmanager
 def small_slurm():
-    """Start one; yields the folder of commands to have on the PATH.
+    """Start a SLURM; yield the folder of its commands, for the PATH.
 
     Raises
     ------
     TimeoutError
-        If its nodes are not idle within a minute; with what its daemons said.
+        If its nodes are not idle within a minute; the message contains the logs of the daemons.
     """
     folder = Path(tempfile.mkdtemp(prefix="slurm-", dir="/tmp"))  # a short path, for the socket
-    folder.chmod(0o711)  # munged wants anyone to reach its socket
+    folder.chmod(0o711)  # munged requires that anyone can reach its socket
     environment = {**os.environ, "PATH": with_daemons(), "SLURM_CONF": f"{folder}/slurm.conf"}
     started = []
 
@@ -114,9 +130,15 @@ def small_slurm():
 
     try:
         configure(folder, environment)
-        start("munged", "-F", "--socket", f"{folder}/munge.sock", "--key-file", f"{folder}/munge.key",
-              "--pid-file", f"{folder}/munged.pid", "--log-file", f"{folder}/munged.log",
-              "--seed-file", f"{folder}/seed")  # fmt: skip
+        munge_files = {
+            "--socket": "munge.sock",
+            "--key-file": "munge.key",
+            "--pid-file": "munged.pid",
+            "--log-file": "munged.log",
+            "--seed-file": "seed",
+        }
+        flags = [part for flag, name in munge_files.items() for part in (flag, f"{folder}/{name}")]
+        start("munged", "-F", *flags)
         wait(folder, lambda: (folder / "munge.sock").exists())
         start("slurmctld", "-D")
         start("slurmd", "-D", "-N", "node1")
@@ -137,26 +159,26 @@ def small_slurm():
 
 
 def end_jobs(folder: Path) -> None:
-    """End what jobs have left on a node that was lost: all that has the commands of this SLURM on its PATH."""
+    """End processes that jobs left on a lost node: those with this SLURM's commands on the PATH."""
     for environment in Path("/proc").glob("[0-9]*/environ"):
         try:
             if bytes(folder / "bin") in environment.read_bytes():
                 os.kill(int(environment.parent.name), signal.SIGKILL)
-        except OSError:  # it has ended, or is another user's
+        except OSError:  # it has ended, or belongs to another user
             continue
 
 
 def idle(folder: Path) -> list[str]:
-    """States of the nodes."""
-    asked = [folder / "bin/sinfo", "-h", "-N", "-o", "%t"]
-    return subprocess.run(asked, text=True, capture_output=True, timeout=30).stdout.split()
+    """Return the states of the nodes."""
+    command = [folder / "bin/sinfo", "-h", "-N", "-o", "%t"]
+    return subprocess.run(command, text=True, capture_output=True, timeout=30).stdout.split()
 
 
 def wait(folder: Path, done, seconds: float = 60) -> None:
-    """Wait until something is done."""
+    """Wait until ``done()`` is true."""
     end = time.monotonic() + seconds
     while not done():
         if time.monotonic() > end:
-            said = "\n".join(log.read_text()[-2000:] for log in sorted(folder.glob("*.log")))
-            raise TimeoutError(f"SLURM did not come up: {said}")
+            logs = "\n".join(log.read_text()[-2000:] for log in sorted(folder.glob("*.log")))
+            raise TimeoutError(f"SLURM did not start: {logs}")
         time.sleep(0.2)

@@ -1,7 +1,7 @@
-"""What goes wrong on real machines, done for real: kills, damage, full and read-only disks, two runs, wrong clocks.
+"""Faults of real machines: kills, damage, full and read-only disks, two runs, wrong clocks.
 
-The measure is always the same: after a plain second run the products are the bytes of an undisturbed
-one, and until then nothing damaged is used without a word. docs/howto/faults.md has the outcomes.
+The criterion is always the same: a second run gives the bytes of an undisturbed run, and before
+that no stage uses damaged files without an error. docs/howto/faults.md describes the outcomes.
 """
 
 import copy
@@ -18,17 +18,23 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import CONFIG
+from small_project import CONFIG
 
-STAGES = {"prepare_dataset", "train_codec", "extract_latents", "fit_estimator", "measure_gap", "simulate", "map_latents",
-          "write_bitstreams", "read_bitstreams", "run_anchor", "trace_bounds", "export_curves",
-          "make_report"}  # fmt: skip
+STAGES = {
+    *("prepare_dataset", "train_codec", "extract_latents", "fit_estimator", "measure_gap"),
+    *("simulate", "map_latents", "write_bitstreams", "read_bitstreams", "run_baseline"),
+    *("trace_bounds", "export_curves", "make_report"),
+}
 PROFILE = ("--workflow-profile", "workflow/profiles/default")
 BOUNDS = "results/bounds.zarr.zip"
-GAP, DECODED = "/gaps/variance", "/decoded"  # what their paths hold
+GAP, DECODED = "/gaps/variance", "/decoded"  # parts of their paths
+OUTPUT_FLAGS = {
+    *("--out", "--table", "--state", "--figures", "--points", "--bd_rates", "--decomposition"),
+    *("--codes", "--levers"),
+}
 
 FAULTS = '''
-"""Python imports this first in every process of the project; it acts in stages, where a test asks for it."""
+"""Python imports this first in every process of the project; it acts only if a test requests it."""
 import os, random, signal, sys, threading, time
 from pathlib import Path
 
@@ -36,7 +42,7 @@ ME, STAGE = os.getpid(), sys.orig_argv[3] if sys.orig_argv[1:3] == ["-m", "rdpip
 
 
 def claim(marker):
-    """Whether this is the first process of its stage."""
+    """Return whether this is the first process of its stage."""
     try:
         marker.touch(exist_ok=False)
     except FileExistsError:
@@ -50,18 +56,19 @@ def die(moment):
 
 
 def hold():
-    """Wait here, until the test takes its file away."""
+    """Wait until the test removes its file."""
     Path("held").touch()
     while Path("hold").exists():
         time.sleep(0.05)
 
 
 def at_first_write_or_rename(at_write, at_rename):
-    """Call one of them just before a file of the results is opened for writing, or renamed into place."""
+    """Call a function just before a file of the results is opened for writing, or renamed."""
 
     def hook(event, args):
-        if event == "open" and args[2] & (os.O_WRONLY | os.O_RDWR) and str(args[0]).startswith("results/"):
-            at_write()
+        if event == "open" and args[2] & (os.O_WRONLY | os.O_RDWR):
+            if str(args[0]).startswith("results/"):
+                at_write()
         if event == "os.rename" and str(args[1]).startswith("results/"):
             at_rename()
 
@@ -80,43 +87,52 @@ if writes and (seed := os.environ.get("FAULTS_KILL")) and claim(Path("killed") /
     at_first_write_or_rename(at_write, lambda: die("rename"))  # at the latest
 
 if writes and STAGE == os.environ.get("FAULTS_HOLD"):
-    renames = iter(range(int(os.environ["FAULTS_HOLD_AT"])))
-    at_first_write_or_rename(lambda: None, lambda: None if next(renames, None) is not None else hold())
+    renames = iter(range(int(os.environ["FAULTS_HOLD_AT"]))) at_first_write_or_rename(lambda: None,
+    lambda: None if next(renames, None) is not None else hold())
 '''
 
 
 def content(file: Path) -> bytes:
-    """The bytes of a file; of the page, all but how long its stages took."""
+    """Return the bytes of a file; without the times of the stages if it is the page."""
     return re.sub(rb"<!--times-->.*<!--/times-->", b"", file.read_bytes(), flags=re.S)
 
 
 def products(small) -> dict[str, bytes]:
-    """All outputs of the workflow that are there, but manifests, which hold where the images are."""
+    """Return all existing outputs except manifests, which contain the paths of images."""
     files = [small.folder / name for name in small.outputs if not name.endswith("manifest.json")]
     return {str(file.relative_to(small.folder)): content(file) for file in files if file.exists()}
 
 
 def changed(small, before: dict[str, bytes]) -> list[str]:
-    """Products that are not what they were, or not there."""
+    """Return the products that differ from before, or are missing."""
     now = products(small)
     return sorted(name for name in now.keys() | before.keys() if now.get(name) != before.get(name))
 
 
-def one(small, part: str) -> str:
-    """The first output whose path holds this."""
+def first_output(small, part: str) -> str:
+    """Return the first output whose path contains a text."""
     return min(name for name in small.outputs if part in name)
 
 
 def start(project, *flags: str, **environment: str) -> subprocess.Popen:
-    """Snakemake, not waited for, in a group of processes of its own."""
-    command = [sys.executable, "-m", "snakemake", "--configfile", "tiny.yaml", "--cores", "2", *flags]
-    return subprocess.Popen(command, cwd=project.folder, env={**project.environment, **environment},
-                            start_new_session=True, text=True, stdout=subprocess.PIPE,
-                            stderr=subprocess.STDOUT)  # fmt: skip
+    """Start Snakemake in a separate process group, without waiting for it."""
+    command = [sys.executable, "-m", "snakemake", "--configfile", "tiny.yaml", "--cores", "2"]
+    return subprocess.Popen(
+        [*command, *flags],
+        cwd=project.folder,
+        env={**project.environment, **environment},
+        start_new_session=True,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
 
 
-def held(small, renames: int = 0) -> subprocess.Popen:
-    """A run after an edit; the job of the bounds waits just before it renames an output, after some others."""
+def start_and_hold(small, renames: int = 0) -> subprocess.Popen:
+    """Start a run after an edit; its job of the bounds waits before it renames an output.
+
+    ``renames`` is the number of outputs that it has renamed before.
+    """
     with (small.folder / "rdpipe" / "stages" / "trace_bounds.py").open("a") as stage:
         stage.write("# edited\n")
     (small.folder / "held").unlink(missing_ok=True)
@@ -130,19 +146,21 @@ def held(small, renames: int = 0) -> subprocess.Popen:
 
 @pytest.fixture(scope="module")
 def small(project, new_project, tmp_path_factory):
-    """A copy of the project with every stage and few jobs, all of them done and never disturbed."""
+    """A copy of the project with every stage and few jobs, after an undisturbed run."""
     folder = tmp_path_factory.mktemp("faults") / "small"
     shutil.copytree(project.folder, folder, ignore=shutil.ignore_patterns("rdpipe", "workflow"))
     small = new_project(folder)
     small.config = copy.deepcopy(CONFIG)
-    small.config.update(references={}, codecs={"mini-mean-scale": {"qualities": [1]}},
-                        anchors={"jpeg": {"qualities": [40, 95]}})  # fmt: skip
+    small.config["references"] = {}
+    small.config["codecs"] = {"mini-mean-scale": {"qualities": [1]}}
+    small.config["baselines"] = {"jpeg": {"qualities": [40, 95]}}
     small.configure(small.config)
     (folder / "sitecustomize.py").write_text(FAULTS)
     done = small.snakemake()
     assert done.returncode == 0, done.stdout
     summary = small.snakemake("--summary").stdout
-    small.outputs = [line.split("\t")[0] for line in summary.splitlines() if line.startswith("results/")]
+    files = [line.split("\t")[0] for line in summary.splitlines()]
+    small.outputs = [file for file in files if file.startswith("results/")]
     return small
 
 
@@ -151,8 +169,8 @@ def same_config_in_the_small_project(small):
     small.configure(small.config)
 
 
-def test_every_stage_killed_once_ends_in_the_same_bytes(small, monkeypatch):
-    """The first process of each, with SIGKILL: some time after its start, at its first write or first rename."""
+def test_run_in_which_every_stage_is_killed_once_gives_the_same_bytes(small, monkeypatch):
+    """The first process of each stage gets SIGKILL: at some time, at a write or at a rename."""
     before, seed = products(small), str(time.time_ns())
     for name in small.outputs:
         if not name.startswith("results/other/"):  # one run of each stage is enough
@@ -161,7 +179,7 @@ def test_every_stage_killed_once_ends_in_the_same_bytes(small, monkeypatch):
         shutil.rmtree(state)
     (small.folder / "killed").mkdir()
     monkeypatch.setenv("FAULTS_KILL", seed)
-    done = small.snakemake(*PROFILE)  # which tries a job once more
+    done = small.snakemake(*PROFILE)  # the profile tries a job once more
     monkeypatch.delenv("FAULTS_KILL")
     killed = {marker.name: marker.read_text() for marker in (small.folder / "killed").iterdir()}
     print("seed", seed, killed)
@@ -172,11 +190,13 @@ def test_every_stage_killed_once_ends_in_the_same_bytes(small, monkeypatch):
     assert "Nothing to be done" in small.snakemake().stdout
 
 
-@pytest.mark.parametrize("renames", [0, random.randrange(1, 6)], ids=["nothing-written", "half-written"])
-def test_a_killed_snakemake_leaves_a_lock_and_a_rerun_makes_the_same_bytes(small, renames):
-    """It and its job are killed just before an output is renamed into place, the first or a later one."""
+@pytest.mark.parametrize(
+    "renames", [0, random.randrange(1, 6)], ids=["nothing-written", "half-written"]
+)
+def test_killed_snakemake_leaves_a_lock_and_a_second_run_gives_the_same_bytes(small, renames):
+    """It and its job are killed just before the first or a later output is renamed into place."""
     before = products(small)
-    running = held(small, renames)
+    running = start_and_hold(small, renames)
     os.killpg(running.pid, signal.SIGKILL)
     running.communicate()
     assert len(changed(small, before)) >= 6 - renames
@@ -189,22 +209,22 @@ def test_a_killed_snakemake_leaves_a_lock_and_a_rerun_makes_the_same_bytes(small
     assert changed(small, before) == []
 
 
-def test_of_two_runs_at_once_one_is_refused_and_nothing_is_lost(small):
-    """The first is in the middle of a job, however slow the machine is."""
+def test_second_run_at_the_same_time_is_refused_and_nothing_is_lost(small):
+    """The first run is in the middle of a job, however slow the machine is."""
     before = products(small)
-    first = held(small)
+    first = start_and_hold(small)
     second = small.snakemake()
     assert second.returncode != 0 and "Directory cannot be locked" in second.stdout
     (small.folder / "hold").unlink()
-    said = first.communicate()[0]
-    assert first.returncode == 0, said
+    output = first.communicate()[0]
+    assert first.returncode == 0, output
     assert small.snakemake().returncode == 0
     assert changed(small, before) == []
 
 
-def test_products_from_the_future_are_kept_and_a_wrong_clock_is_named(small):
-    """The clock is set back: everything that was made is newer than now."""
-    before, ahead, gap = products(small), time.time() + 86_400, one(small, GAP)
+def test_products_from_the_future_are_kept_and_a_wrong_clock_is_reported(small):
+    """The clock is set back, so that all products are newer than the present."""
+    before, ahead, gap = products(small), time.time() + 86_400, first_output(small, GAP)
     try:
         for file in (small.folder / "results").rglob("*"):
             os.utime(file, (ahead, ahead))
@@ -222,8 +242,8 @@ def test_products_from_the_future_are_kept_and_a_wrong_clock_is_named(small):
     assert changed(small, before) == []
 
 
-def test_a_damaged_store_is_named_and_remade(small):
-    before, name = products(small), one(small, DECODED)
+def test_damaged_store_is_named_and_made_again(small):
+    before, name = products(small), first_output(small, DECODED)
     (small.folder / name).write_bytes(before[name][:-500])
     done = small.snakemake(*PROFILE)
     assert done.returncode != 0 and f"{name}: damaged store, delete it" in done.stdout
@@ -236,13 +256,13 @@ def test_a_damaged_store_is_named_and_remade(small):
 
 @pytest.fixture
 def disk(tmp_path):
-    """Mount a small file system of its own, if this process may."""
+    """A folder, and a function that mounts a small file system there, if this process may."""
     folder = tmp_path / "disk"
     folder.mkdir()
 
     def mount(options: str) -> bool:
-        return not subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder],
-                                  capture_output=True).returncode  # fmt: skip
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder]
+        return subprocess.run(command, capture_output=True).returncode == 0
 
     yield folder, mount
     subprocess.run(["umount", folder], capture_output=True)
@@ -250,7 +270,7 @@ def disk(tmp_path):
 
 @pytest.fixture
 def read_only(disk):
-    """A folder that nobody can write."""
+    """A folder that cannot be written."""
     folder, mount = disk
     if not mount("ro"):
         if os.geteuid() == 0:
@@ -259,12 +279,13 @@ def read_only(disk):
     return folder
 
 
-def test_caches_that_cannot_be_written_are_done_without(small, read_only, monkeypatch):
-    """As in a container whose home is read-only: of Matplotlib and torch; Snakemake's by the profile."""
+def test_run_succeeds_if_caches_cannot_be_written(small, read_only, monkeypatch):
+    """As in a container with a read-only home: caches of Matplotlib and torch, and Snakemake's."""
     before = products(small)
-    for name in ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "MPLCONFIGDIR", "TORCH_HOME", "NUMBA_CACHE_DIR"):
+    home = ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")
+    for name in (*home, "MPLCONFIGDIR", "TORCH_HOME", "NUMBA_CACHE_DIR"):
         monkeypatch.setenv(name, str(read_only / name))
-    done = small.snakemake(*PROFILE, "--forcerun", "run_anchor", "trace_bounds", "train_codec")
+    done = small.snakemake(*PROFILE, "--forcerun", "run_baseline", "trace_bounds", "train_codec")
     assert done.returncode == 0, done.stdout
     assert changed(small, before) == []
 
@@ -274,15 +295,15 @@ import contextlib, importlib, io, json, resource, sys, tempfile
 from rdpipe.__main__ import main
 
 commands = json.load(sys.stdin)
-if sys.argv[1:] == ["full"]:  # no file may grow; where temporary files go is looked for by writing one
-    tempfile.gettempdir()
+if sys.argv[1:] == ["full"]:  # no file may grow
+    tempfile.gettempdir()  # it writes a file to find the folder
     for stage in {command[0] for command in commands}:
         importlib.import_module(f"rdpipe.stages.{stage}")
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
 for command in commands:
-    with contextlib.redirect_stderr(io.StringIO()) as said:
+    with contextlib.redirect_stderr(io.StringIO()) as errors:
         status = main(command)
-    print("RESULT", json.dumps([status, said.getvalue()]))
+    print("RESULT", json.dumps([status, errors.getvalue()]))
 """
 
 
@@ -291,16 +312,23 @@ class Commands:
 
     def __init__(self, small):
         self.folder, self.environment = small.folder, small.environment
-        printed = small.snakemake("--dry-run", "--forceall", "--printshellcmds").stdout
-        lines = re.findall(r"python -m rdpipe .*$", printed, re.M)
-        words = [shlex.split(line.split(" > logs/")[0])[3:] for line in lines]
-        self.of = {command[0]: command for command in words}
+        printed = small.commands()
+        self.of = {
+            stage: shlex.split(command.split(" > logs/")[0])[3:]
+            for stage, command in printed.items()
+        }
         assert self.of.keys() == STAGES
 
     def run(self, commands: list[list[str]], *flags: str) -> list[tuple[int, str]]:
-        """Status of each, and what it said on standard error; one process runs all, as torch starts slowly."""
-        done = subprocess.run([sys.executable, "-c", ONE_BY_ONE, *flags], input=json.dumps(commands), cwd=self.folder,
-                              env=self.environment, text=True, capture_output=True)  # fmt: skip
+        """Return status and standard error of each command; one process runs all of them."""
+        done = subprocess.run(
+            [sys.executable, "-c", ONE_BY_ONE, *flags],
+            input=json.dumps(commands),
+            cwd=self.folder,
+            env=self.environment,
+            text=True,
+            capture_output=True,
+        )
         assert done.returncode == 0, done.stderr
         results = re.findall(r"^RESULT (.*)$", done.stdout, re.M)
         assert len(results) == len(commands)
@@ -314,20 +342,19 @@ def commands(small):
 
 
 def outputs_moved(command: list[str], folder: Path) -> list[str]:
-    """A command whose outputs, and state of training, go to another folder."""
+    """Return a command whose outputs, and state of training, are in another folder."""
     moved, output = [], False
     for word in command:
         if word.startswith("--"):
-            output = word in ("--out", "--points", "--bd_rates", "--decomposition", "--codes", "--levers", "--figures",
-                              "--state", "--table")  # fmt: skip
+            output = word in OUTPUT_FLAGS
         elif output:
             word = str(folder / word)
         moved.append(word)
     return moved
 
 
-def test_a_full_disk_is_said_in_one_line_and_leaves_nothing(commands, disk):
-    """A file system of 4 kB; where none can be mounted, a limit on the size of files."""
+def test_full_disk_is_reported_in_one_line_and_leaves_no_file(commands, disk):
+    """A file system of 4 kB; if none can be mounted, a limit on the size of files."""
     folder, mount = disk
     mounted = mount("size=4k")
     if mounted:
@@ -335,56 +362,66 @@ def test_a_full_disk_is_said_in_one_line_and_leaves_nothing(commands, disk):
     stages = sorted(STAGES)
     moved = [outputs_moved(commands.of[stage], folder) for stage in stages]
     results = commands.run(moved, *[] if mounted else ["full"])
-    for stage, (status, said) in zip(stages, results, strict=True):
-        assert status == 2 and said.splitlines()[-1].startswith(f"rdpipe {stage}: "), (stage, said)
-        assert ("No space left" if mounted else "File too large") in said and "Traceback" not in said
-    left = [file for file in folder.rglob("*") if file.is_file() and file.stat().st_size]
-    assert [file.name for file in left] == ["full"] * mounted
+    reason = "No space left" if mounted else "File too large"
+    for stage, (status, errors) in zip(stages, results, strict=True):
+        assert status == 2, (stage, errors)
+        assert errors.splitlines()[-1].startswith(f"rdpipe {stage}: "), (stage, errors)
+        assert reason in errors and "Traceback" not in errors
+    remaining = [file for file in folder.rglob("*") if file.is_file() and file.stat().st_size]
+    assert [file.name for file in remaining] == ["full"] * mounted
 
 
-def test_a_read_only_disk_is_said_in_one_line(commands, read_only):
+def test_read_only_disk_is_reported_in_one_line(commands, read_only):
     stages = sorted(STAGES)
-    for stage, (status, said) in zip(stages, commands.run([outputs_moved(commands.of[stage], read_only)
-                                                           for stage in stages]), strict=True):  # fmt: skip
-        assert status == 2 and said.splitlines()[-1].startswith(f"rdpipe {stage}: "), (stage, said)
-        assert re.search("Read-only file system|Permission denied", said) and "Traceback" not in said
+    results = commands.run([outputs_moved(commands.of[stage], read_only) for stage in stages])
+    for stage, (status, errors) in zip(stages, results, strict=True):
+        assert status == 2, (stage, errors)
+        assert errors.splitlines()[-1].startswith(f"rdpipe {stage}: "), (stage, errors)
+        assert re.search("Read-only file system|Permission denied", errors)
+        assert "Traceback" not in errors
 
 
 def damaged(data: bytes, chance: random.Random) -> bytes:
-    """Cut somewhere, or with one bit flipped."""
+    """Return data that are cut at a random place, or have one bit flipped."""
     place = chance.randrange(len(data))
     if chance.random() < 0.5:
         return data[:place]
     return data[:place] + bytes([data[place] ^ 1 << chance.randrange(8)]) + data[place + 1 :]
 
 
-def one_input_damaged(command: list[str], folder: Path, chance: random.Random) -> list[tuple[list[str], str]]:
-    """For each store that a command reads: the command that reads a damaged copy, and the copy."""
-    found = []
+def with_damaged_inputs(
+    command: list[str], folder: Path, chance: random.Random
+) -> list[tuple[list[str], str]]:
+    """Return for each input store the command with a damaged copy of it, and the copy."""
+    cases = []
     for place, word in enumerate(command):
         if word.endswith(".zarr.zip") and Path(word).exists():
             copied = folder / f"{command[0]}-{place}.zarr.zip"
             copied.write_bytes(damaged(Path(word).read_bytes(), chance))
-            found.append(([*command[:place], str(copied), *command[place + 1 :]], str(copied)))
-    return found
+            cases.append(([*command[:place], str(copied), *command[place + 1 :]], str(copied)))
+    return cases
 
 
-def test_no_stage_uses_a_damaged_store_without_a_word(commands, small, tmp_path, monkeypatch):
-    """Each store that a stage reads, damaged at random: it is named, or the result is the same."""
+def test_no_stage_uses_a_damaged_store_without_an_error(commands, small, tmp_path, monkeypatch):
+    """A store that is damaged at random is named in an error, or the result is the same."""
     monkeypatch.chdir(small.folder)
     seed = time.time_ns()
     print("seed", seed)
     chance, cases = random.Random(seed), []
     for stage in sorted(STAGES):
-        for command, name in one_input_damaged(commands.of[stage], tmp_path, chance):
+        for command, name in with_damaged_inputs(commands.of[stage], tmp_path, chance):
             out = tmp_path / str(len(cases))
             cases.append((stage, name, out, outputs_moved(command, out)))
     results = commands.run([command for *_, command in cases])
-    for (stage, name, out, _), (status, said) in zip(cases, results, strict=True):
+    for (stage, name, out, _), (status, errors) in zip(cases, results, strict=True):
         if status:
-            assert status == 2 and name in said and "damaged store" in said, (stage, name, said)
-        for made in filter(Path.is_file, out.rglob("*")):
-            same = content(made).replace(f"{out}/".encode(), b"")  # the page says what makes its figures
-            assert status == 0 and same == content(Path(made.relative_to(out))), (stage, name)
+            assert status == 2 and name in errors and "damaged store" in errors, (
+                stage,
+                name,
+                errors,
+            )
+        for file in filter(Path.is_file, out.rglob("*")):
+            data = content(file).replace(f"{out}/".encode(), b"")  # the page has paths of figures
+            assert status == 0 and data == content(Path(file.relative_to(out))), (stage, name)
     statuses = [status for status, _ in results]
     assert len(cases) >= 20 and statuses.count(2) >= len(cases) // 2

@@ -1,4 +1,4 @@
-"""Sources whose R(D) is known, through the whole workflow (SCIENCE.md, section 6, case 2)."""
+"""Sources whose R(D) is known, through the whole workflow (docs/explanation/science.md)."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module", params=["gaussian", "power-law"])
 def points(request, tmp_path_factory, new_project):
-    """bounds.csv of a committed config, with one field and two rates."""
+    """Points of a config of the repository, reduced to one field and two rates."""
     config = yaml.safe_load((ROOT / f"config/{request.param}.yaml").read_text())
     del config["pathvars"]
     config["datasets"]["field"]["args"].update(count=1, size=256)
@@ -32,28 +32,30 @@ def points(request, tmp_path_factory, new_project):
 
 
 def above(points, codec, curve, limit):
-    """bit/pixel by which the points of a curve lie above a limit of equal MSE."""
+    """Return how far the points of a curve are above a limit at equal MSE, bit/pixel."""
     own = points[points["codec"] == codec]
     known = own[own["curve"] == limit].sort_values("psnr_of_mean_mse")
-    one = own[own["curve"] == curve]
-    return one["bpp"] - np.interp(one["psnr_of_mean_mse"], known["psnr_of_mean_mse"], known["bpp"])
+    some = own[own["curve"] == curve]
+    return some["bpp"] - np.interp(
+        some["psnr_of_mean_mse"], known["psnr_of_mean_mse"], known["bpp"]
+    )
 
 
 @pytest.mark.parametrize("codec", ["klt", "dct"])
-def test_the_test_channel_lands_on_the_closed_form(points, codec):
+def test_test_channel_reaches_the_closed_form(points, codec):
     gap = above(points, codec, "codec/codec/test-channel", "R(D) of the coefficients")
     assert len(gap) == 2 and (abs(gap) < 0.01).all()
 
 
 @pytest.mark.parametrize("codec", ["klt", "dct"])
-def test_rounding_lies_a_quarter_of_a_bit_above_at_high_rate(points, codec):
+def test_rounding_is_a_quarter_of_a_bit_above_at_high_rate(points, codec):
     gap = above(points, codec, "codec/codec/rounding", "R(D) of the coefficients")
     assert gap.iloc[-1] == pytest.approx(0.2546, abs=0.01)
 
 
 @pytest.mark.parametrize("codec", ["klt", "dct"])
-def test_only_a_genie_goes_below_the_source(points, codec):
-    """The label matters: every other curve lies above the R(D) of the field."""
+def test_only_genie_aided_curves_are_below_the_source(points, codec):
+    """Every other curve is above the R(D) of the field."""
     for curve, kind in points[points["codec"] == codec].groupby("curve")["kind"].first().items():
         gap = above(points, codec, curve, "R(D) of the field")
         if kind == "genie-aided estimate":

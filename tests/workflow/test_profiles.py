@@ -1,21 +1,21 @@
-"""The profiles: Snakemake takes them, and what a stage asks for follows from the config and the attempt."""
+"""The profiles are accepted, and the GPUs of a stage follow from the config."""
 
 import copy
 
 import pytest
-from conftest import CONFIG
+from small_project import CONFIG
 
 
 @pytest.mark.parametrize("name", ["default", "slurm"])
-def test_a_profile_is_taken_and_stages_that_run_a_codec_ask_for_a_gpu(project, name):
+def test_profile_is_accepted_and_stages_that_run_a_codec_request_a_gpu(project, name):
     config = copy.deepcopy(CONFIG)
     config["device"] = "cuda"
     project.configure(config)
     flags = ("--workflow-profile", f"workflow/profiles/{name}", "--dry-run", "--forceall")
     done = project.snakemake(*flags)
     assert done.returncode == 0, done.stdout
-    asked = [line for line in done.stdout.splitlines() if line.strip().startswith("resources:")]
-    assert {line.split("gpu=")[1][0] for line in asked if "gpu=" in line} == {"1"}
-    # both data sets under four codecs, five simulations, one training
-    assert sum("gpu=1" in line for line in asked) > 8
-    assert any("gpu" not in line for line in asked)
+    requests = [line for line in done.stdout.splitlines() if line.strip().startswith("resources:")]
+    assert {line.split("gpu=")[1][0] for line in requests if "gpu=" in line} == {"1"}
+    # four codecs on both datasets, five simulations, one training
+    assert sum("gpu=1" in line for line in requests) > 8
+    assert any("gpu" not in line for line in requests)

@@ -1,10 +1,10 @@
-"""What runs again after which change: the exact job lists."""
+"""Exact lists of the jobs that run again after a change."""
 
 import copy
 import os
 
 import pytest
-from conftest import CONFIG
+from small_project import CONFIG
 
 RUNS = ("mini-mean-scale/q1", "mini-mean-scale/q2", "mine/q1")
 AFTERWARDS = {"bounds.zarr.zip", "report.html", "compressai/tiny/mine.json"}
@@ -15,12 +15,12 @@ def bitstreams(runs):
     return {f"tiny/{run}/{name}/0.zarr.zip" for run in runs for name in ("bitstreams", "decoded")}
 
 
-def test_a_second_run_has_nothing_to_do(project):
+def test_second_run_has_nothing_to_do(project):
     done = project.snakemake()
     assert done.returncode == 0 and "Nothing to be done" in done.stdout
 
 
-def test_a_changed_estimator_reruns_only_the_gaps_that_use_it(project):
+def test_changed_estimator_reruns_only_what_uses_it(project):
     config = copy.deepcopy(CONFIG)
     config["variances"]["window-3"] = {"use": "window", "args": {"size": 5}}
     project.configure(config)
@@ -28,7 +28,7 @@ def test_a_changed_estimator_reruns_only_the_gaps_that_use_it(project):
     assert project.jobs() == gaps | bitstreams(RUNS) | MAPS | AFTERWARDS
 
 
-def test_a_changed_fit_reruns_it_and_what_uses_it(project):
+def test_added_fitted_estimator_is_fitted_and_reruns_what_uses_it(project):
     config = copy.deepcopy(CONFIG)
     config["variances"]["also-calibrated"] = {"use": "calibrated"}
     project.configure(config)
@@ -37,16 +37,17 @@ def test_a_changed_fit_reruns_it_and_what_uses_it(project):
     assert project.jobs() == fits | gaps | bitstreams(RUNS) | MAPS | AFTERWARDS
 
 
-def test_an_estimator_of_the_decoders_gain_has_it_measured_on_calibration_images(project):
+def test_gain_of_the_decoder_is_measured_on_calibration_images_if_needed(project):
     config = copy.deepcopy(CONFIG)
     config["quantizers"] = {"rounding": {}, "test-channel": {}, "weighted-test-channel": {}}
     project.configure(config)
     jobs = project.jobs()
-    assert {job for job in jobs if "/images/" in job} == {f"other/{run}/images/0.zarr.zip" for run in RUNS}
+    extractions = {job for job in jobs if "/images/" in job}
+    assert extractions == {f"other/{run}/images/0.zarr.zip" for run in RUNS}
     assert {f"fits/{run}/quantizer/weighted-test-channel.zarr.zip" for run in RUNS} <= jobs
 
 
-def test_an_added_quality_runs_only_that_quality(project):
+def test_added_quality_runs_only_that_quality(project):
     config = copy.deepcopy(CONFIG)
     config["codecs"]["mini-mean-scale"]["qualities"].append(3)
     project.configure(config)
@@ -61,47 +62,46 @@ def test_an_added_quality_runs_only_that_quality(project):
     assert project.jobs() == gaps | new | fitted | AFTERWARDS
 
 
-def test_another_bootstrap_reruns_only_the_bounds(project):
+def test_changed_bootstrap_reruns_only_the_bounds(project):
     config = copy.deepcopy(CONFIG)
     config["bootstrap"] = {"resamples": 20}
     project.configure(config)
     assert project.jobs() == AFTERWARDS
 
 
-def test_a_changed_image_reruns_everything_on_its_data_set(project):
+def test_changed_image_reruns_everything_on_its_dataset(project):
     image = project.folder / "images" / "one.png"
     original = image.read_bytes(), image.stat()
     try:
         image.write_bytes(original[0] + b"changed")
-        assert (
-            "tiny/manifest.json" in project.jobs() and "other/manifest.json" not in project.jobs()
-        )
+        jobs = project.jobs()
+        assert "tiny/manifest.json" in jobs and "other/manifest.json" not in jobs
     finally:
         image.write_bytes(original[0])
         os.utime(image, ns=(original[1].st_atime_ns, original[1].st_mtime_ns))
 
 
-def test_an_edited_stage_reruns_and_a_touched_one_does_not(project):
-    stage = project.folder / "rdpipe" / "stages" / "run_anchor.py"
+def test_edited_stage_reruns_and_touched_stage_does_not(project):
+    stage = project.folder / "rdpipe" / "stages" / "run_baseline.py"
     original = stage.read_text()
     stage.touch()
     assert project.jobs() == set()
     try:
         stage.write_text(original + "\n# edited\n")
-        anchors = {f"tiny/anchors/jpeg/q{q}/0.zarr.zip" for q in (5, 40, 95)}
-        assert project.jobs() == anchors | AFTERWARDS
+        baselines = {f"tiny/baselines/jpeg/q{q}/0.zarr.zip" for q in (5, 40, 95)}
+        assert project.jobs() == baselines | AFTERWARDS
     finally:
         stage.write_text(original)
 
 
-def test_an_edited_estimator_reruns_what_imports_it(project):
-    module = project.folder / "rdpipe" / "axes" / "variance.py"
+def test_edited_estimator_reruns_what_imports_it(project):
+    module = project.folder / "rdpipe" / "estimators" / "variances.py"
     original = module.read_text()
     try:
         module.write_text(original + "\n# edited\n")
-        products = {f"{name}/0.zarr.zip" for name in ("simulation", "maps", "bitstreams", "decoded")} | {
-            f"gaps/{c}/0.zarr.zip" for c in ("variance", "quantization", "context", "joint")
-        }
+        components = ("variance", "quantization", "context", "joint")
+        names = ("simulation", "maps", "bitstreams", "decoded", *(f"gaps/{c}" for c in components))
+        products = {f"{name}/0.zarr.zip" for name in names}
         fits = {f"fits/{run}/variance/calibrated.zarr.zip" for run in RUNS}
         runs = {f"tiny/{run}/{product}" for run in RUNS for product in products}
         joint = {f"tiny/joint/q{q}/simulation/0.zarr.zip" for q in (1, 3)}
@@ -110,15 +110,19 @@ def test_an_edited_estimator_reruns_what_imports_it(project):
         module.write_text(original)
 
 
-def test_one_component_of_one_quality_can_be_made_alone(project):
+def test_one_component_of_one_quality_can_be_requested_alone(project):
     target = "results/tiny/mine/q1/gaps/variance/0.zarr.zip"
     assert project.jobs("--force", target) == {target.removeprefix("results/")}
 
 
 @pytest.mark.parametrize(
-    "section, entries, message",
+    ("section", "entries", "message"),
     [
-        ("codecs", {"mini-mean-scal": {"qualities": [1]}}, "did you mean 'mini-mean-scale' or 'mini-scale'?"),
+        (
+            "codecs",
+            {"mini-mean-scal": {"qualities": [1]}},
+            "did you mean 'mini-mean-scale' or 'mini-scale'?",
+        ),
         ("datasets", {"sampel": {}}, "did you mean 'sample'?"),
         (
             "variances",
@@ -127,7 +131,11 @@ def test_one_component_of_one_quality_can_be_made_alone(project):
         ),
         ("quantizers", {"rounding": {}, "test-chanel": {}}, "did you mean 'test-channel' or"),
         ("means", {"codec": {}, "zeros": {}}, "did you mean 'zero'?"),
-        ("anchors", {"jpg": {"qualities": [5]}}, "unknown anchor 'jpg'; did you mean 'jpeg' or"),
+        (
+            "baselines",
+            {"jpg": {"qualities": [5]}},
+            "unknown baseline 'jpg'; did you mean 'jpeg' or",
+        ),
         ("quantizer", {}, "unknown key 'quantizer'; did you mean 'quantizers'"),
         ("simulate", {"level": [1]}, "simulate: unknown key 'level'; did you mean 'levels'?"),
         ("device", "gpu", "device: 'gpu' does not match"),

@@ -1,6 +1,9 @@
-"""The tiny project, run for real."""
+"""Products of the small project."""
 
 import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,34 +13,34 @@ import yaml
 from compressai_tools import parse_json_file
 
 import rdpipe
-from rdpipe.io import store
 from rdpipe.api import LIMITS
-from rdpipe.codecs.compressai.adapter import mini_mean_scale
+from rdpipe.codecs.compressai import mini_mean_scale
 from rdpipe.core.errors import InputError
+from rdpipe.io import store
 from rdpipe.report.figures import FIGURES
 from rdpipe.stages.inputs import read_fits
 
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_terms_sum_to_the_total(project):
+def test_terms_sum_to_the_total(project):
     table = pd.read_csv(project.folder / "results" / "decomposition.csv")
     wide = table.pivot(index=["codec", "quality", "limit", "order"], columns="term", values="bpp")
     assert len(wide) == 6
     assert np.abs(wide.drop(columns="total").sum(axis=1) - wide["total"]).max() < 1e-9
 
 
-def test_total_is_from_real_bytes_to_the_limit(project):
+def test_total_is_the_difference_of_real_bytes_and_the_limit(project):
     run = project.folder / "results/tiny/mini-mean-scale/q1"
-    table, cube = store.read(run / "latents/0.zarr.zip"), store.read(run / "gaps/joint/0.zarr.zip")
-    cell = cube.sel(mean="codec", variance="codec", quantizer="test-channel")
+    table, array = store.read(run / "latents/0.zarr.zip"), store.read(run / "gaps/joint/0.zarr.zip")
+    cell = array.sel(mean="codec", variance="codec", quantizer="test-channel")
     above = (8 * table["bytes"] - table["side_bits"] - cell["bits"]) / (96 * 130)
     shown = pd.read_csv(project.folder / "results/decomposition.csv")
     shown = shown.query("codec == 'mini-mean-scale' and quality == 1 and term == 'total'")
     assert shown["bpp"].to_numpy() == pytest.approx(np.full(2, above.mean().item()), rel=1e-9)
 
 
-def test_the_codecs_cell_through_the_decoder_is_the_codec(project):
+def test_codecs_cell_through_the_decoder_equals_the_codec(project):
     points = pd.read_csv(project.folder / "results/bounds.csv")
     points = points[points["codec"] == "mini-mean-scale"].set_index(["curve", "quality"])
     own, cell = points.loc["codec"], points.loc["codec/codec/rounding"]
@@ -47,42 +50,41 @@ def test_the_codecs_cell_through_the_decoder_is_the_codec(project):
 
 
 @pytest.mark.parametrize("cell", ["codec/codec/rounding", "codec/codec/test-channel"])
-def test_side_information_is_in_every_rate_that_needs_it(project, cell):
-    """A point is what was simulated and the hyper-latents, in bit/pixel."""
+def test_rates_include_the_side_information_that_they_need(project, cell):
+    """A point is the rate of the simulation plus that of the hyper-latents, in bit/pixel."""
     run = project.folder / "results/tiny/mini-mean-scale/q2"
     table, sweep = store.read(run / "latents/0.zarr.zip"), store.read(run / "simulation/0.zarr.zip")
-    sent = (sweep["bits"].sel(curve=cell) + table["side_bits"]).mean("image") / (96 * 130)
+    rates = (sweep["bits"].sel(curve=cell) + table["side_bits"]).mean("image") / (96 * 130)
     points = pd.read_csv(project.folder / "results/bounds.csv")
     point = points.query("codec == 'mini-mean-scale' and curve == @cell and quality == 2").iloc[0]
     assert (table["side_bits"] > 100).all()
     if cell.endswith("rounding"):
-        assert point["bpp"] == pytest.approx(sent.values[0], rel=1e-9)
-    else:  # between the levels of the sweep on both sides of its PSNR
+        assert point["bpp"] == pytest.approx(rates.values[0], rel=1e-9)
+    else:  # between the two levels of the sweep around its PSNR
         psnr = (10 * np.log10(255**2 / sweep["mse"].sel(curve=cell))).mean("image").values
-        around = np.searchsorted(-psnr, -point["psnr"])
-        assert sent.values[around] < point["bpp"] < sent.values[around - 1]
+        above = np.searchsorted(-psnr, -point["psnr"])
+        assert rates.values[above] < point["bpp"] < rates.values[above - 1]
 
 
-def test_the_bound_that_a_codec_was_trained_for_joins_another_ones_curves(project):
+def test_network_trained_as_a_bound_is_drawn_with_the_codec(project):
     points = pd.read_csv(project.folder / "results/bounds.csv")
     joint = points.query("curve == 'joint'")
-    assert joint["codec"].tolist() == ["mini-mean-scale"] * 2 and joint["quality"].tolist() == [
-        1,
-        3,
-    ]
+    assert joint["codec"].tolist() == ["mini-mean-scale"] * 2
+    assert joint["quality"].tolist() == [1, 3]
     assert set(joint["kind"]) == {"upper bound on R(D)"}
     for _, point in joint.iterrows():
         run = project.folder / f"results/tiny/joint/q{point['quality']}"
         sweep, table = (store.read(run / f"{n}/0.zarr.zip") for n in ("simulation", "latents"))
-        assert sweep["theta"].item() == pytest.approx(1 / 12)
-        bits = sweep["bits"].squeeze(["curve", "level"]) + table["side_bits"]
+        assert sweep["level"].item() == pytest.approx(1 / 12)
+        assert sweep["level_kind"].item() == "theta"
+        bits = sweep["bits"].squeeze(["curve", "sweep"]) + table["side_bits"]
         assert point["bpp"] == pytest.approx((bits / table["pixels"]).mean().item())
-    made = {path.name for path in (project.folder / "results/tiny/joint/q1").iterdir()}
-    assert made == {"images", "latents", "simulation"}
+    products = {path.name for path in (project.folder / "results/tiny/joint/q1").iterdir()}
+    assert products == {"images", "latents", "simulation"}
     assert not (project.folder / "results/figures/tiny/joint").exists()
 
 
-def test_a_published_curve_stands_as_it_was_published(project):
+def test_published_curves_are_unchanged(project):
     points = pd.read_csv(project.folder / "results/bounds.csv")
     assert "others" not in set(points["curve"])
     theirs = points.query("curve == 'theirs'")
@@ -97,7 +99,7 @@ def test_a_published_curve_stands_as_it_was_published(project):
     assert "VTM (published codec, VTM 9.1, theirs.json)" in page
 
 
-def test_every_curve_is_what_compressais_plot_draws(project):
+def test_plot_tool_of_compressai_reads_every_curve(project):
     folder = project.folder / "results/compressai/tiny"
     drawn = {file.stem: parse_json_file(file, "psnr") for file in folder.iterdir()}
     cells = ("codec-codec-rounding", "codec-codec-test-channel")
@@ -111,7 +113,7 @@ def test_every_curve_is_what_compressais_plot_draws(project):
     assert drawn["mini-mean-scale_joint"]["ys"] == pytest.approx(joint["psnr"].tolist())
 
 
-def test_real_bytes_are_as_long_as_the_array_says(project):
+def test_length_of_real_bytes_matches_the_array(project):
     codes = pd.read_csv(project.folder / "results/codes.csv")
     cells = {
         f"{mean}/{variance}/rounding"
@@ -126,44 +128,48 @@ def test_real_bytes_are_as_long_as_the_array_says(project):
     assert (abs(saving) < 2 * allowed + 8 * 64 / pixels).all()
 
 
-def test_images_an_estimator_was_fitted_on_are_not_scored(project):
+def test_estimator_is_not_evaluated_on_images_that_it_was_fitted_on(project):
     latents = project.folder / "results/other/mini-mean-scale/q1/latents/0.zarr.zip"
     fit = project.folder / "results/fits/mini-mean-scale/q1/variance/calibrated.zarr.zip"
-    with pytest.raises(InputError, match="was fitted on images that it is to score .three.png"):
+    with pytest.raises(InputError, match="was fitted on images that it is evaluated on .three.png"):
         read_fits([fit], store.read(latents))
     assert read_fits([fit], store.read(project.folder / "results/tiny/mine/q1/latents/0.zarr.zip"))
 
 
-def test_the_report_is_one_file_with_every_image_and_figure(project):
+def test_report_is_one_file_with_every_image_and_figure(project):
     page = (project.folder / "results/report.html").read_text()
     assert "one.png" in page and "two &lt;b&gt;{q}&amp;.png" in page
     assert page.count("data:image/webp;base64,") == 2 * 2 + 2 * 3  # originals, and each quality
     assert not any(outside in page for outside in ('src="http', 'rel="stylesheet"'))
     figures = project.folder / "results/figures/tiny/mine"
-    made = {(f.stem, f.suffix[1:]) for f in figures.iterdir()}
-    assert made == {(name, suffix) for name in FIGURES for suffix in ("svg", "pdf", "png", "csv")}
+    files = {(f.stem, f.suffix[1:]) for f in figures.iterdir()}
+    assert files == {(name, suffix) for name in FIGURES for suffix in ("svg", "pdf", "png", "csv")}
 
 
 def test_maps_add_up_to_the_array(project):
-    """What lies at the positions and in the channels is what measure_gap has, level and sent bits apart."""
+    """Sums over positions and channels equal the bits of the array, without those of levels."""
     run = project.folder / "results/tiny/mini-mean-scale/q1"
-    cube, maps = store.read(run / "gaps/joint/0.zarr.zip"), store.read(run / "maps/0.zarr.zip")
+    array, maps = store.read(run / "gaps/joint/0.zarr.zip"), store.read(run / "maps/0.zarr.zip")
     assert maps["cell"].values.tolist() == ["codec/codec/rounding", "codec/codec/test-channel"]
-    for cell, told in (("rounding", 0), ("test-channel", 32)):  # a level for each image
-        one = cube["bits"].sel(mean="codec", variance="codec", quantizer=cell) - told
-        name = f"codec/codec/{cell}"
-        assert maps["bits"].sel(cell=name).sum("channel").values == pytest.approx(one.values, rel=1e-9)
+    for quantizer, level_bits in (("rounding", 0), ("test-channel", 32)):
+        bits = array["bits"].sel(mean="codec", variance="codec", quantizer=quantizer) - level_bits
+        name = f"codec/codec/{quantizer}"
+        by_channel = maps["bits"].sel(cell=name).sum("channel").values
+        assert by_channel == pytest.approx(bits.values, rel=1e-9)
         groups = [store.read(run / "maps/0.zarr.zip", str(i))["bits"] for i in range(2)]
-        places = [g[maps["cell"].values.tolist().index(name)].values.sum() for g in groups]
-        assert places == pytest.approx(one.values, rel=1e-5)
+        index = maps["cell"].values.tolist().index(name)
+        by_position = [group[index].values.sum() for group in groups]
+        assert by_position == pytest.approx(bits.values, rel=1e-5)
 
 
 def test_the_largest_lever_is_worth_what_it_saves(project):
-    """With the quantization gap closed at the codec's PSNR, BD-rate is between the shares at both qualities."""
+    """If the quantization gap is closed, the BD-rate is between the shares at both qualities."""
     levers = pd.read_csv(project.folder / "results/levers.csv")
     lever = levers.query("codec == 'mini-mean-scale' and term == 'quantization'").iloc[0]
     terms = pd.read_csv(project.folder / "results/decomposition.csv")
-    terms = terms.query("codec == 'mini-mean-scale' and term == 'quantization' and order == 'paper'")
+    terms = terms.query(
+        "codec == 'mini-mean-scale' and term == 'quantization' and order == 'paper'"
+    )
     own = pd.read_csv(project.folder / "results/bounds.csv").query(
         "codec == 'mini-mean-scale' and curve == 'codec'"
     )
@@ -173,7 +179,7 @@ def test_the_largest_lever_is_worth_what_it_saves(project):
     assert pd.isna(lever["available_bd_rate"]) and pd.isna(lever["available"])  # rounding is alone
 
 
-def test_the_page_says_where_it_comes_from(project):
+def test_page_shows_its_command_and_the_times_of_the_stages(project):
     page = (project.folder / "results/report.html").read_text()
     assert "snakemake --configfile tiny.yaml --cores 2 results/figures/tiny/mine/water.pdf" in page
     assert re.search(r"map_latents</th><td>3</td>", page)
@@ -183,34 +189,38 @@ def test_the_page_says_where_it_comes_from(project):
 
 def test_every_job_writes_its_peak_memory(project):
     benchmarks = list((project.folder / "logs/benchmarks").rglob("*.jsonl"))
-    logs = [project.folder / "logs" / one.relative_to(project.folder / "logs/benchmarks") for one in benchmarks]
+    relative = [file.relative_to(project.folder / "logs/benchmarks") for file in benchmarks]
+    logs = [project.folder / "logs" / file for file in relative]
     assert len(logs) > 20
     for log in logs:
         assert re.search(r"^peak memory: \d+ MiB$", log.with_suffix(".log").read_text(), re.M), log
 
 
-def test_the_table_and_the_path_of_the_report_end_the_run(project):
+def test_run_ends_with_the_table_and_the_path_of_the_report(project):
     assert "mini-mean-scale on tiny: bit/pixel from real bytes to each limit" in project.first_run
     assert str(project.folder / "results/report.html") in project.first_run
 
 
-def test_products_carry_what_they_were_made_from(project):
+def test_stores_contain_specification_and_versions(project):
     attributes = store.read(project.folder / "results/tiny/mine/q1/simulation/0.zarr.zip").attrs
     assert '"seed": 0' in attributes["spec"] and attributes["version_torch"].startswith("2.13.0")
 
 
-def test_the_same_run_gives_the_same_bytes(project):
+def test_same_run_gives_the_same_bytes(project):
     names = ["tiny/mine/q1/simulation/0.zarr.zip", "bounds.zarr.zip", "report.html",
-             "figures/tiny/mine/bounds.png", "figures/tiny/mine/water.pdf", "tiny/mine/q1/maps/0.zarr.zip", "training/net.safetensors"]  # fmt: skip
+             "figures/tiny/mine/bounds.png", "figures/tiny/mine/water.pdf",
+             "tiny/mine/q1/maps/0.zarr.zip", "training/net.safetensors"]  # fmt: skip
     files = [project.folder / "results" / name for name in names]
     before = [content(file) for file in files]
     done = project.snakemake("--force", *(f"results/{name}" for name in names))
     assert done.returncode == 0, done.stdout
-    assert [name for name, file, old in zip(names, files, before) if content(file) != old] == []
+    assert [
+        name for name, file, old in zip(names, files, before, strict=True) if content(file) != old
+    ] == []
 
 
 def content(file) -> bytes:
-    """The bytes of a file; of the page, all but how long its stages took."""
+    """Return the bytes of a file; without the times of the stages if it is the page."""
     return re.sub(rb"<!--times-->.*<!--/times-->", b"", file.read_bytes(), flags=re.S)
 
 
@@ -220,7 +230,7 @@ def test_lint_is_clean(project):
     assert "your workflow is in a good condition" in done.stdout
 
 
-def test_an_unreadable_image_stops_the_run_or_is_listed(project, tmp_path):
+def test_unreadable_image_stops_the_run(project, tmp_path):
     bad = project.folder / "images" / "zz bad.png"
     bad.write_bytes(b"")
     try:
@@ -232,19 +242,41 @@ def test_an_unreadable_image_stops_the_run_or_is_listed(project, tmp_path):
         assert project.snakemake("results/tiny/manifest.json").returncode == 0
 
 
-def test_without_snakemake_the_numbers_are_the_same_to_the_last_bit(project):
-    found = rdpipe.decompose(
+def test_decompose_gives_the_numbers_of_the_workflow_to_the_last_bit(project):
+    terms = rdpipe.decompose(
         mini_mean_scale(1, "cpu"),
         project.folder / "images",
         limits={"decodable": {"mean": "codec", "variance": "codec", "quantizer": "test-channel"}},
     )
-    bpp = (found["bits"] / found["pixels"]).sel(limit="decodable").to_dataframe("bpp")["bpp"]
-    kept = store.read(project.folder / "results/bounds.zarr.zip", "image_terms").to_dataframe()
-    kept = kept.query("codec == 'mini-mean-scale' and quality == 1 and term != 'total'")
-    kept = kept.set_index(["order", "term", "image"])["bpp"]
-    assert len(kept) == 24 and (bpp.reorder_levels(kept.index.names)[kept.index] == kept).all()
+    bpp = (terms["bits"] / terms["pixels"]).sel(limit="decodable").to_dataframe("bpp")["bpp"]
+    stored = store.read(project.folder / "results/bounds.zarr.zip", "image_terms").to_dataframe()
+    stored = stored.query("codec == 'mini-mean-scale' and quality == 1 and term != 'total'")
+    stored = stored.set_index(["order", "term", "image"])["bpp"]
+    assert len(stored) == 24
+    assert (bpp.reorder_levels(stored.index.names)[stored.index] == stored).all()
 
 
-def test_the_limits_without_a_config_are_those_of_the_schema():
+def test_default_limits_are_those_of_the_schema():
     schema = yaml.safe_load((ROOT / "workflow" / "schema.yaml").read_text())
-    assert LIMITS == schema["properties"]["limits"]["default"]
+    limits = {name: cell.selector() for name, cell in LIMITS.items()}
+    assert limits == schema["properties"]["limits"]["default"]
+
+
+@pytest.mark.parametrize("threads", [None, "1", "2", "4"])
+def test_bitstreams_decode_by_hand_whatever_the_environment_exports(project, tmp_path, threads):
+    """The command that the rule prints decodes what the workflow wrote, to the same bytes."""
+    command = project.commands()["read_bitstreams"].partition(" > ")[0]
+    out = shlex.split(command)[-1]
+    command = command.replace(f"--out {out}", f"--out {shlex.quote(str(tmp_path / 'decoded.zip'))}")
+    environment = {k: v for k, v in project.environment.items() if not k.endswith("_NUM_THREADS")}
+    if threads:
+        environment["OMP_NUM_THREADS"] = threads
+    done = subprocess.run(
+        [sys.executable, *shlex.split(command)[1:]],
+        cwd=project.folder,
+        env=environment,
+        text=True,
+        capture_output=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "decoded.zip").read_bytes() == (project.folder / out).read_bytes()

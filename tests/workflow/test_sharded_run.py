@@ -1,11 +1,11 @@
-"""The tiny project again: on one core instead of two, in shards, without keeping latents."""
+"""The small project on one core instead of two, in shards, without keeping latents."""
 
 import copy
 import shutil
 
 import pytest
 import xarray as xr
-from conftest import CONFIG
+from small_project import CONFIG
 
 from rdpipe.io import store
 from rdpipe.stages import trace_bounds
@@ -22,7 +22,7 @@ def sharded(project, new_project, tmp_path_factory):
     sharded = new_project(folder)
     config = copy.deepcopy(CONFIG)
     config.update(references={}, training={}, codecs={"mini-mean-scale": {"qualities": [1]}},
-                  anchors={"jpeg": {"qualities": [40]}}, keep_latents=False)  # fmt: skip
+                  baselines={"jpeg": {"qualities": [40]}}, keep_latents=False)  # fmt: skip
     config["datasets"]["tiny"]["shards"] = 2
     sharded.configure(config)
     done = sharded.snakemake("--cores", "1")
@@ -30,38 +30,48 @@ def sharded(project, new_project, tmp_path_factory):
     return sharded
 
 
-def shards(one, kind: str) -> list:
-    return sorted((one.folder / RUN / kind).iterdir())
+def shards(project, kind: str) -> list:
+    return sorted((project.folder / RUN / kind).iterdir())
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_neither_shards_nor_cores_change_a_bit(project, sharded, kind):
     assert [store.read(path).sizes["image"] for path in shards(sharded, kind)] == [1, 1]
-    found, known = (store.joined(shards(one, kind)).drop_attrs() for one in (sharded, project))
-    xr.testing.assert_identical(found, known)
-    pairs = zip(*(store.image_groups(shards(one, kind)) for one in (sharded, project)))
-    for one, other in pairs if kind == "maps" else ():
-        xr.testing.assert_identical(store.read(*one), store.read(*other))
+    joined, whole = (
+        store.join_shards(shards(run, kind)).drop_attrs() for run in (sharded, project)
+    )
+    xr.testing.assert_identical(joined, whole)
+    groups = (store.image_groups(shards(run, kind)) for run in (sharded, project))
+    for left, right in zip(*groups, strict=True) if kind == "maps" else ():
+        xr.testing.assert_identical(store.read(*left), store.read(*right))
 
 
-@pytest.mark.parametrize("file", ["fits/mini-mean-scale/q1/variance/calibrated.zarr.zip", "other/mini-mean-scale/q1/images/0.zarr.zip"])
-def test_what_is_not_sharded_has_the_same_bytes(project, sharded, file):
-    assert len({(one.folder / "results" / file).read_bytes() for one in (project, sharded)}) == 1
+@pytest.mark.parametrize(
+    "file",
+    [
+        "fits/mini-mean-scale/q1/variance/calibrated.zarr.zip",
+        "other/mini-mean-scale/q1/images/0.zarr.zip",
+    ],
+)
+def test_products_without_shards_have_the_same_bytes(project, sharded, file):
+    assert len({(run.folder / "results" / file).read_bytes() for run in (project, sharded)}) == 1
 
 
-def test_the_bounds_of_shards_have_the_same_bytes(project, sharded, tmp_path):
-    spec = {"limits": CONFIG["limits"], "beside": {}, "references": {}, "resamples": 50, "seed": 0}
+def test_bounds_of_shards_have_the_same_bytes(project, sharded, tmp_path):
+    fields = {"limits": CONFIG["limits"], "bound_for": {}, "references": {}}
+    spec = trace_bounds.TraceBoundsSpec.from_mapping({**fields, "resamples": 50, "seed": 0})
     names = ("out", "points", "bd_rates", "decomposition", "codes", "levers")
-    for one, folder in ((project, tmp_path / "whole"), (sharded, tmp_path / "shards")):
-        kinds = ("images", "gaps/joint", "simulation")
-        anchors = sorted((one.folder / "results/tiny/anchors/jpeg/q40").iterdir())
-        trace_bounds.run(spec, *(shards(one, kind) for kind in kinds), anchors, shards(one, "decoded"), [],
-                         **{name: folder / name for name in names})  # fmt: skip
+    for run, folder in ((project, tmp_path / "whole"), (sharded, tmp_path / "shards")):
+        stores = [shards(run, kind) for kind in ("images", "gaps/joint", "simulation")]
+        baselines = sorted((run.folder / "results/tiny/baselines/jpeg/q40").iterdir())
+        files = {name: folder / name for name in names}
+        trace_bounds.run(spec, *stores, baselines, shards(run, "decoded"), [], **files)
     for name in names:
-        assert len({(tmp_path / one / name).read_bytes() for one in ("whole", "shards")}) == 1, name
+        files = (tmp_path / folder / name for folder in ("whole", "shards"))
+        assert len({file.read_bytes() for file in files}) == 1, name
 
 
-def test_latents_go_when_all_is_measured_and_nothing_is_left_to_do(sharded):
+def test_latents_are_deleted_after_use_and_nothing_is_left_to_do(sharded):
     assert not list(sharded.folder.glob("results/*/*/*/latents/*"))
     done = sharded.snakemake("--cores", "1")
     assert done.returncode == 0 and "Nothing to be done" in done.stdout
@@ -73,4 +83,4 @@ def test_more_shards_than_images_are_refused(sharded):
     sharded.configure(config)
     done = sharded.snakemake("--show-failed-logs", f"{RUN}/images/2.zarr.zip")
     assert done.returncode != 0
-    assert "2 images make no 3 shards; allowed are 1 to 2" in done.stdout
+    assert "3 shards of 2 images; expected 1 to 2 shards" in done.stdout

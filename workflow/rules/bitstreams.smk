@@ -1,55 +1,63 @@
-"""Real bytes of every cell that is a real code, decoded in a process of their own."""
+"""Real bytes of every cell that has a code, decoded in another process."""
 
 
 rule write_bitstreams:
-    """Encode every image with every decodable and realisable cell."""
+    """Encode every image with every cell that is decodable and realizable."""
     input:
         manifest=rules.prepare_dataset.output,
-        checkpoint=checkpoint,
+        checkpoint=checkpoint_files,
         latents=rules.extract_latents.output.latents,
-        fits=lambda w: fits(w, settings.gap_axes(config, "joint")),
+        fits=lambda w: fit_files(w, query.gap_spec(config, "joint")),
     output:
         "<results>/{dataset}/{codec}/q{quality}/bitstreams/{shard}.zarr.zip",
     log:
         "<logs>/write_bitstreams/{dataset}/{codec}/q{quality}/{shard}.log",
     benchmark:
         "<benchmarks>/write_bitstreams/{dataset}/{codec}/q{quality}/{shard}.jsonl"
+    priority: 2
     conda:
         "../../environment.yml"
-    priority: 2
     resources:
-        mem=growing("4GB"),
-        runtime=growing("4h"),
+        mem=scale_with_attempt("4GB"),
+        runtime=scale_with_attempt("4h"),
     params:
         spec=bitstream_spec,
-        source=source("write_bitstreams", "codecs", "means", "variances", "quantizers"),
+        source=code_digest("write_bitstreams", "codecs", "means", "variances", "quantizers"),
     shell:
-        "python -m rdpipe write_bitstreams --spec {params.spec:q} --manifest_file {input.manifest:q}"
-        " --latents {input.latents:q} --fits {input.fits:q} --out {output:q} > {log:q} 2>&1"
+        "python -m rdpipe write_bitstreams"
+        " --spec {params.spec:q}"
+        " --manifest_file {input.manifest:q}"
+        " --latents {input.latents:q}"
+        " --fits {input.fits:q}"
+        " --out {output:q} > {log:q} 2>&1"
 
 
 rule read_bitstreams:
-    """Decode them from the bytes and the codec alone, and compare the latents."""
+    """Decode the bitstreams from the bytes and the codec alone, and compare the latents."""
     input:
         streams=rules.write_bitstreams.output,
-        checkpoint=checkpoint,
+        checkpoint=checkpoint_files,
         latents=rules.extract_latents.output.latents,
-        fits=lambda w: fits(w, settings.gap_axes(config, "joint")),
+        fits=lambda w: fit_files(w, query.gap_spec(config, "joint")),
     output:
         "<results>/{dataset}/{codec}/q{quality}/decoded/{shard}.zarr.zip",
     log:
         "<logs>/read_bitstreams/{dataset}/{codec}/q{quality}/{shard}.log",
     benchmark:
         "<benchmarks>/read_bitstreams/{dataset}/{codec}/q{quality}/{shard}.jsonl"
+    priority: 2
     conda:
         "../../environment.yml"
-    priority: 2
     resources:
-        mem=growing("4GB"),
-        runtime=growing("4h"),
+        mem=scale_with_attempt("4GB"),
+        runtime=scale_with_attempt("4h"),
     params:
         spec=bitstream_spec,
-        source=source("read_bitstreams", "codecs", "means", "variances", "quantizers"),
+        source=code_digest("read_bitstreams", "codecs", "means", "variances", "quantizers"),
     shell:
-        "python -m rdpipe read_bitstreams --spec {params.spec:q} --streams {input.streams:q}"
-        " --latents {input.latents:q} --fits {input.fits:q} --out {output:q} > {log:q} 2>&1"
+        "python -m rdpipe read_bitstreams"
+        " --spec {params.spec:q}"
+        " --streams {input.streams:q}"
+        " --latents {input.latents:q}"
+        " --fits {input.fits:q}"
+        " --out {output:q} > {log:q} 2>&1"

@@ -1,18 +1,18 @@
-"""Bound curves, BD-rates and the decomposition over everything measured."""
+"""Bound curves, BD-rates and the decomposition over all measurements."""
 
-TABLES = settings.tables(config)
-CURVES = settings.curves(config)
+TABLES = query.reference_tables(config)
+CURVES = query.exported_curves(config)
 
 
 rule trace_bounds:
-    """Aggregate latents, gaps, simulations and anchors into curves and tables."""
+    """Aggregate latents, gaps, simulations and baselines into curves and tables."""
     input:
         images=every_run(rules.extract_latents.output.images, config["codecs"]),
         gaps=every_gap("joint"),
         simulations=every_run(rules.simulate.output, config["codecs"]),
-        anchors=every_anchor(rules.run_anchor.output),
+        baselines=every_baseline(rules.run_baseline.output),
         decoded=every_run(rules.read_bitstreams.output) if config["bitstream"] else [],
-        references=given(*(table for d in sorted(TABLES) for table in TABLES[d])),
+        references=user_files(*(table for d in sorted(TABLES) for table in TABLES[d])),
     output:
         bounds="<results>/bounds.zarr.zip",
         points="<results>/bounds.csv",
@@ -27,33 +27,43 @@ rule trace_bounds:
     conda:
         "../../environment.yml"
     resources:
-        mem=growing("2GB"),
-        runtime=growing("1h"),
+        mem=scale_with_attempt("2GB"),
+        runtime=scale_with_attempt("1h"),
     params:
-        images=lambda w, input: shards_as_one(input.images),
-        gaps=lambda w, input: shards_as_one(input.gaps),
-        simulations=lambda w, input: shards_as_one(input.simulations),
-        anchors=lambda w, input: shards_as_one(input.anchors),
-        decoded=lambda w, input: shards_as_one(input.decoded),
-        spec=lambda w: canonical(
+        images=lambda w, input: brace_shards(input.images),
+        gaps=lambda w, input: brace_shards(input.gaps),
+        simulations=lambda w, input: brace_shards(input.simulations),
+        baselines=lambda w, input: brace_shards(input.baselines),
+        decoded=lambda w, input: brace_shards(input.decoded),
+        spec=lambda w: canonical_json(
             limits=config["limits"],
-            beside=settings.beside(config),
+            bound_for=query.bound_codecs(config),
             references={
-                d: {"tables": len(TABLES[d]), "curves": one.get("curves")}
-                for d, one in config["references"].items()
+                dataset: {"tables": len(TABLES[dataset]), "curves": entry.get("curves")}
+                for dataset, entry in config["references"].items()
             },
             **config["bootstrap"],
         ),
-        source=source("trace_bounds"),
+        source=code_digest("trace_bounds"),
     shell:
-        "python -m rdpipe trace_bounds --spec {params.spec:q} --images {params.images}"
-        " --gaps {params.gaps} --simulations {params.simulations} --anchors {params.anchors}"
-        " --decoded {params.decoded} --references {input.references:q} --out {output.bounds:q} --points {output.points:q} --bd_rates {output.bd_rates:q}"
-        " --decomposition {output.decomposition:q} --codes {output.codes:q} --levers {output.levers:q} > {log:q} 2>&1"
+        "python -m rdpipe trace_bounds"
+        " --spec {params.spec:q}"
+        " --images {params.images}"
+        " --gaps {params.gaps}"
+        " --simulations {params.simulations}"
+        " --baselines {params.baselines}"
+        " --decoded {params.decoded}"
+        " --references {input.references:q}"
+        " --out {output.bounds:q}"
+        " --points {output.points:q}"
+        " --bd_rates {output.bd_rates:q}"
+        " --decomposition {output.decomposition:q}"
+        " --codes {output.codes:q}"
+        " --levers {output.levers:q} > {log:q} 2>&1"
 
 
 rule export_curves:
-    """Each curve as a file of results in CompressAI's format."""
+    """Write each curve as a file of results in CompressAI's format."""
     input:
         bounds=rules.trace_bounds.output.bounds,
     output:
@@ -65,15 +75,17 @@ rule export_curves:
     conda:
         "../../environment.yml"
     resources:
-        mem=growing("1GB"),
-        runtime=growing("20m"),
+        mem=scale_with_attempt("1GB"),
+        runtime=scale_with_attempt("20m"),
     params:
-        spec=lambda w: canonical(curves=list(CURVES.values())),
-        source=source("export_curves"),
+        spec=lambda w: canonical_json(curves=list(CURVES.values())),
+        source=code_digest("export_curves"),
     shell:
-        "python -m rdpipe export_curves --spec {params.spec:q} --bounds {input.bounds:q}"
+        "python -m rdpipe export_curves"
+        " --spec {params.spec:q}"
+        " --bounds {input.bounds:q}"
         " --out {output:q} > {log:q} 2>&1"
 
 
-TRACED = rules.trace_bounds.output if settings.analysed(config) else []
-EXPORTED = rules.export_curves.output if settings.analysed(config) else []
+BOUNDS = rules.trace_bounds.output if query.analyzed_codecs(config) else []
+EXPORTED = rules.export_curves.output if query.analyzed_codecs(config) else []

@@ -4,12 +4,12 @@ TRAINED = expand("<results>/training/{network}.safetensors", network=config["tra
 
 
 rule train_codec:
-    """Train a variable-rate network; interrupted, it goes on from its side folder."""
+    """Train a variable-rate network; after an interruption it continues from its side folder."""
     input:
         manifest=lambda w: expand(
             rules.prepare_dataset.output, dataset=config["training"][w.network]["dataset"]
         ),
-        start=lambda w: given(*filter(None, [config["training"][w.network].get("start")])),
+        start=lambda w: user_files(*filter(None, [config["training"][w.network].get("start")])),
     output:
         "<results>/training/{network}.safetensors",
     log:
@@ -18,17 +18,21 @@ rule train_codec:
         "<benchmarks>/train_codec/{network}.jsonl"
     conda:
         "../../environment.yml"
-    threads: workflow.resource_settings.cores or 1  # on a cluster its profile says
+    threads: workflow.resource_settings.cores or 1  # on a cluster, the profile sets it
     resources:
-        mem=growing("8GB"),
-        runtime=growing("24h"),
+        mem=scale_with_attempt("8GB"),
+        runtime=scale_with_attempt("24h"),
         gpu=lambda w: (
             config["training"][w.network]["devices"] if config["device"].startswith("cuda") else 0
         ),
     params:
-        spec=lambda w: canonical(**config["training"][w.network]),
+        spec=lambda w: canonical_json(**config["training"][w.network]),
         state=subpath(output[0], strip_suffix=".safetensors"),
-        source=source("train_codec", "datasets"),
+        source=code_digest("train_codec", "datasets"),
     shell:
-        "python -m rdpipe train_codec --spec {params.spec:q} --manifest_file {input.manifest:q}"
-        " --state {params.state:q}.state --out {output:q} > {log:q} 2>&1"
+        "python -m rdpipe train_codec"
+        " --spec {params.spec:q}"
+        " --manifest_file {input.manifest:q}"
+        " --state {params.state:q}.state"
+        " --threads {threads}"
+        " --out {output:q} > {log:q} 2>&1"

@@ -1,4 +1,4 @@
-"""The checked config, the specs that rules hand to their stages, and where the runs are."""
+"""The complete config, the parameters of the stages, and the files of the runs."""
 
 import json
 import os
@@ -10,13 +10,14 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
 
-from rdpipe.config import query as settings
+from rdpipe.config import query
 from rdpipe.config.check import complete
+from rdpipe.core.axes import AXES, axis_named
+from rdpipe.core.errors import InputError
+from rdpipe.core.provenance import source_digest
 from rdpipe.datasets import folder
-from rdpipe.errors import InputError
-from rdpipe.provenance import source_digest
 
-if str(Path.cwd()) not in sys.path:  # where jobs find modules of one's own
+if str(Path.cwd()) not in sys.path:  # for modules of the user, as in the jobs
     sys.path.append(str(Path.cwd()))
 
 try:
@@ -24,7 +25,7 @@ try:
 except InputError as error:
     raise WorkflowError(str(error))
 
-# jobs find the interpreter that runs Snakemake, also on the nodes of a cluster; conda brings its own
+# Jobs use the interpreter that runs Snakemake, also on a cluster; conda brings its own.
 if DeploymentMethod.CONDA not in workflow.deployment_settings.deployment_method:
     interpreter = shlex.quote(str(Path(sys.executable).parent))
     shell.prefix(f"set -euo pipefail; export PATH={interpreter}:$PATH; ")
@@ -33,35 +34,40 @@ if DeploymentMethod.CONDA not in workflow.deployment_settings.deployment_method:
 wildcard_constraints:
     dataset="[A-Za-z0-9._-]+",
     codec="[A-Za-z0-9._-]+",
-    anchor="[A-Za-z0-9._-]+",
+    baseline="[A-Za-z0-9._-]+",
     network="[A-Za-z0-9._-]+",
     quality="[0-9]+",
     shard="[0-9]+",
-    component="|".join(settings.COMPONENTS),
-    axis="|".join(settings.AXES),
+    component="|".join(query.COMPONENTS),
+    axis="|".join(axis.name for axis in AXES),
     estimator="[A-Za-z0-9._-]+",
 
 
-def canonical(**spec):
-    """A spec as canonical JSON: the same text whenever the content is the same."""
-    return json.dumps(spec, sort_keys=True)
+# Parameters
 
 
-def source(stage, *sections, **names):
-    """Digest of the source behind a stage, and behind the names in sections of the config."""
-    return source_digest(f"rdpipe.stages.{stage}", *settings.modules(config, *sections, **names))
+def canonical_json(**values):
+    """Return values as canonical JSON: the same text whenever the content is the same."""
+    return json.dumps(values, sort_keys=True)
 
 
-def made_by(section, name):
-    """What makes one data set, codec or anchor: of its entry in the config, not how it is swept or split."""
+def code_digest(stage, *sections, **names):
+    """Return a digest of the code of a stage, and of the names in sections of the config."""
+    return source_digest(
+        f"rdpipe.stages.{stage}", *query.source_modules(config, *sections, **names)
+    )
+
+
+def build_entry(section, name):
+    """Return what builds a dataset, codec or baseline: its config entry without the sweep."""
     entry = config[section][name]
     return {key: entry[key] for key in ("use", "args") if key in entry}
 
 
-def images(wildcards):
-    """Digest of the images of a folder, so that a changed one is noticed.
+def image_fingerprint(wildcards):
+    """Return a digest of the images of a folder, so that a changed image is noticed.
 
-    They are no inputs: their names may hold whatever a file system allows.
+    They are not inputs of the rule, because their names may contain any character.
     """
     entry = config["datasets"][wildcards.dataset]
     if entry.get("use", wildcards.dataset) != "folder":
@@ -69,74 +75,96 @@ def images(wildcards):
     try:
         return folder.fingerprint(**entry["args"])
     except InputError as error:
-        raise WorkflowError(f"data set {wildcards.dataset!r}: {error}")
-
-
-def growing(amount):
-    """An amount of memory or time (a text, or a function of the wildcards), doubled with every retry."""
-
-    def asked(wildcards, attempt):
-        text = amount(wildcards) if callable(amount) else amount
-        number, unit = re.fullmatch("([0-9]+)([A-Za-z]+)", text).groups()
-        return f"{int(number) * 2 ** (attempt - 1)}{unit}"
-
-    return asked
-
-
-def given(*files):
-    """Files that the config names: they count from where the workflow runs, whatever a module's prefix."""
-    return [local(file) for file in files]
-
-
-def shards(dataset):
-    """Indices of the shards of a data set, each of which is jobs of its own."""
-    return range(config["datasets"][dataset]["shards"])
-
-
-def shard(wildcards):
-    """Which shard a job is on, and of how many."""
-    return [int(wildcards.shard), len(shards(wildcards.dataset))]
-
-
-def raw(path):
-    """Latents, which go when all that needs them is made, unless they are to be kept.
-
-    What reads them has a priority over what makes more of them: so few are there at a time. Bitstreams, written and
-    then read, take longest and have a higher one.
-    """
-    return path if config["keep_latents"] else temp(path)
+        raise WorkflowError(f"dataset {wildcards.dataset!r}: {error}")
 
 
 def codec_spec(wildcards):
-    """What a stage must know to build one codec at one quality."""
+    """Return what a stage needs to build one codec at one quality."""
     return {
         "dataset": wildcards.dataset,
         "codec": wildcards.codec,
         "quality": int(wildcards.quality),
-        "entry": made_by("codecs", wildcards.codec),
+        "entry": build_entry("codecs", wildcards.codec),
         "device": config["device"],
         "shard": shard(wildcards),
     }
 
 
 def bitstream_spec(wildcards):
-    """What encoder and decoder must know; on the CPU, where both compute the same numbers."""
-    axes = {section: config[section] for section in settings.AXES.values()}
-    spec = {**codec_spec(wildcards), **axes, "seed": config["seed"], "device": "cpu"}
-    return canonical(**spec)
+    """Return what encoder and decoder need; on the CPU, where both compute the same numbers."""
+    entries = {axis.section: config[axis.section] for axis in AXES}
+    spec = {**codec_spec(wildcards), **entries, "seed": config["seed"], "device": "cpu"}
+    return canonical_json(**spec)
 
 
-def checkpoint(wildcards):
-    """The file of weights of a codec, where it has one: a changed file is a changed codec."""
-    file = settings.checkpoint(config, wildcards.codec, wildcards.quality)
-    return given(file) if file else []
+def run_origin():
+    """Return the command that starts this run, and the folders of its benchmarks and logs."""
+    configs = [os.path.relpath(file) for file in workflow.overwrite_configfiles]
+    flags = ["--configfile", *configs] if configs else []
+    return {
+        "command": shlex.join(["snakemake", *flags, "--cores", "2"]),
+        "benchmarks": os.path.dirname(rules.trace_bounds.benchmark),
+        "logs": os.path.dirname(rules.trace_bounds.log[0]),
+    }
 
 
-def fits(wildcards, used):
-    """What the fitted ones among the estimators in use found on the calibration images."""
+# Resources
+
+
+def scale_with_attempt(amount):
+    """Return a resource (a text, or a function of the wildcards) that doubles with every retry."""
+
+    def scaled(wildcards, attempt):
+        text = amount(wildcards) if callable(amount) else amount
+        number, unit = re.fullmatch("([0-9]+)([A-Za-z]+)", text).groups()
+        return f"{int(number) * 2 ** (attempt - 1)}{unit}"
+
+    return scaled
+
+
+def gpus():
+    """Return the number of GPUs of a stage that runs a codec."""
+    return 1 if config["device"].startswith("cuda") else 0
+
+
+# Files
+
+
+def user_files(*files):
+    """Return files of the user: a workflow that includes this one does not prefix them."""
+    return [local(file) for file in files]
+
+
+def temp_unless_kept(path):
+    """Return latents, which are deleted after all dependent stages have finished, unless kept.
+
+    Stages that read latents have a higher priority than those that write more of them, so that few
+    exist at a time. Bitstreams, which are written and then read, take longest and have the highest.
+    """
+    return path if config["keep_latents"] else temp(path)
+
+
+def shards(dataset):
+    """Return the indices of the shards of a dataset; each shard has separate jobs."""
+    return range(config["datasets"][dataset]["shards"])
+
+
+def shard(wildcards):
+    """Return the index of the shard of a job, and the number of shards."""
+    return [int(wildcards.shard), len(shards(wildcards.dataset))]
+
+
+def checkpoint_files(wildcards):
+    """Return the file with the weights of a codec, if it has one: another file is another codec."""
+    file = query.checkpoint_file(config, wildcards.codec, wildcards.quality)
+    return user_files(file) if file else []
+
+
+def fit_files(wildcards, entries):
+    """Return the fits of the fitted estimators among some entries."""
     return [
         file
-        for axis, estimator in settings.fitted_estimators(used)
+        for axis, estimator in query.fitted_estimators(entries)
         for file in expand(
             rules.fit_estimator.output,
             codec=wildcards.codec,
@@ -147,11 +175,11 @@ def fits(wildcards, used):
     ]
 
 
-def every_run(pattern, codecs=settings.analysed(config), shards=shards, **more):
-    """Files of every data set that is measured, of some codecs (the analysed ones), quality and shard."""
+def every_run(pattern, codecs=query.analyzed_codecs(config), shards=shards, **more):
+    """Return the files of every measured dataset, codec, quality and shard."""
     return [
         file
-        for dataset in settings.measured(config)
+        for dataset in query.measured_datasets(config)
         for codec, entry in codecs.items()
         for file in expand(
             pattern,
@@ -165,48 +193,41 @@ def every_run(pattern, codecs=settings.analysed(config), shards=shards, **more):
 
 
 def every_gap(component):
-    """Files of one gap; of a data set that is matched as a whole, there is one for all shards."""
+    """Return the files of one component of the gap.
+
+    If levels are matched over the dataset, there is one file for all shards.
+    """
     whole = {"shards": lambda dataset: [0]} if config["matching"] == "dataset" else {}
     return every_run(rules.measure_gap.output, component=component, **whole)
 
 
-def every_anchor(pattern):
-    """Files of every data set that is measured, classical codec, quality and shard."""
+def every_baseline(pattern):
+    """Return the files of every measured dataset, baseline, quality and shard."""
     return [
         file
-        for dataset in settings.measured(config)
-        for anchor, entry in config["anchors"].items()
+        for dataset in query.measured_datasets(config)
+        for baseline, entry in config["baselines"].items()
         for file in expand(
             pattern,
             dataset=dataset,
-            anchor=anchor,
+            baseline=baseline,
             quality=entry["qualities"],
             shard=shards(dataset),
         )
     ]
 
 
-def shards_as_one(files):
-    """Paths for a command line; where they are all the shards of a run, as bash writes them: ``.../{0..9}.zarr.zip``.
+def brace_shards(files):
+    """Return files for a command line; all shards of a run are one word: ``.../{0..9}.zarr.zip``.
 
-    A command is one argument of bash, which may have 128 KiB.
+    The command is one argument of bash, which may have 128 KiB.
     """
     runs = {}
     for file in map(Path, [files] if isinstance(files, str) else files):
         runs.setdefault(file.parent, []).append(file.name)
     return " ".join(
-        shlex.quote(str(folder)) + "/"
+        shlex.quote(str(folder))
+        + "/"
         + (names[0] if len(names) == 1 else f"{{0..{len(names) - 1}}}.zarr.zip")
         for folder, names in runs.items()
     )
-
-
-def origin():
-    """The command that starts this run, and where its benchmarks and logs are."""
-    configs = [os.path.relpath(file) for file in workflow.overwrite_configfiles]
-    flags = ["--configfile", *configs] if configs else []
-    return {
-        "command": shlex.join(["snakemake", *flags, "--cores", "2"]),
-        "benchmarks": os.path.dirname(rules.trace_bounds.benchmark),
-        "logs": os.path.dirname(rules.trace_bounds.log[0]),
-    }

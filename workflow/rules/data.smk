@@ -1,8 +1,8 @@
-"""Data sets."""
+"""Datasets."""
 
 
 rule prepare_dataset:
-    """Size, pixels and SHA-256 of every image, each decoded once; downloads what is published."""
+    """Decode every image once; record size, pixels and SHA-256; download published datasets."""
     output:
         "<results>/{dataset}/manifest.json",
     log:
@@ -12,13 +12,15 @@ rule prepare_dataset:
     conda:
         "../../environment.yml"
     resources:
-        mem=growing("1GB"),
-        runtime=growing("2h"),  # a download
+        mem=scale_with_attempt("1GB"),
+        runtime=scale_with_attempt("2h"),  # includes a download
     params:
-        spec=lambda w: canonical(
-            name=w.dataset, entry=made_by("datasets", w.dataset), on_error=config["on_error"]
+        spec=lambda w: canonical_json(
+            name=w.dataset, entry=build_entry("datasets", w.dataset), on_error=config["on_error"]
         ),
-        images=images,
-        source=source("prepare_dataset", "datasets"),
+        images=image_fingerprint,
+        source=code_digest("prepare_dataset", "datasets"),
     shell:
-        "python -m rdpipe prepare_dataset --spec {params.spec:q} --out {output:q} > {log:q} 2>&1"
+        "python -m rdpipe prepare_dataset"
+        " --spec {params.spec:q}"
+        " --out {output:q} > {log:q} 2>&1"

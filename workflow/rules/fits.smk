@@ -1,8 +1,8 @@
-"""Estimators that are fitted on a data set of their own."""
+"""Estimators that are fitted on the calibration dataset."""
 
 
 rule fit_estimator:
-    """What one estimator finds in the latents of the calibration images."""
+    """Fit one estimator on the latents of the calibration images."""
     input:
         latents=lambda w: expand(
             rules.extract_latents.output.latents,
@@ -10,28 +10,31 @@ rule fit_estimator:
             shard=shards(config["calibration"]),
             allow_missing=True,
         ),
-        fits=lambda w: fits(w, settings.means_of(config, w.axis)),
+        fits=lambda w: fit_files(w, {"means": query.residual_means(config, w.axis)}),
     output:
         "<results>/fits/{codec}/q{quality}/{axis}/{estimator}.zarr.zip",
     log:
         "<logs>/fit_estimator/{codec}/q{quality}/{axis}/{estimator}.log",
     benchmark:
         "<benchmarks>/fit_estimator/{codec}/q{quality}/{axis}/{estimator}.jsonl"
+    priority: 1
     conda:
         "../../environment.yml"
-    priority: 1
     resources:
-        mem=growing("4GB"),
-        runtime=growing("2h"),
+        mem=scale_with_attempt("4GB"),
+        runtime=scale_with_attempt("2h"),
     params:
-        latents=lambda w, input: shards_as_one(input.latents),
-        spec=lambda w: canonical(
+        latents=lambda w, input: brace_shards(input.latents),
+        spec=lambda w: canonical_json(
             axis=w.axis,
             name=w.estimator,
-            entry=config[settings.AXES[w.axis]][w.estimator],
-            **settings.means_of(config, w.axis),
+            entry=config[axis_named(w.axis).section][w.estimator],
+            means=query.residual_means(config, w.axis),
         ),
-        source=source("fit_estimator", "means", "variances", "quantizers"),
+        source=code_digest("fit_estimator", "means", "variances", "quantizers"),
     shell:
-        "python -m rdpipe fit_estimator --spec {params.spec:q} --latents {params.latents}"
-        " --fits {input.fits:q} --out {output:q} > {log:q} 2>&1"
+        "python -m rdpipe fit_estimator"
+        " --spec {params.spec:q}"
+        " --latents {params.latents}"
+        " --fits {input.fits:q}"
+        " --out {output:q} > {log:q} 2>&1"

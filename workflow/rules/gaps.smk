@@ -2,32 +2,33 @@
 
 
 rule measure_gap:
-    """Rates and distortions along one axis, or all of them, from stored latents."""
+    """Measure rates and distortions along one axis, or along all, from stored latents."""
     input:
         latents=lambda w: expand(
             rules.extract_latents.output.latents,
             shard=list(shards(w.dataset)) if config["matching"] == "dataset" else w.shard,
             allow_missing=True,
         ),
-        fits=lambda w: fits(w, settings.gap_axes(config, w.component)),
+        fits=lambda w: fit_files(w, query.gap_spec(config, w.component)),
     output:
         "<results>/{dataset}/{codec}/q{quality}/gaps/{component}/{shard}.zarr.zip",
     log:
         "<logs>/measure_gap/{dataset}/{codec}/q{quality}/{component}/{shard}.log",
     benchmark:
         "<benchmarks>/measure_gap/{dataset}/{codec}/q{quality}/{component}/{shard}.jsonl"
+    priority: 1
     conda:
         "../../environment.yml"
-    priority: 1
     resources:
-        mem=growing("2GB"),
-        runtime=growing("1h"),
+        mem=scale_with_attempt("2GB"),
+        runtime=scale_with_attempt("1h"),
     params:
-        latents=lambda w, input: shards_as_one(input.latents),
-        spec=lambda w: canonical(
-            component=w.component, **settings.gap_axes(config, w.component)
-        ),
-        source=source("measure_gap", "means", "variances", "quantizers"),
+        latents=lambda w, input: brace_shards(input.latents),
+        spec=lambda w: canonical_json(component=w.component, **query.gap_spec(config, w.component)),
+        source=code_digest("measure_gap", "means", "variances", "quantizers"),
     shell:
-        "python -m rdpipe measure_gap --spec {params.spec:q} --latents {params.latents}"
-        " --fits {input.fits:q} --out {output:q} > {log:q} 2>&1"
+        "python -m rdpipe measure_gap"
+        " --spec {params.spec:q}"
+        " --latents {params.latents}"
+        " --fits {input.fits:q}"
+        " --out {output:q} > {log:q} 2>&1"

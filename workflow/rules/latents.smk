@@ -1,14 +1,14 @@
-"""Latents of every image under every codec."""
+"""Latents of every image for every codec."""
 
 
 rule extract_latents:
-    """Latents, their prediction, real bytes and decoded quality of every image of a shard."""
+    """Extract latents and their prediction, real bytes and decoded quality of a shard."""
     input:
         manifest=rules.prepare_dataset.output,
-        checkpoint=checkpoint,
+        checkpoint=checkpoint_files,
     output:
         images="<results>/{dataset}/{codec}/q{quality}/images/{shard}.zarr.zip",
-        latents=raw("<results>/{dataset}/{codec}/q{quality}/latents/{shard}.zarr.zip"),
+        latents=temp_unless_kept("<results>/{dataset}/{codec}/q{quality}/latents/{shard}.zarr.zip"),
     log:
         "<logs>/extract_latents/{dataset}/{codec}/q{quality}/{shard}.log",
     benchmark:
@@ -16,15 +16,17 @@ rule extract_latents:
     conda:
         "../../environment.yml"
     resources:
-        mem=growing("4GB"),
-        runtime=growing("2h"),
-        gpu=1 if config["device"].startswith("cuda") else 0,
+        mem=scale_with_attempt("4GB"),
+        runtime=scale_with_attempt("2h"),
+        gpu=gpus(),
     params:
-        spec=lambda w: canonical(
-            **codec_spec(w), decoder_gain=settings.asks_for_gain(config, w.dataset)
+        spec=lambda w: canonical_json(
+            **codec_spec(w), decoder_gain=query.needs_gain(config, w.dataset)
         ),
-        source=source("extract_latents", "codecs"),
+        source=code_digest("extract_latents", "codecs"),
     shell:
-        "python -m rdpipe extract_latents --spec {params.spec:q}"
-        " --manifest_file {input.manifest:q} --table {output.images:q}"
+        "python -m rdpipe extract_latents"
+        " --spec {params.spec:q}"
+        " --manifest_file {input.manifest:q}"
+        " --table {output.images:q}"
         " --out {output.latents:q} > {log:q} 2>&1"

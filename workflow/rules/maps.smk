@@ -1,11 +1,11 @@
-"""Where in the picture, and in which channels, bits and gaps lie."""
+"""Positions and channels where the bits and the gaps are."""
 
 
 rule map_latents:
-    """Bits of the codec and of its limits at every position and channel; small pictures."""
+    """Map the bits of the codec and of its limits by position and channel; write small images."""
     input:
         manifest=rules.prepare_dataset.output,
-        checkpoint=checkpoint,
+        checkpoint=checkpoint_files,
         latents=rules.extract_latents.output.latents,
         joint=lambda w: expand(
             rules.measure_gap.output,
@@ -13,29 +13,33 @@ rule map_latents:
             shard=0 if config["matching"] == "dataset" else w.shard,
             allow_missing=True,
         ),
-        fits=lambda w: fits(w, settings.limit_axes(config)),
+        fits=lambda w: fit_files(w, query.limit_entries(config)),
     output:
         "<results>/{dataset}/{codec}/q{quality}/maps/{shard}.zarr.zip",
     log:
         "<logs>/map_latents/{dataset}/{codec}/q{quality}/{shard}.log",
     benchmark:
         "<benchmarks>/map_latents/{dataset}/{codec}/q{quality}/{shard}.jsonl"
+    priority: 1
     conda:
         "../../environment.yml"
-    priority: 1
     resources:
-        mem=growing("4GB"),
-        runtime=growing("4h"),
-        gpu=1 if config["device"].startswith("cuda") else 0,
+        mem=scale_with_attempt("4GB"),
+        runtime=scale_with_attempt("4h"),
+        gpu=gpus(),
     params:
-        spec=lambda w: canonical(
+        spec=lambda w: canonical_json(
             **codec_spec(w),
-            **settings.limit_axes(config),
+            **query.limit_entries(config),
             limits=config["limits"],
             seed=config["seed"],
         ),
-        source=source("map_latents", "codecs", "means", "variances", "quantizers"),
+        source=code_digest("map_latents", "codecs", "means", "variances", "quantizers"),
     shell:
-        "python -m rdpipe map_latents --spec {params.spec:q} --manifest_file {input.manifest:q}"
-        " --latents {input.latents:q} --joint {input.joint:q} --fits {input.fits:q}"
+        "python -m rdpipe map_latents"
+        " --spec {params.spec:q}"
+        " --manifest_file {input.manifest:q}"
+        " --latents {input.latents:q}"
+        " --joint {input.joint:q}"
+        " --fits {input.fits:q}"
         " --out {output:q} > {log:q} 2>&1"

@@ -1,20 +1,23 @@
-"""The figures and the page, of whatever data sets and codecs the config has."""
+"""The page and its figures, for all datasets and codecs of the config."""
 
 FIGURES = "bounds savings decomposition gaps water calibration residuals maps".split()
 
 
 rule make_report:
-    """One self-contained page, and its figures."""
+    """Write one self-contained page, and its figures."""
     input:
         bounds=rules.trace_bounds.output.bounds,
         images=every_run(rules.extract_latents.output.images),
-        gaps=[file for component, axis in settings.COMPONENTS.items() if axis for file in every_gap(component)],
+        gaps=[
+            file
+            for component, axis in query.COMPONENTS.items()
+            if axis
+            for file in every_gap(component)
+        ],
         maps=every_run(rules.map_latents.output),
-        manifests=expand(rules.prepare_dataset.output, dataset=config["datasets"]),
+        manifests=expand(rules.prepare_dataset.output, dataset=sorted(config["datasets"])),
     output:
-        page=report(
-            "<results>/report.html", caption="../report/page.rst", category="Report"
-        ),
+        page=report("<results>/report.html", caption="../report/page.rst", category="Report"),
         figures=[
             report(
                 f"<results>/figures/{dataset}/{codec}/{figure}.{suffix}",
@@ -23,8 +26,8 @@ rule make_report:
                 subcategory=f"{codec} on {dataset}",
                 labels={"figure": figure, "file": suffix},
             )
-            for dataset in settings.measured(config)
-            for codec in settings.analysed(config)
+            for dataset in query.measured_datasets(config)
+            for codec in query.analyzed_codecs(config)
             for figure in FIGURES
             for suffix in ["svg", "pdf", "png", "csv"]
         ],
@@ -35,20 +38,27 @@ rule make_report:
     conda:
         "../../environment.yml"
     resources:
-        mem=growing("2GB"),
-        runtime=growing("20m"),
+        mem=scale_with_attempt("2GB"),
+        runtime=scale_with_attempt("20m"),
     params:
-        images=lambda w, input: shards_as_one(input.images),
-        gaps=lambda w, input: shards_as_one(input.gaps),
-        maps=lambda w, input: shards_as_one(input.maps),
-        spec=lambda w: canonical(**config),  # commands of one's own hold braces, which are no wildcards
-        origin=lambda w: canonical(**origin()),
-        source=source("make_report"),
+        images=lambda w, input: brace_shards(input.images),
+        gaps=lambda w, input: brace_shards(input.gaps),
+        maps=lambda w, input: brace_shards(input.maps),
+        # a function, because commands of external programs have braces, which are not wildcards
+        spec=lambda w: canonical_json(config=config),
+        origin=lambda w: canonical_json(**run_origin()),
+        source=code_digest("make_report"),
     shell:
-        "python -m rdpipe make_report --spec {params.spec:q} --bounds {input.bounds:q}"
-        " --images {params.images} --gaps {params.gaps} --maps {params.maps}"
-        " --manifests {input.manifests:q} --origin {params.origin:q}"
-        " --figures {output.figures:q} --out {output.page:q} > {log:q} 2>&1"
+        "python -m rdpipe make_report"
+        " --spec {params.spec:q}"
+        " --bounds {input.bounds:q}"
+        " --images {params.images}"
+        " --gaps {params.gaps}"
+        " --maps {params.maps}"
+        " --manifests {input.manifests:q}"
+        " --origin {params.origin:q}"
+        " --figures {output.figures:q}"
+        " --out {output.page:q} > {log:q} 2>&1"
 
 
-REPORT = rules.make_report.output if settings.analysed(config) else []
+REPORT = rules.make_report.output if query.analyzed_codecs(config) else []

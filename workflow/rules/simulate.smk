@@ -1,29 +1,33 @@
-"""Cells of the array through the decoder."""
+"""Cells of the array through the codec's decoder."""
 
 
 rule simulate:
-    """True PSNR beside the rate, over a sweep of the test channel's level."""
+    """Simulate rate and true PSNR over a sweep of the level of the test channel."""
     input:
         manifest=rules.prepare_dataset.output,
-        checkpoint=checkpoint,
+        checkpoint=checkpoint_files,
         latents=rules.extract_latents.output.latents,
-        fits=lambda w: fits(w, settings.simulation(config, w.codec)),
+        fits=lambda w: fit_files(w, query.simulation_spec(config, w.codec)),
     output:
         "<results>/{dataset}/{codec}/q{quality}/simulation/{shard}.zarr.zip",
     log:
         "<logs>/simulate/{dataset}/{codec}/q{quality}/{shard}.log",
     benchmark:
         "<benchmarks>/simulate/{dataset}/{codec}/q{quality}/{shard}.jsonl"
+    priority: 1
     conda:
         "../../environment.yml"
-    priority: 1
     resources:
-        mem=growing("4GB"),
-        runtime=growing("4h"),
-        gpu=1 if config["device"].startswith("cuda") else 0,
+        mem=scale_with_attempt("4GB"),
+        runtime=scale_with_attempt("4h"),
+        gpu=gpus(),
     params:
-        spec=lambda w: canonical(**codec_spec(w), **settings.simulation(config, w.codec)),
-        source=source("simulate", "codecs", "means", "variances", "quantizers"),
+        spec=lambda w: canonical_json(**codec_spec(w), **query.simulation_spec(config, w.codec)),
+        source=code_digest("simulate", "codecs", "means", "variances", "quantizers"),
     shell:
-        "python -m rdpipe simulate --spec {params.spec:q} --manifest_file {input.manifest:q}"
-        " --latents {input.latents:q} --fits {input.fits:q} --out {output:q} > {log:q} 2>&1"
+        "python -m rdpipe simulate"
+        " --spec {params.spec:q}"
+        " --manifest_file {input.manifest:q}"
+        " --latents {input.latents:q}"
+        " --fits {input.fits:q}"
+        " --out {output:q} > {log:q} 2>&1"

@@ -1,0 +1,44 @@
+"""Adapter to CompressAI's image codecs.
+
+:func:`adapt_model` takes a model in memory, :func:`from_checkpoint` a file of weights or a
+pretrained model, and :func:`from_training` a network that ``train_codec`` wrote. The ``mini_*``
+codecs and ``joint_upper`` have their weights in the package.
+"""
+
+from rdpipe.codecs.compressai._torchvision import declare_missing_operators
+
+declare_missing_operators()  # before the first import of compressai
+
+from rdpipe.codecs.compressai.adapter import (  # noqa: E402
+    CompressAICodec,
+    ContextCodec,
+)
+from rdpipe.codecs.compressai.factories import (  # noqa: E402
+    adapt_model,
+    from_checkpoint,
+    from_training,
+    joint_upper,
+    mini_context,
+    mini_factorized,
+    mini_mean_scale,
+    mini_scale,
+)
+from rdpipe.codecs.compressai.variable_rate import (  # noqa: E402
+    VariableRateCodec,
+    VariableRateContextCodec,
+)
+
+__all__ = [
+    "CompressAICodec",
+    "ContextCodec",
+    "VariableRateCodec",
+    "VariableRateContextCodec",
+    "adapt_model",
+    "from_checkpoint",
+    "from_training",
+    "joint_upper",
+    "mini_context",
+    "mini_factorized",
+    "mini_mean_scale",
+    "mini_scale",
+]

@@ -1,15 +1,15 @@
-"""Let ``import torchvision`` (hence ``import compressai``) work beside a CPU-only torch."""
+"""Make ``import torchvision`` and ``import compressai`` work beside a CPU-only torch."""
 
 import torch
 
 
 def declare_missing_operators() -> None:
-    """Declare the two torchvision operators whose compiled library may not load.
+    """Declare two torchvision operators whose compiled library may not load.
 
-    The registry's torchvision is compiled against the CUDA build of torch. Beside a CPU-only
-    torch its operators are absent and ``import torchvision`` fails while registering their
-    shape functions. Declaring the schemas, only where they are absent, is enough: nothing in
-    rdpipe or CompressAI calls them.
+    A torchvision that is compiled against the CUDA build of torch has no operators beside a
+    CPU-only torch, and ``import torchvision`` fails while it registers their shape functions. It is
+    enough to declare their schemas, only if they are absent: neither rdpipe nor CompressAI calls
+    them.
     """
     for name in ("nms", "qnms"):
         try:
@@ -17,5 +17,5 @@ def declare_missing_operators() -> None:
                 f"torchvision::{name}",
                 "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
             )
-        except RuntimeError:  # already there: torchvision's own library loaded
+        except RuntimeError:  # torchvision's own library is loaded
             pass

@@ -1,276 +1,374 @@
-"""Adapter to CompressAI's image codecs."""
+"""Codecs that wrap CompressAI's models."""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from compressai.entropy_models import EntropyBottleneck, GaussianConditional
+from compressai.latent_codecs import ChannelGroupsLatentCodec
+from compressai.models import CompressionModel, MeanScaleHyperprior, ScaleHyperprior
+from torch import Tensor, nn
 
-from rdpipe.codecs.compressai._torchvision import declare_missing_operators
-from rdpipe.codecs.compressai.adapter import context
-from rdpipe.codecs import weights_of
-from rdpipe.codecs.compressai.checkpoint import (
-    EMBEDDED,
-    architecture_of,
-    fetch,
-    fold,
-    load_model,
-    read_state,
-)
-from rdpipe.codecs.protocol import Analysis, own_code
+from rdpipe.codecs.compressai import context
+from rdpipe.codecs.decoding import own_code_step
 from rdpipe.core.errors import InputError
 from rdpipe.core.latents import Latents
+from rdpipe.core.protocols import Analysis, CodeStep, Image, SupportsContext
 from rdpipe.core.rng import generator
 
-declare_missing_operators()
-
-from compressai.entropy_models import GaussianConditional  # noqa: E402
-from compressai.models import (  # noqa: E402
-    CompressionModel,
-    MeanScaleHyperprior,
-    ScaleHyperprior,
-)
-
 HEADER = struct.Struct(">IIB")
-"""Height, width, number of strings; the length of each, 4 bytes, but of the last follows."""
+"""Height, width and number of strings.
+
+The length of each string but the last follows, 4 bytes each.
+"""
+TABLES = ("_quantized_cdf", "_cdf_length", "_offset", "scale_table")
+"""Buffers that ``update()`` computes for the entropy coder."""
 
 
-def keeps_last(forward: Callable) -> Callable:
-    """A transform that, given the same numbers again, gives what it made of them the last time.
+class CachedTransform(nn.Module):
+    """A transform that keeps the output for its last input.
 
-    Analysis, coder and decoder of one image ask for the same: of what the decoder read from the
-    bitstream nothing is assumed, it is compared number by number.
+    Analysis, encoder and decoder of one image apply the same transforms to the same tensors. Inputs
+    are compared number by number: what a decoder reads from a bitstream may differ.
+
+    Parameters
+    ----------
+    transform : Module
     """
-    last = None
 
-    def keeping(x: Tensor) -> Tensor:
-        nonlocal last
-        if not x.requires_grad and last and last[0].shape == x.shape and torch.equal(last[0], x):
-            return last[1].clone()
-        made = forward(x).contiguous()
-        last = x.detach().clone(), made.detach().clone()
-        return made
+    def __init__(self, transform: nn.Module):
+        super().__init__()
+        self.transform = transform
+        self._last: tuple[Tensor, Tensor] | None = None
 
-    return keeping
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the output of the transform, in contiguous memory."""
+        if not x.requires_grad and self._last is not None:
+            last_input, last_output = self._last
+            if last_input.shape == x.shape and torch.equal(last_input, x):
+                return last_output.clone()
+        output: Tensor = self.transform(x).contiguous()
+        self._last = x.detach().clone(), output.detach().clone()
+        return output
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_last": None}
 
 
-class CompressAI:
-    """One of CompressAI's codecs behind :class:`rdpipe.codecs.protocol.Codec`.
+class CompressAICodec:
+    """A codec that wraps a CompressAI model without a context model.
 
-    Images are padded at the right and the bottom by repeating the border, to multiples of 64, and
-    cut again after synthesis. Latents are in steps of the quantizer. Of a model with a context, mean
-    and scale are those that the real coder uses: each predicted from what it has coded before.
+    Images are padded at the right and at the bottom to multiples of 64 by repeating the border, and
+    cropped after synthesis. Latents are in units of the quantization step.
+
+    The codec works on a copy of the model, so the caller's model keeps its mode, device, memory
+    format and entropy coder tables. The copy follows the caller's model: it is made again if the
+    weights have changed since the last call.
 
     Parameters
     ----------
     model : CompressionModel
-        With its weights; the coder's tables are made here.
+        A model with its weights. :func:`rdpipe.codecs.compressai.adapt_model` selects the class
+        that supports it.
     device : str
-        "cpu", "cuda", or "auto": CUDA where there is one.
+        ``cpu``, ``cuda``, or ``auto`` for CUDA if there is a device.
+    copy : bool
+        Whether to work on a copy. False takes the model over: it saves the memory of the copy, but
+        the model must not be used otherwise any more.
+
+    Attributes
+    ----------
+    model : CompressionModel
+        The copy of the model.
+    stride : int
+        Distance of neighboring latents in the image, pixels.
+
+    Raises
+    ------
+    InputError
+        If another class supports the model.
     """
 
     stride = 16
 
-    def __init__(self, model: CompressionModel, device: str = "auto"):
+    def __init__(self, model: CompressionModel, device: str = "auto", copy: bool = True):
+        self._check_model(model)
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         self.device = torch.device(device)
+        self._source = model if copy else None
+        self._in_call = False
+        self._use_model(deepcopy(model) if copy else model)
+
+    _gain: Tensor | float = 1.0
+    """Inverse of the quantization step."""
+    _shift: Tensor | float = 0.0
+    """Added to the output of the context model."""
+    _options: Mapping[str, Any] = {}
+    """Further arguments of the model's ``compress``, ``decompress`` and ``forward``."""
+
+    def _check_model(self, model: CompressionModel) -> None:
+        if context.has_context(model) != isinstance(self, SupportsContext):
+            has = "has a" if context.has_context(model) else "has no"
+            raise InputError(
+                f"{type(model).__name__} {has} context model, which {type(self).__name__} does not"
+                " support; use rdpipe.codecs.compressai.adapt_model"
+            )
+
+    def _use_model(self, model: CompressionModel) -> None:
+        """Prepare a model that belongs to this codec alone."""
         self.model = model.eval().requires_grad_(False).to(self.device)
-        if self.device.type == "cpu":  # where convolutions are faster with channels last
+        if self.device.type == "cpu":  # convolutions are faster with channels last
             self.model.to(memory_format=torch.channels_last)
+        self._weights = _weights(self.model)
         with torch.no_grad():
-            self._make_tables()
-        inner = model.latent_codec["hyper"] if hasattr(model, "latent_codec") else model
-        self.bottleneck = inner.entropy_bottleneck
-        if hasattr(inner, "h_s"):
-            self.h_a, self.h_s = inner.h_a, inner.h_s
-            self.gaussian = next(m for m in model.modules() if isinstance(m, GaussianConditional))
-        self.hyperprior = hasattr(inner, "h_s")
-        self.has_context = context.has_context(model)
+            self._update_tables()
+        inner = model.latent_codec["hyper"] if context.has_latent_codecs(model) else model
+        self.bottleneck: EntropyBottleneck = inner.entropy_bottleneck
+        self.has_hyperprior = hasattr(inner, "h_s")
         self.takes_magnitude = isinstance(model, ScaleHyperprior) and not isinstance(
             model, MeanScaleHyperprior
         )
-        for transform in {model.g_a, model.g_s} | ({self.h_s} if self.hyperprior else set()):
-            transform.forward = keeps_last(transform.forward)
-        if not self.has_context:  # without one, a recoding says nothing new
-            self.recode = None
+        model.g_a, model.g_s = CachedTransform(model.g_a), CachedTransform(model.g_s)
+        if self.has_hyperprior:
+            inner.h_s = CachedTransform(inner.h_s)
+            self.h_a, self.h_s = inner.h_a, inner.h_s
+            self.gaussian = next(m for m in model.modules() if isinstance(m, GaussianConditional))
 
-    # what a variable-rate model has of its own (rdpipe.codecs.variable)
-    gain: Tensor | float = 1.0
-    """Inverse of the quantization step."""
-    shift: Tensor | float = 0.0
-    """What the gain adds to the context."""
-    options: dict = {}
-    """Further arguments of ``compress``, ``decompress`` and ``forward``."""
+    @contextmanager
+    def _inference(self) -> Iterator[None]:
+        """Compute without gradients, with the present weights of the caller's model."""
+        outermost = not self._in_call
+        if outermost and self._source is not None and not self._is_current(self._source):
+            with torch.inference_mode(False), torch.no_grad():
+                self._use_model(deepcopy(self._source))
+        self._in_call = True
+        try:
+            with torch.inference_mode():
+                yield
+        finally:
+            self._in_call = not outermost
 
-    def _make_tables(self) -> None:
+    def _is_current(self, source: CompressionModel) -> bool:
+        """Return whether the copy has the weights of the caller's model.
+
+        Numbers are compared, because versions of tensors do not show a change through ``.data``.
+        """
+        weights = _weights(source)
+        return weights.keys() == self._weights.keys() and all(
+            _equal(self._weights[name], weight) for name, weight in weights.items()
+        )
+
+    def _update_tables(self) -> None:
+        """Compute the tables of the entropy coder."""
         self.model.update(force=True)
 
     def _entropy_code(self, z: Tensor) -> bytes:
-        return self.bottleneck.compress(z)[0]
+        string: bytes = self.bottleneck.compress(z)[0]
+        return string
 
-    def _entropy_decode(self, string: bytes, shape) -> Tensor:
+    def _entropy_decode(self, string: bytes, shape: Sequence[int]) -> Tensor:
         return self.bottleneck.decompress([string], shape)
 
     def _hyper_likelihoods(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        return self.bottleneck(z)
+        """Return rounded hyper-latents and their likelihoods."""
+        z_hat, likelihoods = self.bottleneck(z)
+        return z_hat, likelihoods
 
-    @torch.inference_mode()
-    def analyse(self, name: str, image: np.ndarray) -> Analysis:
-        x = self._tensor(image)
-        y, hyper, own, forward_bits = self.model.g_a(x), None, None, None
-        if self.hyperprior:
-            z_hat, z_likelihoods = self._hyper_likelihoods(self._hyper_latents(y))
-            side, y = self.h_s(z_hat), y * self.gain
-            mean, scale = self._told(side, own_code(self, y[0]))
-            _, likelihoods = self.gaussian(y, scale, means=mean)
-            side_bits = _bits(z_likelihoods)
-            if self.has_context:
-                hyper = self._undecoded(side)[0][0]
-                found = self.model(x, **self.options)["likelihoods"]
-                forward_bits = sum(map(_bits, found.values()))
-        else:
-            _, likelihoods = self.bottleneck(y)
-            (mean, scale), side_bits = factorized_moments(self.bottleneck), 0.0
-            own = -likelihoods[0].log2()
+    def analyse(self, name: str, image: Image) -> Analysis:
+        """Return the latents of an image before quantization, and the prediction of them.
+
+        Mean and scale are those that the entropy coder uses.
+        """
+        with self._inference():
+            x = self._to_tensor(image)
+            y = self.model.g_a(x)
+            if self.has_hyperprior:
+                return self._analyse_hyperprior(name, x, y)
+            return self._analyse_factorized(name, y)
+
+    def _analyse_factorized(self, name: str, y: Tensor) -> Analysis:
+        _, likelihoods = self.bottleneck(y)
+        mean, scale = factorized_moments(self.bottleneck)
         y, mean, scale = torch.broadcast_tensors(y, mean, scale)
-        latents = Latents(name, y[0], mean[0], scale[0], hyper, own_bits=own)
-        return Analysis(latents, _bits(likelihoods), side_bits, forward_bits)
+        own_bits = -likelihoods[0].log2()
+        latents = Latents(name, y[0], mean[0], scale[0], own_bits=own_bits)
+        return Analysis(latents, _bits(likelihoods), 0.0)
 
-    def _told(self, side: Tensor, code: context.Code) -> tuple[Tensor, Tensor]:
-        """Mean and scale of each latent as the coder uses them, in steps."""
-        mean, scale = context.told(self.model, side, self._in_steps(code), self.shift)
-        return mean * self.gain, self._bounded(scale * self.gain)
+    def _analyse_hyperprior(self, name: str, x: Tensor, y: Tensor) -> Analysis:
+        z_hat, z_likelihoods = self._hyper_likelihoods(self._hyper_latents(y))
+        side, y = self.h_s(z_hat), y * self._gain
+        mean, scale = self._sequential_prior(side, own_code_step(self, y[0]))
+        _, likelihoods = self.gaussian(y, scale, means=mean)
+        hyper, forward_bits = self._without_feedback(x, side)
+        y, mean, scale = torch.broadcast_tensors(y, mean, scale)
+        latents = Latents(name, y[0], mean[0], scale[0], hyper)
+        return Analysis(latents, _bits(likelihoods), _bits(z_likelihoods), forward_bits)
 
-    def _undecoded(self, side: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and scale without the context model, in steps."""
-        mean, scale = context.undecoded(self.model, side, self.shift)
-        return mean * self.gain, self._bounded(scale * self.gain)
+    def _without_feedback(self, x: Tensor, side: Tensor) -> tuple[Tensor | None, float | None]:
+        """Return the mean without the context model and the bits of ``forward``, if they differ."""
+        return None, None
 
-    def _in_steps(self, code: context.Code) -> context.Code:
-        """A code whose means, scales and latents are in steps, for a model that has its own units."""
+    def _sequential_prior(self, side: Tensor, code: CodeStep) -> tuple[Tensor, Tensor]:
+        """Return mean and scale of each latent at its decoding step, in steps."""
+        mean, scale = context.sequential_prior(self.model, side, self._in_steps(code), self._shift)
+        return mean * self._gain, self._bounded(scale * self._gain)
 
-        def scaled(channels, positions, mean, scale):
-            mean, scale = mean * self.gain, self._bounded(scale * self.gain)
-            return code(channels, positions, mean, scale) / self.gain
+    def _initial_prior(self, side: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and scale before any latent is decoded, in steps."""
+        mean, scale = context.initial_prior(self.model, side, self._shift)
+        return mean * self._gain, self._bounded(scale * self._gain)
+
+    def _in_steps(self, code: CodeStep) -> CodeStep:
+        """Convert a code in steps to a code in units of the model."""
+
+        def scaled(channels: slice, positions: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
+            mean, scale = mean * self._gain, self._bounded(scale * self._gain)
+            return code(channels, positions, mean, scale) / self._gain
 
         return scaled
 
     def _bounded(self, scale: Tensor) -> Tensor:
-        return self.gaussian.lower_bound_scale(scale)  # as the coder does
+        """Return the scale with the lower bound of the entropy coder."""
+        bounded: Tensor = self.gaussian.lower_bound_scale(scale)
+        return bounded
 
     def decoder_gain(self, latents: Latents, height: int, width: int) -> Tensor:
-        """As :meth:`rdpipe.codecs.protocol.Codec.decoder_gain` wants it.
+        """Return the squared change of the image for a unit change of one latent.
 
-        E (J^T n)_i^2 = sum_j J_ji^2 for white noise n over the image: one backward pass (M. F.
-        Hutchinson, 1990), exact in the mean; the average over positions makes it sharp.
+        See :meth:`rdpipe.core.protocols.SupportsGain.decoder_gain`. With white noise n over the
+        image and the decoder's Jacobian J, E (J^T n)_i^2 = sum_j J_ji^2, which takes one backward
+        pass. The estimate is unbiased; the average over positions reduces its variance.
+
+        References
+        ----------
+        M. F. Hutchinson, "A Stochastic Estimator of the Trace of the Influence Matrix for Laplacian
+        Smoothing Splines", Communications in Statistics 19(2), 1990.
         """
-        noise = torch.randn((1, 3, height, width), generator=generator(0, latents.name)).to(self.device)
-        with torch.inference_mode(False), torch.enable_grad():
+        noise = torch.randn((1, 3, height, width), generator=generator(0, latents.name))
+        noise = noise.to(self.device)
+        with self._inference(), torch.inference_mode(False), torch.enable_grad():
             y_hat = ((latents.y - latents.mean).round() + latents.mean)[None]
             y_hat = y_hat.to(self.device, torch.float32, copy=True).requires_grad_()
-            x_hat = self.model.g_s(y_hat / self.gain)[..., :height, :width]
+            x_hat = self.model.g_s(y_hat / self._gain)[..., :height, :width]
             (gradient,) = torch.autograd.grad(x_hat, y_hat, noise)
         return gradient.square().mean((0, 2, 3))
 
     def _hyper_latents(self, y: Tensor) -> Tensor:
-        return self.h_a(y.abs() if self.takes_magnitude else y)
+        z: Tensor = self.h_a(y.abs() if self.takes_magnitude else y)
+        return z
 
-    def reconstruct(self, y_hat: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
-        return y_hat
-
-    @torch.inference_mode()
-    def recode(self, image: np.ndarray, code: context.Code) -> Tensor:
-        def on_cpu(channels, *rest):
-            return code(channels, *(one.cpu() for one in rest)).to(self.device)
-
-        z_hat, _ = self._hyper_likelihoods(self._hyper_latents(self.model.g_a(self._tensor(image))))
-        y_hat = context.decode(self.model, self.h_s(z_hat), self._in_steps(on_cpu), self.shift)
-        return (y_hat[0] * self.gain).cpu()
-
-    @torch.inference_mode()
-    def side(self, image: np.ndarray) -> bytes:
-        if not self.hyperprior:
+    def side(self, image: Image) -> bytes:
+        """Return the bitstream of the hyper-latents; empty if the model has none."""
+        if not self.has_hyperprior:
             return b""
-        return self._entropy_code(self._hyper_latents(self.model.g_a(self._tensor(image))))
+        with self._inference():
+            y = self.model.g_a(self._to_tensor(image))
+            return self._entropy_code(self._hyper_latents(y))
 
-    @torch.inference_mode()
     def predict(self, side: bytes, height: int, width: int) -> tuple[Tensor, Tensor]:
+        """Return mean and scale, of shape (channel, row, column), before any latent is decoded."""
         rows, columns = _padded(height) // 16, _padded(width) // 16
-        if self.hyperprior:
-            z_hat = self._entropy_decode(side, [rows // 4, columns // 4])
-            mean, scale = self._undecoded(self.h_s(z_hat))
-        else:
-            mean, scale = (
-                one.expand(1, -1, rows, columns) for one in factorized_moments(self.bottleneck)
-            )
-        return mean[0], scale[0]
+        with self._inference():
+            if self.has_hyperprior:
+                z_hat = self._entropy_decode(side, [rows // 4, columns // 4])
+                mean, scale = self._initial_prior(self.h_s(z_hat))
+            else:
+                mean, scale = (
+                    moment.expand(1, -1, rows, columns)
+                    for moment in factorized_moments(self.bottleneck)
+                )
+            return mean[0], scale[0]
 
-    @torch.inference_mode()
-    def synthesise(self, y_hat: Tensor, height: int, width: int) -> np.ndarray:
-        x_hat = self.model.g_s(y_hat[None].to(self.device, torch.float32) / self.gain)
-        return _image(x_hat, height, width)
+    def synthesise(self, y_hat: Tensor, height: int, width: int) -> Image:
+        """Return the image of decoded latents of shape (channel, row, column)."""
+        with self._inference():
+            x_hat = self.model.g_s(y_hat[None].to(self.device, torch.float32) / self._gain)
+            return _to_image(x_hat, height, width)
 
-    @torch.inference_mode()
-    def compress(self, image: np.ndarray) -> bytes:
-        found = self.model.compress(self._tensor(image), **self.options)
-        strings = [string[0] for string in found["strings"]]
+    def compress(self, image: Image) -> bytes:
+        """Return the bitstream of CompressAI's coder, with a header."""
+        with self._inference():
+            output = self.model.compress(self._to_tensor(image), **self._options)
+        strings = [string[0] for string in output["strings"]]
         lengths = struct.pack(f">{len(strings) - 1}I", *map(len, strings[:-1]))
         return HEADER.pack(*image.shape[:2], len(strings)) + lengths + b"".join(strings)
 
-    @torch.inference_mode()
-    def decompress(self, stream: bytes) -> np.ndarray:
+    def decompress(self, stream: bytes) -> Image:
+        """Return the decoded image."""
         height, width, count = HEADER.unpack_from(stream)
         lengths = struct.unpack_from(f">{count - 1}I", stream, HEADER.size)
-        ends = np.cumsum([HEADER.size + 4 * len(lengths), *lengths])
-        strings = [[stream[start:end]] for start, end in zip(ends, [*ends[1:], None])]
-        shape = self._shape(_padded(height), _padded(width))
-        return _image(self.model.decompress(strings, shape, **self.options)["x_hat"], height, width)
+        ends = np.cumsum([HEADER.size + 4 * len(lengths), *lengths]).tolist()
+        pieces = zip(ends, [*ends[1:], None], strict=True)
+        strings = [[stream[start:end]] for start, end in pieces]
+        with self._inference():
+            shape = self._shape(_padded(height), _padded(width))
+            output = self.model.decompress(strings, shape, **self._options)
+            return _to_image(output["x_hat"], height, width)
 
-    def _shape(self, height: int, width: int):
-        """What ``decompress`` of the model wants to know of the size."""
+    def _shape(self, height: int, width: int) -> Any:
+        """Return the shape of the latents as ``decompress`` of the model expects it."""
         y, z = ((height // stride, width // stride) for stride in (16, 64))
-        if not self.hyperprior:
+        if not self.has_hyperprior:
             return y
-        if not hasattr(self.model, "latent_codec"):
+        if not context.has_latent_codecs(self.model):
             return z
         coder = context.latent_codec(self.model)
-        if groups := getattr(coder, "groups", None):
-            return {"y": [(channels, *y) for channels in groups], "hyper": z}
+        if isinstance(coder, ChannelGroupsLatentCodec):
+            return {"y": [(channels, *y) for channels in coder.groups], "hyper": z}
+        assert coder is not None
         return {"y": (coder.context_prediction.in_channels, *y), "hyper": z}
 
-    def _tensor(self, image: np.ndarray) -> Tensor:
+    def _to_tensor(self, image: Image) -> Tensor:
+        """Return the padded image, in [0, 1], of shape (1, 3, height, width)."""
         if image.shape[2] != 3:
-            raise InputError(f"an image of {image.shape[2]} channels; this codec takes RGB")
+            raise InputError(f"the image has {image.shape[2]} channels; expected 3 (RGB)")
         height, width = image.shape[:2]
         x = torch.tensor(image, device=self.device).permute(2, 0, 1)[None].float() / 255
         return F.pad(x, (0, _padded(width) - width, 0, _padded(height) - height), "replicate")
 
 
-def _padded(side: int) -> int:
-    return -(-side // 64) * 64
+class ContextCodec(CompressAICodec):
+    """A codec that wraps a CompressAI model with a context model.
+
+    Mean and scale of its latents are those of the entropy coder: each is predicted from what was
+    coded before. Parameters are those of :class:`CompressAICodec`.
+    """
+
+    def _without_feedback(self, x: Tensor, side: Tensor) -> tuple[Tensor | None, float | None]:
+        hyper = self._initial_prior(side)[0][0]
+        likelihoods = self.model(x, **self._options)["likelihoods"]
+        return hyper, sum(map(_bits, likelihoods.values()))
+
+    def recode(self, image: Image, code: CodeStep) -> Tensor:
+        """Return y_hat of another quantizer, whose output the context model sees.
+
+        See :meth:`rdpipe.core.protocols.SupportsContext.recode`.
+        """
+
+        def code_on_cpu(channels: slice, positions: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
+            return code(channels, positions.cpu(), mean.cpu(), scale.cpu()).to(self.device)
+
+        with self._inference():
+            y = self.model.g_a(self._to_tensor(image))
+            z_hat, _ = self._hyper_likelihoods(self._hyper_latents(y))
+            side, code_step = self.h_s(z_hat), self._in_steps(code_on_cpu)
+            y_hat = context.decode(self.model, side, code_step, self._shift)
+            return (y_hat[0] * self._gain).cpu()
 
 
-def _bits(likelihoods: Tensor) -> float:
-    return -likelihoods.double().log2().sum().item()
+def factorized_moments(bottleneck: EntropyBottleneck) -> tuple[Tensor, Tensor]:
+    """Return mean and scale of the Gaussian that replaces the learned density of each channel.
 
-
-def _image(x_hat: Tensor, height: int, width: int) -> np.ndarray:
-    x_hat = x_hat[0, :, :height, :width].clamp(0, 1).mul(255).round().byte()
-    return x_hat.permute(1, 2, 0).cpu().numpy()
-
-
-def factorized_moments(bottleneck) -> tuple[Tensor, Tensor]:
-    """Mean and scale of the Gaussian that stands for a learned density in each channel.
-
-    The mean is the median, on which the rounding grid lies; the variance is the second moment of
-    the learned density about it, by summation over a grid of 4096 cells between its outermost
-    quantiles.
+    The mean is the median, on which the rounding grid lies. The variance is the second moment of
+    the density about the median, summed over a grid of 4096 cells between its outermost quantiles.
 
     Returns
     -------
@@ -280,76 +378,37 @@ def factorized_moments(bottleneck) -> tuple[Tensor, Tensor]:
     grid = low + (high - low) * torch.linspace(0, 1, 4097, device=low.device)
     cumulative = bottleneck._logits_cumulative(grid[:, None], stop_gradient=True).sigmoid()[:, 0]
     mass = cumulative.diff()
-    centre = (grid[:, 1:] + grid[:, :-1]) / 2 - median
-    scale = ((mass * centre.square()).sum(1) / mass.sum(1)).sqrt()
+    center = (grid[:, 1:] + grid[:, :-1]) / 2 - median
+    scale = ((mass * center.square()).sum(1) / mass.sum(1)).sqrt()
     return median[None, :, :, None], scale[None, :, None, None]
 
 
-def from_checkpoint(
-    quality: int,
-    architecture: str,
-    checkpoint: str | None = None,
-    device: str = "auto",
-    pretrained: bool = False,
-    metric: str = "mse",
-):
-    """A codec of CompressAI from a file of weights, or from its zoo.
+def _weights(model: nn.Module) -> dict[str, Tensor]:
+    """Return all parameters and buffers by name, without the tables of the entropy coder.
 
-    Parameters
-    ----------
-    quality : int
-        The quality this codec stands for; fills ``{quality}`` in ``checkpoint``. Of a variable-rate
-        model (``-vbr``) the stage, from 1.
-    architecture : str
-        One of :data:`rdpipe.codecs.compressai.checkpoint.ARCHITECTURES`.
-    checkpoint : str, optional
-        ``.pth.tar``, ``.pt`` or ``.safetensors``; a state dict, or a dict that holds one as
-        ``state_dict``; the dimensions are read off it. Loaded with ``weights_only``: no code in it is
-        executed.
-    device : str
-        "cpu", "cuda" or "auto".
-    pretrained : bool
-        Instead: the weights of CompressAI's zoo, downloaded once.
-    metric : str
-        What pretrained weights were trained for, "mse" or "ms-ssim".
+    They are detached: a layer that masks its weights in ``forward`` does not change them.
     """
-    if pretrained == (checkpoint is not None):
-        raise InputError(f"{architecture}: give either a checkpoint or pretrained: true")
-    if pretrained:
-        file = fetch(architecture, quality, metric)
-    else:
-        file = Path(weights_of(checkpoint, quality))
-    model = load_model(architecture, read_state(file), str(file))
-    if architecture.endswith("-vbr"):
-        from rdpipe.codecs.compressai.variable_rate import VariableRate
-
-        return VariableRate(model, quality, device)
-    return CompressAI(model, device)
+    tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    return {name: t.detach() for name, t in tensors.items() if not name.endswith(TABLES)}
 
 
-def from_gained(quality: int, checkpoint: str, device: str = "auto"):
-    """One rate of a variable-rate network that ``train_codec`` wrote; qualities count from 1."""
-    checkpoint = weights_of(checkpoint, quality)
-    state = read_state(Path(checkpoint))
-    if not 1 <= quality <= len(state.get("log_gain", ())):
-        raise InputError(
-            f"{checkpoint}: no quality {quality}; it has 1 to {len(state.get('log_gain', ()))}"
-        )
-    model = load_model(architecture_of(state), fold(state, quality - 1), checkpoint)
-    return CompressAI(model, device)
+def _equal(copied: Tensor, weight: Tensor) -> bool:
+    """Return whether a copied weight has the numbers of the original, on any device."""
+    same_kind = copied.shape == weight.shape and copied.dtype == weight.dtype
+    return same_kind and torch.equal(copied, weight.to(copied.device))
 
 
-def embedded(name: str) -> Callable:
-    """The factory of a network whose weights are in the package."""
-
-    def codec(quality: int, device: str = "auto"):
-        return from_gained(quality, str(EMBEDDED / f"{name}.safetensors"), device)
-
-    return codec
+def _padded(side: int) -> int:
+    """Return the least multiple of 64 that is not smaller."""
+    return -(-side // 64) * 64
 
 
-mini_factorized = embedded("mini-factorized")
-mini_scale = embedded("mini-scale")
-mini_mean_scale = embedded("mini-mean-scale")
-mini_context = embedded("mini-context")
-joint_upper = embedded("joint-upper")
+def _bits(likelihoods: Tensor) -> float:
+    """Return the sum of the code lengths, bit."""
+    return -likelihoods.double().log2().sum().item()
+
+
+def _to_image(x_hat: Tensor, height: int, width: int) -> Image:
+    """Return the image of an output of the synthesis, uint8 of shape (height, width, 3)."""
+    x_hat = x_hat[0, :, :height, :width].clamp(0, 1).mul(255).round().byte()
+    return x_hat.permute(1, 2, 0).cpu().numpy()

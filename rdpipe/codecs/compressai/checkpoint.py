@@ -1,60 +1,62 @@
-"""Checkpoints of CompressAI's models: where they are, what they are of, and a model that has them."""
+"""Checkpoints of CompressAI's models: reading them, and models with their weights."""
 
 from __future__ import annotations
 
 import pickle
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 import torch
-from torch import Tensor
-
-from rdpipe.codecs.compressai._torchvision import declare_missing_operators
-from rdpipe.codecs.compressai.checkerboard import CheckerboardHyperprior
-from rdpipe.core.errors import InputError
-from rdpipe.core.plugins import suggest
-
-declare_missing_operators()
-
-from compressai.models import (  # noqa: E402
+from compressai.models import (
     Cheng2020AnchorCheckerboard,
     CompressionModel,
     Elic2022Chandelier,
     Elic2022Official,
 )
-from compressai.models.utils import remap_old_keys  # noqa: E402
-from compressai.zoo import image as zoo  # noqa: E402
-from compressai.zoo import image_vbr as vbr_zoo  # noqa: E402
-from compressai.zoo.pretrained import load_pretrained  # noqa: E402
+from compressai.models.utils import remap_old_keys
+from compressai.zoo import image as zoo
+from compressai.zoo import image_vbr as vbr_zoo
+from compressai.zoo.pretrained import load_pretrained
+from torch import Tensor
 
-EMBEDDED = Path(__file__).parent / "weights"
-"""Weights in the package."""
+from rdpipe.codecs.compressai.checkerboard import CheckerboardHyperprior
+from rdpipe.core.errors import InputError
+from rdpipe.core.plugins import suggest
+
+EMBEDDED = Path(__file__).parents[1] / "weights"
+"""Folder of the weights in the package."""
+StateDict = dict[str, Tensor]
+"""Weights by name."""
 
 
-def _plain(state: dict) -> dict:
+def _plain(state: StateDict) -> dict[str, Any]:
     return {"N": len(state["g_a.0.weight"]), "M": len(state["g_a.6.weight"])}
 
 
-def _residual(state: dict) -> dict:
+def _residual(state: StateDict) -> dict[str, Any]:
     return {"N": len(state["g_a.0.conv1.weight"])}
 
 
-def _elic(state: dict) -> dict:
-    name = re.compile(r"latent_codec\.y\.latent_codec\.y(\d+)\.context_prediction\.weight")
-    groups = {int(found[1]): value.shape[1] for key, value in state.items()
-              if (found := name.fullmatch(key))}  # fmt: skip
-    groups = [channels for _, channels in sorted(groups.items())]
+def _elic(state: StateDict) -> dict[str, Any]:
+    pattern = re.compile(r"latent_codec\.y\.latent_codec\.y(\d+)\.context_prediction\.weight")
+    channels = {
+        int(match[1]): value.shape[1]
+        for name, value in state.items()
+        if (match := pattern.fullmatch(name))
+    }
+    groups = [count for _, count in sorted(channels.items())]
     return {"N": len(state["g_a.0.weight"]), "M": sum(groups), "groups": groups}
 
 
-def _variable(state: dict) -> dict:
-    own_step = {"vr_entbttlnck": True} if "gayn2zqstep.0.weight" in state else {}
-    return {**_plain(state), **own_step}
+def _variable_rate(state: StateDict) -> dict[str, Any]:
+    bottleneck = {"vr_entbttlnck": True} if "gayn2zqstep.0.weight" in state else {}
+    return {**_plain(state), **bottleneck}
 
 
-ARCHITECTURES: dict[str, tuple[type[CompressionModel], Callable[[dict], dict]]] = {
+ARCHITECTURES: dict[str, tuple[type[CompressionModel], Callable[[StateDict], dict[str, Any]]]] = {
     "bmshj2018-factorized": (zoo.model_architectures["bmshj2018-factorized"], _plain),
     "bmshj2018-factorized-relu": (zoo.model_architectures["bmshj2018_factorized_relu"], _plain),
     "bmshj2018-hyperprior": (zoo.model_architectures["bmshj2018-hyperprior"], _plain),
@@ -66,43 +68,54 @@ ARCHITECTURES: dict[str, tuple[type[CompressionModel], Callable[[dict], dict]]] 
     "cheng2020-anchor-checkerboard": (Cheng2020AnchorCheckerboard, _residual),
     "elic2022-official": (Elic2022Official, _elic),
     "elic2022-chandelier": (Elic2022Chandelier, _elic),
-    **{name: (model, _variable) for name, model in vbr_zoo.model_architectures.items()},
+    **{name: (model, _variable_rate) for name, model in vbr_zoo.model_architectures.items()},
 }
-"""The class of each architecture, and how its dimensions are read off its weights."""
+"""Class of each architecture, and a function that derives its dimensions from the weights."""
 BOTTLENECKS = ("entropy_bottleneck", "latent_codec.hyper.entropy_bottleneck")
+"""Names of the entropy bottlenecks of all architectures."""
 
 
-def read_state(file: Path) -> dict[str, Tensor]:
-    """State dict in a checkpoint, on the CPU.
+def read_state(file: Path) -> StateDict:
+    """Return the state dict in a checkpoint, on the CPU.
 
     Raises
     ------
     InputError
-        If the file cannot be read, is no state dict, or holds values that are not finite.
+        If the file cannot be read, is not a state dict, or has values that are not finite.
     """
+    state: Any
     try:
         if file.suffix == ".safetensors":
             state = safetensors.torch.load_file(file)
         else:
             state = torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:  # whose text advises to execute what is in there
+    except pickle.UnpicklingError as error:  # its own message advises to execute the content
         raise InputError(
-            f"{file}: cannot read this checkpoint: it holds something else than tensors, and nothing of it"
-            " is executed; save the state dict alone, best as .safetensors"
+            f"{file}: cannot read this checkpoint: it does not consist of tensors alone, and rdpipe"
+            " does not execute its content; save only the state dict, preferably as .safetensors"
         ) from error
-    except Exception as error:  # whatever a damaged or hostile file makes torch raise
-        raise InputError(f"{file}: cannot read this checkpoint: {_first_line(error)}") from error
+    except Exception as error:  # torch raises many types for damaged and hostile files
+        raise InputError(f"{file}: cannot read this checkpoint: {_first_lines(error)}") from error
     state = state.get("state_dict", state) if isinstance(state, dict) else state
     if not (isinstance(state, dict) and state and all(map(torch.is_tensor, state.values()))):
-        raise InputError(f"{file}: holds no state dict (names of parameters and their tensors)")
+        raise InputError(f"{file} is not a state dict; expected names of parameters and tensors")
     for name, value in state.items():
         if value.is_floating_point() and not value.isfinite().all():
-            raise InputError(f"{file}: {name} holds values that are not finite")
-    return state
+            raise InputError(f"{file}: {name} has values that are not finite")
+    return dict(state)
 
 
-def load_model(architecture: str, state: dict[str, Tensor], source: str) -> CompressionModel:
-    """A model of the size that the weights have.
+def load_model(architecture: str, state: Mapping[str, Tensor], source: str) -> CompressionModel:
+    """Return a model with some weights, of the size of the weights.
+
+    Parameters
+    ----------
+    architecture : str
+        One of :data:`ARCHITECTURES`.
+    state : mapping of str to Tensor
+        State dict.
+    source : str
+        Where the weights come from, for error messages.
 
     Raises
     ------
@@ -114,86 +127,92 @@ def load_model(architecture: str, state: dict[str, Tensor], source: str) -> Comp
             f"unknown architecture {architecture!r}; {suggest(architecture, ARCHITECTURES)}"
         )
     family, dimensions = ARCHITECTURES[architecture]
-    state = load_pretrained(state)
-    state.pop("QuantOffset", None)  # of early variable-rate networks, unused
+    weights: StateDict = load_pretrained(dict(state))
+    weights.pop("QuantOffset", None)  # of early variable-rate networks, unused
     try:
-        model = family(**dimensions(state))
-        wanted = dict(model.named_parameters())
-        for bottleneck in BOTTLENECKS:  # its parameters have had other names since CompressAI 1.2.7
-            if f"{bottleneck}.matrices.0" in wanted:
-                state = remap_old_keys(bottleneck, state)
-        if missing := wanted.keys() - state.keys():
-            raise RuntimeError(f"they lack {', '.join(sorted(missing)[:3])}")
-        # the coder's tables are made anew; anything else is of another architecture
-        if unknown := state.keys() - model.state_dict().keys():
-            raise RuntimeError(f"they have {', '.join(sorted(unknown)[:3])} too")
-        state = {name: state[name].float() for name in wanted}
-        torch.nn.Module.load_state_dict(model, state, strict=False)
+        model = family(**dimensions(weights))
+        parameters = dict(model.named_parameters())
+        for bottleneck in BOTTLENECKS:  # its parameters were renamed in CompressAI 1.2.7
+            if f"{bottleneck}.matrices.0" in parameters:
+                weights = remap_old_keys(bottleneck, weights)
+        if missing := parameters.keys() - weights.keys():
+            raise RuntimeError(f"missing {', '.join(sorted(missing)[:3])}")
+        # buffers of the entropy coder are computed; anything else belongs to another architecture
+        if unknown := weights.keys() - model.state_dict().keys():
+            raise RuntimeError(f"unexpected {', '.join(sorted(unknown)[:3])}")
+        weights = {name: weights[name].float() for name in parameters}
+        torch.nn.Module.load_state_dict(model, weights, strict=False)
     except (KeyError, RuntimeError, IndexError, TypeError, AssertionError) as error:
-        message = f"{source}: these weights do not fit {architecture}: {_first_line(error)}"
+        message = f"{source}: these weights do not fit {architecture}: {_first_lines(error)}"
         raise InputError(message) from error
     return model
 
 
 def fetch(architecture: str, quality: int, metric: str = "mse") -> Path:
-    """The file of a pretrained model of CompressAI's zoo, downloaded once.
+    """Return the file of a pretrained model of CompressAI's zoo, which is downloaded once.
 
     Parameters
     ----------
     architecture : str
-        One of the zoo.
+        Name in the zoo.
     quality : int
-        As the zoo counts; of a variable-rate model every quality is in one file.
+        Quality in the zoo. The file of a variable-rate model has all qualities.
     metric : str
-        What it was trained for, "mse" or "ms-ssim".
+        Metric that the model was trained for, ``mse`` or ``ms-ssim``.
 
     Returns
     -------
     Path
-        In torch.hub's cache.
+        A file in the cache of torch.hub.
 
     Raises
     ------
     InputError
-        If there is no such model, or it cannot be downloaded; says which file to put where.
+        If there is no such model, or it cannot be downloaded; names the file to provide instead.
     """
     known = {**zoo.model_urls, **vbr_zoo.model_urls}
     if architecture not in known:
         raise InputError(f"no pretrained {architecture!r}; {suggest(architecture, known)}")
     if metric not in known[architecture]:
         raise InputError(
-            f"no pretrained {architecture} for metric {metric!r}; {suggest(metric, known[architecture])}"
+            f"no pretrained {architecture} for metric {metric!r};"
+            f" {suggest(metric, known[architecture])}"
         )
     url = known[architecture][metric]
     if isinstance(url, dict):
         if quality not in url:
             qualities = ", ".join(map(str, sorted(url)))
-            raise InputError(f"no pretrained {architecture} of quality {quality}; it has {qualities}")
+            raise InputError(
+                f"no pretrained {architecture} of quality {quality}; expected one of: {qualities}"
+            )
         url = url[quality]
     name = url.rsplit("/", 1)[1]
     file = Path(torch.hub.get_dir(), "checkpoints", name)
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
         try:
-            checksum = re.search(r"-([a-f0-9]{8,})\.", name)[1]  # torch.hub's convention
-            torch.hub.download_url_to_file(url, str(file), checksum, progress=False)
+            checksum = re.search(r"-([a-f0-9]{8,})\.", name)  # convention of torch.hub
+            prefix = checksum[1] if checksum else None
+            torch.hub.download_url_to_file(url, str(file), prefix, progress=False)
         except (OSError, RuntimeError) as error:
             raise InputError(
-                f"cannot download {url}: {_first_line(error)}; with no network put that file at {file}"
+                f"cannot download {url}: {_first_lines(error)}; without a network, put that file at"
+                f" {file}"
             ) from error
     return file
 
 
-def fold(state: dict[str, Tensor], rate: int) -> dict[str, Tensor]:
-    """Fold the gains of one rate into the neighbouring convolutions, and into the density of the latents
-    where that is learned.
+def fold(state: Mapping[str, Tensor], rate: int) -> StateDict:
+    """Fold the gains of one rate into the adjacent convolutions.
+
+    If the density of the latents is learned, it is stretched too.
 
     Parameters
     ----------
-    state : dict of Tensor
-        State dict of a :class:`rdpipe.training.model.Gained`.
+    state : mapping of str to Tensor
+        State dict of a :class:`rdpipe.training.model.VariableRateModel`.
     rate : int
-        Which of its rates.
+        Index of the rate.
 
     Returns
     -------
@@ -207,37 +226,45 @@ def fold(state: dict[str, Tensor], rate: int) -> dict[str, Tensor]:
     """
     rates = len(state["log_gain"])
     if not 0 <= rate < rates:
-        raise IndexError(f"no rate {rate}: the network has rates 0 to {rates - 1}")
+        raise IndexError(f"rate {rate} does not exist; expected 0 to {rates - 1}")
     folded = {name: value.float() for name, value in state.items()}
     gain = folded.pop("log_gain")[rate].exp()
     inverse_gain = folded.pop("log_inverse_gain")[rate].exp()
     folded["g_a.6.weight"] = folded["g_a.6.weight"] * gain[:, None, None, None]
     folded["g_a.6.bias"] = folded["g_a.6.bias"] * gain
-    # transposed convolutions keep their input channels first
+    # the first axis of a transposed convolution is that of its inputs
     folded["g_s.0.weight"] = folded["g_s.0.weight"] * inverse_gain[:, None, None, None]
-    if "h_s.4.weight" not in folded:  # the bottleneck is of the latents: as much wider as they are
-        first = "entropy_bottleneck.matrices.0"
-        folded[first] = stretched(folded[first], gain)
-        folded["entropy_bottleneck.quantiles"] = folded["entropy_bottleneck.quantiles"] * gain[:, None, None]
+    if "h_s.4.weight" not in folded:  # the bottleneck codes the latents, which the gain stretches
+        matrix, quantiles = "entropy_bottleneck.matrices.0", "entropy_bottleneck.quantiles"
+        folded[matrix] = stretch_density(folded[matrix], gain)
+        folded[quantiles] = folded[quantiles] * gain[:, None, None]
     return folded
 
 
-def stretched(matrix: Tensor, factor: Tensor) -> Tensor:
-    """First matrix of a learned density (before its softplus), for values larger by a factor in each channel."""
+def stretch_density(matrix: Tensor, factor: Tensor) -> Tensor:
+    """Stretch a learned density by a factor in each channel.
+
+    Parameters
+    ----------
+    matrix : Tensor of shape (channel, ...)
+        First matrix of the density, before its softplus.
+    factor : Tensor of shape (channel,)
+    """
     slope = torch.nn.functional.softplus(matrix) / factor[:, None, None]
     return slope + torch.log(-torch.expm1(-slope))
 
 
-def architecture_of(state: dict[str, Tensor]) -> str:
-    """Which of ``ARCHITECTURES`` the weights of a trained network are of."""
+def architecture_of(state: Mapping[str, Tensor]) -> str:
+    """Return the architecture in :data:`ARCHITECTURES` of the weights of a trained network."""
     if "h_s.4.weight" not in state:
         return "bmshj2018-factorized"
     if "context_prediction.weight" in state:
         return "mbt2018-checkerboard"
-    predicted = len(state["h_s.4.weight"]) // len(state["g_a.6.weight"])  # for each latent
-    return "mbt2018-mean" if predicted == 2 else "bmshj2018-hyperprior"
+    parameters_per_latent = len(state["h_s.4.weight"]) // len(state["g_a.6.weight"])
+    return "mbt2018-mean" if parameters_per_latent == 2 else "bmshj2018-hyperprior"
 
 
-def _first_line(error: Exception) -> str:
+def _first_lines(error: Exception) -> str:
+    """Return the first two lines of an error message as one."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return " ".join(lines[:2])[:300] or type(error).__name__

@@ -1,5 +1,5 @@
 "use strict";
-// Charts of rates. Each draws one run's payload into an element: draw(element, run, state).
+// Charts of rates. Each function draws the payload of a run into an element: draw(element, run, state).
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const CHARTS = {};
 const SHADES = ["#0072B2", "#D55E00", "#009E73", "#8C6D00", "#CC79A7", "#5a5a5a"];
@@ -17,7 +17,7 @@ const plot = (element, traces, more) =>
   Plotly.react(element, traces, layout(more), { displayModeBar: false, responsive: true });
 const LOG_TICKS = { tickvals: [-3, -2, -1, 0, 1, 2].flatMap((e) => [1, 2, 5].map((m) => m * 10 ** e)) };
 LOG_TICKS.ticktext = LOG_TICKS.tickvals.map((v) => String(Number(v.toPrecision(2))));
-const nothing = (text) => ({ text, showarrow: false, xref: "paper", yref: "paper", x: 0.5, y: 0.5 });
+const message = (text) => ({ text, showarrow: false, xref: "paper", yref: "paper", x: 0.5, y: 0.5 });
 const fixed = (value, digits) => (value === null || value === undefined ? "?" : value.toFixed(digits));
 const escaped = (text) => String(text).replace(/[&<>]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;" })[c]);
 const mseOf = (psnr) => (psnr === null ? null : 255 ** 2 / 10 ** (psnr / 10));
@@ -25,7 +25,7 @@ const between = (low, high, digits) =>
   low === null ? "" : `<br>95 % interval ${fixed(low, digits)} to ${fixed(high, digits)}`;
 
 function curveTrace(curve, state, more = {}) {
-  const colour = more.colour || curve.colour;
+  const color = more.color || curve.color;
   const mse = state.distortion === "mse";
   const y = mse ? curve.psnr.map((p, i) => mseOf(curve.psnr_of_mean_mse[i] ?? p)) : curve.psnr;
   const text = curve.bpp.map((bpp, i) =>
@@ -35,18 +35,18 @@ function curveTrace(curve, state, more = {}) {
   const error = (list) => curve.bpp.map((bpp, i) => (list[i] === null ? 0 : Math.abs(list[i] - bpp)));
   return {
     x: curve.bpp, y, text, hoverinfo: "text", mode: "lines+markers", name: curve.name,
-    line: { color: colour, dash: curve.dash, width: curve.own ? 3 : 1.8 },
-    marker: { color: colour, symbol: curve.symbol, size: curve.own ? 9 : 8, line: { width: 1.5, color: colour } },
-    error_x: curve.ours ? { type: "data", array: error(curve.bpp_high), arrayminus: error(curve.bpp_low), thickness: 1, width: 2, color: `${colour}80` } : undefined,
+    line: { color, dash: curve.dash, width: curve.codec ? 3 : 1.8 },
+    marker: { color, symbol: curve.symbol, size: curve.codec ? 9 : 8, line: { width: 1.5, color } },
+    error_x: curve.measured ? { type: "data", array: error(curve.bpp_high), arrayminus: error(curve.bpp_low), thickness: 1, width: 2, color: `${color}80` } : undefined,
   };
 }
 
 function frame(curves, state) {
-  const ours = curves.filter((c) => c.ours && !c.kind.startsWith("reference"));
-  const of = (key) => ours.flatMap((c) => c[key]).filter((v) => v !== null);
+  const measured = curves.filter((c) => c.measured);
+  const of = (key) => measured.flatMap((c) => c[key]).filter((v) => v !== null);
   const bpp = [...of("bpp_high"), ...of("bpp_low")], psnr = of("psnr");
-  const slack = 0.08 * (Math.max(...psnr) - Math.min(...psnr)) + 0.3;
-  const ends = [Math.min(...psnr) - slack, Math.max(...psnr) + slack];
+  const margin = 0.08 * (Math.max(...psnr) - Math.min(...psnr)) + 0.3;
+  const ends = [Math.min(...psnr) - margin, Math.max(...psnr) + margin];
   const log = state.rate === "log";
   const low = Math.max(Math.min(...bpp) * 0.8, 1e-4);
   const x = log ? { type: "log", range: [Math.log10(low), Math.log10(Math.max(...bpp) * 1.1)], ...LOG_TICKS } : { range: [0, Math.max(...bpp) * 1.05] };
@@ -69,9 +69,9 @@ function savings(element, run, shown) {
     return {
       x: s.psnr, y: s.saved, mode: "lines+markers", hoverinfo: "text",
       text: s.saved.map((v, i) => `<b>${escaped(curve.name)}</b><br>${escaped(curve.kind)}<br>saves ${fixed(v, 4)} of ${fixed(s.bpp[i], 4)} bpp (${(100 * v / s.bpp[i]).toFixed(1)} %) at ${fixed(s.psnr[i], 2)} dB${between(s.saved_low[i], s.saved_high[i], 4)}`),
-      line: { color: curve.colour, dash: curve.dash, width: 1.8 },
-      marker: { color: curve.colour, symbol: curve.symbol, size: 8, line: { width: 1.5, color: curve.colour } },
-      error_y: { type: "data", array: error(s.saved_high), arrayminus: error(s.saved_low), thickness: 1, width: 2, color: curve.colour },
+      line: { color: curve.color, dash: curve.dash, width: 1.8 },
+      marker: { color: curve.color, symbol: curve.symbol, size: 8, line: { width: 1.5, color: curve.color } },
+      error_y: { type: "data", array: error(s.saved_high), arrayminus: error(s.saved_low), thickness: 1, width: 2, color: curve.color },
     };
   });
   return plot(element, traces, {
@@ -89,7 +89,7 @@ CHARTS.waterfall = (element, run, state) => {
     at += t.bpp[i];
     return start;
   });
-  const moved = t.term.map((_, i) => i).filter((i) => Math.abs(t.shapley[i] - t.bpp[i]) > 1e-9);
+  const differing = t.term.map((_, i) => i).filter((i) => Math.abs(t.shapley[i] - t.bpp[i]) > 1e-9);
   const bars = {
     type: "bar", x: t.term, y: t.bpp, base: starts, hoverinfo: "text", width: 0.7,
     marker: { color: t.term.map((term, i) => (term === "total" ? "#5a5a5a" : t.bpp[i] < 0 ? t.down : t.up)) },
@@ -100,22 +100,23 @@ CHARTS.waterfall = (element, run, state) => {
     error_y: { type: "data", array: t.bpp.map((v, i) => t.bpp_high[i] - v), arrayminus: t.bpp.map((v, i) => v - t.bpp_low[i]), thickness: 1.2, width: 4, color: "#000" },
   };
   const shapley = {
-    x: moved.map((i) => t.term[i]), y: moved.map((i) => starts[i] + t.shapley[i]), mode: "markers", hoverinfo: "skip",
+    x: differing.map((i) => t.term[i]), y: differing.map((i) => starts[i] + t.shapley[i]), mode: "markers", hoverinfo: "skip",
     marker: { symbol: "diamond", size: 8, color: "#fff", line: { color: "#000", width: 1.2 } },
   };
   const label = (v) => (Math.abs(v) < 5e-4 ? "0" : v.toFixed(3));
   const labels = t.term.map((term, i) => ({
     x: term, y: starts[i] + Math.max(t.bpp[i], t.bpp_high[i], 0), text: label(t.bpp[i]), showarrow: false, yshift: 10, font: { size: 11 },
   }));
+  const ratio = { text: `ratio of latent distortions ${fixed(t.ratio, 3)}`, showarrow: false, xref: "paper", yref: "paper", x: 0, y: 1, xanchor: "left", yanchor: "bottom" };
   return plot(element, [bars, whiskers, shapley], {
-    xaxis: axis("", { tickangle: -35 }), annotations: labels,
+    xaxis: axis("", { tickangle: -35 }), annotations: [...labels, ratio],
     yaxis: axis(`to “${escaped(state.limit)}”, bit/pixel`, { zeroline: true }),
   });
 };
 
 CHARTS.stacks = (element, run, state) => {
-  const terms = run.terms[state.limit], qualities = run.qualities.map(String), own = run.curves.find((c) => c.own);
-  const bpp = qualities.map((q) => own.bpp[own.quality.indexOf(Number(q))]);
+  const terms = run.terms[state.limit], qualities = run.qualities.map(String), codec = run.curves.find((c) => c.codec);
+  const bpp = qualities.map((q) => codec.bpp[codec.quality.indexOf(Number(q))]);
   const of = (q, term) => terms[q].bpp[terms[q].term.indexOf(term)];
   const bar = (name, color, value) => ({
     type: "bar", name, x: qualities.map((q) => `q${q}`), y: qualities.map(value), marker: { color }, hoverinfo: "text", width: 0.6,
@@ -128,32 +129,48 @@ CHARTS.stacks = (element, run, state) => {
   ], { barmode: "relative", ...below, xaxis: axis(""), yaxis: axis("codec, bit/pixel", { zeroline: true }) });
 };
 
-CHARTS.levers = (element, run, state) => {
-  const rows = run.levers.filter((r) => r.limit === state.limit && r.term !== "total" && r.bd_rate !== null);
-  const name = rows.map((r) => r.term);
-  const worth = rows.map((r) => -r.bd_rate), has = rows.map((r) => -(r.available_bd_rate ?? 0));
-  const whole = {
-    type: "bar", orientation: "h", y: name, x: worth, width: 0.66, hoverinfo: "text",
-    marker: { color: "#cfe0ec", line: { color: "#0072B2", width: 1.2 } },
-    hovertext: rows.map((r, i) => `<b>${r.term}</b><br>worth ${worth[i].toFixed(2)} % BD-rate` + (r.bd_rate_low === null || r.bd_rate_high === null ? "" : `<br>95 % interval ${(-r.bd_rate_high).toFixed(2)} to ${(-r.bd_rate_low).toFixed(2)} %`) + (r.available ? `<br>today: ${escaped(r.available)}, ${has[i].toFixed(2)} %` : "")),
-    error_x: { type: "data", array: rows.map((r, i) => -(r.bd_rate_low ?? r.bd_rate) - worth[i]), arrayminus: rows.map((r, i) => worth[i] + (r.bd_rate_high ?? r.bd_rate)), thickness: 1.2, width: 4, color: "#000" },
+const intervalOf = (low, high) =>
+  low === null || high === null ? "" : `<br>95 % interval ${low.toFixed(2)} to ${high.toFixed(2)} %`;
+
+// Bars of a change of the rate, per cent. Positive values save bits.
+function savingBars(element, rows, title, nothing) {
+  const name = rows.map((r) => r.name), saved = rows.map((r) => -r.value);
+  const bars = {
+    type: "bar", orientation: "h", y: name, x: saved, width: 0.6, hoverinfo: "text",
+    marker: { color: rows.map((r) => (r.real ? "#0072B2" : "#cfe0ec")), line: { color: "#0072B2", width: 1.2 } },
+    hovertext: rows.map((r) => `<b>${escaped(r.name)}</b><br>${escaped(r.text)}<br>${r.value.toFixed(2)} %${intervalOf(r.low, r.high)}`),
+    error_x: { type: "data", array: rows.map((r) => -(r.low ?? r.value) + r.value), arrayminus: rows.map((r) => (r.high ?? r.value) - r.value), thickness: 1.2, width: 4, color: "#000" },
   };
-  const today = { type: "bar", orientation: "h", y: name, x: has, width: 0.36, marker: { color: "#0072B2" }, hoverinfo: "skip" };
-  return plot(element, [whole, today], {
-    barmode: "overlay", yaxis: axis("", { autorange: "reversed" }), xaxis: axis("worth, % BD-rate at equal latent distortion", { zeroline: true }),
-    annotations: rows.length ? [] : [nothing("takes two qualities or more")],
+  return plot(element, [bars], {
+    yaxis: axis("", { autorange: "reversed" }), xaxis: axis(title, { zeroline: true }),
+    annotations: rows.length ? [] : [message(nothing)],
   });
+}
+
+CHARTS.levers = (element, run) => {
+  const rows = run.levers.map((r) => ({
+    name: r.curve, text: `${r.change}; ${r.kind}`, value: r.bd_rate, low: r.bd_rate_low, high: r.bd_rate_high, real: r.real,
+  }));
+  return savingBars(element, rows, "saved at equal PSNR, % (BD-rate)", "no curve is known to save bits at equal PSNR");
+};
+
+CHARTS.changes = (element, run, state) => {
+  const rows = run.changes.filter((r) => r.limit === state.limit && r.term !== "total" && r.latent_matched_change !== null).map((r) => ({
+    name: r.term, value: r.latent_matched_change, low: r.latent_matched_change_low, high: r.latent_matched_change_high, real: false,
+    text: `latent MSE × ${fixed(r.latent_mse_ratio_min, 3)} to ${fixed(r.latent_mse_ratio_max, 3)}`,
+  }));
+  return savingBars(element, rows, "saved at equal latent distortion, % of the rate", "needs two qualities or more");
 };
 
 CHARTS.compare = (element, _, state) => {
   const palette = ["#0072B2", "#D55E00", "#009E73", "#8C6D00", "#CC79A7", "#3A7FA8", "#5a5a5a", "#000000"];
   const chosen = [...state.compared].map(Number);
-  const pick = (run) => run.curves.filter((c) => c.own || c.name === state.comparedCurve);
+  const pick = (run) => run.curves.filter((c) => c.codec || c.name === state.comparedCurve);
   const traces = chosen.flatMap((index) => pick(DATA.runs[index]).map((curve) =>
-    curveTrace(curve, { distortion: "psnr" }, { title: `${DATA.runs[index].title}: ${curve.name}`, colour: palette[index % palette.length] })));
+    curveTrace(curve, { distortion: "psnr" }, { title: `${DATA.runs[index].title}: ${curve.name}`, color: palette[index % palette.length] })));
   const curves = chosen.flatMap((index) => pick(DATA.runs[index]));
   if (!curves.length) return plot(element, [], {});
-  return plot(element, traces.map((t, i) => ({ ...t, name: DATA.runs[chosen.find((c) => pick(DATA.runs[c]).includes(curves[i]))].title + (curves[i].own ? "" : ": " + curves[i].name) })), {
+  return plot(element, traces.map((t, i) => ({ ...t, name: DATA.runs[chosen.find((c) => pick(DATA.runs[c]).includes(curves[i]))].title + (curves[i].codec ? "" : ": " + curves[i].name) })), {
     ...frame(curves, { rate: "linear" }), showlegend: true, legend: { orientation: "h", y: -0.16 },
   });
 };

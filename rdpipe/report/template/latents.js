@@ -7,12 +7,12 @@ const sortedChannels = (c) => c.channel.map((_, i) => i).sort((a, b) => c.second
 CHARTS.water = (element, run, state) => {
   const c = run.channels[state.quality], order = sortedChannels(c);
   const rank = order.map((_, i) => i), take = (key) => order.map((i) => c[key][i]);
-  const said = order.map((i) => `<b>channel ${c.channel[i]}</b><br>second moment ${c.second_moment[i].toPrecision(3)}<br>predicted ${c.predicted[i].toPrecision(3)}<br>water level ${c.level === null ? "none" : c.level.toPrecision(3)}`);
+  const text = order.map((i) => `<b>channel ${c.channel[i]}</b><br>second moment ${c.second_moment[i].toPrecision(3)}<br>predicted ${c.predicted[i].toPrecision(3)}<br>water level ${c.theta === null ? "none" : c.theta.toPrecision(3)}`);
   const traces = [
-    { x: rank, y: take("second_moment"), name: "second moment", mode: "lines", line: { shape: "hvh", color: "#000", width: 1.8 }, text: said, hoverinfo: "text" },
-    { x: rank, y: take("predicted"), name: "predicted", mode: "markers", marker: { symbol: "circle-open", size: 5, color: "#D55E00" }, text: said, hoverinfo: "text" },
+    { x: rank, y: take("second_moment"), name: "second moment", mode: "lines", line: { shape: "hvh", color: "#000", width: 1.8 }, text, hoverinfo: "text" },
+    { x: rank, y: take("predicted"), name: "predicted", mode: "markers", marker: { symbol: "circle-open", size: 5, color: "#D55E00" }, text, hoverinfo: "text" },
   ];
-  if (c.level !== null) traces.push({ x: [0, rank.length - 1], y: [c.level, c.level], name: "water level", mode: "lines", line: { color: "#0072B2", dash: "dash", width: 2 }, hoverinfo: "name" });
+  if (c.theta !== null) traces.push({ x: [0, rank.length - 1], y: [c.theta, c.theta], name: "water level", mode: "lines", line: { color: "#0072B2", dash: "dash", width: 2 }, hoverinfo: "name" });
   return plot(element, traces, { ...below, xaxis: axis("channel, by second moment"), yaxis: axis("squared latent units", { type: "log", tickformat: "~g", dtick: 1 }) });
 };
 
@@ -30,15 +30,15 @@ CHARTS.channels = (element, run, state) => {
 
 CHARTS.calibration = (element, run, state) => {
   const c = run.calibration[state.quality] || { predicted: [], actual: [], actual_low: [], actual_high: [], count: [] };
-  if (!c.count.length) return plot(element, [], { annotations: [nothing("no scale has elements enough")] });
+  if (!c.count.length) return plot(element, [], { annotations: [message("no bin of scale has enough elements")] });
   const ends = [Math.min(...c.predicted, ...c.actual), Math.max(...c.predicted, ...c.actual)];
   const error = (list, sign) => c.actual.map((v, i) => sign * (list[i] - v));
-  const most = Math.log10(Math.max(...c.count));
+  const largest = Math.log10(Math.max(...c.count));
   const traces = [
     { x: ends, y: ends, mode: "lines", name: "as predicted", line: { color: "#767676", width: 1.5 }, hoverinfo: "skip" },
     {
       x: c.predicted, y: c.actual, mode: "lines+markers", name: "the codec", line: { color: "#0072B2", width: 1.2 }, hoverinfo: "text",
-      marker: { color: "#0072B2", size: c.count.map((n) => 4 + 8 * Math.log10(n) / most) },
+      marker: { color: "#0072B2", size: c.count.map((n) => 4 + 8 * Math.log10(n) / largest) },
       error_y: { type: "data", array: error(c.actual_high, 1), arrayminus: error(c.actual_low, -1), thickness: 1, width: 2 },
       text: c.predicted.map((p, i) => `predicted ${p.toPrecision(3)}, actual ${c.actual[i].toPrecision(3)}${between(c.actual_low[i], c.actual_high[i], 3)}<br>${c.count[i].toLocaleString("en")} elements`),
     },
@@ -50,11 +50,11 @@ CHARTS.calibration = (element, run, state) => {
 CHARTS.residuals = (element, run, state) => {
   const classes = Object.entries(run.residuals[state.quality]);
   const traces = classes.map(([name, r], k) => ({
-    x: r.normalised, y: r.density.map((d) => d || null), name, mode: "lines", connectgaps: false,
+    x: r.normalized, y: r.density.map((d) => d || null), name, mode: "lines", connectgaps: false,
     line: { color: SHADES[k % SHADES.length], dash: DASHES[k % 4], width: 1.6 },
     hovertemplate: `${escaped(name)}<br>%{x:.2f} sigma: %{y:.3g}<extra></extra>`,
   }));
   const first = classes[0][1];
-  traces.push({ x: first.normalised, y: first.gaussian, name: "Gaussian", mode: "lines", line: { color: "#000", dash: "dot", width: 2.5 }, hoverinfo: "skip" });
+  traces.push({ x: first.normalized, y: first.gaussian, name: "Gaussian", mode: "lines", line: { color: "#000", dash: "dot", width: 2.5 }, hoverinfo: "skip" });
   return plot(element, traces, { ...below, xaxis: axis("residual / predicted scale", { zeroline: false }), yaxis: axis("density", { type: "log", range: [-5, 0.8], tickformat: "~g", dtick: 1 }) });
 };

@@ -1,5 +1,5 @@
 "use strict";
-// What is selected, and drawing what of it can be seen.
+// The selection, and the drawing of the charts that are visible.
 const STATE = {
   run: 0, quality: null, limit: document.getElementById("limit").value, rate: "linear", distortion: "psnr", view: "curves",
   off: new Set(), compared: new Set(DATA.runs.map((_, i) => i)), comparedCurve: null,
@@ -28,10 +28,10 @@ function refresh(elements = all("[data-chart], #picture")) {
 }
 
 function show() {
-  all(".run").forEach((one) => { one.hidden = Number(one.dataset.run) !== STATE.run; });
-  all("main [data-quality], main [data-limit]").forEach((one) => {
-    const { quality, limit } = one.dataset;
-    one.hidden = (quality !== undefined && quality !== STATE.quality) || (limit !== undefined && limit !== STATE.limit);
+  all(".run").forEach((run) => { run.hidden = Number(run.dataset.run) !== STATE.run; });
+  all("main [data-quality], main [data-limit]").forEach((element) => {
+    const { quality, limit } = element.dataset;
+    element.hidden = (quality !== undefined && quality !== STATE.quality) || (limit !== undefined && limit !== STATE.limit);
   });
   refresh();
 }
@@ -44,7 +44,7 @@ function selectRun(index) {
   if (!qualities.includes(STATE.quality)) STATE.quality = qualities[Math.floor((qualities.length - 1) / 2)];
   select.value = STATE.quality;
   all(`.run[data-run="${index}"] [data-legend]`).forEach(legend);
-  all("[data-option]").forEach((one) => { one.value = STATE[one.dataset.option]; });
+  all("[data-option]").forEach((select) => { select.value = STATE[select.dataset.option]; });
   show();
 }
 
@@ -52,8 +52,8 @@ function sample(curve) {
   const dashes = { solid: "", dash: "7 4", dashdot: "7 3 2 3", dot: "2 3", longdashdot: "12 3 2 3" };
   const hollow = curve.symbol.endsWith("-open");
   const marks = { circle: '<circle cx="17" cy="8" r="4"/>', square: '<rect x="13" y="4" width="8" height="8"/>', "triangle-up": '<path d="M17 3l5 9h-10z"/>', "diamond-open": '<path d="M17 3l5 5-5 5-5-5z"/>', "x-thin-open": '<path d="M13 4l8 8m0-8l-8 8"/>' };
-  return `<svg width="34" height="16" aria-hidden="true"><path d="M0 8h34" stroke="${curve.colour}" stroke-width="${curve.own ? 3 : 2}" stroke-dasharray="${dashes[curve.dash]}"/>` +
-    `<g fill="${hollow ? "#fff" : curve.colour}" stroke="${curve.colour}" stroke-width="1.5">${marks[curve.symbol]}</g></svg>`;
+  return `<svg width="34" height="16" aria-hidden="true"><path d="M0 8h34" stroke="${curve.color}" stroke-width="${curve.codec ? 3 : 2}" stroke-dasharray="${dashes[curve.dash]}"/>` +
+    `<g fill="${hollow ? "#fff" : curve.color}" stroke="${curve.color}" stroke-width="1.5">${marks[curve.symbol]}</g></svg>`;
 }
 
 function legend(holder) {
@@ -87,7 +87,7 @@ all("[data-option]").forEach((select) => select.addEventListener("change", () =>
 }));
 
 const comparedCurve = document.getElementById("compared-curve");
-comparedCurve.replaceChildren(...[...new Set(DATA.runs.flatMap((run) => run.curves.filter((c) => c.ours && !c.own).map((c) => c.name)))].map((name) => new Option(name)));
+comparedCurve.replaceChildren(...[...new Set(DATA.runs.flatMap((run) => run.curves.filter((c) => !c.shared && !c.codec).map((c) => c.name)))].map((name) => new Option(name)));
 comparedCurve.value = DATA.compared;
 STATE.comparedCurve = comparedCurve.value;
 comparedCurve.addEventListener("change", () => { STATE.comparedCurve = comparedCurve.value; refresh(all('[data-chart="compare"]')); });

@@ -1,12 +1,12 @@
 "use strict";
-// Maps over the images: bytes 0 to 255, drawn with a palette into small canvases.
+// Maps over the images: bytes from 0 to 255, drawn with a palette into canvases.
 const PICTURES = [];
 const SEQUENTIAL = [[0, 32, 76], [64, 77, 107], [124, 123, 120], [186, 175, 108], [255, 233, 69]]; // cividis
 const DIVERGING = [[0, 68, 136], [102, 153, 204], [245, 245, 245], [238, 153, 68], [170, 68, 0]];
 
 const picturesOf = (run) => (PICTURES[run] ??= JSON.parse(document.getElementById(`pictures-${run}`).textContent));
 
-function colour(palette, value) {
+function colorOf(palette, value) {
   const place = (value / 255) * (palette.length - 1), k = Math.min(Math.floor(place), palette.length - 2);
   return palette[k].map((low, i) => low + (place - k) * (palette[k + 1][i] - low));
 }
@@ -22,15 +22,15 @@ function drawMap(canvas, maps, image, k) {
   const size = image.rows * image.columns, bytes = bytesOf(image).subarray(k * size, (k + 1) * size);
   [canvas.width, canvas.height] = [image.columns, image.rows];
   const context = canvas.getContext("2d"), pixels = context.createImageData(image.columns, image.rows);
-  const table = Array.from({ length: 256 }, (_, v) => colour(paletteOf(maps, k), v));
+  const table = Array.from({ length: 256 }, (_, v) => colorOf(paletteOf(maps, k), v));
   bytes.forEach((value, i) => pixels.data.set([...table[value], 255], 4 * i));
   context.putImageData(pixels, 0, 0);
 }
 
 function drawScale(maps, k) {
-  const canvas = document.getElementById("colours"), context = canvas.getContext("2d");
+  const canvas = document.getElementById("colors"), context = canvas.getContext("2d");
   for (let v = 0; v < 256; v++) {
-    context.fillStyle = `rgb(${colour(paletteOf(maps, k), v).map(Math.round)})`;
+    context.fillStyle = `rgb(${colorOf(paletteOf(maps, k), v).map(Math.round)})`;
     context.fillRect(v, 0, 1, 1);
   }
   const [low, high] = maps.ends[k];
@@ -90,7 +90,7 @@ function options(select, names) {
 function drawPictures() {
   const pictures = picturesOf(STATE.run), maps = pictures.maps[STATE.quality];
   const choose = ["image", "map"].map((id) => document.getElementById(id));
-  options(choose[0], maps.images.map((one) => one.name));
+  options(choose[0], maps.images.map((entry) => entry.name));
   options(choose[1], maps.names);
   const [i, k] = choose.map((select) => Number(select.value)), image = maps.images[i];
   picture(document.getElementById("original"), pictures.originals[i], `${image.name}, original`);
@@ -98,7 +98,7 @@ function drawPictures() {
   const pane = document.getElementById("overlay");
   picture(pane, pictures.originals[i], `${image.name}, under the map`);
   overlay(pane, maps, image, k, document.getElementById("opacity").value);
-  document.getElementById("pointed").textContent = `${maps.names[k]} over the original; point at it for numbers`;
+  document.getElementById("pointed").textContent = `${maps.names[k]} over the original; hover over it for values`;
   drawScale(maps, k);
   smallMaps(maps, image, k);
 }

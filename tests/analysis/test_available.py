@@ -1,0 +1,53 @@
+"""What a real code saves at equal pictures, on tables where a rate is a fixed share less."""
+
+import numpy as np
+import pytest
+import xarray as xr
+from small_curves import BITS, QUALITIES
+
+from rdpipe.analysis.available import available_frame, same_picture_cells
+from rdpipe.core.errors import InputError
+from rdpipe.core.kinds import BoundKind
+
+KEY = "d", "c"
+
+
+def decoded_run(images=("a", "b")):
+    """Return the sizes of three codes: 1 %, 3 % and 50 % less than the codec's."""
+    cells = ["codec/codec/rounding", "codec/calibrated/rounding", "codec/calibrated/trellis"]
+    shares = np.array([0.99, 0.97, 0.5])[:, None]
+    return {
+        quality: xr.Dataset(
+            {"size": (("cell", "image"), shares * BITS[:, i] / 8)},
+            {"cell": cells, "image": list(images)},
+        )
+        for i, quality in enumerate(QUALITIES)
+    }
+
+
+def test_same_picture_cells_differ_in_the_variance_alone(arrays):
+    assert list(map(str, same_picture_cells(arrays[1]))) == ["codec/calibrated/rounding"]
+
+
+def test_codes_by_code_length(codec_curve, tables, arrays, draws):
+    frame = available_frame([codec_curve], {KEY: tables}, {KEY: arrays}, {}, {"d": draws})
+    (row,) = frame.to_dict("records")
+    assert row["cell"] == "codec/calibrated/rounding"
+    assert BoundKind.parse(row["kind"]) is BoundKind.ACHIEVABLE
+    rates = [row[name] for name in ("bd_rate", "bd_rate_low", "bd_rate_high")]
+    assert rates == pytest.approx([-5, -5, -5])
+
+
+def test_codes_in_real_bytes(codec_curve, tables, arrays, draws):
+    """Real bytes replace code lengths; the codec's own variance with another coder counts, too."""
+    runs = {KEY: tables}, {KEY: arrays}, {KEY: decoded_run()}
+    frame = available_frame([codec_curve], *runs, {"d": draws}).set_index("cell")
+    assert list(frame.index) == ["codec/codec/rounding", "codec/calibrated/rounding"]
+    assert frame["bd_rate"].tolist() == pytest.approx([-1, -3])
+    assert set(frame["kind"].map(BoundKind.parse)) == {BoundKind.ACHIEVED}
+
+
+def test_real_bytes_of_other_images_are_refused(codec_curve, tables, arrays, draws):
+    runs = {KEY: tables}, {KEY: arrays}, {KEY: decoded_run(images=("b", "a"))}
+    with pytest.raises(InputError, match="image 0 is 'b'; expected 'a'"):
+        available_frame([codec_curve], *runs, {"d": draws})

@@ -1,0 +1,110 @@
+"""Curves from small hand-made tables and sweeps."""
+
+import logging
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from rdpipe.analysis.measured_curves import baseline_curves, codec_curves, source_curves, stack
+from rdpipe.core.errors import InputError
+from rdpipe.core.kinds import BoundKind, CurveRole
+from rdpipe.core.metrics import psnr
+
+IMAGES = ["a", "b"]
+LEVELS = [0.5, 1.0, 2.0, 4.0]
+KEY = "d", "c"
+
+
+def make_table(quality: int, images=IMAGES, real=True) -> xr.Dataset:
+    """Return the table of a codec whose MSE is 2 / quality."""
+    mse = np.full(2, 2.0 / quality)
+    values = {
+        "bytes": [10 * quality, 20 * quality],
+        "side_bits": [1.0, 2.0],
+        "real": [real] * 2,
+        "pixels": [100, 100],
+        "mse": mse,
+        "psnr": psnr(mse),
+    }
+    data = {name: ("image", column) for name, column in values.items()}
+    return xr.Dataset(data, {"image": list(images)})
+
+
+def make_sweep(levels=LEVELS) -> xr.Dataset:
+    """Return a sweep of two cells: rounding with one level, and a test channel with MSE theta."""
+    shape = (2, 2, len(levels))
+    bits, mse = np.full(shape, np.nan), np.full(shape, np.nan)
+    bits[0, :, 0], mse[0, :, 0] = 80.0, 1.0
+    bits[1], mse[1] = 100 - 10 * np.log2(levels), levels
+    level = np.array([[1.0, *[np.nan] * (len(levels) - 1)], levels])
+    dims = ("curve", "image", "sweep")
+    return xr.Dataset(
+        {"bits": (dims, bits), "mse": (dims, mse), "level": (("curve", "sweep"), level)},
+        {
+            "curve": ["codec/codec/rounding", "codec/element/test-channel"],
+            "image": IMAGES,
+            "kind": ("curve", ["achievable", "genie-aided estimate"]),
+            "includes_side": ("curve", [True, False]),
+        },
+    )
+
+
+def run(*qualities: int, **options) -> dict[int, xr.Dataset]:
+    return {quality: make_table(quality, **options) for quality in qualities}
+
+
+def test_curves_of_a_codec_have_their_roles_and_kinds():
+    tables, sweeps = {KEY: run(1, 2)}, {KEY: {1: make_sweep(), 2: make_sweep()}}
+    own, rounding, genie = codec_curves(tables, sweeps, {})
+    assert [own.role, rounding.role, genie.role] == [CurveRole.CODEC, *[CurveRole.CELL] * 2]
+    assert own.kind is BoundKind.ACHIEVED and rounding.kind is BoundKind.ACHIEVABLE
+    assert genie.kind is BoundKind.GENIE_AIDED
+    assert own.bits.tolist() == [[80, 160], [160, 320]]
+    assert rounding.bits.tolist() == [[81, 81], [82, 82]]  # with side information
+    # at the MSE 2 and 1 of the codec, without side information
+    assert genie.bits == pytest.approx(np.array([[90, 100], [90, 100]]), abs=1e-6)
+    assert genie.mse == pytest.approx(np.array([[2, 1], [2, 1]]))
+
+
+def test_codec_without_a_bitstream_is_achievable():
+    tables = {KEY: run(1, real=False)}
+    own, *_ = codec_curves(tables, {KEY: {1: make_sweep()}}, {})
+    assert own.kind is BoundKind.ACHIEVABLE
+
+
+def test_network_that_was_trained_as_a_bound_joins_the_codec():
+    bound = "d", "joint"
+    tables = {bound: run(1), KEY: run(1)}
+    sweeps = {bound: {1: make_sweep().isel(curve=[1])}, KEY: {1: make_sweep()}}
+    *_, joint = curves = codec_curves(tables, sweeps, {"joint": "c"})
+    assert (joint.codec, joint.name, joint.role) == ("c", "joint", CurveRole.JOINT)
+    assert [curve.codec for curve in curves] == ["c"] * 4
+
+
+def test_sweep_that_does_not_reach_the_codec_leaves_a_gap_and_a_warning(caplog):
+    tables = {KEY: run(1, 8)}
+    with caplog.at_level(logging.WARNING):
+        *_, genie = codec_curves(tables, {KEY: {1: make_sweep(), 8: make_sweep()}}, {})
+    assert np.isfinite(genie.bits[:, 0]).all() and np.isnan(genie.bits[:, 1]).all()
+    assert "codec/element/test-channel, quality 8" in caplog.text
+    assert "add lower levels" in caplog.text
+
+
+def test_qualities_with_other_images_are_refused():
+    tables = {1: make_table(1), 2: make_table(2, images=["b", "a"])}
+    with pytest.raises(InputError, match="quality 2: image 0 is 'b'; expected 'a'"):
+        stack(tables, "bytes")
+
+
+def test_baselines_and_sources_have_their_roles():
+    labels = {"dataset": "d", "baseline": "jpeg"}
+    products = [make_table(q).assign_coords(**labels, quality=q) for q in (2, 1)]
+    (jpeg,) = baseline_curves(products)
+    assert (jpeg.name, jpeg.role, jpeg.qualities) == ("jpeg", CurveRole.BASELINE, [1, 2])
+    assert jpeg.kind is BoundKind.ACHIEVED
+    known = xr.Dataset({"R(D)": (("axis", "point"), [[4.0, 1.0], [0.5, 1.5]])})
+    (limit,) = source_curves({KEY: known}, {KEY: run(1)})
+    assert (limit.name, limit.role) == ("R(D)", CurveRole.SOURCE)
+    assert limit.kind is BoundKind.REFERENCE
+    assert limit.bits.tolist() == [[50, 150], [50, 150]]

@@ -1,0 +1,353 @@
+"""The adapter agrees with CompressAI, and leaves the caller's model as it was."""
+
+import copy
+import io
+import pickle
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from skimage import data
+from small_models import (
+    CONTEXT,
+    IMAGE,
+    QUALITY,
+    RASTER_SCAN,
+    REPRESENTATIVE,
+    VARIABLE_RATE,
+    adapt,
+    coding_model,
+    small_model,
+)
+
+from rdpipe.codecs.compressai import (
+    CompressAICodec,
+    ContextCodec,
+    VariableRateCodec,
+    VariableRateContextCodec,
+    adapt_model,
+    mini_mean_scale,
+)
+from rdpipe.codecs.compressai.adapter import factorized_moments
+from rdpipe.codecs.compressai.checkpoint import ARCHITECTURES, EMBEDDED, fold, load_model, read_state
+from rdpipe.codecs.decoding import decoded_latents
+from rdpipe.core.errors import InputError
+from rdpipe.core.protocols import (
+    Codec,
+    SupportsBitstream,
+    SupportsContext,
+    SupportsGain,
+    SupportsReconstruction,
+    SupportsSideInformation,
+)
+from rdpipe.evaluation import evaluate
+
+LOCAL_CLASSES = ("elic2022-chandelier",)
+"""Architectures that pickle refuses, because CompressAI defines classes within methods."""
+
+
+@pytest.mark.parametrize("architecture", sorted(ARCHITECTURES.keys() - RASTER_SCAN), indirect=True)
+def test_bits_equal_those_of_forward(model):
+    codec = adapt(model)
+    analysis = codec.analyse("a", IMAGE)
+    with torch.inference_mode():
+        likelihoods = codec.model(codec._to_tensor(IMAGE), **codec._options)["likelihoods"]
+    bits = {name: -value.double().log2().sum().item() for name, value in likelihoods.items()}
+    assert analysis.latent_bits == pytest.approx(bits["y"], rel=1e-5)
+    if not getattr(codec, "has_variable_bottleneck", False):  # CompressAI's cells are too wide then
+        assert analysis.side_bits == pytest.approx(bits.get("z", 0.0), rel=1e-6)
+    if isinstance(codec, SupportsContext):
+        assert analysis.forward_bits == pytest.approx(sum(bits.values()), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "architecture", [name for name in ARCHITECTURES if "factorized" not in name], indirect=True
+)
+def test_bits_from_mean_and_scale_equal_the_codec_bits_where_no_floor_acts(model):
+    analysis = adapt(model).analyse("a", IMAGE)
+    array = evaluate(analysis.latents, ["codec"], ["codec"], ["rounding"])
+    assert array["bits"].item() == pytest.approx(analysis.latent_bits, rel=1e-3)
+
+
+def test_own_prior_is_a_coordinate_of_the_quantizer_axis(model, architecture):
+    """It has the codec's own bits; for a Gaussian prior it is rounding; on other grids it is NaN."""
+    analysis = adapt(model).analyse("a", IMAGE)
+    array = evaluate(analysis.latents, ["codec", "zero"], ["codec"], ["codec", "rounding"])
+    bits = array["bits"][0, :, 0]
+    if "factorized" in architecture:
+        assert bits[0, 0].item() == pytest.approx(analysis.latent_bits, rel=1e-6)
+        assert np.isnan(bits[1, 0]) and np.isfinite(bits[:, 1]).all()
+    else:
+        assert (bits[:, 0] == bits[:, 1]).all()
+
+
+def test_rounded_latents_decode_to_the_decoded_image(model):
+    codec = adapt(model)
+    latents = codec.analyse("a", IMAGE).latents
+    decoded = codec.decompress(codec.compress(IMAGE))
+    assert decoded.shape == IMAGE.shape
+    y_hat = decoded_latents(codec, latents)
+    np.testing.assert_array_equal(codec.synthesise(y_hat, *IMAGE.shape[:2]), decoded)
+
+
+def test_bitstream_has_the_length_of_the_code_lengths(model):
+    codec = adapt(model)
+    analysis = codec.analyse("a", IMAGE)
+    stream = codec.compress(IMAGE)
+    expected = analysis.latent_bits + analysis.side_bits
+    overhead = 150 + 80 * stream[8]  # of each string, for its length and its end
+    assert 8 * len(stream) == pytest.approx(expected, rel=0.05, abs=overhead)
+    assert isinstance(stream, bytes)
+
+
+def test_capabilities_are_those_of_the_model(model, architecture):
+    codec = adapt(model)
+    for protocol in (Codec, SupportsBitstream, SupportsSideInformation, SupportsGain):
+        assert isinstance(codec, protocol)
+    assert isinstance(codec, SupportsContext) == (architecture in CONTEXT)
+    assert isinstance(codec, SupportsReconstruction) == (architecture in VARIABLE_RATE)
+    assert codec.analyse("a", IMAGE).latents.with_context == (architecture in CONTEXT)
+
+
+@pytest.mark.parametrize(
+    "architecture, family, message",
+    [
+        ("mbt2018", CompressAICodec, "has a context model, which CompressAICodec does not support"),
+        ("mbt2018-mean", ContextCodec, "has no context model, which ContextCodec does not support"),
+        ("mbt2018-vbr", VariableRateCodec, "has a context model, which VariableRateCodec does not"),
+        ("mbt2018-mean-vbr", VariableRateContextCodec, "has no context model, which VariableRateCon"),
+    ],
+)
+def test_class_that_does_not_support_the_model_is_refused(architecture, family, message):
+    arguments = [QUALITY] if architecture in VARIABLE_RATE else []
+    with pytest.raises(InputError, match=message):
+        family(small_model(architecture), *arguments)
+
+
+def test_moments_of_a_learned_density_equal_those_of_samples():
+    """Samples are drawn by inversion of the cumulative density on another grid."""
+    torch.manual_seed(1)
+    model = ARCHITECTURES["bmshj2018-factorized"][0](8, 3)
+    model.update(force=True, update_quantiles=True)
+    bottleneck = model.entropy_bottleneck
+    mean, scale = factorized_moments(bottleneck)
+    x = torch.linspace(-400, 400, 400_001)
+    with torch.no_grad():
+        cumulative = (
+            bottleneck._logits_cumulative(x.expand(3, 1, -1), True).sigmoid()[:, 0].double()
+        )
+    for channel in range(3):
+        samples = np.interp((np.arange(1_000_000) + 0.5) / 1e6, cumulative[channel], x)
+        assert mean[0, channel, 0, 0].item() == pytest.approx(np.median(samples), abs=0.01)
+        deviation = np.sqrt(np.mean((samples - np.median(samples)) ** 2))
+        assert scale[0, channel, 0, 0].item() == pytest.approx(deviation, rel=0.01)
+
+
+def test_decoder_gain_equals_that_of_the_jacobian():
+    """The Jacobian is computed column by column, and averaged over the positions of a channel."""
+    torch.manual_seed(0)
+    codec = CompressAICodec(ARCHITECTURES["mbt2018-mean"][0](8, 4), "cpu")
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    latents = codec.analyse("a", image).latents
+    at = ((latents.y - latents.mean).round() + latents.mean)[None]
+    synthesis = codec.model.g_s.transform
+    jacobian = torch.autograd.functional.jacobian(
+        lambda y: synthesis(y)[..., :64, :64], at, vectorize=True, strategy="forward-mode"
+    )
+    exact = jacobian.square().sum((0, 1, 2, 3)).squeeze(0).mean((1, 2))
+    gains = torch.stack(
+        [codec.decoder_gain(replace(latents, name=str(i)), 64, 64) for i in range(200)]
+    )
+    error = gains.std(0) / 200**0.5
+    assert ((gains.mean(0) - exact).abs() < 4 * error).all() and (error < 0.1 * exact).all()
+
+
+def embedded_model(quality):
+    """Return CompressAI's model of mini-mean-scale at a quality."""
+    state = fold(read_state(EMBEDDED / "mini-mean-scale.safetensors"), quality - 1)
+    return load_model("mbt2018-mean", state, "test")
+
+
+def measure(codec, image):
+    """Return bit/pixel and PSNR of the codec's own bitstream, with the code length beside them."""
+    height, width = image.shape[:2]
+    analysis, stream = codec.analyse("a", image), codec.compress(image)
+    error = np.square(image.astype(float) - codec.decompress(stream)).mean()
+    bits = analysis.latent_bits + analysis.side_bits
+    return 8 * len(stream) / height / width, 10 * np.log10(255**2 / error), bits
+
+
+def use_all(codec, image):
+    """Call every method of a codec."""
+    height, width = image.shape[:2]
+    latents = codec.analyse("a", image).latents
+    codec.decompress(codec.compress(image))
+    codec.synthesise(decoded_latents(codec, latents), height, width)
+    codec.decoder_gain(latents, height, width)
+    codec.predict(codec.side(image), height, width)
+
+
+@pytest.mark.parametrize("change", ["load_state_dict", "copy_", ".data", "parameter", "layer"])
+def test_changed_weights_of_the_model_give_changed_numbers(change):
+    image = data.astronaut()[:192, :192]
+    model, other = embedded_model(1), embedded_model(4)
+    codec = adapt_model(model, device="cpu")
+    assert measure(codec, image) == measure(mini_mean_scale(1, "cpu"), image)
+    if change == "load_state_dict":
+        model.load_state_dict(other.state_dict())
+    elif change == "layer":
+        for name, layer in other.named_children():
+            setattr(model, name, layer)
+    for name, weight in other.named_parameters():
+        module, _, attribute = name.rpartition(".")
+        parameter = model.get_parameter(name)
+        if change == "copy_":
+            with torch.no_grad():
+                parameter.copy_(weight)
+        elif change == ".data":
+            parameter.data[...] = weight.data
+        elif change == "parameter":
+            setattr(model.get_submodule(module), attribute, weight)
+    assert measure(codec, image) == measure(mini_mean_scale(4, "cpu"), image)
+
+
+@pytest.mark.parametrize("method", ["analyse", "compress", "synthesise", "predict", "gain"])
+def test_every_method_follows_changed_weights(method):
+    image = data.astronaut()[:128, :128]
+    model = embedded_model(1)
+    codec, expected = adapt_model(model, device="cpu"), mini_mean_scale(4, "cpu")
+    latents = codec.analyse("a", image).latents
+    use_all(codec, image)
+    side = expected.side(image)
+    calls = {
+        "analyse": lambda codec: codec.analyse("a", image).latents.y.numpy(),
+        "compress": lambda codec: codec.compress(image),
+        "synthesise": lambda codec: codec.synthesise(latents.y, 128, 128),
+        "predict": lambda codec: codec.predict(side, 128, 128)[1].numpy(),
+        "gain": lambda codec: codec.decoder_gain(latents, 128, 128).numpy(),
+    }
+    model.load_state_dict(embedded_model(4).state_dict())
+    np.testing.assert_array_equal(calls[method](codec), calls[method](expected))
+
+
+def test_variable_rate_codec_follows_a_changed_gain():
+    model = coding_model("mbt2018-mean-vbr")
+    codec = adapt(model)
+    before = codec.analyse("a", IMAGE).latents.y
+    with torch.no_grad():
+        model.Gain[QUALITY - 1] *= 2
+    codec_of_changed = adapt(copy.deepcopy(model))
+    after = codec.analyse("a", IMAGE).latents.y
+    assert not torch.equal(after, before)
+    assert torch.equal(after, codec_of_changed.analyse("a", IMAGE).latents.y)
+
+
+def module_state(model):
+    """Return everything of a model that an adapter could change."""
+    tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    return {
+        "attributes": {name: set(vars(module)) for name, module in model.named_modules()},
+        "training": {name: module.training for name, module in model.named_modules()},
+        "forward": {name: module.forward.__qualname__ for name, module in model.named_modules()},
+        "modules": {name: id(module) for name, module in model.named_modules()},
+        "tensors": {
+            name: (id(t), t.data_ptr(), t._version, t.requires_grad, t.device, t.stride(), t.shape)
+            for name, t in tensors.items()
+        },
+    }
+
+
+@pytest.mark.parametrize("architecture", REPRESENTATIVE)
+def test_model_of_the_caller_stays_as_it_was(architecture):
+    torch.manual_seed(0)
+    model = small_model(architecture).train()
+    next(model.g_s.parameters()).requires_grad_(False)
+    before = module_state(model)
+    use_all(adapt(model), IMAGE)
+    assert module_state(model) == before
+    assert model.training and any(p.requires_grad for p in model.parameters())
+
+
+def saved_and_loaded(model):
+    """Return a model after ``torch.save`` and ``torch.load``."""
+    file = io.BytesIO()
+    torch.save(model, file)
+    file.seek(0)
+    return torch.load(file, weights_only=False)
+
+
+@pytest.mark.parametrize(
+    "duplicate, architecture",
+    [
+        *((copy.deepcopy, name) for name in REPRESENTATIVE),
+        *((saved_and_loaded, name) for name in REPRESENTATIVE if name not in LOCAL_CLASSES),
+    ],
+    indirect=["architecture"],
+)
+def test_model_of_the_caller_can_be_copied_and_saved_after_adapting(duplicate, model):
+    """The copy computes with its own weights."""
+    use_all(adapt(model), IMAGE)
+    twin, x = duplicate(model), torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(twin.g_a(x), model.g_a(x))
+        next(iter(twin.g_a.parameters())).mul_(1.5)
+        assert not torch.equal(twin.g_a(x), model.g_a(x))
+
+
+def test_model_of_the_caller_can_be_trained_after_adapting():
+    model = coding_model("mbt2018-mean").train()
+    codec = adapt(model)
+    before = codec.analyse("a", IMAGE).latents.y
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    out = model(torch.rand(2, 3, 64, 64))
+    (out["x_hat"].square().mean() + out["likelihoods"]["y"].log().mean().neg()).backward()
+    optimizer.step()
+    after = codec.analyse("a", IMAGE).latents.y
+    assert not torch.equal(after, before)
+    assert torch.equal(after, adapt(copy.deepcopy(model)).analyse("a", IMAGE).latents.y)
+
+
+def test_copied_and_pickled_codec_computes_the_same():
+    codec = mini_mean_scale(1, "cpu")
+    expected = codec.analyse("a", IMAGE).latents.y
+    for twin in (copy.deepcopy(codec), pickle.loads(pickle.dumps(codec))):
+        assert torch.equal(twin.analyse("a", IMAGE).latents.y, expected)
+
+
+@pytest.mark.parametrize("architecture", REPRESENTATIVE, indirect=True)
+def test_codec_is_not_rebuilt_while_the_weights_stay(model):
+    """Also not by layers that mask their weights, or under a caller's inference mode."""
+    codec = adapt(model)
+    adapted = codec.model
+    with torch.inference_mode():
+        use_all(codec, IMAGE)
+    use_all(codec, IMAGE)
+    assert codec.model is adapted
+
+
+@pytest.mark.parametrize("architecture", ["mbt2018-mean", "mbt2018-vbr"], indirect=True)
+def test_codec_works_on_a_model_that_it_takes_over(model):
+    """The numbers are those of a copy."""
+    taken = copy.deepcopy(model)
+    codec, other = adapt_model(taken, QUALITY, "cpu", copy=False), adapt(model)
+    assert codec.model is taken
+    latents, expected = (c.analyse("a", IMAGE).latents for c in (codec, other))
+    assert torch.equal(latents.y, expected.y) and torch.equal(latents.scale, expected.scale)
+    assert codec.compress(IMAGE) == other.compress(IMAGE)
+
+
+def test_transforms_run_once_per_image(monkeypatch):
+    """Analysis, encoder and decoder share their outputs."""
+    codec, calls = mini_mean_scale(2, "cpu"), []
+    for name in ("g_a", "g_s"):
+        layer = getattr(codec.model, name).transform[0]
+        layer.register_forward_hook(lambda *_, name=name: calls.append(name))
+    codec.analyse("a", IMAGE)
+    codec.decompress(codec.compress(IMAGE))
+    assert sorted(calls) == ["g_a", "g_s"]
+
+
+def test_image_with_one_channel_is_refused():
+    with pytest.raises(InputError, match="the image has 1 channels; expected 3"):
+        mini_mean_scale(1, "cpu").analyse("a", np.zeros((64, 64, 1), np.float32))

@@ -1,0 +1,201 @@
+"""Validation of configs: the schema, the defaults, and the messages for invalid configs."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from rdpipe.config.check import complete
+from rdpipe.config.query import checkpoint_file
+from rdpipe.core.errors import InputError
+
+ROOT = Path(__file__).parents[2]
+SCHEMA = ROOT / "workflow" / "schema.yaml"
+CODEC = {"datasets": {"sample": {}}, "codecs": {"mini-mean-scale": {"qualities": [1]}}}
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "config").glob("*.yaml")), ids=lambda f: f.stem)
+def test_configs_of_the_repository_are_valid(file):
+    config = complete(yaml.safe_load(file.read_text()), SCHEMA)
+    assert config.keys() == yaml.safe_load(SCHEMA.read_text())["properties"].keys()
+
+
+def test_every_key_has_a_description():
+    schema = yaml.safe_load(SCHEMA.read_text())
+    keys = schema["properties"].items()
+    assert [key for key, value in keys if "description" not in value and key != "simulate"] == []
+
+
+def test_defaults_contain_what_the_analysis_needs():
+    config = complete(CODEC, SCHEMA)
+    assert config["variances"].keys() == {"codec", "channel", "window-3", "window-5", "element"}
+    assert config["means"].keys() == {"zero", "codec"}
+    assert config["quantizers"].keys() == {"rounding", "test-channel"}
+    assert config["simulate"]["levels"] and config["bootstrap"] == {"resamples": 300, "seed": 0}
+
+
+def test_values_are_not_replaced_by_defaults_and_the_input_is_unchanged():
+    config = {**CODEC, "bootstrap": {"seed": 7}}
+    assert complete(config, SCHEMA)["bootstrap"] == {"resamples": 300, "seed": 7}
+    assert config["bootstrap"] == {"seed": 7}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"datasets": {}}, "datasets"),
+        ({"codecs": {"x": {"qualities": [1]}}}, "unknown codec 'x'"),
+        ({"codecs": {"mini-mean-scale": {}}}, "'qualities' is a required property"),
+        ({"codecs": {"mini-mean-scale": {"qualities": [-1]}}}, "-1 is less than the minimum"),
+        ({"codecs": {"a/b": {"use": "trained", "qualities": [1]}}}, "'a/b' does not match"),
+        (
+            {"codecs": {"mine": {"use": "no_such_module:thing", "qualities": [1]}}},
+            "no module 'no_such_module'",
+        ),
+        ({"datasets": {"sample": {"args": {"root": "x"}}}}, "unexpected keyword argument 'root'"),
+        ({"datasets": {"photos": {"use": "folder"}}}, "missing a required argument: 'root'"),
+        ({"variances": {"channel": {}}}, "variances must have 'codec'"),
+        (
+            {"limits": {"x": {"mean": "codec", "variance": "block", "quantizer": "rounding"}}},
+            "variance 'block'",
+        ),
+        ({"simulate": {"levels": [0.1]}}, "simulate.levels"),
+        ({"simulate": {"levels": [0.1, 0]}}, "simulate.levels.1"),
+        ({"training": {"n": {"dataset": "kodak", "lambdas": [1], "steps": 1}}}, "dataset 'kodak'"),
+        ({"matching": "images"}, "matching: 'images' is not one of"),
+        (
+            {"quantizers": {"rounding": {"args": {"step": 0.25}}, "test-channel": {}}},
+            "quantizers.rounding is the codec as it is and takes neither use nor args",
+        ),
+        ({"means": {"codec": {"use": "zero"}}}, "means.codec is the codec as it is"),
+        ({"limits": {}}, "limits"),
+        (
+            {"baselines": {"avfi": {"qualities": [50]}}},
+            "unknown baseline 'avfi'; did you mean 'avif'",
+        ),
+        (
+            {"baselines": {"mini-mean-scale": {"use": "jpeg", "qualities": [5]}}},
+            "both have 'mini-mean-scale'",
+        ),
+        (
+            {"baselines": {"jpeg": {"quality": [50]}}},
+            "unknown key 'quality'; did you mean 'qualities'",
+        ),
+        (
+            {"baselines": {"jpeg": {"qualities": [50], "args": {"effort": 1}}}},
+            "keyword argument 'effort'",
+        ),
+        (
+            {"baselines": {"vtm": {"use": "external", "args": {"encode": "x"}, "qualities": [22]}}},
+            "missing a required argument: 'decode'",
+        ),
+        ({"simulate": {"curves": []}}, "simulate.curves"),
+    ],
+)
+def test_invalid_configs_are_refused_with_the_place_and_the_reason(change, message):
+    with pytest.raises(InputError, match=message):
+        complete({**CODEC, **change}, SCHEMA)
+
+
+def with_bound(codec: str, mean: str) -> dict:
+    """Return a config with a network that was trained as a bound for a codec."""
+    cell = {"mean": mean, "variance": "codec", "quantizer": "test-channel"}
+    joint = {"use": "trained", "qualities": [1], "bound_for": {"codec": codec, "cell": cell}}
+    return {**CODEC, "codecs": {**CODEC["codecs"], "joint": joint}}
+
+
+@pytest.mark.parametrize(
+    ("codec", "mean", "message"),
+    [
+        ("mini", "codec", "unknown analyzed codec 'mini'; known: mini-mean-scale"),
+        ("joint", "codec", "unknown analyzed codec 'joint'"),
+        ("mini-mean-scale", "codex", "unknown mean 'codex'; did you mean 'codec'"),
+    ],
+)
+def test_bound_for_an_unknown_codec_or_in_an_unknown_cell_is_refused(codec, mean, message):
+    with pytest.raises(InputError, match=message):
+        complete(with_bound(codec, mean), SCHEMA)
+
+
+@pytest.mark.parametrize("dataset", ["kodak", "other"])
+def test_references_of_a_dataset_that_is_not_measured_are_refused(dataset):
+    config = {
+        **CODEC,
+        "datasets": {"sample": {}, "other": {"use": "sample"}},
+        "calibration": "other",
+    }
+    with pytest.raises(InputError, match=f"unknown measured dataset '{dataset}'; known: sample"):
+        complete({**config, "references": {dataset: {"table": "a.csv"}}}, SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "message"),
+    [
+        ("variances", "window-4", "window: size is 4; expected an odd number"),
+        ("means", "accuracy-150", "150; expected .*0 to 99"),
+        ("baselines", "codec", "the name of every codec's own curve"),
+        ("codecs", "codec", "the name of every codec's own curve"),
+        ("pathvars", "result", "'result' is not one of"),
+    ],
+)
+def test_errors_that_a_job_would_find_are_found_before_any_job(section, name, message):
+    entries = {
+        "codecs": {"use": "dct", "qualities": [1]},
+        "baselines": {"use": "jpeg", "qualities": [30]},
+        "pathvars": "x",
+        "variances": {},
+        "means": {},
+    }
+    required = {
+        "means": {"codec": {}, "zero": {}},
+        "variances": {"codec": {}, "window-5": {}, "element": {}},
+    }
+    values = {**required.get(section, CODEC.get(section, {})), name: entries[section]}
+    with pytest.raises(InputError, match=message):
+        complete({**CODEC, section: values}, SCHEMA)
+
+
+def test_repeated_levels_are_refused():
+    with pytest.raises(InputError, match="simulate.levels: .* non-unique"):
+        complete({**CODEC, "simulate": {"levels": [0.1, 0.2, 0.1]}}, SCHEMA)
+
+
+def test_quality_is_the_only_placeholder_in_the_name_of_a_checkpoint():
+    entry = {"use": "trained", "args": {"checkpoint": "w-{quality}.pt"}, "qualities": [3]}
+    config = {**CODEC, "codecs": {"c": entry}}
+    assert checkpoint_file(complete(config, SCHEMA), "c", 3) == "w-3.pt"
+    config["codecs"]["c"]["args"]["checkpoint"] = "w-{quality!r}.pt"
+    with pytest.raises(InputError, match="and no other braces"):
+        complete(config, SCHEMA)
+
+
+def test_numbers_that_are_not_finite_are_refused():
+    config = yaml.safe_load("{dct: {args: {rho: .nan}, qualities: [1]}}")
+    with pytest.raises(InputError, match=r"config.codecs.dct.args.rho: nan is not a finite number"):
+        complete({**CODEC, "codecs": config}, SCHEMA)
+
+
+def test_fitted_estimator_without_calibration_is_refused():
+    variances = {"codec": {}, "calibrated": {}, "channel": {}, "window-5": {}, "element": {}}
+    with pytest.raises(InputError, match="variance 'calibrated' is fitted; name a dataset"):
+        complete({**CODEC, "variances": variances}, SCHEMA)
+
+
+PLANNING = """
+import sys, yaml
+from pathlib import Path
+from rdpipe.config.check import complete
+complete(yaml.safe_load(Path("config/sample.yaml").read_text()), Path("workflow/schema.yaml"))
+print(*sys.modules)
+"""
+
+
+def test_validating_a_config_loads_no_heavy_package():
+    """Every job of a cluster validates it; a package that is not loaded has no submodules."""
+    command = [sys.executable, "-c", PLANNING]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = {name.split(".")[0] for name in done.stdout.split() if "." in name}
+    heavy = {"torch", "compressai", "xarray", "zarr", "pandas", "scipy", "constriction"}
+    assert not loaded & heavy

@@ -1,0 +1,147 @@
+"""What rules derive from a config: files, and what each job depends on."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from rdpipe.config.check import complete
+from rdpipe.config.query import (
+    COMPONENTS,
+    analyzed_codecs,
+    exported_curves,
+    fitted_estimators,
+    gap_spec,
+    needs_gain,
+    simulation_spec,
+    source_modules,
+)
+from rdpipe.core.axes import AXES
+
+SCHEMA = Path(__file__).parents[2] / "workflow" / "schema.yaml"
+CODEC = {"datasets": {"sample": {}}, "codecs": {"mini-mean-scale": {"qualities": [1]}}}
+JOINT = {
+    "use": "trained",
+    "qualities": [1],
+    "bound_for": {
+        "codec": "mini-mean-scale",
+        "cell": {"mean": "codec", "variance": "codec", "quantizer": "test-channel"},
+    },
+}
+WITH_BOUND = {**CODEC, "codecs": {**CODEC["codecs"], "joint": JOINT}}
+
+
+def test_components_are_those_of_the_axes_in_the_papers_order():
+    assert list(COMPONENTS.items()) == [
+        ("variance", "variance"),
+        ("quantization", "quantizer"),
+        ("context", "mean"),
+        ("joint", None),
+    ]
+
+
+def test_every_exported_curve_has_a_separate_file():
+    cell = {"mean": "zero", "variance": "codec", "quantizer": "rounding"}
+    config = {
+        **WITH_BOUND,
+        "baselines": {"jpeg": {"qualities": [5]}},
+        "simulate": {"curves": [cell]},
+    }
+    curves = exported_curves(complete(config, SCHEMA))
+    assert list(curves) == [
+        "sample/mini-mean-scale",
+        "sample/mini-mean-scale_zero-codec-rounding",
+        "sample/mini-mean-scale_joint",
+        "sample/jpeg",
+    ]
+    assert curves["sample/jpeg"] == {
+        "dataset": "sample",
+        "codec": None,
+        "curve": "jpeg",
+        "name": "jpeg",
+    }
+
+
+def test_baseline_depends_only_on_its_own_module():
+    vtm = {
+        "use": "external",
+        "args": {"encode": "a {input} {output}", "decode": "b {input} {output}"},
+        "qualities": [22],
+    }
+    config = {**CODEC, "baselines": {"jpeg": {"qualities": [5]}, "vtm": vtm}}
+    config = complete(config, SCHEMA)
+    assert source_modules(config, baselines="jpeg") == ["rdpipe.codecs.classical"]
+    assert source_modules(config, "means", baselines="vtm") == [
+        "rdpipe.codecs.external",
+        "rdpipe.estimators.means",
+    ]
+
+
+def test_component_depends_only_on_the_axis_that_it_moves_along():
+    config = complete(CODEC, SCHEMA)
+    sections = {axis.section for axis in AXES}
+    for component, moved in (
+        ("variance", "variances"),
+        ("quantization", "quantizers"),
+        ("context", "means"),
+    ):
+        spec = gap_spec(config, component)
+        assert spec[moved] == config[moved]
+        assert all(len(spec[other]) == 1 for other in sections - {moved})
+    assert all(gap_spec(config, "joint")[section] == config[section] for section in sections)
+
+
+def test_simulation_depends_only_on_the_estimators_of_its_cells():
+    spec = simulation_spec(complete(CODEC, SCHEMA), "mini-mean-scale")
+    assert set(spec["variances"]) == {"codec", "channel", "window-5", "element"}
+    assert spec["curves"]["codec/element/test-channel"]["variance"] == "element"
+
+
+def test_codec_that_is_a_bound_is_simulated_only_as_it_was_trained():
+    config = complete(WITH_BOUND, SCHEMA)
+    spec = simulation_spec(config, "joint")
+    assert list(spec["curves"]) == ["codec/codec/test-channel"] and spec["levels"] == [1 / 12]
+    assert list(analyzed_codecs(config)) == ["mini-mean-scale"]
+
+
+USER_PARTS = """
+from rdpipe.estimators.base import FittedEstimator
+from rdpipe.estimators.variances import CalibratedVariance
+from rdpipe.quantizers.test_channel import WeightedTestChannel
+
+
+class Calibrated(CalibratedVariance):
+    pass
+
+
+def factory():
+    return Calibrated()
+
+
+class Weighted(WeightedTestChannel):
+    pass
+"""
+
+
+@pytest.fixture
+def user_parts(tmp_path, monkeypatch):
+    (tmp_path / "user_parts_of_query.py").write_text(USER_PARTS)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield "user_parts_of_query"
+    sys.modules.pop("user_parts_of_query", None)
+
+
+def test_traits_are_those_of_the_class_and_a_function_has_none(user_parts):
+    entries = {
+        "means": {"codec": {}, "linear-causal": {}},
+        "variances": {
+            "codec": {},
+            "class": {"use": f"{user_parts}:Calibrated"},
+            "function": {"use": f"{user_parts}:factory"},
+        },
+    }
+    assert fitted_estimators(entries) == [("mean", "linear-causal"), ("variance", "class")]
+    config = {**entries, "calibration": "other", "quantizers": {"test-channel": {}}}
+    assert not needs_gain(config, "other")
+    config["quantizers"] = {"mine": {"use": f"{user_parts}:Weighted"}}
+    assert needs_gain(config, "other") and not needs_gain(config, "sample")

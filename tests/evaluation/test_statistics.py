@@ -1,0 +1,43 @@
+"""Statistics of the latents against explicit sums."""
+
+import numpy as np
+import pytest
+import torch
+
+from rdpipe.evaluation import statistics
+
+
+@pytest.fixture
+def sample():
+    """Return scales and residuals of shape (channel, row, column)."""
+    generator = torch.Generator().manual_seed(0)
+    scale = torch.exp(torch.randn(5, 6, 7, generator=generator, dtype=torch.float64))
+    return scale, scale * torch.randn(5, 6, 7, generator=generator, dtype=torch.float64)
+
+
+def test_moments_are_means_over_a_channel(sample):
+    scale, r = sample
+    second_moment, predicted = statistics.moments(scale, r)
+    assert second_moment[2] == pytest.approx(float((r[2] ** 2).mean()))
+    assert predicted[4] == pytest.approx(float((scale[4] ** 2).mean()))
+
+
+def test_calibration_counts_every_element_in_its_bin(sample):
+    scale, r = sample
+    count, r2, sigma2 = statistics.calibration(scale, r)
+    assert count.sum() == r.numel() and r2.sum() == pytest.approx(float(r.square().sum()))
+    low, high = statistics.SCALE_EDGES[20:22]
+    inside = ((scale >= low) & (scale < high)).numpy()
+    assert count[20] == inside.sum()
+    assert sigma2[20] == pytest.approx((scale.numpy()[inside] ** 2).sum())
+    outside = statistics.calibration(torch.full((1, 1, 2), 1e-9), torch.ones(1, 1, 2))
+    assert outside[0][0] == 2  # the outermost bins are open
+
+
+def test_histograms_count_the_residuals_of_each_class(sample):
+    scale, r = sample
+    counts = statistics.residual_histograms(scale, r)
+    inside = ((scale >= 0.5) & (scale < 1.0)).numpy()
+    u = (r / scale).numpy()[inside]
+    assert counts[2] == pytest.approx(np.histogram(u, statistics.RESIDUAL_EDGES)[0])
+    assert counts.sum() == r.numel()

@@ -1,0 +1,92 @@
+"""The page, from small hand-made tables."""
+
+import re
+
+import numpy as np
+from small_page import EVIL, LIMITS
+
+from rdpipe.report import page
+
+
+def section(html: str, name: str) -> str:
+    """Return the source of one section of the page."""
+    return re.search(rf'<section id="{name}".*?</section>', html, re.S)[0].replace("&#39;", "'")
+
+
+def test_text_from_outside_does_not_become_markup(html):
+    assert EVIL not in html
+    assert html.count("&lt;script&gt;alert(1)&lt;/script&gt;") >= 5
+    assert "\\u003cscript\\u003ealert(1)" in html  # inside the JSON
+
+
+def test_page_is_one_file(html):
+    static = html[: html.index("<script>")]
+    assert not re.search(r"(src|href)=[\"']?(http|//)", static) and "@import" not in static
+    assert len(html) < 6e6
+
+
+def test_answer_comes_first_in_words(html):
+    assert "c at q1 on d: 1.000 bpp at 29.00 dB." in html
+    assert html.index("c at q1 on d: 1.000 bpp at 29.00 dB.") < html.index('<section id="curves"')
+    curves = section(html, "curves")
+    assert "the rate of this limit is -12.3 % (BD-rate; 95 % interval -14.0 to -11.0 %)" in curves
+    assert "its rate is" not in html
+
+
+def test_answer_says_only_what_holds_at_equal_psnr(html):
+    answer = section(html, "answer")
+    assert "the best upper bound on R(D), “joint”, has a BD-rate of -20.0 %" in answer
+    assert "Available today: 1.25 % (1.00 to 1.50 %) in real bytes" in answer
+    assert "genie" not in re.sub("Genie-aided estimates, and curves", "", answer)
+    assert "latent-matched" not in answer.lower() and "distortion" not in answer
+    assert 'data-chart="levers"' in answer and 'data-chart="waterfall"' not in answer
+
+
+def test_latent_matched_figures_have_a_section_of_their_own_and_are_no_bd_rates(html):
+    matched = section(html, "latent-matched")
+    assert html.index('<section id="answer"') < html.index('<section id="latent-matched"')
+    assert not re.search("bd.?rate", matched, re.I)
+    assert "not at equal PSNR" in matched and "available" not in matched
+    for chart in ("waterfall", "changes", "stacks"):
+        assert f'data-chart="{chart}"' in matched
+    assert "0.250 bpp (0.240 to 0.260) above “decodable” (upper bound on R(D))" in matched
+    terms = "side information 0.000, variance 0.050 (0.040 to 0.060), quantization 0.200"
+    assert terms in matched and "context -0.010 (-0.020 to 0.000)" in matched
+    assert (
+        "This limit keeps the codec's own variance and context model, so it cannot show losses"
+        " there." in matched
+    )
+    # the total is 0.25 of 1 and of 2 bit/pixel
+    assert "12 to 25 % of the bits lie above" in matched
+    # the ratio of latent distortions is beside the sentences, the tables and the comparison
+    assert "at 1.250 to 1.250 times the codec's distortion of the latents" in matched
+    assert matched.count("<td>1.250</td>") >= 6
+
+
+def test_missing_point_is_reported(tables):
+    points = tables["points"]
+    points.loc[
+        (points["quality"] == 2) & (points["curve"] == "codec/codec/test-channel"), "bpp"
+    ] = np.nan
+    content = page.run_content("d", "c", tables, LIMITS)
+    assert content["unreached"] == [{"curve": "codec/codec/test-channel", "quality": 2}]
+
+
+def test_tables_show_the_numbers(html):
+    for shown in (
+        "1.0000",
+        "0.9429",
+        "no common range",
+        "images left out",
+        "+0.4000",
+        "+0.0123",
+        "+0.0111",
+        "0.00240 bit/pixel at q1, 0.00480 bit/pixel at q2",
+        "1.250",
+        "1.125",
+        "0123abcd",
+        "map_latents",
+        "f/water.pdf",
+        "2601.09254",
+    ):
+        assert shown in html, shown

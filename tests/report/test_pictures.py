@@ -1,0 +1,49 @@
+"""Maps and images on the page."""
+
+import base64
+
+import numpy as np
+import pytest
+from small_page import LIMITS, make_maps
+
+from rdpipe.core.errors import InputError
+from rdpipe.report import pictures
+
+
+def test_maps_are_bit_per_pixel_within_the_image():
+    root, groups = make_maps(("one", "two"), 1, size=(50, 60))
+    maps = pictures.maps_of(root, groups, LIMITS)
+    assert maps["names"][:2] == ["bits spent", "quantization gap, to decodable"]
+    image = maps["images"][0]
+    # 5 columns of 16 pixels reach into the padding
+    assert (image["rows"], image["columns"]) == (4, 4)
+    assert image["down"] == pytest.approx(64 / 50) and image["across"] == pytest.approx(64 / 60)
+    values = np.frombuffer(base64.b64decode(image["values"]), np.uint8)
+    values = values.reshape(len(maps["names"]), 4, 4)
+    low, high = maps["ends"][0]
+    expected = np.minimum(groups[0]["bits"].values[0, :, :4] / 256, high)
+    assert low + values[0] / 255 * (high - low) == pytest.approx(expected, abs=high / 400)
+
+
+def test_maps_are_coarser_if_there_are_many():
+    assert pictures.pooled(np.arange(6.0).reshape(2, 3), 2).tolist() == [[2.0, 3.5]]
+    root, groups = make_maps(("one",), 1)
+    fine, coarse = (pictures.maps_of(root, groups, LIMITS, pool)["images"][0] for pool in (1, 2))
+    assert (coarse["rows"], coarse["columns"]) == (2, 3)
+    assert coarse["down"] == fine["down"] and coarse["across"] > fine["across"]
+
+
+def test_images_are_reduced_until_they_fit():
+    _, groups = make_maps(("one",), 1, size=(400, 400))
+    files = [groups[0]["original"].values.tobytes()] * 3
+    size = len(files[0])
+    source = pictures.shrink(files, budget=3 * size)
+    assert len(source(files[0])) == pytest.approx(size * 4 / 3, abs=40)
+    assert 3 * len(pictures.shrink(files, budget=size)(files[0])) * 3 / 4 < 1.01 * size
+
+
+def test_qualities_with_other_images_are_refused():
+    """Originals are shown beside the maps and decoded images of every quality, by position."""
+    products = [make_maps(("one", "two"), 1), make_maps(("two", "one"), 2)]
+    with pytest.raises(InputError, match="maps of c: image 0 is 'two'; expected 'one'"):
+        pictures.collect(products, LIMITS)

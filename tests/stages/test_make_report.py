@@ -1,0 +1,28 @@
+"""Selection of the rows of one codec for the report."""
+
+import pandas as pd
+
+from rdpipe.stages.make_report import MakeReportSpec, select_run
+
+
+def test_run_has_its_own_rows_and_the_shared_curves():
+    labels = [("c", "codec"), ("c", "source"), ("b", "codec"), ("", "baseline"), ("", "published")]
+    rows = [
+        {"dataset": "d", "codec": codec, "role": role, "curve": role, "kind": "achieved"}
+        | {"image": "a", "quality": quality, "bpp": quality, "psnr": 30.0 + quality}
+        for codec, role in labels
+        for quality in (1, 2)
+    ]
+    points = pd.DataFrame(rows)
+    rates = points.assign(codec="b")
+    tables = {"points": points, "image_points": points, "bd_rates": rates}
+    config = {"limits": {}, "bootstrap": {"resamples": 2, "seed": 0}}
+    selected = select_run(tables, "d", "c", MakeReportSpec(config=config))
+    assert selected["points"]["role"].unique().tolist() == [
+        "codec",
+        "source",
+        "baseline",
+        "published",
+    ]
+    assert selected["bd_rates"].empty
+    assert set(selected["savings"]["curve"]) == {"source", "baseline", "published"}

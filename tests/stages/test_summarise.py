@@ -1,0 +1,66 @@
+"""The summary in the terminal says only what holds at equal PSNR."""
+
+import pandas as pd
+import pytest
+import xarray as xr
+
+from rdpipe.io import store
+from rdpipe.stages import summarise
+
+RUN = {"dataset": "d", "codec": "c"}
+RATES = [
+    ("codec/codec/test-channel", "cell", "upper bound on R(D)", -5.0),
+    ("joint", "joint", "upper bound on R(D)", -10.0),
+    ("codec/element/test-channel", "cell", "genie-aided estimate", -50.0),
+    ("jpeg", "baseline", "achieved", float("nan")),
+]
+
+
+@pytest.fixture
+def bounds(tmp_path):
+    """A store of bounds with one codec at two qualities, and a baseline."""
+    point = {"curve": "codec", "role": "codec", "kind": "achieved", **RUN}
+    points = [{**point, "quality": q, "bpp": q / 4, "psnr": 28.0 + q} for q in (1, 2)]
+    points.append({**point, "codec": "", "curve": "jpeg", "role": "baseline", "quality": 5})
+    bd_rates = [
+        {
+            **RUN,
+            "curve": curve,
+            "role": role,
+            "kind": kind,
+            "bd_rate": rate,
+            "bd_rate_low": rate - 1,
+            "bd_rate_high": rate + 1,
+        }
+        for curve, role, kind, rate in RATES
+    ]
+    code = {"cell": "codec/calibrated/rounding", "kind": "achieved", "bd_rate": -0.5}
+    available = [{**RUN, **code, "bd_rate_low": -0.75, "bd_rate_high": -0.25}]
+    path = tmp_path / "bounds.zarr.zip"
+    tables = {"points": points, "bd_rates": bd_rates, "available": available}
+    with store.create(path, {}) as writer:
+        for name, rows in tables.items():
+            frame = pd.DataFrame(rows).rename_axis("row")
+            writer.write(xr.Dataset.from_dataframe(frame), group=name)
+    return path
+
+
+def test_summary_is_at_equal_psnr(bounds, tmp_path, capsys):
+    page = tmp_path / "report.html"
+    page.touch()
+    summarise.run(bounds, page)
+    shown = capsys.readouterr().out
+    assert "c at q1 on d: 0.250 bpp at 29.00 dB." in shown
+    assert "“joint”, has a BD-rate of -10.0 % (95 % interval -11.0 to -9.0 %)" in shown
+    assert "Available today: 0.50 % (0.25 to 0.75 %) in real bytes" in shown
+    assert "no common range of PSNR" in shown
+    assert str(page) in shown
+    assert shown.count("c on d") == 1  # a baseline has no summary
+
+
+def test_genie_is_only_in_the_table_and_marked(bounds, tmp_path, capsys):
+    page = tmp_path / "report.html"
+    page.touch()
+    summarise.run(bounds, page)
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "genie-aided" in line]
+    assert line.startswith("    codec/element/test-channel") and "not a bound" in line

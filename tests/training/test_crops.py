@@ -1,0 +1,33 @@
+"""Crops are reproducible."""
+
+import numpy as np
+from small_training import FILES
+
+from rdpipe.training.crops import Crops, random_saturation, random_zoom
+
+
+def test_crop_is_a_pure_function_of_seed_and_index():
+    first, second = Crops(FILES, 64, 5), Crops(FILES, 64, 5)
+    late = second[9]
+    assert all(np.array_equal(first[i], second[i]) for i in range(5))
+    assert np.array_equal(first[9], late) and not np.array_equal(first[8], late)
+    assert first[0].shape == (3, 64, 64) and first[0].dtype == np.uint8
+    assert not np.array_equal(Crops(FILES, 64, 6)[9], late)
+
+
+def test_small_images_are_not_shrunk_below_a_crop():
+    image = np.random.default_rng(0).integers(0, 256, (64, 70, 3), dtype=np.uint8)
+    for seed in range(20):
+        assert random_zoom(image, 64, np.random.default_rng(seed)).shape == (64, 64, 3)
+
+
+def test_saturation_keeps_gray_images():
+    gray = np.repeat(np.arange(64, dtype=np.uint8).reshape(8, 8, 1), 3, axis=2)
+    for seed in range(4):
+        assert np.array_equal(random_saturation(gray, np.random.default_rng(seed)), gray)
+
+
+def test_sources_are_the_files_of_the_crops():
+    crops = Crops(FILES, 64, 5)
+    assert crops.sources(range(100)) == ", ".join(sorted(file.name for file in FILES))
+    assert crops.sources([0]) in {file.name for file in FILES}

@@ -1,0 +1,38 @@
+"""Classical codecs on the same images."""
+
+
+def baseline_runtime(wildcards):
+    """Return the expected run time of a baseline; external programs are slow."""
+    entry = build_entry("baselines", wildcards.baseline)
+    return "24h" if entry.get("use") == "external" else "1h"
+
+
+rule run_baseline:
+    """Measure real bytes and decoded quality of one classical codec at one quality."""
+    input:
+        manifest=rules.prepare_dataset.output,
+    output:
+        "<results>/{dataset}/baselines/{baseline}/q{quality}/{shard}.zarr.zip",
+    log:
+        "<logs>/run_baseline/{dataset}/{baseline}/q{quality}/{shard}.log",
+    benchmark:
+        "<benchmarks>/run_baseline/{dataset}/{baseline}/q{quality}/{shard}.jsonl"
+    conda:
+        "../../environment.yml"
+    resources:
+        mem=scale_with_attempt("1GB"),
+        runtime=scale_with_attempt(baseline_runtime),
+    params:
+        spec=lambda w: canonical_json(
+            dataset=w.dataset,
+            baseline=w.baseline,
+            quality=int(w.quality),
+            entry=build_entry("baselines", w.baseline),
+            shard=shard(w),
+        ),
+        source=lambda w: code_digest("run_baseline", baselines=w.baseline),
+    shell:
+        "python -m rdpipe run_baseline"
+        " --spec {params.spec:q}"
+        " --manifest_file {input.manifest:q}"
+        " --out {output:q} > {log:q} 2>&1"

@@ -51,10 +51,12 @@ def figures(options: Options) -> Iterator[Figure]:
     rounds = alternate(
         options.rounds,
         lambda: processor_seconds(lambda: torch.erfc(numbers)) / numbers.numel(),
-        lambda: processor_seconds(
-            lambda: evaluate(image, MEANS, VARIANCES, QUANTIZERS, fits=fits), 0, 1
-        )
-        / cells,
+        lambda: (
+            processor_seconds(
+                lambda: evaluate(image, MEANS, VARIANCES, QUANTIZERS, fits=fits), 0, 1
+            )
+            / cells
+        ),
     )
     ratios = [erfc / cell for erfc, cell in rounds]
     note = f"{1e-6 / min(cell for _, cell in rounds):.0f} million cells/s of a core"

@@ -1,12 +1,17 @@
-"""``extract_latents`` against CompressAI's ``eval_model`` with real coding: same model, images, one thread."""
+"""``extract_latents`` relative to CompressAI's ``eval_model``, which also writes real bytes.
 
-import itertools
+Both have the same model, the same images and one thread.
+"""
+
 import json
 from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
 
 import torch
 
 from benchmarks.common import Figure, Options, alternate, image_files, run_python
+from rdpipe.codecs.compressai import _torchvision
 from rdpipe.codecs.compressai.checkpoint import (
     EMBEDDED,
     architecture_of,
@@ -16,17 +21,17 @@ from rdpipe.codecs.compressai.checkpoint import (
 )
 
 QUALITY = 2
-EVAL_MODEL = """
+EVAL_MODEL = f"""
 import runpy, sys
-from rdpipe.codecs.compressai._torchvision import declare_missing_operators
-declare_missing_operators()
+runpy.run_path({str(_torchvision.__file__)!r})["declare_missing_operators"]()
 sys.argv = ["eval_model", *sys.argv[1:]]
 runpy.run_module("compressai.utils.eval_model", run_name="__main__")
 """
+"""CompressAI's command, without an import of rdpipe."""
 
 
-def checkpoint(path) -> str:
-    """The embedded codec as CompressAI reads one, tables included; returns its architecture."""
+def write_checkpoint(path: Path) -> str:
+    """Write the embedded codec as CompressAI reads it, with tables; return its architecture."""
     state = read_state(EMBEDDED / "mini-mean-scale.safetensors")
     model = load_model(architecture_of(state), fold(state, QUALITY - 1), str(path))
     model.update(force=True)
@@ -36,22 +41,48 @@ def checkpoint(path) -> str:
 
 def figures(options: Options) -> Iterator[Figure]:
     weights, manifest = options.work / "mini.pth.tar", options.work / "manifest.json"
-    architecture = checkpoint(weights)
+    architecture = write_checkpoint(weights)
     entry = {"use": "folder", "args": {"root": str(options.images)}}
-    given = {"name": "bench", "entry": entry, "on_error": "stop"}
-    run_python("-m", "rdpipe", "prepare_dataset", "--spec", json.dumps(given), "--out", manifest)
+    dataset = json.dumps({"name": "bench", "entry": entry, "on_error": "stop"})
+    run_python("-m", "rdpipe", "prepare_dataset", "--spec", dataset, "--out", manifest)
     devices = [("cpu", "0.9")] + [("cuda", "0.6")] * torch.cuda.is_available()
-    for (device, bound), gain in itertools.product(devices, (False, True)):
-        spec = {"dataset": "bench", "codec": "mini-mean-scale", "quality": QUALITY, "entry": {},
-                "device": device, "decoder_gain": gain}  # fmt: skip
-        ours = ["-m", "rdpipe", "extract_latents", "--spec", json.dumps(spec),
-                "--manifest_file", manifest, "--table", options.work / "images.zarr.zip",
-                "--out", options.work / "latents.zarr.zip"]  # fmt: skip
-        peer = ["-c", EVAL_MODEL, "checkpoint", options.images, "-a", architecture, "-p", weights]
-        peer += ["--cuda"] * (device == "cuda")
-        rounds = alternate(options.rounds, lambda: run_python(*ours), lambda: run_python(*peer))
-        names = f"eval_model on {device}, {len(image_files(options.images))} images"
-        walls, works = ([a[i] / b[i] for a, b in rounds] for i in (0, 1))
-        what = f"extract_latents{', calibration' * gain}"
-        yield Figure(f"{what}, seconds", names, f"<= {bound}", walls)
-        yield Figure(f"{what}, processor seconds", names, f"<= {bound}", works)
+    for (device, bound), gain in product(devices, (False, True)):
+        spec = {
+            "dataset": "bench",
+            "codec": "mini-mean-scale",
+            "quality": QUALITY,
+            "entry": {},
+            "device": device,
+            "decoder_gain": gain,
+        }
+        flags = {
+            "--spec": json.dumps(spec),
+            "--manifest_file": manifest,
+            "--table": options.work / "images.zarr.zip",
+            "--out": options.work / "latents.zarr.zip",
+        }
+        extract = [
+            "-m",
+            "rdpipe",
+            "extract_latents",
+            *(word for flag in flags.items() for word in flag),
+        ]
+        evaluate = [
+            "-c",
+            EVAL_MODEL,
+            "checkpoint",
+            options.images,
+            "-a",
+            architecture,
+            "-p",
+            weights,
+        ]
+        evaluate += ["--cuda"] * (device == "cuda")
+        rounds = alternate(
+            options.rounds, lambda: run_python(*extract), lambda: run_python(*evaluate)
+        )
+        reference = f"eval_model on {device}, {len(image_files(options.images))} images"
+        name = f"extract_latents{', calibration' * gain}"
+        for index, unit in enumerate(("seconds", "processor seconds")):
+            ratios = [measured[index] / peer[index] for measured, peer in rounds]
+            yield Figure(f"{name}, {unit}", reference, f"<= {bound}", ratios)

@@ -39,7 +39,7 @@ class Shrunk(Rounding):
 
 
 class Floored:
-    """A quantizer without a base class: each cell reaches from one multiple of the step to the next."""
+    """A quantizer without a base class: each cell lies between two multiples of the step."""
 
     information = "decodable"
     realizable = False  # if it is True, the class also needs the methods write and read

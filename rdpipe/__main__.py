@@ -200,9 +200,9 @@ def main(argv: list[str] | None = None) -> int:
         print(f"rdpipe {rdpipe.__version__}")
         return 0
     if stage not in STAGES:
-        asked = stage in ("-h", "--help")
-        print(USAGE, file=sys.stdout if asked else sys.stderr)
-        return 0 if asked else 2
+        requested = stage in ("-h", "--help")
+        print(USAGE, file=sys.stdout if requested else sys.stderr)
+        return 0 if requested else 2
     if str(Path.cwd()) not in sys.path:  # modules of the user, also for the console script
         sys.path.append(str(Path.cwd()))
     limit_threads(requested_threads(flags))

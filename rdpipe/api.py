@@ -165,7 +165,10 @@ def as_pixels(name: str, image: ImageLike) -> Image:
     if isinstance(image, (str, Path)):
         return read_image(str(image))[0]
     if isinstance(image, PIL.Image.Image):
-        return to_rgb(image)[0]
+        try:
+            return to_rgb(image)[0]
+        except InputError as error:
+            raise InputError(f"{name!r}: {error}") from error
     if isinstance(image, torch.Tensor):
         image = image.detach().cpu().numpy()
     expected = "expected uint8 of shape (height, width, 3)"

@@ -1,4 +1,4 @@
-"""CompressAI's own tools, to test against."""
+"""CompressAI's own tools, as an independent answer."""
 
 import subprocess
 import sys
@@ -7,23 +7,21 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from rdpipe.codecs.compressai._torchvision import declare_missing_operators
+import rdpipe.codecs.compressai  # noqa: F401 - before compressai
 
-declare_missing_operators()
-
-from compressai.utils.plot.__main__ import parse_json_file  # noqa: E402, F401
+# isort: split
+from compressai.utils.plot.__main__ import parse_json_file  # noqa: F401
 
 START = """
 import runpy, sys
-from rdpipe.codecs.compressai._torchvision import declare_missing_operators
-declare_missing_operators()
+import rdpipe.codecs.compressai
 del sys.argv[0]
 runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 """
 
 
 def tool(name: str, *flags) -> str:
-    """Run ``python -m compressai.utils.NAME`` in a process of its own; what it prints."""
+    """Run ``python -m compressai.utils.NAME`` in a new process; return its output."""
     command = [sys.executable, "-c", START, f"compressai.utils.{name}", *map(str, flags)]
     return subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE).stdout
 

@@ -1,5 +1,6 @@
 """Paths that the documentation names exist, and the generated reference is complete."""
 
+import importlib
 import re
 import sys
 from pathlib import Path
@@ -24,7 +25,7 @@ EXCEPTIONS = {
 @pytest.fixture
 def config_reference(monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "docs")
-    yield __import__("config_reference")
+    yield importlib.import_module("config_reference")
     sys.modules.pop("config_reference", None)
 
 
@@ -44,6 +45,16 @@ def test_relative_links_in_a_page_lead_to_a_file(page):
         if not (page.parent / link).exists()
         and (page.parent / link).resolve() != ROOT / "docs" / "reference" / "config.md"
     ]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_names_in_a_page_can_be_imported(page):
+    for name in re.findall(r"`(rdpipe(?:\.\w+)+)`", page.read_text()):
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError:
+            module, _, attribute = name.rpartition(".")
+            assert hasattr(importlib.import_module(module), attribute), name
 
 
 def test_config_reference_has_every_key_of_the_schema(config_reference):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from PIL import Image
 
@@ -125,6 +126,12 @@ def test_metadata_names_licence_authors_and_extras(wheel):
     ]:
         assert re.search(f"^{re.escape(line)}$", metadata, re.MULTILINE), line
     assert "Keywords: " in metadata and "Description-Content-Type: text/markdown" in metadata
+
+
+def test_citation_has_the_version_of_the_package():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == rdpipe.__version__
+    assert citation["references"][0]["identifiers"][0]["value"] == "arXiv:2601.09254"
 
 
 def test_sdist_holds_the_sources_tests_and_workflow_and_no_product(built):

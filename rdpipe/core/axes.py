@@ -1,4 +1,4 @@
-"""The three axes of the labelled array ``bits[image, mean, variance, quantizer]``.
+"""The three axes of the labeled array ``bits[image, mean, variance, quantizer]``.
 
 :data:`AXES` is the only table of the axes; every other module derives what it needs from it. The
 registries hold the names that configs, coordinates and plots use. ``window-5`` is the family

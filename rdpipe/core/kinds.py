@@ -1,4 +1,4 @@
-"""Labels that are computed and compared by identity, never typed by hand.
+"""Enumerations of labels; text is parsed where it enters, and members are compared by identity.
 
 See ``docs/explanation/science.md``, sections 2 and 5.
 """
@@ -57,9 +57,9 @@ class BoundKind(_Label):
     ACHIEVABLE = "achievable"
     """All estimators are decodable and the quantizer can be built."""
     UPPER_BOUND = "upper bound on R(D)"
-    """All estimators are decodable and the quantizer is the test channel."""
+    """All estimators are decodable and the rate is a divergence that bounds R(D) (test channel)."""
     GENIE_AIDED = "genie-aided estimate"
-    """An estimator sees the latents being coded: optimistic, not a bound."""
+    """An estimator sees the latents being coded, or the rate is not known to be a bound."""
     REFERENCE = "reference"
     """A published curve with its source, or a known rate-distortion function."""
 

@@ -24,7 +24,7 @@ class Latents:
     hyper : Tensor of shape (channel, row, column), optional
         Mean that the codec predicts without its context model. Required if the codec has one.
     gain : Tensor of shape (channel,), optional
-        Gain of the decoder (:meth:`rdpipe.codecs.protocol.Codec.decoder_gain`), measured on
+        Gain of the decoder (:meth:`rdpipe.core.protocols.SupportsGain.decoder_gain`), measured on
         calibration images.
     own_bits : Tensor of shape (channel, row, column), optional
         Code length of each rounded element under the codec's own prior, bit. Required if that

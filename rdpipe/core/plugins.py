@@ -120,6 +120,7 @@ def build_entry(
     Raises
     ------
     InputError
-        If the name is unknown, it names something that cannot be built, or the arguments do not fit.
+        If the name is unknown, it names something that cannot be built, or the arguments do not
+        fit.
     """
     return bind_entry(what, name, entry, table, *args)()

@@ -20,10 +20,11 @@ TRIM_THRESHOLD, MMAP_MAX = -1, -4
 
 
 def limit_threads(count: int) -> None:
-    """Set the number of threads of all numerical libraries, whatever the environment says.
+    """Set the number of threads of PyTorch and of numerical libraries that are loaded later.
 
-    The last bits of a sum depend on the number of threads. Libraries that are already loaded are
-    told directly; those that are loaded later, and child processes, read the environment.
+    The last bits of a sum depend on the number of threads. The function sets the number directly in
+    PyTorch if that is already loaded; libraries that are loaded later, and child processes, read it
+    from the environment.
     """
     for variable in THREAD_VARIABLES:
         os.environ[variable] = str(count)
@@ -52,13 +53,13 @@ def peak_memory() -> int:
     On Linux ``ru_maxrss`` includes memory from before this program was loaded; ``VmHWM`` does not.
     """
     status = Path("/proc/self/status")
-    own = re.search(r"VmHWM:\s*(\d+) kB", status.read_text() if status.exists() else "")
+    peak_line = re.search(r"VmHWM:\s*(\d+) kB", status.read_text() if status.exists() else "")
     peaks = [
         resource.getrusage(who).ru_maxrss
         for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     ]
-    if own:
-        peaks[0] = int(own[1])
+    if peak_line:
+        peaks[0] = int(peak_line[1])
     return max(peaks) * (1 if sys.platform == "darwin" else 1024)
 
 

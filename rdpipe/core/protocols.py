@@ -37,8 +37,8 @@ class Analysis:
     side_bits : float
         Code length of the side information (hyper-latents) under the codec's own likelihood.
     forward_bits : float, optional
-        Code length of both according to the model's training graph, if it differs: that graph rounds
-        without the feedback of a context model, and papers report it.
+        Code length of both according to the model's training graph, if it differs: that graph
+        rounds without the feedback of a context model, and papers report it.
     """
 
     latents: Latents
@@ -58,7 +58,7 @@ class Codec(Protocol):
     """
 
     def analyse(self, name: str, image: Image) -> Analysis:
-        """Return the latents of an image before quantization, and the codec's prediction of them."""
+        """Return the latents of an image, not quantized, and the codec's prediction of them."""
 
     def synthesise(self, y_hat: Tensor, height: int, width: int) -> Image:
         """Return the image of decoded latents of shape (channel, row, column)."""
@@ -122,8 +122,8 @@ class SupportsGain(Protocol):
     def decoder_gain(self, latents: Latents, height: int, width: int) -> Tensor:
         """Return the squared change of the image for a unit change of one latent.
 
-        It has the shape (channel,): summed over pixels and colors, in pixel values of [0, 1], averaged
-        over the positions of each channel. It is measured on calibration images, for
+        It has the shape (channel,): summed over pixels and colors, in pixel values of [0, 1],
+        averaged over the positions of each channel. It is measured on calibration images, for
         ``weighted-test-channel``. A random estimate is seeded by the name of the image.
         """
 

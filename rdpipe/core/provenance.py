@@ -28,13 +28,13 @@ def versions() -> dict[str, str]:
 
     Packages that are not installed are left out.
     """
-    found = {"version_rdpipe": rdpipe.__version__}
+    names = {"version_rdpipe": rdpipe.__version__}
     for name in PACKAGES:
         try:
-            found[f"version_{name}"] = version(name)
+            names[f"version_{name}"] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return names
 
 
 def commit() -> str:
@@ -58,9 +58,10 @@ def machine() -> str:
 def source_digest(*modules: str) -> str:
     """Return a digest of the source of modules and of every rdpipe module that they import.
 
-    Imports are read from the source and not executed, so a Snakefile can afford it. Imports for type
-    checkers only are left out. The ``__init__`` of each parent package counts too, but not what it
-    imports. Weights and templates count with the modules in the same folder or in a folder above.
+    Imports are read from the source and not executed, so a Snakefile can afford it. Imports for
+    type checkers only are left out. The ``__init__`` of each parent package counts too, but not
+    what it imports. Weights and templates count with the modules in the same folder or in a folder
+    above.
 
     Parameters
     ----------

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from rdpipe.core.errors import InputError
 from rdpipe.datasets.source import Source
-from rdpipe.theory.spectrum import field_spectrum
 
 PREFIX = "gaussian-field:"
 """Beginning of the description of a field, in place of the name of a file."""
@@ -106,6 +105,8 @@ def draw(description: str) -> NDArray[np.float32]:
     -------
     array of float32, of shape (size, size, 1)
     """
+    from rdpipe.theory import field_spectrum  # imports scipy
+
     spec = json.loads(description.removeprefix(PREFIX))
     rng = np.random.default_rng([spec["seed"], spec["index"]])
     white = rng.standard_normal((spec["size"], spec["size"]))

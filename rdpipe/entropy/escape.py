@@ -4,8 +4,8 @@ A learned prior is occasionally far off, and under N(0, v) an element at 40 sigm
 which no real coder pays. The encoder therefore multiplies the variance of such an element by 16^j,
 j = 1, 2, ..., and transmits j: a flag with probability :data:`PROBABILITY`, then j in unary. All
 quantizers, the test channel included, use the enlarged variance. Every rate of
-``docs/explanation/science.md``, section 2.3, therefore holds as it stands, and j is side information
-whose bits are counted.
+``docs/explanation/science.md``, section 2.3, therefore holds as it stands, and j is side
+information whose bits are counted.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Range coding of integers as a sequence of binary decisions.
 
-The encoder and the decoder run the same code: :func:`code_flags` writes decisions to a range encoder
-of ``constriction``, or reads them from a range decoder, and returns them. A decoder passes NaN for
-values that it does not know yet. Binary decisions need no finite alphabet, and an improbable one
-costs what the model says::
+The encoder and the decoder run the same code: :func:`code_flags` writes decisions to a range
+encoder of ``constriction``, or reads them from a range decoder, and returns them. A decoder passes
+NaN for values that it does not know yet. Binary decisions need no finite alphabet, and an
+improbable one costs what the model says::
 
     k != 0?   k > 0?   |k| >= 2?   |k| >= 4?   ...   |k| in the upper half of [2^j, 2^(j+1))?   ...
 
@@ -119,21 +119,21 @@ def code_indices(
     return torch.where(nonzero, torch.where(positive, m, -m), 0.0)
 
 
-def interval_bits(centre: Tensor, v: Tensor, width: float | Tensor) -> Tensor:
+def interval_bits(center: Tensor, v: Tensor, width: float | Tensor) -> Tensor:
     """Return -log2 of the probability of intervals under N(0, v).
 
     The logarithm of the nearer tail is used, so the result is exact where probabilities underflow.
 
     Parameters
     ----------
-    centre, v : Tensor
+    center, v : Tensor
         Midpoint of each interval, and variance.
     width : float or Tensor
         Length of each interval.
     """
-    sigma, centre = v.sqrt(), centre.abs()
-    inner = torch.special.log_ndtr((width / 2 - centre) / sigma)
-    outer = torch.special.log_ndtr((-width / 2 - centre) / sigma)
+    sigma, center = v.sqrt(), center.abs()
+    inner = torch.special.log_ndtr((width / 2 - center) / sigma)
+    outer = torch.special.log_ndtr((-width / 2 - center) / sigma)
     bits: Tensor = -(inner + torch.log(-torch.expm1(outer - inner))) / math.log(2)
     return bits
 

@@ -1,12 +1,13 @@
 """Contracts of means and variances.
 
 An estimator states in :attr:`Estimator.information` what it knows. All other attributes have
-conservative defaults, in the base class only: side information and the context model are taken to be
-used unless an estimator says otherwise, so a forgotten attribute never turns a genie into a bound.
+conservative defaults, in the base class only: side information and the context model are taken to
+be used unless an estimator says otherwise, so a forgotten attribute never turns a genie into a
+bound.
 
-Users either subclass :class:`Mean` or :class:`Variance`, or write a plain class with ``information``
-and ``__call__`` (:mod:`rdpipe.estimators.user_estimators`). Causal and fitted estimators subclass
-:class:`CausalEstimator` and :class:`FittedEstimator` too.
+Users either subclass :class:`Mean` or :class:`Variance`, or write a plain class with
+``information`` and ``__call__`` (:mod:`rdpipe.estimators.user_estimators`). Causal and fitted
+estimators subclass :class:`CausalEstimator` and :class:`FittedEstimator` too.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class Estimator(ABC):
 
 
 class Mean(Estimator):
-    """Expected value of each latent: the context axis."""
+    """Expected value of each latent: the mean axis, whose term is context."""
 
     @abstractmethod
     def __call__(self, latents: Latents) -> Tensor:
@@ -89,7 +90,7 @@ class Variance(Estimator):
 
     @property
     def transmitter(self) -> Transmitter | None:
-        """The code of what the variance transmits; None if it transmits nothing."""
+        """Coder of the transmitted index array; None if nothing is transmitted."""
         return None
 
     def for_mean(self, mean_name: str) -> Variance:
@@ -129,7 +130,10 @@ class CausalEstimator(ABC):
         """
 
     def decoding_order(self, shape: Sequence[int]) -> Iterator[tuple[slice, Tensor]] | None:
-        """Return channels and positions of each decoding step; None for waves of the radius."""
+        """Return channels and positions of each wave; None to use the waves of the radius.
+
+        If mean and variance both give an order, that of the mean is used.
+        """
         return None
 
 

@@ -2,7 +2,7 @@
 
 The encoder and the decoder visit the elements in waves. A wave is a set of elements that do not
 depend on each other: all elements at once, unless an estimator is causal. Causal estimators see the
-past of the quantizer in the same cell, never the clean latents
+past of the quantizer in the same cell, never the unquantized latents
 (``docs/explanation/science.md``, section 8)::
 
     channel group 0                      group 1
@@ -29,14 +29,14 @@ else:
     torch = lazy_loader.load("torch")
 
 FLOOR = 1e-9
-"""Smallest variance, squared latent units, which only keeps divisions finite.
+"""Smallest variance, squared latent units. It prevents division by zero.
 
-A residual that small rounds to 0 at no cost and lies below any water level.
+Elements with such a variance round to 0 at no cost and lie below any water level.
 """
 LEAST_PREDICTION = 1e-30
 """Smallest variance that a causal estimator predicts, squared latent units."""
 BLOCK = 2**15
-"""Elements that are processed together: about ten float64 arrays of them fit the cache of a core."""
+"""Elements that are processed together: ten float64 arrays of them fit the cache of a core."""
 
 
 class CausalContext:
@@ -116,7 +116,7 @@ def waves(shape: Sequence[int], groups: int, radius: int) -> Iterator[tuple[slic
     groups : int
         Number of channel groups, coded one after the other.
     radius : int
-        Largest distance at which an estimator looks; 0 makes everything one wave.
+        Largest distance at which an estimator looks; 0 makes each channel group one wave.
 
     Yields
     ------
@@ -179,8 +179,8 @@ def traverse(
     Raises
     ------
     InputError
-        If a causal estimator predicts something that is not usable, or its order does not visit every
-        element exactly once.
+        If a causal estimator predicts something that is not usable, or its order does not visit
+        every element exactly once.
     """
     shape = initial_mean.shape
     causal_mean, causal_variance = _as_causal(mean), _as_causal(variance)

@@ -33,11 +33,13 @@ class NetworkMean(Mean, CausalEstimator, FittedEstimator):
 
     .. code-block:: none
 
-        deviation / s, decoded --> conv 3x3 --> GELU --> conv 3x3 --> GELU --> conv 1x1 --> * s --> correction
+        deviation / s, decoded --> conv 3x3 --> GELU --> conv 3x3 --> GELU --> conv 1x1 --> * s -->
+        correction
 
     Each group of channels is decoded in two steps: the black positions of a checkerboard, then the
-    white ones. Each step sees all earlier ones. ``deviation`` is y_hat minus the codec's mean, 0 where
-    nothing is decoded; ``decoded`` marks where; s is the standard deviation of the channel's residuals.
+    white ones. Each step sees all earlier ones. ``deviation`` is y_hat minus the codec's mean, 0
+    where nothing is decoded; ``decoded`` marks where; s is the standard deviation of the channel's
+    residuals.
 
     The network is trained on the latents of the calibration images and then frozen. The past in
     training is what rounding with the codec's mean leaves; the loss is the squared error over s^2.
@@ -58,10 +60,10 @@ class NetworkMean(Mean, CausalEstimator, FittedEstimator):
     D. He et al., "Checkerboard Context Model for Efficient Learned Image Compression", CVPR 2021;
     D. Minnen, S. Singh, "Channel-wise Autoregressive Entropy Models for Learned Image Compression",
     ICIP 2020.
-    """  # noqa: E501 - the diagram
+    """
 
     information = Information.DECODABLE
-    radius = 1
+    radius = 1  # of the padding; :meth:`decoding_order` replaces the waves
 
     def __init__(self, groups: int = 4, width: int = 64, steps: int = 2000, seed: int = 0):
         for name, value in (("groups", groups), ("width", width), ("steps", steps)):
@@ -70,7 +72,7 @@ class NetworkMean(Mean, CausalEstimator, FittedEstimator):
         self.groups, self.width, self.steps, self.seed = groups, width, steps, seed
 
     def decoding_order(self, shape: Sequence[int]) -> Iterator[tuple[slice, Tensor]]:
-        """Yield channels and positions of each decoding step."""
+        """Yield channels and positions of each wave."""
         channels, rows, columns = shape
         index = torch.arange(rows * columns)
         white = (index // columns + index % columns) % 2

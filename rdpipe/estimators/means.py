@@ -1,4 +1,4 @@
-"""Means: the expected value of each latent, which is the context axis.
+"""Means: the expected value of each latent.
 
 See ``docs/explanation/science.md``, section 2.1.
 """
@@ -56,7 +56,7 @@ class CodecMean(Mean):
 
 
 class HyperMean(Mean):
-    """The codec's mean without its context model; its own mean if it has no context model."""
+    """The codec's mean without its context model; ``latents.mean`` if it has no such model."""
 
     information = Information.DECODABLE
     uses_context = False
@@ -71,10 +71,11 @@ class LinearCausalMean(Mean, CausalEstimator, FittedEstimator):
 
     mu_i = m_i + sum_k w_k (y_hat_k - m_k), where m is the codec's mean. The sum runs over six
     neighbors in the same channel (two to the left, three above, one two rows above) and over all
-    channels of the groups decoded before, at the same position. With m = 0 this is linear prediction.
+    channels of the groups decoded before, at the same position. With m = 0 this is linear
+    prediction.
 
-    The weights, one set per channel, minimize the squared error on the calibration images, whose
-    neighbors are those that rounding with the codec's mean leaves.
+    The weights, one set per channel, minimize the regularized squared error on the calibration
+    images. The neighbors there are latents rounded around the codec's mean.
 
     Parameters
     ----------
@@ -144,7 +145,10 @@ class LinearCausalMean(Mean, CausalEstimator, FittedEstimator):
         return {"space": space, "channel": channel}
 
     def state(self) -> State:
-        """Return ``space`` of shape (channel, neighbor), ``channel`` of shape (channel, channel)."""
+        """Return the weights.
+
+        They are ``space`` of shape (channel, neighbor) and ``channel`` of shape (channel, channel).
+        """
         return {name: array.numpy() for name, array in self.weights.items()}
 
     def load_state(self, state: State) -> Self:
@@ -157,9 +161,9 @@ class AccuracyMean(Mean):
     """A mean of a given accuracy: its correlation with the latents is rho = percent / 100.
 
     mu = rho^2 y + rho sqrt(1 - rho^2) sigma n, where n is standard normal and sigma^2 is the second
-    moment of the channel. It has E (y - mu)^2 = (1 - rho^2) E y^2, and its error is uncorrelated with
-    it, as for every optimal predictor. At rho = 0 it is ``zero``. It answers what such a mean would
-    save. It sees the latents being coded, so it is a genie.
+    moment of the channel. The error has the second moment (1 - rho^2) E y^2 and is uncorrelated
+    with mu, as for every optimal predictor. At rho = 0 it is ``zero``. Use it to estimate what a
+    better mean would save. It sees the latents being coded, so it is a genie.
 
     Parameters
     ----------

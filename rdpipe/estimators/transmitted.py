@@ -1,4 +1,4 @@
-"""Variances that are transmitted as integer arrays, with codes that exist.
+"""Variances that are transmitted as integer arrays.
 
 See ``docs/explanation/science.md``, section 2.2.
 """
@@ -76,8 +76,8 @@ class TransmittedVariance(Variance):
 class ChannelVariance(TransmittedVariance):
     """Second moment of each channel of the image, sent as an 8-bit index of its logarithm.
 
-    log2 v is rounded to a multiple of 1/4 between -16 and 47.75 and sent by a fixed-length code. The
-    remaining mismatch of at most 2^(1/8) costs at most 0.003 bit per element.
+    log2 v is rounded to a multiple of 1/4 between -16 and 47.75 and sent by a fixed-length code.
+    The remaining mismatch of at most 2^(1/8) costs at most 0.003 bit per element.
     """
 
     def index(self, residual: Tensor) -> Tensor:
@@ -107,9 +107,9 @@ class ChannelVariance(TransmittedVariance):
 class SearchedChannelVariance(ChannelVariance):
     """The variance of each channel that codes its rounded residuals in the fewest bits.
 
-    It checks the theory. Under a Gaussian density the second moment is optimal, whatever the
-    distribution. What the search saves against ``channel`` is due to the index of rounding being
-    discrete and to the resolution of the 8-bit index.
+    Use it to check that the second moment is nearly optimal, as it is under a Gaussian density for
+    any distribution. Savings against ``channel`` come from discrete rounding and from the
+    resolution of the 8-bit index.
 
     Parameters
     ----------
@@ -126,9 +126,9 @@ class SearchedChannelVariance(ChannelVariance):
         """Return the index of each channel, int64 of shape (channel,)."""
         around = torch.arange(-self.reach, self.reach + 1)
         candidates = (super().index(residual) + around[:, None]).clamp(0, 255)
-        centre = (residual / self.step).round() * self.step
+        center = (residual / self.step).round() * self.step
         bits = [
-            interval_bits(centre, self.from_index(candidate, residual.shape), self.step).sum((1, 2))
+            interval_bits(center, self.from_index(candidate, residual.shape), self.step).sum((1, 2))
             for candidate in candidates
         ]
         return candidates.gather(0, torch.stack(bits).argmin(0)[None])[0]
@@ -137,8 +137,8 @@ class SearchedChannelVariance(ChannelVariance):
 class BlockVariance(TransmittedVariance):
     """Second moment of each ``size`` x ``size`` block of a channel, sent in steps of an octave.
 
-    log2 v is rounded to an integer from -8 to 24. Its difference from the block to the left (for the
-    first block of a row: from the block above) is sent by an adaptive code over all channels.
+    log2 v is rounded to an integer from -8 to 24. Its difference from the block to the left (for
+    the first block of a row: from the block above) is sent by an adaptive code over all channels.
 
     Parameters
     ----------
@@ -156,7 +156,10 @@ class BlockVariance(TransmittedVariance):
         self.alphabet = 2 * (self.high - self.low) + 1
 
     def index(self, residual: Tensor) -> Tensor:
-        """Return log2 of each block's variance, int64 of shape (channel, block row, block column)."""
+        """Return log2 of the variance of each block.
+
+        It is int64 of shape (channel, block row, block column).
+        """
         moment = torch.nn.functional.avg_pool2d(
             residual.square()[None], self.size, ceil_mode=True, count_include_pad=False
         )[0]

@@ -1,12 +1,15 @@
 """Validation of means and variances, and wrappers that let plain classes stand for them.
 
 A plain class needs ``information`` and ``__call__`` only; ``uses_side`` and ``uses_context`` are
-optional. Everything that an estimator returns is checked before a number is computed from it.
+optional. Everything that an estimator returns is checked before a number is computed from it. An
+estimator that claims to be decodable is also asked without the latents: it must answer the same.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+
+import lazy_loader
 
 from rdpipe.core.errors import InputError
 from rdpipe.core.kinds import Information
@@ -20,9 +23,12 @@ from rdpipe.core.validation import (
 from rdpipe.estimators.base import CausalEstimator, FittedEstimator, Mean, Transmitter, Variance
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
     from rdpipe.core.latents import Latents
+else:
+    torch = lazy_loader.load("torch")
 
 MEAN_PARAMETERS = ("latents",)
 VARIANCE_PARAMETERS = ("latents", "residual")
@@ -162,6 +168,37 @@ class UserVariance(Variance):
         return transmitter
 
 
+def is_user_defined(part: object) -> bool:
+    """Return whether an estimator is not part of rdpipe."""
+    wrapper = isinstance(part, (UserMean, UserVariance))
+    return wrapper or type(part).__module__.partition(".")[0] != "rdpipe"
+
+
+def check_decodable(label: str, value: Tensor, blind: object) -> None:
+    """Check that an estimate does not depend on the latents that are being coded.
+
+    Parameters
+    ----------
+    label : str
+        Axis and name, for the error message.
+    value : Tensor
+        The estimate of an estimator that claims to be decodable and transmits nothing.
+    blind : object
+        Its estimate for the same image if the latents are unknown (NaN), as they are to a decoder.
+
+    Raises
+    ------
+    InputError
+        If they differ.
+    """
+    same_type = isinstance(blind, torch.Tensor) and blind.shape == value.shape
+    if not (same_type and torch.equal(blind, value)):
+        raise InputError(
+            f"{label} depends on the latents that are being coded, or is random, but has information"
+            " 'decodable'; expected 'genie'"
+        )
+
+
 def check_mean_output(label: str, value: object, like: Tensor) -> Tensor:
     """Return the output of a mean if it is usable.
 
@@ -195,8 +232,8 @@ def check_variance_output(label: str, value: object, like: Tensor) -> tuple[Tens
     Raises
     ------
     InputError
-        If it is not a pair of a finite, nonnegative floating-point tensor of this shape and a number
-        of bits.
+        If it is not a pair of a finite, nonnegative floating-point tensor of this shape and a
+        number of bits.
     """
     if not (isinstance(value, tuple) and len(value) == 2):
         kind = type(value).__name__

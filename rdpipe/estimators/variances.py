@@ -1,7 +1,7 @@
 """Variances: the expected square of each residual.
 
 Under N(0, v) the expected code length 1/2 log2(2 pi v) + E r^2 / (2 v ln 2) has its minimum at
-v = E r^2, so every estimator but the codec's own is a second moment. They differ in what the
+v = E r^2, so the estimators here, except the codec's own, are second moments. They differ in what the
 expectation is taken over. See ``docs/explanation/science.md``, section 2.2, and
 :mod:`rdpipe.estimators.transmitted` for variances that are sent.
 """
@@ -59,7 +59,7 @@ class CodecVariance(Variance):
 
 
 class CalibratedVariance(Variance, FittedEstimator):
-    """E[r^2 | sigma], a monotone function of the codec's sigma that is fitted on calibration images.
+    """E[r^2 | sigma], a monotone function of the codec's sigma, fitted on calibration images.
 
     The second moments of the residuals in bins of 1/8 octave of sigma are made monotone by isotonic
     regression and interpolated in the log domain. Beyond the outermost bins the ratio v / sigma^2
@@ -111,9 +111,7 @@ class CalibratedVariance(Variance, FittedEstimator):
             {name: self._fit_to(name, mean, images) for name, mean in (means or {}).items()}
         )
 
-    def _fit_to(
-        self, name: str, mean: Mean, images: Sequence[Latents]
-    ) -> NDArray[np.float64]:
+    def _fit_to(self, name: str, mean: Mean, images: Sequence[Latents]) -> NDArray[np.float64]:
         """Return knots of shape (2, knot): log2 sigma, and log2 of E r^2 / sigma^2."""
         sums: dict[float, list[float]] = {}
         for latents in images:
@@ -146,10 +144,10 @@ class CalibratedVariance(Variance, FittedEstimator):
 class CausalWindowVariance(Variance, CausalEstimator):
     """Second moment of the residuals decoded before, in a window around the element.
 
-    v_i = p_i (w + sum_k m_k / p_k) / (w + n), where the sum runs over the n decoded elements k of the
-    window in the same channel. The estimate is shrunk, with the weight of w elements, towards a
-    variance p that is known beforehand. If that is the second moment of the channel, v_i =
-    (w p + sum_k m_k) / (w + n). m_k = r_hat_k^2 + min(d, p_k) is the second moment of r_k given its
+    v_i = p_i (w + sum_k m_k / p_k) / (w + n), where the sum runs over the n decoded elements k of
+    the window in the same channel. The estimate is shrunk, with the weight of w elements, towards a
+    variance p that is known beforehand. If that is the second moment of the channel, v_i = (w p +
+    sum_k m_k) / (w + n). m_k = r_hat_k^2 + min(d, p_k) is the second moment of r_k given its
     decoded value, where d is the noise of the quantizer: step^2/12, or theta of the test channel,
     whose r_hat has the variance v - theta.
 
@@ -172,7 +170,8 @@ class CausalWindowVariance(Variance, CausalEstimator):
         if not weight > 0:
             raise InputError(f"causal-window: weight is {weight!r}; expected a positive number")
         if towards not in ("channel", "codec"):
-            raise InputError(f"causal-window: towards is {towards!r}; expected one of: channel, codec")
+            allowed = "one of: channel, codec"
+            raise InputError(f"causal-window: towards is {towards!r}; expected {allowed}")
         self.radius, self.weight = size // 2, weight
         self.initial: Variance = CodecVariance() if towards == "codec" else ChannelVariance()
         self.uses_side = self.initial.uses_side

@@ -1,4 +1,4 @@
-"""The labelled array: bits and distortion over (image, mean, variance, quantizer)."""
+"""The labeled array: bits and distortion over (image, mean, variance, quantizer)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rdpipe.core.rng import noise_key
 from rdpipe.evaluation.cell import Cell, CellCache, Fits, PreparedImage, build_part
 
 LEVEL_BITS = 32
-"""Bits that tell the decoder a level that is solved for each image: one float32."""
+"""Bits to transmit the level that is solved for one image: one float32."""
 LEVEL_UNITS = "theta: squared latent units; step: latent units"
 """Units of a level; the coordinate ``level_kind`` says which of the two it is."""
 MATCHINGS = ("image", "dataset")
@@ -44,8 +44,8 @@ def evaluate(
     means, variances, quantizers : iterable of str, or mapping of str to config entry
         Names of :data:`rdpipe.core.axes.AXES`, or entries with ``use`` and ``args``.
     matching : {"image", "dataset"}
-        Whether the level of the test channel gives each image, or all images together, the
-        distortion that rounding has on the same elements.
+        Whether a quantizer without a fixed level gets one level per image, or one for all images,
+        such that its (weighted) distortion equals that of rounding on the same elements.
     seed : int
         Seed of the noise of random quantizers.
     fits : mapping, optional
@@ -62,8 +62,9 @@ def evaluate(
         - ``level``: theta or step, see the coordinate ``level_kind`` over quantizer.
 
         Over image: ``elements``, the number of latents. Coordinates ``mean_information``,
-        ``variance_information`` and ``quantizer_information`` (decodable or genie); ``kind`` of each
-        cell; and ``includes_side``: whether the codec's side information must be added to its rate.
+        ``variance_information`` and ``quantizer_information`` (decodable or genie); ``kind`` of
+        each cell; and ``includes_side``: whether the codec's side information must be added to its
+        rate.
 
     Raises
     ------

@@ -3,7 +3,7 @@
 .. code-block:: none
 
     header | side information of the codec | range coder: transmitted variances; escapes, residuals
-    30 bytes  only if mean or variance use it
+    26 bytes  only if mean or variance use it
 
 References
 ----------
@@ -36,15 +36,15 @@ from rdpipe.evaluation.cell import Cell, Entries, Fits
 from rdpipe.quantizers.base import CodableQuantizer
 
 HEADER = struct.Struct(">HHHIIIQ")
-"""Channels, rows and columns of the latents; height, width; bytes of side information; noise key."""
+"""Channels, rows, columns of the latents; height, width; bytes of side information; noise key."""
 
 
 def codable_cells(entries: Entries, fits: Fits, context: bool = False) -> dict[CellId, Cell]:
     """Return the cells that have a bitstream: all decodable, with a realizable quantizer.
 
     For a codec with a context model these are the cells that do not use it. Cells that use it, or a
-    prior of the codec's own, are coded by the codec's own bitstream. A level that is solved for each
-    image has no place in the bitstream.
+    prior of the codec's own, are coded by the codec's own bitstream. A level that is solved for
+    each image has no place in the bitstream.
     """
     names = (entries[axis.section] for axis in AXES)
     cells = {
@@ -88,12 +88,14 @@ def encode(
     Raises
     ------
     InputError
-        If the cell has no bitstream, or the codec or the variance cannot transmit its side information.
+        If the cell has no bitstream, or the codec or the variance cannot transmit its side
+        information.
     """
     quantizer = _check_codable(cell)
     if latents.with_context and cell.uses_context:
         raise InputError(
-            "bitstream: the cell uses the codec's context model; only the codec's own bitstream codes it"
+            "bitstream: the cell uses the codec's context model; only the codec's own bitstream"
+            " codes it"
         )
     height, width = image.shape[:2]
     side = _side_capability(codec).side(image) if cell.includes_side else b""
@@ -104,8 +106,8 @@ def encode(
         transmitter.write(coder, transmitter.index(prepared.residual))
     elif prepared.transmitted_bits:
         raise InputError(
-            f"bitstream: variance {cell.id.variance!r} sends {prepared.transmitted_bits:g} bits but has"
-            " no transmitter that codes them"
+            f"bitstream: variance {cell.id.variance!r} sends {prepared.transmitted_bits:g} bits but"
+            " has no transmitter; expected an object that writes and reads them"
         )
     y, noise = prepared.y.flatten(1), prepared.noise.flatten(1)
 
@@ -143,7 +145,7 @@ def decode(codec: object, cell: Cell, stream: bytes) -> Tensor:
     latents = Latents("", unknown, unknown, unknown)
     latents = _with_decoder_prior(codec, cell, side, latents, height, width)
     coder = constriction.stream.queue.RangeDecoder(np.frombuffer(body, ">u4").astype(np.uint32))
-    label = f"mean {cell.id.mean!r}, in the decoder,"
+    label = f"mean {cell.id.mean!r} (in the decoder)"
     initial_mean = check_mean_output(label, cell.mean(latents), latents.y).double()
     initial_variance = _read_variance(cell, coder, latents, shape)
     noise = standard_normal(key, shape).flatten(1)
@@ -160,7 +162,7 @@ def _read_variance(cell: Cell, coder: object, latents: Latents, shape: Sequence[
     """Return the variance that the decoder knows before it decodes any element."""
     if transmitter := cell.variance.transmitter:
         return transmitter.from_index(transmitter.read(coder, shape), shape)
-    label = f"variance {cell.id.variance!r}, in the decoder,"
+    label = f"variance {cell.id.variance!r} (in the decoder)"
     unknown = latents.y  # NaN: a decodable variance that sends nothing does not depend on residuals
     variance, _ = check_variance_output(label, cell.variance(latents, unknown), latents.y)
     return variance.double()

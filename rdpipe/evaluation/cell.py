@@ -18,7 +18,7 @@ from rdpipe.core.latents import Latents
 from rdpipe.core.plugins import build_entry
 from rdpipe.core.protocols import CodeStep
 from rdpipe.core.rng import standard_normal
-from rdpipe.core.validation import check_unchanged
+from rdpipe.core.validation import check_unchanged, is_finite
 from rdpipe.entropy import escape
 from rdpipe.estimators.base import (
     CausalEstimator,
@@ -31,10 +31,12 @@ from rdpipe.estimators.causal import FLOOR, channel_blocks, residuals, traverse
 from rdpipe.estimators.user_estimators import (
     adapt_mean,
     adapt_variance,
+    check_decodable,
     check_mean_output,
     check_variance_output,
+    is_user_defined,
 )
-from rdpipe.evaluation.levels import LEAST_LEVEL, solve_level
+from rdpipe.evaluation.levels import LEAST_DISTORTION, solve_level
 from rdpipe.quantizers.base import CodableQuantizer, Quantizer
 from rdpipe.quantizers.scalar import Rounding
 from rdpipe.quantizers.user_quantizers import adapt_quantizer, check_shapes
@@ -73,8 +75,8 @@ def build_part(axis: str, name: str, entry: Mapping[str, Any], fits: Fits) -> An
     if isinstance(part, FittedEstimator):
         if (axis, name) not in fits:
             raise InputError(
-                f"{axis} {name!r} must be fitted first: set `calibration` in the config to a dataset,"
-                " and name the estimator's class in `use`, not a function that returns it"
+                f"{axis} {name!r} must be fitted first: set `calibration` in the config to a"
+                " dataset, and name the estimator's class in `use`, not a function that returns it"
             )
         part.load_state(fits[axis, name])
     return part
@@ -96,13 +98,24 @@ def bound_kind(
         rounded past. In a cell with another past only a genie has them (section 8).
     """
     parts: tuple[Mean | Variance | Quantizer, ...] = (mean, variance, quantizer)
-    if any(Information.parse(part.information) is Information.GENIE for part in parts):
+    if any(map(is_genie, parts)):
         return BoundKind.GENIE_AIDED
     if context and not has_codec_past(mean, quantizer):
         if mean.uses_context or variance.uses_context:
             return BoundKind.GENIE_AIDED
-    realizable = isinstance(quantizer, CodableQuantizer)
-    return BoundKind.ACHIEVABLE if realizable else BoundKind.UPPER_BOUND
+    if isinstance(quantizer, CodableQuantizer):
+        return BoundKind.ACHIEVABLE
+    return BoundKind.UPPER_BOUND if quantizer.rate_is_bound else BoundKind.GENIE_AIDED
+
+
+def is_genie(part: Mean | Variance | Quantizer) -> bool:
+    """Return whether an estimator sees the latents that are being coded."""
+    return Information.parse(part.information) is Information.GENIE
+
+
+def without_latents(latents: Latents) -> Latents:
+    """Return what a decoder knows: the codec's predictions, with NaN instead of the latents."""
+    return replace(latents, y=torch.full_like(latents.y, torch.nan), own_bits=None)
 
 
 def has_codec_past(mean: Mean, quantizer: Quantizer) -> bool:
@@ -131,7 +144,7 @@ def to_float64(latents: Latents) -> Latents:
         If the latents themselves are not finite.
     """
     names = ("y", "mean", "scale", *([] if latents.hyper is None else ["hyper"]))
-    if not latents.y.isfinite().all():
+    if not is_finite(latents.y):
         raise InputError(f"the latents of image {latents.name!r} are not finite")
     return replace(latents, **{n: getattr(latents, n).double().contiguous() for n in names})
 
@@ -145,7 +158,7 @@ def requantize(
 ) -> Tensor:
     """Return y_hat of elements whose mean and scale a codec has just predicted.
 
-    It has the precision of the codec's prediction.
+    It has the dtype of ``mean``.
     """
     mu, v = mean.double(), scale.double().square().clamp(min=FLOOR)
     return (mu + code_step(channels, positions, mu, v)).to(mean.dtype)
@@ -213,7 +226,7 @@ class CellOutput:
     Parameters
     ----------
     bits : float
-        All bits except the codec's side information.
+        All bits except the codec's side information and the bits of a solved level.
     distortion : float
         Sum of squared errors of the latents, squared latent units.
     weighted_distortion : float
@@ -303,8 +316,8 @@ class Cell:
     ) -> PreparedImage:
         """Compute all that does not depend on the level.
 
-        The noise depends on its key alone: it is the same in any cell, batch and order. A variance
-        that needs the residuals of a causal mean gets those that rounding leaves.
+        The noise depends on its key alone: it is the same in any cell, batch and order. Residuals
+        of a causal mean are computed with rounding as the quantizer.
 
         Parameters
         ----------
@@ -347,8 +360,10 @@ class Cell:
     def _initial_mean(self, latents: Latents) -> Tensor:
         label = f"mean {self.id.mean!r}"
         with check_unchanged(label, y=latents.y, mean=latents.mean, scale=latents.scale):
-            mean = self.mean(latents)
-        return check_mean_output(label, mean, latents.y).double()
+            mean = check_mean_output(label, self.mean(latents), latents.y)
+        if is_user_defined(self.mean) and not is_genie(self.mean):
+            check_decodable(label, mean, self.mean(without_latents(latents)))
+        return mean.double()
 
     def _initial_variance(self, latents: Latents, residual: Tensor) -> tuple[Tensor, float]:
         label = f"variance {self.id.variance!r}"
@@ -356,6 +371,11 @@ class Cell:
         with check_unchanged(label, residual=residual, **arrays):
             estimate = self.variance(latents, residual)
         variance, bits = check_variance_output(label, estimate, latents.y)
+        transmits = bits > 0 or self.variance.transmitter is not None
+        if is_user_defined(self.variance) and not is_genie(self.variance) and not transmits:
+            unknown = torch.full_like(residual, torch.nan)
+            blind, _ = self.variance(without_latents(latents), unknown)
+            check_decodable(label, variance, blind)
         return variance.double(), bits
 
     def _escaped_variance(self, residual: Tensor, initial_variance: Tensor) -> Tensor:
@@ -376,9 +396,10 @@ class Cell:
         level : float
             Theta or step, see :attr:`rdpipe.quantizers.base.Quantizer.level_kind`.
         walk : callable, optional
-            ``walk(code)`` decodes the latents with the codec's own context model, which sees what this
-            cell's quantizer leaves, and returns y_hat; ``code(channels, positions, mean, scale)`` is
-            y_hat of some elements, of shape (channel, position). For the codec's own mean and variance.
+            ``walk(code)`` decodes the latents with the codec's own context model, which sees what
+            this cell's quantizer leaves, and returns y_hat; ``code(channels, positions, mean,
+            scale)`` is y_hat of some elements, of shape (channel, position). For the codec's own
+            mean and variance.
 
         Raises
         ------
@@ -391,17 +412,15 @@ class Cell:
         sums, element_bits = torch.zeros(3, dtype=y.dtype), torch.empty_like(y)
         solved = self._level_by_channel(level, y) if self.quantizer.level is None else None
         noise_variance = self.step**2 / 12 if solved is None else solved
-        own = None if image.own_bits is None else image.own_bits.flatten(1)
+        own_bits = None if image.own_bits is None else image.own_bits.flatten(1)
 
-        def code_step(
-            channels: slice, positions: slice | Tensor, mu: Tensor, v: Tensor
-        ) -> Tensor:
+        def code_step(channels: slice, positions: slice | Tensor, mu: Tensor, v: Tensor) -> Tensor:
             r = y[channels, positions] - mu
             at_level = level if solved is None else solved[channels]
             v, escape_bits = escape.escaped_variance(r, v, self.step)
             output = self.quantizer.code(r, v, at_level, noise[channels, positions])
             check_shapes(f"quantizer {self.id.quantizer!r}", output, r)
-            bits = output.bits + escape_bits if own is None else own[channels, positions]
+            bits = output.bits + escape_bits if own_bits is None else own_bits[channels, positions]
             element_bits[channels, positions] = bits
             distortions = output.distortion.sum(), self._weighted(output.distortion, channels)
             sums.add_(torch.stack([bits.sum(), *distortions]))
@@ -420,7 +439,7 @@ class Cell:
         else:
             y_hat = walk(partial(requantize, code_step))
         bits, distortion, weighted = sums.tolist()
-        self._check_sums(bits if own is None else 0.0, distortion, y_hat)
+        self._check_sums(bits if own_bits is None else 0.0, distortion, y_hat)
         element_bits = element_bits.view(image.y.shape)
         total = bits + image.transmitted_bits
         return CellOutput(total, distortion, weighted, y_hat, element_bits)
@@ -430,7 +449,7 @@ class Cell:
         valid = {
             "bits": math.isfinite(bits),
             "distortion": 0 <= distortion < math.inf,
-            "residual": bool(y_hat.isfinite().all()),
+            "residual": is_finite(y_hat),
         }
         invalid = [name for name, good in valid.items() if not good]
         if invalid:
@@ -440,21 +459,21 @@ class Cell:
             )
 
     def matched_level(self, images: Iterable[PreparedImage]) -> float:
-        """Return the level at which some images together have the distortion of rounding.
+        """Return the level at which the total weighted distortion equals that of rounding.
 
-        The images are iterated over once per evaluation, so a generator is not enough. The distortion
-        is at least ``LEAST_LEVEL`` squared steps, in case rounding makes no error.
+        The images are iterated over once per evaluation, so a generator is not enough. The
+        distortion is at least ``LEAST_DISTORTION`` squared steps, in case rounding makes no error.
         """
         target, count = 0.0, 0
         for image in images:
             target += self._distortion_of_rounding(image)
             count += image.y.numel()
-        target = max(target, LEAST_LEVEL * self.step**2 * count)
+        target = max(target, LEAST_DISTORTION * self.step**2 * count)
 
         def distortion(level: float) -> float:
             return sum(self.distortion_at(image, level) for image in images)
 
-        # a causal cell is coded again at every level: a tolerance of a millionth is enough
+        # causal cells are slow to code, so a tolerance of 1e-6 is used
         return solve_level(distortion, target, target / count, 1e-6 if self.causal else 1e-12)
 
     def _distortion_of_rounding(self, image: PreparedImage) -> float:
@@ -474,9 +493,11 @@ class Cell:
         r, v = image.residual.flatten(1), image.escaped_variance
         at_level = self._level_by_channel(level, r)
         total = 0.0
-        for some in channel_blocks(r):
-            distortion = self.quantizer.expected_distortion(r[some], v[some], at_level[some])
-            total += self._weighted(distortion, some).item()
+        for channels in channel_blocks(r):
+            distortion = self.quantizer.expected_distortion(
+                r[channels], v[channels], at_level[channels]
+            )
+            total += self._weighted(distortion, channels).item()
         return total
 
     def _level_by_channel(self, level: float, y: Tensor) -> Tensor:

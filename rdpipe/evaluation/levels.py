@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from scipy.optimize import brentq
 
-LEAST_LEVEL = 1e-9
-"""Smallest mean distortion that a level is solved for, squared steps: 13 bits below rounding."""
+LEAST_DISTORTION = 1e-9
+"""Smallest target, squared steps per element, for images that rounding codes without error."""
 LARGEST_LOG_LEVEL = 700.0
 """Natural logarithm of the largest level that is tried."""
 TINY = 1e-80

@@ -81,8 +81,8 @@ def map_image(
 class MapTable:
     """The rows of all images of a run.
 
-    Its arrays are allocated for the first row. Small arrays of each image would lie between the
-    large temporary ones and fragment the memory that those leave.
+    Its arrays are allocated once, for the first row: small allocations between large temporary
+    ones would fragment the memory.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ class MapTable:
         Raises
         ------
         InputError
-            If the image has other channels than the first one.
+            If a variable has another shape than in the first row.
         """
         for name, value in row.items():
             shape = np.shape(value)

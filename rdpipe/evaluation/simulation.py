@@ -88,7 +88,9 @@ class Simulation:
         """
         bits, mse = (np.full((len(self.cells), len(self.sweep)), np.nan) for _ in range(2))
         for c, (name, cell) in enumerate(self.cells.items()):
-            walk = partial(self.codec.recode, image) if name in self.walks else None  # type: ignore[attr-defined]
+            walk = None
+            if name in self.walks and isinstance(self.codec, SupportsContext):
+                walk = partial(self.codec.recode, image)
             prepared = cell.prepare(latents, key)
             for k, level in enumerate(cell.levels(self.sweep)):
                 output = cell.code(prepared, level, walk)
@@ -116,8 +118,8 @@ class Simulation:
         bits, mse = (np.stack(parts, axis=1) for parts in zip(*results, strict=True))
         levels = np.full((len(self.cells), len(self.sweep)), np.nan)
         for c, cell in enumerate(self.cells.values()):
-            own = cell.levels(self.sweep)
-            levels[c, : len(own)] = own
+            cell_levels = cell.levels(self.sweep)
+            levels[c, : len(cell_levels)] = cell_levels
         cells = self.cells.values()
         data: dict[str, Any] = {
             "bits": (("curve", "image", "sweep"), bits, {"units": "bit"}),

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SCALE_EDGES = 2.0 ** np.arange(-5, 8.01, 0.25)
-"""Edges of the bins of predicted scale, a quarter of an octave each. The outermost bins are open."""
+"""Edges of the bins of predicted scale: quarters of an octave. The outermost bins are open."""
 CLASS_EDGES = np.array([0.25, 0.5, 1.0, 4.0])
 """Edges between the classes of predicted scale that have a histogram each."""
 RESIDUAL_EDGES = np.linspace(-8, 8, 129)
@@ -57,9 +57,7 @@ def residual_histograms(scale: Tensor, r: Tensor) -> NDArray[np.int64]:
     return np.bincount(classes * count[1] + bins, minlength=count[0] * count[1]).reshape(count)
 
 
-def _histogram(
-    x: Tensor, edges: NDArray[np.float64], weight: Tensor | None
-) -> NDArray[np.float64]:
+def _histogram(x: Tensor, edges: NDArray[np.float64], weight: Tensor | None) -> NDArray[np.float64]:
     weights = None if weight is None else weight.double().flatten().numpy()
     return np.bincount(_bin(x, edges[1:-1]), weights, len(edges) - 1).astype(np.float64)
 

@@ -1,10 +1,10 @@
 """Contracts of quantizers: what is sent of a residual, at what rate and distortion.
 
-A quantizer works on residuals ``r`` = y - mu and variances ``v`` of shape (channel, ...), at a level:
-the step of a realizable quantizer (latent units), or the water level theta of the test channel
-(squared latent units); :attr:`Quantizer.level_kind` says which. If :attr:`Quantizer.level` is None,
-the level is solved so that the distortion equals that of rounding. Random quantizers get standard
-normal ``noise`` of the shape of ``r``, which a decoder can draw again.
+A quantizer works on residuals ``r`` = y - mu and variances ``v`` of shape (channel, ...), at a
+level: the step of a realizable quantizer (latent units), or the water level theta of the test
+channel (squared latent units); :attr:`Quantizer.level_kind` says which. If :attr:`Quantizer.level`
+is None, the level is solved so that the distortion equals that of rounding. Random quantizers get
+standard normal ``noise`` of the shape of ``r``, which a decoder can draw again.
 
 Users either subclass :class:`Quantizer` (or :class:`CodableQuantizer`, if it writes real bits), or
 write a plain class with ``information``, ``level`` and ``code``
@@ -46,12 +46,13 @@ class QuantizerOutput:
 
     Parameters
     ----------
-    bits : Tensor
+    bits : Tensor of the shape of the residuals
         Code length of each element, bit; for the test channel the expectation over the noise.
-    distortion : Tensor
-        Squared error of each element; for the test channel the expectation over the noise.
-    residual : Tensor
-        What the decoder has instead of r.
+    distortion : Tensor of the same shape
+        Squared error of each element, squared latent units; for the test channel the expectation
+        over the noise.
+    residual : Tensor of the same shape
+        What the decoder has instead of r, latent units.
     """
 
     bits: Tensor
@@ -77,6 +78,9 @@ class Quantizer(ABC):
         Whether :meth:`code` treats each element alone, so that it may be called with blocks.
     uses_own_prior : bool
         Whether bits are those of the codec's own prior instead of a Gaussian.
+    rate_is_bound : bool
+        Whether the rate is a divergence that bounds R(D) from above if mean and variance are
+        decodable. Of a quantizer that is not codable, only this makes its curve a bound.
     weights : Tensor of shape (channel, 1), optional
         Weight of the distortion of each channel. Default: 1.
     """
@@ -87,23 +91,40 @@ class Quantizer(ABC):
     step: float
     elementwise: bool = False
     uses_own_prior: bool = False
+    rate_is_bound: bool = False
     needs_gain: ClassVar[bool] = False
-    """Whether :meth:`fit` needs the decoder's gain of the calibration images."""
+    """Whether fitting it needs the decoder's gain (:attr:`rdpipe.core.latents.Latents.gain`)."""
     weights: Tensor | None = None
 
     @abstractmethod
     def code(
         self, r: Tensor, v: Tensor, level: float | Tensor, noise: Tensor | None = None
     ) -> QuantizerOutput:
-        """Quantize residuals of shape (channel, ...)."""
+        """Quantize residuals.
+
+        Parameters
+        ----------
+        r : Tensor of shape (channel, ...)
+            Residuals, latent units.
+        v : Tensor of the same shape
+            Their variance, squared latent units.
+        level : float or Tensor of shape (channel, 1)
+            See :attr:`level_kind`.
+        noise : Tensor of the same shape as ``r``, optional
+            Standard normal noise for random quantizers.
+
+        Returns
+        -------
+        QuantizerOutput
+        """
 
     @property
     def has_expected_distortion(self) -> bool:
-        """Whether :meth:`expected_distortion` gives the distortion of :meth:`code`."""
+        """Whether :meth:`expected_distortion` replaces coding when the level is solved."""
         return False
 
     def expected_distortion(self, r: Tensor, v: Tensor, level: float | Tensor) -> Tensor:
-        """Return the distortion of :meth:`code`, without coding."""
+        """Return the distortion of :meth:`code`; quantizers with a closed form override it."""
         return self.code(r, v, level).distortion
 
     @property
@@ -113,7 +134,7 @@ class Quantizer(ABC):
 
 
 class CodableQuantizer(Quantizer):
-    """A realizable quantizer, with an entropy code that exists."""
+    """A realizable quantizer: it has an entropy coder."""
 
     @abstractmethod
     def write(
@@ -129,9 +150,9 @@ class CodableQuantizer(Quantizer):
 class IndexQuantizer(CodableQuantizer):
     """A quantizer that transmits indices.
 
-    Subclasses define how an index is chosen (``index``), its code length (``rate``), what the decoder
-    makes of it (``point``), and its code (``transmit``). ``transmit`` writes indices, or reads them if
-    it is given None: one piece of code, so that encoder and decoder cannot differ.
+    Subclasses define how an index is chosen (``index``), its code length (``rate``), what the
+    decoder makes of it (``point``), and its code (``transmit``). ``transmit`` writes indices, or
+    reads them if it is given None: one piece of code, so that encoder and decoder cannot differ.
 
     Parameters
     ----------
@@ -186,7 +207,7 @@ class IndexQuantizer(CodableQuantizer):
 
 
 class ScalarQuantizer(IndexQuantizer):
-    """A quantizer of single elements, whose code has the probabilities of its cells under N(0, v)."""
+    """A quantizer of single elements, coded with the probabilities of its cells under N(0, v)."""
 
     elementwise = True
 
@@ -210,8 +231,8 @@ class ScalarQuantizer(IndexQuantizer):
 def cell_bits(low: Tensor, high: Tensor, v: Tensor) -> Tensor:
     """Return -log2 of the probability of [low, high] under N(0, v).
 
-    It is a difference of two erf; where the probability is so small that this would lose digits, the
-    log domain is used.
+    It is a difference of two erf; where the probability is so small that this would lose digits,
+    the log domain is used.
     """
     scale = (2 * v).rsqrt_()
     bits = 1 - torch.erf(high * scale).sub_(torch.erf(low * scale)).log2_()

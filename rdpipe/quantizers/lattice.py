@@ -31,25 +31,25 @@ NARROW = 4.0
 class LatticeE8(IndexQuantizer):
     """The lattice E8 = D8 u (D8 + 1/2): nearest point, Gaussian code, and a linear estimate of r.
 
-    In units in which rounding has the same distortion at high rate, step sqrt(1080/929), the code is
-    the lattice Gaussian P(t) = prod_i exp(-t_i^2 / 2 s_i) / Z with the variance of the point, s = v +
-    929/12960. With Jacobi's theta functions of each s_i (sums over the integers, the same with
-    alternating signs, and over the half-integers),
+    In units in which rounding has the same distortion at high rate, step sqrt(1080/929), the code
+    is the lattice Gaussian P(t) = prod_i exp(-t_i^2 / 2 s_i) / Z with the variance of the point,
+    s = v + 929/12960. With Jacobi's theta functions of each s_i (sums over the integers, the same
+    with alternating signs, and over the half-integers),
 
         Z = 1/2 [prod theta3 + prod theta4 + prod theta2],
 
-    which is the theta series of E8 if all s_i are equal. A point is sent as the coset, seven parities,
-    and eight coordinates, of which every other integer or half-integer remains. The decoder scales the
-    point by v / (v + step^2/12). The gap to R(D) is about 1/2 log2(2 pi e 929/12960) = 0.1460 bit
-    wherever v is above step^2/12.
+    which is the theta series of E8 if all s_i are equal. A point is sent as the coset, seven
+    parities, and eight coordinates, of which every other integer or half-integer remains. The
+    decoder scales the point by v / (v + step^2/12). The gap to R(D) is about 1/2 log2(2 pi e
+    929/12960) = 0.1460 bit wherever v is above step^2/12.
 
     Parameters
     ----------
     step : float
         Step of the rounding with the same distortion at high rate, latent units.
     order : {"variance", "channel"}
-        Eight elements of similar variance, or of consecutive channels, form a block. The last block
-        of a call is padded with zeros, whose bits count.
+        Eight elements of similar variance, or of consecutive channels, form a block. The first block
+        of a call is padded at its start with zeros, whose bits count.
 
     References
     ----------
@@ -70,12 +70,14 @@ class LatticeE8(IndexQuantizer):
         return nearest_e8(self._to_blocks(r, v) / _unit(step))
 
     def rate(self, k: Tensor, v: Tensor, step: float, noise: Tensor | None) -> Tensor:
-        """Return the bits of each element; those of a point are shared by its coordinates."""
+        """Return the bits of each element; the term of the coset is divided among the eight."""
         variance = self._point_variance(v, step)
-        own = k.square() / (2 * math.log(2) * variance) + theta_functions(variance)[0].log2()
+        coordinate_bits = (
+            k.square() / (2 * math.log(2) * variance) + theta_functions(variance)[0].log2()
+        )
         first, second = coset_weights(variance)
         common = (first + second).log2() - 1
-        bits = (own + common[:, None] / 8).flatten()
+        bits = (coordinate_bits + common[:, None] / 8).flatten()
         padding = bits.numel() - v.numel()
         return self._from_blocks(bits, v) + bits[:padding].sum() / v.numel()
 
@@ -125,8 +127,8 @@ def _unit(step: float) -> float:
 def nearest_e8(x: Tensor) -> Tensor:
     """Return the point of E8 nearest to each of some points of shape (..., 8)."""
     integer, half = _nearest_d8(x), _nearest_d8(x - 0.5) + 0.5
-    closer = (x - half).square().sum(-1, keepdim=True) < (x - integer).square().sum(-1, keepdim=True)
-    return torch.where(closer, half, integer)
+    to_half, to_integer = ((x - y).square().sum(-1, keepdim=True) for y in (half, integer))
+    return torch.where(to_half < to_integer, half, integer)
 
 
 def _nearest_d8(x: Tensor) -> Tensor:
@@ -198,14 +200,12 @@ def code_parities(coder: Any, odd: Tensor, alternating: Tensor) -> Tensor:
     return odd
 
 
-def every_other_log_tail(
-    offset: Tensor, variance: Tensor
-) -> Callable[[Tensor, Tensor], Tensor]:
+def every_other_log_tail(offset: Tensor, variance: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
     """Return log tails of exp(-(2m + offset)^2 / 2 s) over integers m.
 
-    They are those that :func:`rdpipe.entropy.range_coding.code_indices` expects. Where s is large they
-    are the tails of a Gaussian on intervals of length 2, of variance s - 1/3, so that together with
-    the variance of the interval it is s. From s = 4 on, this costs less than 3e-6 bit.
+    They are those that :func:`rdpipe.entropy.range_coding.code_indices` expects. Where s is large
+    they are the tails of a Gaussian on intervals of length 2, of variance s - 1/3, so that together
+    with the variance of the interval it is s. From s = 4 on, this costs less than 3e-6 bit.
     """
     j = torch.arange(10, dtype=variance.dtype)
 

@@ -47,7 +47,7 @@ class Rounding(ScalarQuantizer):
     """
 
     def index(self, r: Tensor, v: Tensor, step: float, noise: Tensor | None) -> Tensor:
-        """Return the nearest multiple of the step."""
+        """Return the index of the nearest multiple of the step."""
         return (r / step).round()
 
     def edge(self, m: Tensor, v: Tensor, step: float, noise: Tensor | None) -> Tensor:
@@ -70,9 +70,9 @@ class OwnPriorRounding(Rounding):
     """Rounding on the grid of the codec's mean, at the code length of the codec's own prior.
 
     The prior may have any form: a learned density, or tables of probabilities. The codec states the
-    cost of each element (``own_bits`` of its latents), whatever the variance. For a codec that does
-    not, this is ``rounding``. On the grid of another mean the codec's prior is undefined, and bits
-    are NaN. Its bitstream is the codec's own.
+    cost of each element (``own_bits`` of its latents), whatever the variance. If the latents have no
+    ``own_bits``, the bits are those of ``rounding``. With any mean but the codec's own the prior is
+    undefined, and bits are NaN. Only the codec's own bitstream codes it.
     """
 
     uses_own_prior = True
@@ -81,9 +81,9 @@ class OwnPriorRounding(Rounding):
 class Dithered(ScalarQuantizer):
     """Rounding with subtractive dither d, uniform on +- step/2 and known to the decoder.
 
-    d = step (Phi(noise) - 1/2) is subtracted before rounding and added after it. The error is uniform
-    and independent of r, with variance step^2/12 at any variance. The expected code length is the
-    mutual information across the channel r -> r + u, h(r + u) - log2(step) for r ~ N(0, v).
+    d = step (Phi(noise) - 1/2) is subtracted before rounding and added after it. The error is
+    uniform and independent of r, with variance step^2/12 at any variance. The expected code length
+    is the mutual information across the channel r -> r + u, h(r + u) - log2(step) for r ~ N(0, v).
 
     References
     ----------
@@ -92,7 +92,7 @@ class Dithered(ScalarQuantizer):
     """
 
     def index(self, r: Tensor, v: Tensor, step: float, noise: Tensor | None) -> Tensor:
-        """Return the nearest multiple of the step, shifted by the dither."""
+        """Return the index of the nearest multiple of the step after subtracting the dither."""
         return ((r - dither(noise, step)) / step).round()
 
     def edge(self, m: Tensor, v: Tensor, step: float, noise: Tensor | None) -> Tensor:
@@ -129,9 +129,10 @@ class DitheredWiener(Dithered):
 class DeadZone(ScalarQuantizer):
     """Uniform thresholds with a dead zone, and reconstruction at the centroids of the cells.
 
-    Cell 0 is |r| < (1/2 + delta) step; cell k >= 1 is [(k - 1/2 + delta) step, (k + 1/2 + delta)
-    step), and symmetrically for k < 0. delta is a function of sigma/step that minimizes D + lambda R
-    under N(0, v) at the slope of rounding at high rate, lambda = (2 ln 2 / 12) step^2.
+    Cell 0 is ``|r| < (1/2 + delta) step``. Cell k >= 1 is
+    ``[(k - 1/2 + delta) step, (k + 1/2 + delta) step)``, and symmetrically for k < 0. delta is a
+    function of sigma/step that minimizes D + lambda R under N(0, v) at the slope of rounding at
+    high rate, lambda = (2 ln 2 / 12) step^2.
 
     References
     ----------
@@ -158,7 +159,7 @@ class DeadZone(ScalarQuantizer):
 
 @_cache_last
 def dead_zone(v: Tensor, step: float) -> Tensor:
-    """Return delta, half of what the dead zone is wider than a step, in steps."""
+    """Return delta: half the difference between the dead zone's width and the step, in steps."""
     log_sigma, delta = map(torch.from_numpy, dead_zones())
     place = (0.5 * v.log2() - math.log2(step) - log_sigma[0]).div_(log_sigma[1] - log_sigma[0])
     place = place.clamp_(0, len(delta) - 1)
@@ -169,9 +170,9 @@ def dead_zone(v: Tensor, step: float) -> Tensor:
 def centroid(low: Tensor, width: float | Tensor, v: Tensor) -> Tensor:
     """Return the mean of N(0, v) on [low, low + width], low >= 0.
 
-    It is sigma (1 - e^-t) / (M(a) - e^-t M(b)) with the ends a, b in units of sigma, t = (b^2 - a^2)/2
-    and Mills' ratio M, which is accurate far out in the tail. Where t is small, the midpoint and a
-    correction for the slope of the density are used.
+    It is sigma (1 - e^-t) / (M(a) - e^-t M(b)) with the ends a, b in units of sigma, t = (b^2 -
+    a^2)/2 and Mills' ratio M, which is accurate far out in the tail. Where t is small, the midpoint
+    and a correction for the slope of the density are used.
     """
     sigma, middle = v.sqrt(), low + width / 2
     a, b = low / sigma, (low + width) / sigma

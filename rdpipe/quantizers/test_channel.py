@@ -29,8 +29,8 @@ class TestChannel(Quantizer):
     """The Gaussian test channel at water level theta, with a = max(0, 1 - theta/v).
 
     It outputs a r + sqrt(theta a) n, where the decoder expects N(0, v - theta). The rate is the
-    divergence of the first from the second. With a decodable variance it bounds the rate-distortion
-    function from above, whatever the true distribution of r (Cover & Thomas, section 10.3).
+    divergence KL(N(a r, theta a) || N(0, v - theta)). With a decodable mean and variance it bounds the
+    rate-distortion function from above, whatever the true distribution of r (Cover & Thomas, section 10.3).
 
     Parameters
     ----------
@@ -42,6 +42,7 @@ class TestChannel(Quantizer):
     information = Information.DECODABLE
     level_kind = LevelKind.THETA
     elementwise = True
+    rate_is_bound = True
     level = None
 
     def __init__(self, step: float = 1.0):
@@ -77,9 +78,9 @@ class TestChannel(Quantizer):
 class WeightedTestChannel(TestChannel, FittedEstimator):
     """The test channel at level theta / w_c in channel c, which weights errors as the image does.
 
-    w_c is the decoder's gain: the squared change of the image for a unit change of one latent of the
-    channel, averaged over the calibration images and scaled to a mean of 1. The level gives the
-    weighted distortion that rounding has. If the decoder is linear with orthogonal columns, equal
+    w_c is the decoder's gain: the squared change of the image for a unit change of one latent of
+    the channel, averaged over the calibration images and scaled to a mean of 1. The level is solved such that
+    the weighted distortion equals that of rounding. If the decoder is linear with orthogonal columns, equal
     weighted distortion is equal PSNR.
     """
 
@@ -96,8 +97,8 @@ class WeightedTestChannel(TestChannel, FittedEstimator):
         gains = [latents.gain for latents in images if latents.gain is not None]
         if len(gains) < len(images):
             raise InputError(
-                "weighted-test-channel: latents without the decoder's gain; the codec needs a method"
-                " decoder_gain"
+                "weighted-test-channel: latents without the decoder's gain; expected a codec with a"
+                " method decoder_gain"
             )
         mean = torch.stack(gains).double().mean(0)
         return self.load_state({"weights": (mean / mean.mean()).numpy()})

@@ -30,17 +30,17 @@ with 4e7 numbers uniform modulo 4 delta, by Viterbi's algorithm, relative to rou
 class Trellis(IndexQuantizer):
     """Entropy-coded trellis-coded quantization along channels, also called dependent quantization.
 
-    Two scalar quantizers share the multiples of delta. The state selects the quantizer of an element
-    and moves with the parity of the index k::
+    Two scalar quantizers share the multiples of delta. The state selects the quantizer of an
+    element and moves with the parity of the index k::
 
         Q0    -4    -2     0     2     4           2 k delta
         Q1       -3    -1  0  1     3              (2 k - sign k) delta
 
     At each position the path starts in state 0 at the first channel and may end in any state. It
-    minimizes D + lambda R at the slope of rounding at high rate, lambda = (2 ln 2 / 12) step^2. The code
-    of an index is the probability of its nearest-neighbor cell in its quantizer under N(0, u), where
-    u = v - step^2/12, or at least v/4: what the test channel at that slope sends, because the chosen
-    points are fewer and smaller than r. At high rate the distortion is step^2/12.
+    minimizes D + lambda R at the slope of rounding at high rate, lambda = (2 ln 2 / 12) step^2. The
+    code of an index is the probability of its nearest-neighbor cell in its quantizer under N(0, u),
+    where u = v - step^2/12, or at least v/4. That is the output variance of the test channel at theta
+    = step^2/12; the trellis prefers points closer to zero than r. At high rate the distortion is step^2/12.
 
     Parameters
     ----------
@@ -108,8 +108,8 @@ class Trellis(IndexQuantizer):
     def _candidates(self, r: Tensor, v: Tensor, step: float) -> tuple[Tensor, Tensor]:
         """Return the best index, and its D + lambda R, for each quantizer and parity.
 
-        The real number that minimizes (r - q)^2 + lambda R, with R taken at the near edge q - delta of
-        the cell, lies between two indices.
+        The real number that minimizes (r - q)^2 + lambda R, with R taken at the near edge q - delta
+        of the cell, lies between two indices, which are the only candidates.
 
         Parameters
         ----------

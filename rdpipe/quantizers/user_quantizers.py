@@ -1,6 +1,6 @@
 """Validation of quantizers, and wrappers that let plain classes stand for them.
 
-A plain class needs ``information``, ``level`` and ``code(r, v, level, noise)`` only. If it says
+A plain class needs ``information``, ``level`` and ``code(r, v, level, noise)`` only. If it sets
 ``realizable = True``, it also needs ``write`` and ``read``.
 """
 
@@ -45,8 +45,8 @@ def adapt_quantizer(name: str, quantizer: Any) -> Quantizer:
     name : str
         Name in the config, for error messages.
     quantizer : object
-        A :class:`~rdpipe.quantizers.base.Quantizer`, or an object with ``information``, ``level`` and
-        ``code(r, v, level, noise)``.
+        A :class:`~rdpipe.quantizers.base.Quantizer`, or an object with ``information``, ``level``
+        and ``code(r, v, level, noise)``.
 
     Raises
     ------
@@ -65,8 +65,8 @@ def adapt_quantizer(name: str, quantizer: Any) -> Quantizer:
         return wrapper(label, quantizer, information)
     if realizable != isinstance(quantizer, CodableQuantizer):
         raise InputError(
-            f"{label} has realizable {realizable}, but its class says otherwise; expected a subclass"
-            " of CodableQuantizer if it writes real bits, otherwise of Quantizer"
+            f"{label} has realizable {realizable}, but its class says otherwise; expected a"
+            " subclass of CodableQuantizer if it writes real bits, otherwise of Quantizer"
         )
     return quantizer
 
@@ -105,7 +105,7 @@ class UserQuantizer(Quantizer):
         Axis and name, for error messages.
     wrapped : object
         With ``level`` and ``code(r, v, level, noise)``; optionally ``step``, ``level_kind``,
-        ``elementwise`` and ``uses_own_prior``.
+        ``elementwise``, ``uses_own_prior`` and ``rate_is_bound``.
     information : Information
         What it knows.
     """
@@ -117,6 +117,7 @@ class UserQuantizer(Quantizer):
         self.level_kind = LevelKind.parse(getattr(wrapped, "level_kind", LevelKind.STEP), label)
         self.elementwise = bool(getattr(wrapped, "elementwise", False))
         self.uses_own_prior = bool(getattr(wrapped, "uses_own_prior", False))
+        self.rate_is_bound = bool(getattr(wrapped, "rate_is_bound", False))
 
     def code(
         self, r: Tensor, v: Tensor, level: float | Tensor, noise: Tensor | None = None
@@ -134,17 +135,17 @@ class UserCodableQuantizer(UserQuantizer, CodableQuantizer):
         self, encoder: Any, r: Tensor, v: Tensor, step: float, noise: Tensor | None = None
     ) -> Tensor:
         """Write residuals with the wrapped object, and check what it returns."""
-        label, residual = f"{self.label}, write,", self.wrapped.write(encoder, r, v, step, noise)
+        label, residual = f"{self.label} (write)", self.wrapped.write(encoder, r, v, step, noise)
         return check_finite(label, check_tensor(label, residual, r))
 
     def read(self, decoder: Any, v: Tensor, step: float, noise: Tensor | None = None) -> Tensor:
         """Read residuals with the wrapped object, and check what it returns."""
-        label, residual = f"{self.label}, read,", self.wrapped.read(decoder, v, step, noise)
+        label, residual = f"{self.label} (read)", self.wrapped.read(decoder, v, step, noise)
         return check_finite(label, check_tensor(label, residual, v))
 
 
 def check_shapes(label: str, output: QuantizerOutput, r: Tensor) -> None:
-    """Check the shapes of what a quantizer returns, which takes no time.
+    """Check the shapes of the output of a quantizer.
 
     Raises
     ------
@@ -172,8 +173,10 @@ def check_output(label: str, output: Any, r: Tensor) -> QuantizerOutput:
     for name in ("bits", "distortion", "residual"):
         if not hasattr(output, name):
             kind = type(output).__name__
-            raise InputError(f"{label} returned a {kind} without {name}; expected a QuantizerOutput")
-        part = f"{label}, {name},"
+            raise InputError(
+                f"{label} returned a {kind} without {name}; expected a QuantizerOutput"
+            )
+        part = f"{label} ({name})"
         parts[name] = check_finite(part, check_tensor(part, getattr(output, name), r))
     if parts["distortion"].numel() and parts["distortion"].min() < 0:
         raise InputError(f"{label} returned a negative distortion; expected squared errors")

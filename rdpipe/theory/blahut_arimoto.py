@@ -46,10 +46,10 @@ def blahut_arimoto(
 ) -> RateDistortionPoint:
     """Return the point of R(D) at which its slope is ``-slope``, by the Blahut-Arimoto algorithm.
 
-    I(x; x_hat) + slope * E d(x, x_hat) is minimized over channels. With the kernel A = 2^(-slope d),
-    Z = A q and c = A^T (p / Z), each iteration is q <- q c, and the channel q A / Z attains
-    -sum p log2 Z - sum q c log2 c. Every positive Z, including this one, gives the lower bound
-    -sum p log2 Z - log2 max c on the minimum.
+    I(x; x_hat) + slope * E d(x, x_hat) is minimized over channels. With the kernel A = 2^(-slope
+    d), Z = A q and c = A^T (p / Z), each iteration is q <- q c, and the channel q A / Z attains
+    -sum p log2 Z - sum q c log2 c. Every positive Z, including this one, gives the lower bound -sum
+    p log2 Z - log2 max c on the minimum.
 
     Parameters
     ----------
@@ -63,7 +63,8 @@ def blahut_arimoto(
     tolerance : float
         Largest gap at which to stop, bits.
     max_iterations : int
-        Largest number of iterations. The function then stops with a warning; ``gap`` is still valid.
+        Largest number of iterations. The function then stops with a warning; ``gap`` is still
+        valid.
 
     Returns
     -------
@@ -100,7 +101,8 @@ def blahut_arimoto(
     share = min(tolerance / 4, 0.5)
     smoothing = share * kernel.mean(axis=1)
     next_q = np.full(d.shape[1], 1 / d.shape[1])
-    for iteration in range(1, int(positive("max_iterations", max_iterations)) + 1):
+    last = int(positive("max_iterations", max_iterations))
+    for iteration in range(1, last + 1):  # noqa: B007 - used after the loop
         q = next_q
         normalizer = kernel @ q
         growth = (p / normalizer) @ kernel
@@ -131,7 +133,9 @@ def _problem(pmf: ArrayLike, distortion: ArrayLike) -> tuple[Array, Array, float
     p = nonnegative("pmf", pmf)
     d = nonnegative("distortion", distortion)
     if d.ndim != 2 or p.shape != d.shape[:1] or not d.size:
-        raise ValueError(f"pmf has shape {p.shape} and distortion {d.shape}; expected (n,) and (n, m)")
+        raise ValueError(
+            f"pmf has shape {p.shape} and distortion {d.shape}; expected (n,) and (n, m)"
+        )
     if not abs(p.sum() - 1) <= 1e-9:
         raise ValueError(f"pmf sums to {p.sum()}; expected 1 within 1e-9")
     p, d = p[p > 0] / p.sum(), d[p > 0]

@@ -18,8 +18,8 @@ from rdpipe.theory._check import Array, Result, as_result, nonnegative, real
 def channel_rate(variance: ArrayLike, theta: ArrayLike, r: ArrayLike) -> Result:
     """Return the divergence of the channel's output given ``r`` from what the decoder expects.
 
-    KL(N(a r, theta a) || N(0, v - theta)) = 1/2 [ln(v / theta) + (theta + a r^2) / v - 1] nats if
-    v > theta, otherwise 0. Its mean is 1/2 log2(v / theta) bits if E r^2 = v. In every case the mean
+    KL(N(a r, theta a) || N(0, v - theta)) = 1/2 [ln(v / theta) + (theta + a r^2) / v - 1] nats if v
+    > theta, otherwise 0. Its mean is 1/2 log2(v / theta) bits if E r^2 = v. In every case the mean
     is an upper bound on the mutual information of r and r_hat.
 
     Parameters
@@ -92,9 +92,7 @@ def channel_distortion(variance: ArrayLike, theta: ArrayLike, r: ArrayLike) -> R
     return as_result(np.where(coded, (level / v * r) ** 2 + level * (v - level) / v, r**2))
 
 
-def _arguments(
-    variance: ArrayLike, theta: ArrayLike, r: ArrayLike
-) -> tuple[Array, Array, Array]:
+def _arguments(variance: ArrayLike, theta: ArrayLike, r: ArrayLike) -> tuple[Array, Array, Array]:
     return (
         nonnegative("variance", variance),
         nonnegative("theta", theta, finite=False),

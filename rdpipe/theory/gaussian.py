@@ -21,7 +21,8 @@ def gaussian_rate(variance: ArrayLike, distortion: ArrayLike) -> Result:
     Returns
     -------
     ndarray
-        Bits per element. It is infinite at distortion 0, except for a variance of 0, whose rate is 0.
+        Bits per element. It is infinite at distortion 0, except for a variance of 0, whose rate is
+        0.
 
     Raises
     ------

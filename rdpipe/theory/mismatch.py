@@ -11,8 +11,8 @@ from rdpipe.theory._check import Result, as_result, nonnegative
 def variance_mismatch(ratio: ArrayLike) -> Result:
     """Return the bits lost by coding residuals under N(0, v) if their second moment is not v.
 
-    The loss is (ratio - 1) / (2 ln 2) - 1/2 log2(ratio), the divergence of N(0, E r^2) from N(0, v).
-    If r is not Gaussian, it is still the loss against the best v, which is E r^2.
+    The loss is (ratio - 1) / (2 ln 2) - 1/2 log2(ratio), the divergence of N(0, E r^2) from N(0,
+    v). If r is not Gaussian, it is still the loss against the best v, which is E r^2.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """A Gaussian under mid-tread rounding: entropy of the index, and mean squared error.
 
-With sigma and x in units of the step, cell k is [k - 1/2, k + 1/2] and sums run over all k. A sum of
-a smooth function over the integers equals its integral up to exp(-2 pi^2 sigma^2) (Poisson
+With sigma and x in units of the step, cell k is [k - 1/2, k + 1/2] and sums run over all k. A sum
+of a smooth function over the integers equals its integral up to exp(-2 pi^2 sigma^2) (Poisson
 summation). Sums are therefore computed term by term below ``_SMOOTH`` and as integrals above it.
 """
 
@@ -38,8 +38,8 @@ def rounding_rate(sigma: ArrayLike, step: ArrayLike = 1.0) -> Result:
     Returns
     -------
     ndarray
-        Entropy of round(x / step) in bits, accurate to 1e-14. Tiny rates have a relative accuracy of
-        1e-13 until they underflow, near sigma = step / 76.
+        Entropy of round(x / step) in bits, accurate to 1e-14. Tiny rates have a relative accuracy
+        of 1e-13 until they underflow, near sigma = step / 76.
 
     Raises
     ------
@@ -85,8 +85,8 @@ def rounding_distortion(
     Raises
     ------
     ValueError
-        If ``sigma`` is negative or NaN, ``step`` is not positive and finite, or ``reconstruction`` is
-        unknown.
+        If ``sigma`` is negative or NaN, ``step`` is not positive and finite, or ``reconstruction``
+        is unknown.
 
     References
     ----------
@@ -129,7 +129,7 @@ def _density(t: Array | float) -> Array:
 
 
 def _rate_sum(s: Array) -> Array:
-    """Return -sum p log2 p with p as a difference of tails, accurate for a tiny mass outside cell 0."""
+    """Return -sum p log2 p, accurate for a tiny mass outside cell 0."""
     outside = 2 * ndtr(-_edges(s, 1)[0])
     nats = -xlog1py(1 - outside, -outside)
     for k in _CELLS:
@@ -178,7 +178,7 @@ def _centroid_sum(s: Array) -> Array:
 
 
 def _centroid_shift(s: Array) -> Array:
-    """Return the gain of centroids over midpoints, sum p (centroid - midpoint)^2, as an integral."""
+    """Return the gain of centroids, sum p (centroid - midpoint)^2, as an integral."""
     total: Array = np.zeros_like(s)
     for t in _GRID:
         mass, moment = _cell_moments(s, t)

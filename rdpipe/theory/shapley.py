@@ -38,10 +38,10 @@ def shapley(worth: Mapping[frozenset[str], float]) -> dict[str, float]:
     n = len(names)
     values: dict[str, float] = {}
     for name in names:
-        others = [other for other in names if other != name]
+        remaining = [component for component in names if component != name]
         values[name] = math.fsum(
             (worth[subset | {name}] - worth[subset]) / (n * math.comb(n - 1, len(subset)))
-            for subset in _subsets(others)
+            for subset in _subsets(remaining)
         )
     return values
 

@@ -15,8 +15,8 @@ def field_spectrum(size: int, rho: float | None = None, exponent: float | None =
     size : int
         Number of rows and of columns, samples.
     rho : float, optional
-        Correlation of neighbors of a separable AR(1) field, -1 < rho < 1. The spectrum is S(f) S(g),
-        S(f) = (1 - rho^2) / (1 - 2 rho cos(2 pi f) + rho^2).
+        Correlation of neighbors of a separable AR(1) field, -1 < rho < 1. The spectrum is S(f)
+        S(g), S(f) = (1 - rho^2) / (1 - 2 rho cos(2 pi f) + rho^2).
     exponent : float, optional
         Exponent of an isotropic power law, >= 0. The spectrum is |f|^-exponent, and 0 at f = 0.
         Give exactly one of ``rho`` and ``exponent``.

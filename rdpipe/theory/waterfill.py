@@ -36,20 +36,20 @@ def reverse_waterfill(
 ) -> Waterfill:
     """Share a distortion among independent Gaussians at the smallest rate.
 
-    The rate sum 1/2 log2(v_i / d_i) is minimized over 0 <= d_i <= v_i with sum w_i d_i = distortion.
-    The optimum is d_i = min(v_i, theta / w_i), where theta solves sum min(w_i v_i, theta) =
-    distortion. It is computed by sorting and exact to one or two roundings.
+    The rate sum 1/2 log2(v_i / d_i) is minimized over 0 <= d_i <= v_i with sum w_i d_i =
+    distortion. The optimum is d_i = min(v_i, theta / w_i), where theta solves sum min(w_i v_i,
+    theta) = distortion. It is computed by sorting and exact to one or two roundings.
 
     Parameters
     ----------
     variances : array_like of any shape
         v_i >= 0. Components of variance 0 have neither rate nor distortion.
     distortion : float
-        Total weighted distortion sum w_i d_i, >= 0. At 0, theta is 0 and the rates are infinite. From
-        sum w_i v_i on, the rates are 0, d_i = v_i, and theta stays at max w_i v_i.
+        Total weighted distortion sum w_i d_i, >= 0. At 0, theta is 0 and the rates are infinite.
+        From sum w_i v_i on, the rates are 0, d_i = v_i, and theta stays at max w_i v_i.
     weights : array_like, optional
-        w_i >= 0, broadcast to the variances. Default: 1. Components of weight 0 are not coded, d_i =
-        v_i.
+        w_i >= 0, broadcast to the variances. Default: 1. Components of weight 0 are not coded, d_i
+        = v_i.
 
     Returns
     -------
@@ -59,8 +59,8 @@ def reverse_waterfill(
     Raises
     ------
     ValueError
-        If ``variances`` is empty, an argument is negative or NaN, or ``variances`` or ``weights`` is
-        infinite.
+        If ``variances`` is empty, an argument is negative or NaN, or ``variances`` or ``weights``
+        is infinite.
 
     References
     ----------
@@ -141,9 +141,9 @@ def _water_level(u: Array, distortion: float) -> float:
 def _less_sum(value: float, x: Array) -> float:
     """Return ``value - sum(x)``, rounded only once or twice.
 
-    If almost all components are under water, the sum cancels against the distortion, and a plain sum
-    would leave theta a few digits. The leading bits of all x are therefore added first, which is
-    exact (S. Rump, T. Ogita, S. Oishi, "Accurate Floating-Point Summation", 2008).
+    If almost all components are under water, the sum cancels against the distortion, and a plain
+    sum would leave theta a few digits. The leading bits of all x are therefore added first, which
+    is exact (S. Rump, T. Ogita, S. Oishi, "Accurate Floating-Point Summation", 2008).
     """
     parts = [value]
     for _ in range(2):

@@ -309,7 +309,7 @@ def code_test_channel(r: Tensor, v: Tensor, noise: Tensor) -> tuple[Tensor, Tens
 
 
 def with_escape(bits: Tensor, r: Tensor) -> Tensor:
-    """Return the code length if a residual may also escape, for 20 + 2 log2(1 + |r|) bits.
+    """Return the code length if a residual may also escape, for ``20 + 2 log2(1 + |r|)`` bits.
 
     CompressAI bounds likelihoods at 1e-9, where an outlier has no gradient. Without any bound its
     gradient would be much larger than all others.

@@ -98,7 +98,9 @@ MISTAKES = {
     "synthesise returns float64": set_method(
         "synthesise", lambda codec, *args: codec.synthesise(*args) / 255
     ),
-    "they must be the same": set_method("compress", lambda codec, x: codec.compress(x) + bytes(9999)),
+    "they must be the same": set_method(
+        "compress", lambda codec, x: codec.compress(x) + bytes(9999)
+    ),
     "predict does not return the mean": set_method(
         "predict", lambda codec, *args: (codec.predict(*args)[0] + 1, None)
     ),

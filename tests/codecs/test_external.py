@@ -114,5 +114,7 @@ def test_decoder_does_not_get_the_quality(call):
 
 
 def test_unknown_format_is_refused(call):
-    with pytest.raises(InputError, match="external: 'yuv' is not a format; expected one of: png, ppm"):
+    with pytest.raises(
+        InputError, match="external: 'yuv' is not a format; expected one of: png, ppm"
+    ):
         External(call("encode"), call("decode"), format="yuv")

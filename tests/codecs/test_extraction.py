@@ -19,7 +19,7 @@ def test_gain_is_measured_only_on_request():
     assert arrays["gain"].shape == arrays["y"].shape[:1] and (arrays["gain"] > 0).all()
     weights = WeightedTestChannel().fit([as_latents("a", arrays)]).state()["weights"]
     np.testing.assert_allclose(weights, arrays["gain"] / arrays["gain"].mean(), rtol=1e-6)
-    with pytest.raises(InputError, match="the codec needs a method decoder_gain"):
+    with pytest.raises(InputError, match="expected a codec with a method decoder_gain"):
         WeightedTestChannel().fit([as_latents("a", without)])
 
 

@@ -53,9 +53,7 @@ def test_context_is_zero_where_nothing_is_decoded():
     context.move_to(torch.tensor([5]))
     context.update(slice(1, 2), torch.tensor([[3.0]]).double(), torch.tensor([[2.0]]).double())
     context.move_to(torch.tensor([5, 6, 10, 0]))
-    energy = context.gather(
-        context.normalized_energy, slice(0, 2), [(0, 0), (0, -1), (-1, -1)]
-    )
+    energy = context.gather(context.normalized_energy, slice(0, 2), [(0, 0), (0, -1), (-1, -1)])
     assert energy[1].tolist() == [[4, 0, 0], [0, 4, 0], [0, 0, 4], [0, 0, 0]]
     assert (energy[0] == 0).all() and context.decoded.sum() == 1
 
@@ -135,7 +133,10 @@ def test_residuals_of_a_causal_mean_are_those_that_rounding_leaves():
     "change, message",
     [
         (lambda x: x * torch.nan, "West.predict returned numbers that are not finite"),
-        (lambda x: x[:1, :1] * torch.ones(3, 1), r"West.predict returned a tensor of shape \(3, 1\)"),
+        (
+            lambda x: x[:1, :1] * torch.ones(3, 1),
+            r"West.predict returned a tensor of shape \(3, 1\)",
+        ),
         (lambda x: x.numpy(), "West.predict returned a ndarray; expected a torch.Tensor"),
         (lambda x: x.long(), "West.predict returned a tensor of torch.int64"),
     ],

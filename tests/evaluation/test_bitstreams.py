@@ -1,4 +1,4 @@
-"""Real bytes of the array's cells: they decode exactly, and are as long as the cell says."""
+"""Real bytes of cells: they decode exactly and have the length that the cell states."""
 
 import itertools
 from dataclasses import replace
@@ -6,15 +6,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from gaussian_latents import make_cell, make_latents, normal
 
-from rdpipe.core.axes import TABLES
-from rdpipe.evaluation.cell import Cell, build
-from rdpipe.estimators.variances import Calibrated
-from rdpipe.evaluation.bitstreams import HEADER, codes, decode, encode
+from rdpipe.codecs.compressai import adapt_model
 from rdpipe.codecs.compressai.checkpoint import ARCHITECTURES
-from rdpipe.codecs.compressai.adapter import CompressAI
+from rdpipe.core.axes import CellId, axis_named
 from rdpipe.core.errors import InputError
 from rdpipe.core.plugins import build_entry
+from rdpipe.estimators.base import Mean, Variance
+from rdpipe.estimators.means import ZeroMean
+from rdpipe.estimators.user_estimators import adapt_variance
+from rdpipe.estimators.variances import CalibratedVariance, CodecVariance
+from rdpipe.evaluation.bitstreams import HEADER, codable_cells, decode, encode
+from rdpipe.evaluation.cell import Cell, build_part
+from rdpipe.quantizers.base import CodableQuantizer
+from rdpipe.quantizers.scalar import Rounding
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (150, 130, 3), dtype=np.uint8)
 MEANS = {
@@ -25,9 +31,12 @@ MEANS = {
 }
 VARIANCES = {"codec": {}, "calibrated": {}, "causal-window": {}, "block-2": {}, "channel": {}}
 QUANTIZERS = ("rounding", "dithered", "dithered-wiener", "deadzone", "lattice-e8", "trellis")
+TOLERANCE = {"rel": 0.002, "abs": 8 * 64}
+"""Of the length of a stream, bit."""
 
 
 def make_codec(architecture):
+    """Return a small codec with random weights, whose latents have a useful scale."""
     torch.manual_seed(0)
     model = ARCHITECTURES[architecture][0](8, 16)
     with torch.no_grad():
@@ -35,123 +44,227 @@ def make_codec(architecture):
         last = model.entropy_parameters if hasattr(model, "entropy_parameters") else model.h_s
         [layer for layer in last if hasattr(layer, "bias")][-1].bias[:16] += 2
     model.update(force=True, update_quantiles=True)
-    return CompressAI(model.eval(), "cpu")
+    return adapt_model(model.eval(), device="cpu")
 
 
 @pytest.fixture(scope="module")
 def codec():
+    """Return a codec without a context model."""
     return make_codec("mbt2018-mean")
 
 
 @pytest.fixture(scope="module")
 def latents(codec):
+    """Return the latents of the image."""
     return codec.analyse("image", IMAGE).latents
 
 
 @pytest.fixture(scope="module")
 def fits(latents):
-    found = {}
+    """Return the states of the fitted estimators."""
+    states = {}
     for name in ("linear-causal", "network"):
-        found["mean", name] = build_entry("mean", name, MEANS[name], TABLES["mean"]).fit([latents])
-    means = {name: build("mean", name, entry, found) for name, entry in MEANS.items()}
-    found["variance", "calibrated"] = Calibrated().fit([latents], means)
-    return found
+        estimator = build_entry("mean", name, MEANS[name], axis_named("mean").registry)
+        states["mean", name] = estimator.fit([latents]).state()
+    means = {name: build_part("mean", name, entry, states) for name, entry in MEANS.items()}
+    states["variance", "calibrated"] = CalibratedVariance().fit([latents], means).state()
+    return states
 
 
-def make_cell(fits, mean, variance, quantizer):
-    spec = {"means": MEANS, "variances": VARIANCES, "quantizers": dict.fromkeys(QUANTIZERS, {})}
-    corner = {"mean": mean, "variance": variance, "quantizer": quantizer}
-    return Cell.from_spec(spec, fits, corner)
+def cell_of(fits, mean, variance, quantizer):
+    """Return a cell of the estimators of this module."""
+    entries = {
+        "means": MEANS,
+        "variances": VARIANCES,
+        "quantizers": {name: {} for name in QUANTIZERS},
+    }
+    return Cell.from_entries(CellId(mean, variance, quantizer), entries, fits)
 
 
 @pytest.mark.parametrize("mean, variance", itertools.product(MEANS, VARIANCES))
 def test_every_mean_and_variance_decodes_exactly(codec, latents, fits, mean, variance):
-    cell = make_cell(fits, mean, variance, "rounding")
+    cell = cell_of(fits, mean, variance, "rounding")
     stream, y_hat = encode(codec, cell, latents, IMAGE, 1)
     assert torch.equal(decode(codec, cell, stream), y_hat)
-    bits = cell.send(cell.prepare(latents, 1), 1.0).bits
-    side = len(codec.side(IMAGE)) if cell.side_counted else 0
-    assert 8 * (len(stream) - side) == pytest.approx(bits, rel=0.002, abs=8 * 64)
+    bits = cell.code(cell.prepare(latents, 1), 1.0).bits
+    side = len(codec.side(IMAGE)) if cell.includes_side else 0
+    assert 8 * (len(stream) - side) == pytest.approx(bits, **TOLERANCE)
 
 
 @pytest.mark.parametrize("quantizer", QUANTIZERS)
 @pytest.mark.parametrize("mean, variance", [("codec", "codec"), ("linear-causal", "causal-window")])
 def test_every_quantizer_decodes_exactly(codec, latents, fits, mean, variance, quantizer):
-    cell = make_cell(fits, mean, variance, quantizer)
+    cell = cell_of(fits, mean, variance, quantizer)
     stream, y_hat = encode(codec, cell, latents, IMAGE, 2**64 - 1)
     assert torch.equal(decode(codec, cell, stream), y_hat)
-    sent = cell.send(cell.prepare(latents, 2**64 - 1), cell.quantizer.level)
-    assert torch.equal(sent.y_hat, y_hat)
+    output = cell.code(cell.prepare(latents, 2**64 - 1), cell.quantizer.level)
+    assert torch.equal(output.y_hat, y_hat)
     side = len(codec.side(IMAGE))
-    assert 8 * (len(stream) - side) == pytest.approx(sent.bits, rel=0.002, abs=8 * 64)
+    assert 8 * (len(stream) - side) == pytest.approx(output.bits, **TOLERANCE)
 
 
 @pytest.mark.parametrize("quantizer", QUANTIZERS)
-def test_outliers_are_coded_as_stated(codec, latents, fits, quantizer):
+def test_outliers_have_the_stated_length(codec, latents, fits, quantizer):
     far = latents.y.clone()
     some = far.view(-1)[::97]
     some *= 2.0 ** torch.arange(len(some)).clamp(max=25)
-    one, cell = replace(latents, y=far), make_cell(fits, "codec", "codec", quantizer)
-    stream, y_hat = encode(codec, cell, one, IMAGE, 3)
+    image, cell = replace(latents, y=far), cell_of(fits, "codec", "codec", quantizer)
+    stream, y_hat = encode(codec, cell, image, IMAGE, 3)
     assert torch.equal(decode(codec, cell, stream), y_hat)
-    sent = cell.send(cell.prepare(one, 3), cell.quantizer.level)
-    usual = cell.send(cell.prepare(latents, 3), cell.quantizer.level)
+    output = cell.code(cell.prepare(image, 3), cell.quantizer.level)
+    usual = cell.code(cell.prepare(latents, 3), cell.quantizer.level)
     side = len(codec.side(IMAGE))
-    assert 8 * (len(stream) - side) == pytest.approx(sent.bits, rel=0.002, abs=8 * 64)
-    assert sent.bits - usual.bits < 90 * (far != latents.y).sum()
+    assert 8 * (len(stream) - side) == pytest.approx(output.bits, **TOLERANCE)
+    assert output.bits - usual.bits < 90 * (far != latents.y).sum()
 
 
 @pytest.mark.parametrize("architecture", ["mbt2018-mean", "bmshj2018-hyperprior"])
-def test_a_decoder_predicts_what_the_encoder_did(architecture):
+def test_decoder_predicts_what_the_encoder_did(architecture):
     codec = make_codec(architecture)
-    one = codec.analyse("image", IMAGE).latents
+    latents = codec.analyse("image", IMAGE).latents
     mean, scale = codec.predict(codec.side(IMAGE), *IMAGE.shape[:2])
-    assert torch.equal(mean, one.mean) and torch.equal(scale, one.scale)
+    assert torch.equal(mean, latents.mean) and torch.equal(scale, latents.scale)
 
 
-def test_a_codec_with_a_context_model_has_codes_that_do_without_it():
+def test_codec_with_a_context_model_has_cells_that_do_not_use_it():
     codec = make_codec("mbt2018-checkerboard")
-    one = codec.analyse("image", IMAGE).latents
+    latents = codec.analyse("image", IMAGE).latents
     mean, _ = codec.predict(codec.side(IMAGE), *IMAGE.shape[:2])
-    assert torch.equal(mean, one.hyper) and not torch.equal(mean, one.mean)
-    spec = {
+    assert torch.equal(mean, latents.hyper) and not torch.equal(mean, latents.mean)
+    entries = {
         "means": {"codec": {}, "hyper": {}, "zero": {}},
         "variances": {"codec": {}, "channel": {}, "window-3": {}},
         "quantizers": {"rounding": {}, "test-channel": {}},
     }
-    cells = codes(spec, {}, context=True)
-    assert set(cells) == {"hyper/channel/rounding", "zero/channel/rounding"}
+    cells = codable_cells(entries, {}, context=True)
+    assert set(map(str, cells)) == {"hyper/channel/rounding", "zero/channel/rounding"}
     for cell in cells.values():
-        stream, y_hat = encode(codec, cell, one, IMAGE, 0)
+        stream, y_hat = encode(codec, cell, latents, IMAGE, 0)
         assert torch.equal(decode(codec, cell, stream), y_hat)
-        torch.testing.assert_close(y_hat, cell.send(cell.prepare(one), 1.0).y_hat)
-    with pytest.raises(InputError, match="coded by the codec alone"):
-        encode(codec, codes(spec, {})["codec/channel/rounding"], one, IMAGE, 0)
+        torch.testing.assert_close(y_hat, cell.code(cell.prepare(latents), 1.0).y_hat)
+    cell = codable_cells(entries, {})[CellId("codec", "channel", "rounding")]
+    with pytest.raises(InputError, match="only the codec's own bitstream codes it"):
+        encode(codec, cell, latents, IMAGE, 0)
 
 
-def test_no_side_information_is_sent_where_none_is_used(codec, latents, fits):
-    stream, _ = encode(codec, make_cell(fits, "zero", "channel", "rounding"), latents, IMAGE, 0)
+def test_no_side_information_is_sent_if_none_is_used(codec, latents, fits):
+    stream, _ = encode(codec, cell_of(fits, "zero", "channel", "rounding"), latents, IMAGE, 0)
     assert HEADER.unpack_from(stream)[5] == 0
 
 
-def test_only_real_codes_have_bitstreams(codec, latents):
-    spec = {"means": {"codec": {}}, "variances": {"element": {}, "codec": {}},
-            "quantizers": {"rounding": {}, "test-channel": {}}}  # fmt: skip
-    for variance, quantizer in (("element", "rounding"), ("codec", "test-channel")):
-        corner = {"mean": "codec", "variance": variance, "quantizer": quantizer}
-        cell = Cell.from_spec(spec, {}, corner)
-        with pytest.raises(InputError, match="has no bitstream; allowed is 'achievable'"):
-            encode(codec, cell, latents, IMAGE, 0)
+@pytest.mark.parametrize(
+    "variance, quantizer", [("element", "rounding"), ("codec", "test-channel")]
+)
+def test_only_achievable_cells_have_bitstreams(codec, latents, variance, quantizer):
+    entries = {
+        "means": {"codec": {}},
+        "variances": {"element": {}, "codec": {}},
+        "quantizers": {"rounding": {}, "test-channel": {}},
+    }
+    cell = Cell.from_entries(CellId("codec", variance, quantizer), entries, {})
+    with pytest.raises(InputError, match="has no bitstream; expected 'achievable'"):
+        encode(codec, cell, latents, IMAGE, 0)
 
 
-def test_a_decoder_never_sees_the_latents(codec, fits):
-    """An estimator that looks at the latents finds NaN in the decoder."""
-    cell = make_cell(fits, "zero", "codec", "rounding")
-    seen = []
-    cell.mean = type(
-        "Spy", (type(cell.mean),), {"__call__": lambda self, l: seen.append(l.y) or 0 * l.mean}
-    )()
-    one = codec.analyse("image", IMAGE).latents
-    stream, _ = encode(codec, cell, one, IMAGE, 0)
+class Spy(Mean):
+    """The mean 0, which records the latents that it is given."""
+
+    information = "decodable"
+
+    def __init__(self):
+        self.latents = []
+
+    def __call__(self, latents):
+        self.latents.append(latents.y)
+        return 0 * latents.mean
+
+
+def test_decoder_has_no_latents(codec, latents):
+    """An estimator that uses the latents gets NaN in the decoder."""
+    spy = Spy()
+    cell = make_cell(spy, CodecVariance(), Rounding())
+    stream, _ = encode(codec, cell, latents, IMAGE, 0)
     decode(codec, cell, stream)
-    assert not seen[0].isnan().any() and seen[-1].isnan().all()
+    assert not spy.latents[0].isnan().any() and spy.latents[-1].isnan().all()
+
+
+class CheatingMean(Mean):
+    """A mean that uses the latents but claims to be decodable."""
+
+    information = "decodable"
+
+    def __call__(self, latents):
+        return 0.9 * latents.y
+
+
+class CheatingVariance(Variance):
+    """A variance that uses the residuals but claims to be decodable."""
+
+    information = "decodable"
+
+    def __init__(self, bits=0.0):
+        self.bits = bits
+
+    def __call__(self, latents, residual):
+        return residual.square(), self.bits
+
+
+@pytest.mark.parametrize(
+    "mean, variance, message",
+    [
+        (
+            CheatingMean(),
+            CodecVariance(),
+            r"'mean' \(in the decoder\) returned numbers that are not",
+        ),
+        (ZeroMean(), CheatingVariance(), r"'variance' \(in the decoder\) returned nan"),
+    ],
+)
+def test_genie_that_claims_to_be_decodable_fails_in_the_decoder(
+    codec, latents, mean, variance, message
+):
+    cell = make_cell(mean, variance, Rounding())
+    stream, _ = encode(codec, cell, latents, IMAGE, 0)
+    with pytest.raises(InputError, match=message):
+        decode(codec, cell, stream)
+
+
+def test_variance_that_sends_bits_needs_a_transmitter(codec, latents):
+    variance = adapt_variance("v", CheatingVariance(bits=8.0))
+    with pytest.raises(InputError, match="sends 8 bits but has no transmitter"):
+        encode(codec, make_cell(ZeroMean(), variance, Rounding()), latents, IMAGE, 0)
+
+
+class SolvedRounding(CodableQuantizer):
+    """A realizable quantizer whose level is solved for each image."""
+
+    information = "decodable"
+    level = None
+    step = 1.0
+
+    def code(self, r, v, level, noise=None):
+        return Rounding().code(r, v, float(torch.as_tensor(level).flatten()[0]))
+
+    def write(self, encoder, r, v, step, noise=None): ...
+
+    def read(self, decoder, v, step, noise=None): ...
+
+
+def test_level_that_is_solved_for_has_no_place_in_the_bitstream(codec, latents):
+    cell = make_cell(ZeroMean(), CodecVariance(), SolvedRounding())
+    with pytest.raises(InputError, match="is solved for each image; expected a level of its own"):
+        encode(codec, cell, latents, IMAGE, 0)
+    quantizer = {"use": f"{__name__}:SolvedRounding"}
+    entries = {
+        "means": {"zero": {}},
+        "variances": {"channel": {}},
+        "quantizers": {"rounding": {}, "solved": quantizer},
+    }
+    assert list(map(str, codable_cells(entries, {}))) == ["zero/channel/rounding"]
+
+
+def test_codec_without_side_information_is_named():
+    y = normal((2, 3, 4))
+    cell = make_cell(ZeroMean(), CodecVariance(), Rounding())
+    with pytest.raises(InputError, match="the codec has no methods side and predict"):
+        encode(object(), cell, make_latents(y), IMAGE, 0)

@@ -45,7 +45,7 @@ def test_bits_of_the_elements_add_up_to_the_bits_of_the_image(quantizer, varianc
 
 
 def test_error_of_a_genie_mean_is_independent_of_the_noise_of_the_channel():
-    """The stated distortion is that of y_hat; at an accuracy of 90 % they would differ by a fifth."""
+    """The stated distortion is that of y_hat; if it were dependent, these would differ."""
     y = 3 * torch.randn((4, 200, 200), generator=torch.Generator().manual_seed(2)).double()
     image = Latents("a", y, 0 * y, torch.full_like(y, 3))
     cell = cell_named(CellId("accuracy-90", "channel", "test-channel"))

@@ -10,7 +10,7 @@ from rdpipe.io import store
 from rdpipe.stages import extract_latents, prepare_dataset, simulate
 
 CELLS = {
-    "own": {"mean": "codec", "variance": "codec", "quantizer": "rounding"},
+    "codec": {"mean": "codec", "variance": "codec", "quantizer": "rounding"},
     "bound": {"mean": "codec", "variance": "codec", "quantizer": "test-channel"},
     "genie": {"mean": "codec", "variance": "window-5", "quantizer": "test-channel"},
     "stale": {"mean": "codec", "variance": "channel", "quantizer": "test-channel"},
@@ -59,17 +59,17 @@ def test_context_model_that_runs_again_makes_the_test_channel_a_bound(simulated)
     _, simulation = simulated
     kinds = dict(zip(simulation["curve"].values, simulation["kind"].values, strict=True))
     assert kinds == {
-        "own": "achievable",
+        "codec": "achievable",
         "bound": "upper bound on R(D)",
         "genie": "genie-aided estimate",
         "stale": "genie-aided estimate",
     }
-    assert simulation["includes_side"].sel(curve=["own", "bound"]).all()
+    assert simulation["includes_side"].sel(curve=["codec", "bound"]).all()
 
 
 def test_codecs_own_cell_has_the_error_of_its_bitstream(simulated):
     latents, simulation = simulated
-    assert simulation["mse"].sel(curve="own")[0, 0].item() == latents["mse"].item()
+    assert simulation["mse"].sel(curve="codec")[0, 0].item() == latents["mse"].item()
 
 
 def test_higher_level_costs_fewer_bits(simulated):
@@ -82,8 +82,8 @@ def test_levels_have_their_kind_and_units(simulated):
     _, simulation = simulated
     assert simulation["bits"].dims == simulation["mse"].dims == ("curve", "image", "sweep")
     kinds = dict(zip(simulation["curve"].values, simulation["level_kind"].values, strict=True))
-    assert kinds == {"own": "step", "bound": "theta", "genie": "theta", "stale": "theta"}
+    assert kinds == {"codec": "step", "bound": "theta", "genie": "theta", "stale": "theta"}
     level = simulation["level"]
     assert level.attrs["units"] == "theta: squared latent units; step: latent units"
     assert level.sel(curve="bound").values.tolist() == [0.05, 0.2]
-    assert level.sel(curve="own")[0].item() == 1 and np.isnan(level.sel(curve="own")[1].item())
+    assert level.sel(curve="codec")[0].item() == 1 and np.isnan(level.sel(curve="codec")[1].item())

@@ -47,7 +47,7 @@ def test_channel_in_training_equals_that_of_the_array():
 
 
 def test_variance_at_the_water_level_has_a_gradient():
-    """An element that is not transmitted can be transmitted again, if that lowers the distortion."""
+    """An element that is not transmitted can become one that is, to lower the distortion."""
     v = torch.full((1, 1, 100, 100), 0.01, requires_grad=True)
     r = torch.full_like(v, 0.9)
     bits, r_hat = code_test_channel(r, v, torch.randn_like(r))

@@ -33,7 +33,7 @@ def test_some_fields_may_change(field):
 )
 def test_other_fields_may_not_change(field, value, message):
     spec = TrainingSpec.from_mapping(SPEC)
-    with pytest.raises(InputError, match=f"folder has .* {message}.*; remove the folder"):
+    with pytest.raises(InputError, match=rf"folder has .*\({message}\); remove the folder"):
         spec.check_resumable({**SPEC, field: value}, 1, "folder")
 
 

@@ -34,9 +34,7 @@ def test_network_with_more_latents_starts_as_the_smaller_network(tmp_path, mean,
     small = train_small(tmp_path / "small", **axes, steps=5, learning_rate=0.02)
     save_file(small, tmp_path / "small.safetensors")
     start = str(tmp_path / "small.safetensors")
-    large = train_small(
-        tmp_path / "large", **axes, M=12, steps=1, learning_rate=1e-9, start=start
-    )
+    large = train_small(tmp_path / "large", **axes, M=12, steps=1, learning_rate=1e-9, start=start)
     save_file(large, tmp_path / "large.safetensors")
     image = data.astronaut()[:128, :128]
     results = []
@@ -73,8 +71,6 @@ def test_prior_of_another_kind_is_not_copied(tmp_path):
     first = train_small(tmp_path / "first", steps=3, learning_rate=0.02)
     save_file(first, tmp_path / "first.safetensors")
     start = str(tmp_path / "first.safetensors")
-    second = train_small(
-        tmp_path / "second", mean="zero", steps=1, learning_rate=1e-9, start=start
-    )
+    second = train_small(tmp_path / "second", mean="zero", steps=1, learning_rate=1e-9, start=start)
     assert torch.equal(second["g_a.6.weight"], first["g_a.6.weight"])
     assert not torch.equal(second["h_a.0.weight"], first["h_a.0.weight"])

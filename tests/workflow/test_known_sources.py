@@ -33,9 +33,9 @@ def points(request, tmp_path_factory, new_project):
 
 def above(points, codec, curve, limit):
     """Return how far the points of a curve are above a limit at equal MSE, bit/pixel."""
-    own = points[points["codec"] == codec]
-    known = own[own["curve"] == limit].sort_values("psnr_of_mean_mse")
-    some = own[own["curve"] == curve]
+    of_codec = points[points["codec"] == codec]
+    known = of_codec[of_codec["curve"] == limit].sort_values("psnr_of_mean_mse")
+    some = of_codec[of_codec["curve"] == curve]
     return some["bpp"] - np.interp(
         some["psnr_of_mean_mse"], known["psnr_of_mean_mse"], known["bpp"]
     )

@@ -1,12 +1,6 @@
 """Classical codecs on the same images."""
 
 
-def baseline_runtime(wildcards):
-    """Return the expected run time of a baseline; external programs are slow."""
-    entry = build_entry("baselines", wildcards.baseline)
-    return "24h" if entry.get("use") == "external" else "1h"
-
-
 rule run_baseline:
     """Measure real bytes and decoded quality of one classical codec at one quality."""
     input:

@@ -122,6 +122,12 @@ def scale_with_attempt(amount):
     return scaled
 
 
+def baseline_runtime(wildcards):
+    """Return the expected run time of a baseline; external programs are slow."""
+    entry = build_entry("baselines", wildcards.baseline)
+    return "24h" if entry.get("use") == "external" else "1h"
+
+
 def gpus():
     """Return the number of GPUs of a stage that runs a codec."""
     return 1 if config["device"].startswith("cuda") else 0

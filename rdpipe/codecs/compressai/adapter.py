@@ -97,6 +97,12 @@ class CompressAICodec:
     """
 
     stride = 16
+    _gain: Tensor | float = 1.0
+    """Inverse of the quantization step."""
+    _shift: Tensor | float = 0.0
+    """Added to the output of the context model."""
+    _options: Mapping[str, Any] = {}
+    """Further arguments of the model's ``compress``, ``decompress`` and ``forward``."""
 
     def __init__(self, model: CompressionModel, device: str = "auto", copy: bool = True):
         self._check_model(model)
@@ -106,13 +112,6 @@ class CompressAICodec:
         self._source = model if copy else None
         self._in_call = False
         self._use_model(deepcopy(model) if copy else model)
-
-    _gain: Tensor | float = 1.0
-    """Inverse of the quantization step."""
-    _shift: Tensor | float = 0.0
-    """Added to the output of the context model."""
-    _options: Mapping[str, Any] = {}
-    """Further arguments of the model's ``compress``, ``decompress`` and ``forward``."""
 
     def _check_model(self, model: CompressionModel) -> None:
         if context.has_context(model) != isinstance(self, SupportsContext):
@@ -145,7 +144,7 @@ class CompressAICodec:
     @contextmanager
     def _inference(self) -> Iterator[None]:
         """Compute without gradients, with the present weights of the caller's model."""
-        outermost = not self._in_call
+        outermost = not self._in_call  # one call of a method may call others
         if outermost and self._source is not None and not self._is_current(self._source):
             with torch.inference_mode(False), torch.no_grad():
                 self._use_model(deepcopy(self._source))

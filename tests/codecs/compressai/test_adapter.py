@@ -30,7 +30,13 @@ from rdpipe.codecs.compressai import (
     mini_mean_scale,
 )
 from rdpipe.codecs.compressai.adapter import factorized_moments
-from rdpipe.codecs.compressai.checkpoint import ARCHITECTURES, EMBEDDED, fold, load_model, read_state
+from rdpipe.codecs.compressai.checkpoint import (
+    ARCHITECTURES,
+    EMBEDDED,
+    fold,
+    load_model,
+    read_state,
+)
 from rdpipe.codecs.decoding import decoded_latents
 from rdpipe.core.errors import InputError
 from rdpipe.core.protocols import (
@@ -71,7 +77,7 @@ def test_bits_from_mean_and_scale_equal_the_codec_bits_where_no_floor_acts(model
 
 
 def test_own_prior_is_a_coordinate_of_the_quantizer_axis(model, architecture):
-    """It has the codec's own bits; for a Gaussian prior it is rounding; on other grids it is NaN."""
+    """It has the codec's own bits, which are rounding's for a Gaussian; other grids are NaN."""
     analysis = adapt(model).analyse("a", IMAGE)
     array = evaluate(analysis.latents, ["codec", "zero"], ["codec"], ["codec", "rounding"])
     bits = array["bits"][0, :, 0]
@@ -116,7 +122,11 @@ def test_capabilities_are_those_of_the_model(model, architecture):
         ("mbt2018", CompressAICodec, "has a context model, which CompressAICodec does not support"),
         ("mbt2018-mean", ContextCodec, "has no context model, which ContextCodec does not support"),
         ("mbt2018-vbr", VariableRateCodec, "has a context model, which VariableRateCodec does not"),
-        ("mbt2018-mean-vbr", VariableRateContextCodec, "has no context model, which VariableRateCon"),
+        (
+            "mbt2018-mean-vbr",
+            VariableRateContextCodec,
+            "has no context model, which VariableRateCon",
+        ),
     ],
 )
 def test_class_that_does_not_support_the_model_is_refused(architecture, family, message):

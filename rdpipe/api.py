@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ import xarray as xr
 
 from rdpipe.analysis import decomposition
 from rdpipe.codecs.extraction import as_latents, extract
-from rdpipe.core.axes import AXES, BASELINE_CELL, CellId
+from rdpipe.core.axes import AXES, BASELINE_CELL, Axis, CellId
 from rdpipe.core.errors import InputError
 from rdpipe.core.process import single_thread
 from rdpipe.core.protocols import Codec, Image
@@ -51,10 +51,10 @@ def decompose(
         See :class:`rdpipe.core.protocols.Codec`.
     images : path, image, sequence of images, or mapping of str to image
         A folder, or images by name; those of a sequence are named by their position. An image is a
-        file, a PIL image, or an array or tensor of uint8 of shape (height, width, 3), with any strides.
+        file, a PIL image, or an array or tensor of uint8 of shape (height, width, 3).
     limits : mapping of str to cell
-        A :class:`~rdpipe.core.axes.CellId`, a mapping with ``mean``, ``variance`` and ``quantizer``, or
-        a text such as ``codec/codec/test-channel``, for each limit.
+        A :class:`~rdpipe.core.axes.CellId`, a mapping with ``mean``, ``variance`` and
+        ``quantizer``, or a text such as ``codec/codec/test-channel``, for each limit.
     matching, seed, fits
         See :func:`rdpipe.evaluation.evaluate`.
 
@@ -82,8 +82,8 @@ def decompose(
     """
     if not isinstance(codec, Codec):
         raise InputError(
-            f"{type(codec).__name__} is not a codec; expected an object with the methods analyse and"
-            " synthesise"
+            f"{type(codec).__name__} is not a codec; expected an object with the methods analyse"
+            " and synthesise"
         )
     cells = {name: as_cell(name, limit) for name, limit in limits.items()}
     rows, latents = [], []
@@ -94,8 +94,11 @@ def decompose(
     if not rows:
         raise InputError("there is no image; expected at least one")
     names = [image.name for image in latents]
-    table = xr.Dataset({key: ("image", [row[key] for row in rows]) for key in rows[0]}, {"image": names})
-    array = evaluate(latents, *_used(cells), matching=matching, seed=seed, fits=fits)
+    table = xr.Dataset(
+        {key: ("image", [row[key] for row in rows]) for key in rows[0]}, {"image": names}
+    )
+    means, variances, quantizers = (used_names(axis, cells.values()) for axis in AXES)
+    array = evaluate(latents, means, variances, quantizers, matching, seed, fits)
     terms = [
         decomposition.decompose(table, array, cell).drop_vars("pixels") for cell in cells.values()
     ]
@@ -105,10 +108,9 @@ def decompose(
     return limits_as_one.assign_coords(limit=list(cells)).merge(table)
 
 
-def _used(cells: Mapping[str, CellId]) -> list[dict[str, dict[str, Any]]]:
-    """Return the config entries along each axis of the codec's cell and of some others."""
-    used = [BASELINE_CELL, *cells.values()]
-    return [{getattr(cell, axis.name): {} for cell in used} for axis in AXES]
+def used_names(axis: Axis, cells: Iterable[CellId]) -> list[str]:
+    """Return the estimators along an axis in the codec's cell and some others, each once."""
+    return list(dict.fromkeys(getattr(cell, axis.name) for cell in (BASELINE_CELL, *cells)))
 
 
 def as_cell(name: str, limit: CellId | Mapping[str, str] | str) -> CellId:
@@ -175,5 +177,7 @@ def as_pixels(name: str, image: ImageLike) -> Image:
     if not isinstance(image, np.ndarray):
         raise InputError(f"{name!r} is a {type(image).__name__}; {expected}, a PIL image or a file")
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
-        raise InputError(f"{name!r} is an array of {image.dtype} of shape {image.shape}; {expected}")
+        raise InputError(
+            f"{name!r} is an array of {image.dtype} of shape {image.shape}; {expected}"
+        )
     return np.ascontiguousarray(image)

@@ -18,7 +18,9 @@ from rdpipe.io import store
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
-IMAGE = np.kron(np.random.default_rng(0).integers(0, 256, (9, 13, 3), np.uint8), np.ones((8, 8, 1), np.uint8))
+IMAGE = np.kron(
+    np.random.default_rng(0).integers(0, 256, (9, 13, 3), np.uint8), np.ones((8, 8, 1), np.uint8)
+)
 
 
 def run(folder: Path, *command: str) -> subprocess.CompletedProcess:
@@ -32,7 +34,9 @@ def run(folder: Path, *command: str) -> subprocess.CompletedProcess:
 def folder(tmp_path_factory):
     """Return a folder with a copy of the examples and with images."""
     folder = tmp_path_factory.mktemp("examples") / "mine"
-    shutil.copytree(EXAMPLES, folder, ignore=shutil.ignore_patterns("__pycache__", "results*", "logs*"))
+    shutil.copytree(
+        EXAMPLES, folder, ignore=shutil.ignore_patterns("__pycache__", "results*", "logs*")
+    )
     (folder / "images").mkdir()
     for i in range(3):
         Image.fromarray(IMAGE[: 72 - 20 * i]).save(folder / "images" / f"{i}.png")
@@ -43,7 +47,9 @@ def folder(tmp_path_factory):
 def report(folder):
     """Return the results of the workflow on the examples."""
     snakefile = str(ROOT / "Snakefile")
-    done = run(folder, "snakemake", "--snakefile", snakefile, "--configfile", "mine.yaml", "--cores", "2")
+    done = run(
+        folder, "snakemake", "--snakefile", snakefile, "--configfile", "mine.yaml", "--cores", "2"
+    )
     assert done.returncode == 0, done.stderr
     return folder / "results-mine"
 
@@ -61,8 +67,12 @@ def test_a_curve_without_real_bytes_is_not_achieved(report):
 
 def test_the_codecs_own_tables_are_a_quantizer(report):
     """The code length is the one that the codec states; prior and quantization cancel."""
-    terms = pd.read_csv(report / "decomposition.csv").query("codec == 'bitstream' and order == 'paper'")
-    to_tables = terms.query("limit == 'tables'").pivot(index="quality", columns="term", values="bpp")
+    terms = pd.read_csv(report / "decomposition.csv").query(
+        "codec == 'bitstream' and order == 'paper'"
+    )
+    to_tables = terms.query("limit == 'tables'").pivot(
+        index="quality", columns="term", values="bpp"
+    )
     np.testing.assert_allclose(to_tables["prior"] + to_tables["quantization"], 0, atol=1e-4)
     assert set(terms.query("limit == 'tables'")["kind"]) == {"achievable"}
     assert set(terms.query("limit == 'genie'")["kind"]) == {"genie-aided estimate"}
@@ -73,7 +83,9 @@ def test_user_defined_estimators_are_coordinates(report):
     assert set(array["mean"].values) == {"codec", "cautious"}
     assert array["variance_information"].sel(variance="row") == "genie"
     bits = array["bits"].sel(mean="codec", variance="codec")
-    assert (bits.sel(quantizer="floored") > bits.sel(quantizer="rounding")).all()  # no cell around 0
+    assert (
+        bits.sel(quantizer="floored") > bits.sel(quantizer="rounding")
+    ).all()  # no cell around 0
     assert (bits.sel(quantizer="shrunk") == bits.sel(quantizer="rounding")).all()
     assert np.isnan(array["bits"].sel(mean="cautious", quantizer="codec")).all()  # another grid
 
@@ -81,8 +93,14 @@ def test_user_defined_estimators_are_coordinates(report):
 def test_a_user_defined_program_is_a_baseline(report):
     """It has real bytes, and the page shows its config with braces."""
     points = pd.read_csv(report / "bounds.csv").query("curve == 'program'")
-    assert set(points["kind"]) == {"achieved"} and points["psnr"].is_monotonic_increasing and len(points) == 3
-    assert "my_baseline.py encode {quality} {input} {output}" in (report / "report.html").read_text()
+    assert (
+        set(points["kind"]) == {"achieved"}
+        and points["psnr"].is_monotonic_increasing
+        and len(points) == 3
+    )
+    assert (
+        "my_baseline.py encode {quality} {input} {output}" in (report / "report.html").read_text()
+    )
 
 
 def test_the_configs_of_the_readme_and_the_docs_plan_a_complete_run(tmp_path):
@@ -102,20 +120,36 @@ def test_the_configs_of_the_readme_and_the_docs_plan_a_complete_run(tmp_path):
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).touch()
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
-    done = run(tmp_path, "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--configfile", "config.yaml", "--dry-run")
+    done = run(
+        tmp_path,
+        "snakemake",
+        "--snakefile",
+        str(ROOT / "Snakefile"),
+        "--configfile",
+        "config.yaml",
+        "--dry-run",
+    )
     assert done.returncode == 0 and "rule make_report" in done.stdout, done.stdout + done.stderr
-    inputs = {file for listed in re.findall("^    input: (.+)$", done.stdout, re.M) for file in listed.split(", ")}
+    inputs = {
+        file
+        for listed in re.findall("^    input: (.+)$", done.stdout, re.M)
+        for file in listed.split(", ")
+    }
     assert inputs >= set(files)
 
 
-@pytest.mark.parametrize("name", ["my_codec:MyCodec", "my_bitstream:MyBitstream", "mini-mean-scale"])
+@pytest.mark.parametrize(
+    "name", ["my_codec:MyCodec", "my_bitstream:MyBitstream", "mini-mean-scale"]
+)
 def test_the_checker_passes_the_examples(folder, name):
     done = run(folder, "rdpipe", "check_codec", name, "images/0.png", "--quality", "2")
     assert done.returncode == 0 and "PROBLEM" not in done.stdout, done.stdout + done.stderr
 
 
 def test_a_flag_that_is_not_json_is_refused(folder):
-    done = run(folder, "rdpipe", "check_codec", "my_codec:MyCodec", "images/0.png", "--args", "gamma=0.1")
+    done = run(
+        folder, "rdpipe", "check_codec", "my_codec:MyCodec", "images/0.png", "--args", "gamma=0.1"
+    )
     assert done.returncode == 2 and "'gamma=0.1' is not JSON" in done.stderr
 
 
@@ -131,4 +165,6 @@ def test_the_notebook_runs(folder):
 
 
 def test_the_page_on_codecs_shows_the_tested_example():
-    assert (EXAMPLES / "my_codec.py").read_text() in (ROOT / "docs" / "howto" / "codec.md").read_text()
+    assert (EXAMPLES / "my_codec.py").read_text() in (
+        ROOT / "docs" / "howto" / "codec.md"
+    ).read_text()

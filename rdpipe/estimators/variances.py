@@ -1,7 +1,7 @@
 """Variances: the expected square of each residual.
 
-Under N(0, v) the expected code length 1/2 log2(2 pi v) + E r^2 / (2 v ln 2) has its minimum at
-v = E r^2, so the estimators here, except the codec's own, are second moments. They differ in what the
+Under N(0, v) the expected code length 1/2 log2(2 pi v) + E r^2 / (2 v ln 2) has its minimum at v =
+E r^2, so the estimators here, except the codec's own, are second moments. They differ in what the
 expectation is taken over. See ``docs/explanation/science.md``, section 2.2, and
 :mod:`rdpipe.estimators.transmitted` for variances that are sent.
 """

@@ -42,8 +42,8 @@ HEADER = struct.Struct(">HHHIIIQ")
 def codable_cells(entries: Entries, fits: Fits, context: bool = False) -> dict[CellId, Cell]:
     """Return the cells that have a bitstream: all decodable, with a realizable quantizer.
 
-    For a codec with a context model these are the cells that do not use it. Cells that use it, or a
-    prior of the codec's own, are coded by the codec's own bitstream. A level that is solved for
+    Cells that use the codec's context model, or the codec's own prior, are left out: only the codec's
+    own bitstream codes them. A level that is solved for
     each image has no place in the bitstream.
     """
     names = (entries[axis.section] for axis in AXES)

@@ -48,8 +48,8 @@ class LatticeE8(IndexQuantizer):
     step : float
         Step of the rounding with the same distortion at high rate, latent units.
     order : {"variance", "channel"}
-        Eight elements of similar variance, or of consecutive channels, form a block. The first block
-        of a call is padded at its start with zeros, whose bits count.
+        Eight elements of similar variance, or of consecutive channels, form a block. The first
+        block of a call is padded at its start with zeros, whose bits count.
 
     References
     ----------

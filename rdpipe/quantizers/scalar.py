@@ -70,9 +70,9 @@ class OwnPriorRounding(Rounding):
     """Rounding on the grid of the codec's mean, at the code length of the codec's own prior.
 
     The prior may have any form: a learned density, or tables of probabilities. The codec states the
-    cost of each element (``own_bits`` of its latents), whatever the variance. If the latents have no
-    ``own_bits``, the bits are those of ``rounding``. With any mean but the codec's own the prior is
-    undefined, and bits are NaN. Only the codec's own bitstream codes it.
+    cost of each element (``own_bits`` of its latents), whatever the variance. If the latents have
+    no ``own_bits``, the bits are those of ``rounding``. With any mean but the codec's own the prior
+    is undefined, and bits are NaN. Only the codec's own bitstream codes it.
     """
 
     uses_own_prior = True

@@ -29,8 +29,9 @@ class TestChannel(Quantizer):
     """The Gaussian test channel at water level theta, with a = max(0, 1 - theta/v).
 
     It outputs a r + sqrt(theta a) n, where the decoder expects N(0, v - theta). The rate is the
-    divergence KL(N(a r, theta a) || N(0, v - theta)). With a decodable mean and variance it bounds the
-    rate-distortion function from above, whatever the true distribution of r (Cover & Thomas, section 10.3).
+    divergence KL(N(a r, theta a) || N(0, v - theta)). With a decodable mean and variance it bounds
+    the rate-distortion function from above, whatever the true distribution of r (Cover & Thomas,
+    section 10.3).
 
     Parameters
     ----------
@@ -79,9 +80,9 @@ class WeightedTestChannel(TestChannel, FittedEstimator):
     """The test channel at level theta / w_c in channel c, which weights errors as the image does.
 
     w_c is the decoder's gain: the squared change of the image for a unit change of one latent of
-    the channel, averaged over the calibration images and scaled to a mean of 1. The level is solved such that
-    the weighted distortion equals that of rounding. If the decoder is linear with orthogonal columns, equal
-    weighted distortion is equal PSNR.
+    the channel, averaged over the calibration images and scaled to a mean of 1. The level is solved
+    such that the weighted distortion equals that of rounding. If the decoder is linear with
+    orthogonal columns, equal weighted distortion is equal PSNR.
     """
 
     needs_gain = True

@@ -39,8 +39,9 @@ class Trellis(IndexQuantizer):
     At each position the path starts in state 0 at the first channel and may end in any state. It
     minimizes D + lambda R at the slope of rounding at high rate, lambda = (2 ln 2 / 12) step^2. The
     code of an index is the probability of its nearest-neighbor cell in its quantizer under N(0, u),
-    where u = v - step^2/12, or at least v/4. That is the output variance of the test channel at theta
-    = step^2/12; the trellis prefers points closer to zero than r. At high rate the distortion is step^2/12.
+    where u = v - step^2/12, or at least v/4. That is the output variance of the test channel at
+    theta = step^2/12; the trellis prefers points closer to zero than r. At high rate the distortion
+    is step^2/12.
 
     Parameters
     ----------

@@ -53,7 +53,7 @@ class MakeReportSpec(Spec, frozen=True, kw_only=True):
 
     @property
     def limits(self) -> dict[str, CellId]:
-        """Cells to which the decomposition leads, by name."""
+        """End cells of the decomposition, by name."""
         return {name: CellId.from_mapping(cell) for name, cell in self.config["limits"].items()}
 
 

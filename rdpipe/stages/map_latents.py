@@ -32,7 +32,7 @@ class MapLatentsSpec(CellSpec, frozen=True, kw_only=True):
     Parameters
     ----------
     limits : dict
-        The cells to which the decomposition leads, by name.
+        End cells of the decomposition, by name.
     """
 
     limits: dict[str, CellNames]

@@ -53,7 +53,6 @@ def run(spec: MeasureGapSpec, latents: list[Path], fits: list[Path], out: Path) 
         seed=spec.seed,
         fits=read_fits(fits, images.table),
     )
-    store.check_same_images(images.names, array["image"].values, "array")
     array = array.assign_coords({**images.run.coordinates(), "component": spec.component})
     with store.create(out, spec) as writer:
         writer.write(array.assign(pixels=images.table["pixels"]))

@@ -61,7 +61,8 @@ def run(spec: RunBaselineSpec, manifest_file: Path, out: Path) -> None:
     for image in images:
         original, name = load_image(image["file"], image["sha256"]), image["name"]
         if original.shape[2] != 3:
-            raise InputError(f"{name!r} has one channel; {spec.baseline} expects RGB")
+            channels = original.shape[2]
+            raise InputError(f"image {name!r} has {channels} channels; expected 3 (RGB)")
         stream, decoded = encode_decode(original, spec.quality)
         if decoded.shape != original.shape:
             raise InputError(

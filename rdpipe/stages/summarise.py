@@ -1,4 +1,4 @@
-"""Print what holds at equal PSNR to the terminal."""
+"""Print the rates and savings at equal PSNR."""
 
 from __future__ import annotations
 

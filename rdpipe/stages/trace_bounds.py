@@ -42,7 +42,7 @@ class TraceBoundsSpec(Spec, frozen=True, kw_only=True):
     Parameters
     ----------
     limits : dict
-        Cells by name, to which the decomposition leads.
+        End cells of the decomposition, by name.
     bound_for : dict of str to str
         Codecs that were trained as a bound, and the codec that each is a bound for.
     references : dict

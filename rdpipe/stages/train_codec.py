@@ -1,4 +1,4 @@
-"""Train a variable-rate codec; after an interruption it continues from its side folder."""
+"""Train a variable-rate codec; resume from the state folder after an interruption."""
 
 from __future__ import annotations
 

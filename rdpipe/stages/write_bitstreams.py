@@ -1,4 +1,4 @@
-"""Write every cell that has a code as real bytes."""
+"""Write bitstreams of every cell that has an entropy coder."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class WriteBitstreamsSpec(CellSpec, frozen=True, kw_only=True):
 def run(
     spec: WriteBitstreamsSpec, manifest_file: Path, latents: Path, fits: list[Path], out: Path
 ) -> None:
-    """Encode every image with every cell that is decodable and realizable.
+    """Encode every image in every cell of :func:`~rdpipe.evaluation.bitstreams.codable_cells`.
 
     Parameters
     ----------

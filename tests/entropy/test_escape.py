@@ -67,7 +67,7 @@ def test_the_cost_of_an_outlier_grows_with_the_logarithm_of_its_distance(octaves
 
 
 def test_enlarged_variances_are_near_the_best():
-    """v = r^2 is the best; a factor of 4 to either side costs 1.2 bits, j included."""
+    """The best is v = r^2; a factor of 4 to either side costs 1.2 bits, j included."""
     r = double(*(2.0 ** torch.linspace(4, 40, 500)).tolist())
     ratio = escape.enlarge(double(1.0), escape.escape_order(r, double(1.0), 1e-3)) / r.square()
     assert 1 / 16.2 < ratio.min() and ratio.max() < 16.2

@@ -60,7 +60,11 @@ def test_rounding_rate_is_accurate_on_both_sides_of_the_log_domain(sigma):
     with mpmath.workdps(50):
         s = mpmath.sqrt(mpmath.mpf(double(sigma**2).item()))
         near = [abs(mpmath.mpf(float(k))) for k in index]
-        mass = [mpmath.erfc((k - 0.5) / s / mpmath.sqrt(2)) - mpmath.erfc((k + 0.5) / s / mpmath.sqrt(2)) for k in near]
+        mass = [
+            mpmath.erfc((k - 0.5) / s / mpmath.sqrt(2))
+            - mpmath.erfc((k + 0.5) / s / mpmath.sqrt(2))
+            for k in near
+        ]
         exact = [float(1 - mpmath.log(m, 2)) for m in mass]
     # the accuracy of a difference of two numbers of 53 bits, up to 38 and 1/sigma apart
     np.testing.assert_allclose(got, exact, rtol=2e-13, atol=2e-14 * max(1, sigma))

@@ -1,5 +1,6 @@
 """Scalar quantizers against numerical integration."""
 
+import itertools
 import math
 
 import constriction
@@ -85,19 +86,25 @@ def test_probabilities_of_dead_zone_cells_sum_to_one(sigma):
     assert total.item() == pytest.approx(1, abs=1e-12)
 
 
+def truncated_moment(power, sigma, ends):
+    """Return the integral of x^power exp(-x^2 / 2 sigma^2) between two ends."""
+
+    def integrand(x):
+        return x**power * math.exp(-((x / sigma) ** 2) / 2)
+
+    return integrate.quad(integrand, *ends, epsabs=0)[0]
+
+
 def test_dead_zone_reconstructs_at_the_means_of_its_cells():
     k = torch.arange(-3.0, 4.0, dtype=torch.float64).expand(3, 7)
     sigmas = torch.tensor([[0.4], [1.0], [60.0]], dtype=torch.float64)  # one per row
     points = DeadZone().point(k, sigmas.square(), 1.0, None)
     assert (points[:, 3] == 0).all() and torch.equal(points, -points.flip(1))
-    for row, (sigma,) in zip(points, sigmas.tolist()):
+    for row, (sigma,) in zip(points, sigmas.tolist(), strict=True):
         delta = np.interp(math.log2(sigma), *dead_zones())
         for index in (1, 2, 3):
             ends = index - 0.5 + delta, index + 0.5 + delta
-            moment, mass = (
-                integrate.quad(lambda x: x**power * math.exp(-((x / sigma) ** 2) / 2), *ends, epsabs=0)[0]
-                for power in (1, 0)
-            )
+            moment, mass = (truncated_moment(power, sigma, ends) for power in (1, 0))
             assert row[3 + index].item() == pytest.approx(moment / mass, rel=1e-9)
 
 
@@ -108,7 +115,7 @@ def test_dead_zone_width_matches_a_search_over_integrals():
     def cost(delta):
         edges = [0.0] + [k + 0.5 + delta for k in range(12)] + [np.inf]
         total = 0.0
-        for k, (a, b) in enumerate(zip(edges, edges[1:])):
+        for k, (a, b) in enumerate(itertools.pairwise(edges)):
             mass = norm.cdf(b / sigma) - norm.cdf(a / sigma)
             moment = integrate.quad(lambda x: x * norm.pdf(x, scale=sigma), a, min(b, 12))[0]
             second = integrate.quad(lambda x: x * x * norm.pdf(x, scale=sigma), a, min(b, 12))[0]

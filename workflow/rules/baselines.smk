@@ -21,7 +21,7 @@ rule run_baseline:
             dataset=w.dataset,
             baseline=w.baseline,
             quality=int(w.quality),
-            entry=build_entry("baselines", w.baseline),
+            entry=config_entry("baselines", w.baseline),
             shard=shard(w),
         ),
         source=lambda w: code_digest("run_baseline", baselines=w.baseline),

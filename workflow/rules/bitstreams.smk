@@ -2,7 +2,7 @@
 
 
 rule write_bitstreams:
-    """Encode every image with every cell that is decodable and realizable."""
+    """Encode every image in every cell that has an entropy coder."""
     input:
         manifest=rules.prepare_dataset.output,
         checkpoint=checkpoint_files,

@@ -58,8 +58,8 @@ def code_digest(stage, *sections, **names):
     )
 
 
-def build_entry(section, name):
-    """Return what builds a dataset, codec or baseline: its config entry without the sweep."""
+def config_entry(section, name):
+    """Return `use` and `args` of a dataset, codec or baseline: its entry without the sweep."""
     entry = config[section][name]
     return {key: entry[key] for key in ("use", "args") if key in entry}
 
@@ -84,21 +84,21 @@ def codec_spec(wildcards):
         "dataset": wildcards.dataset,
         "codec": wildcards.codec,
         "quality": int(wildcards.quality),
-        "entry": build_entry("codecs", wildcards.codec),
+        "entry": config_entry("codecs", wildcards.codec),
         "device": config["device"],
         "shard": shard(wildcards),
     }
 
 
 def bitstream_spec(wildcards):
-    """Return what encoder and decoder need; on the CPU, where both compute the same numbers."""
+    """Return the JSON for encoder and decoder; on the CPU, where both compute the same numbers."""
     entries = {axis.section: config[axis.section] for axis in AXES}
     spec = {**codec_spec(wildcards), **entries, "seed": config["seed"], "device": "cpu"}
     return canonical_json(**spec)
 
 
 def run_origin():
-    """Return the command that starts this run, and the folders of its benchmarks and logs."""
+    """Return a command that reproduces this run, and the folders of its benchmarks and logs."""
     configs = [os.path.relpath(file) for file in workflow.overwrite_configfiles]
     flags = ["--configfile", *configs] if configs else []
     return {
@@ -124,7 +124,7 @@ def scale_with_attempt(amount):
 
 def baseline_runtime(wildcards):
     """Return the expected run time of a baseline; external programs are slow."""
-    entry = build_entry("baselines", wildcards.baseline)
+    entry = config_entry("baselines", wildcards.baseline)
     return "24h" if entry.get("use") == "external" else "1h"
 
 
@@ -137,7 +137,7 @@ def gpus():
 
 
 def user_files(*files):
-    """Return files of the user: a workflow that includes this one does not prefix them."""
+    """Mark files as relative to the working directory; a module of a workflow does not prefix them."""
     return [local(file) for file in files]
 
 
@@ -226,7 +226,7 @@ def every_baseline(pattern):
 def brace_shards(files):
     """Return files for a command line; all shards of a run are one word: ``.../{0..9}.zarr.zip``.
 
-    The command is one argument of bash, which may have 128 KiB.
+    Shards are numbered from 0. The command is one argument of bash, which has at most 128 KiB.
     """
     runs = {}
     for file in map(Path, [files] if isinstance(files, str) else files):

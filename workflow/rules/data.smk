@@ -16,7 +16,7 @@ rule prepare_dataset:
         runtime=scale_with_attempt("2h"),  # includes a download
     params:
         spec=lambda w: canonical_json(
-            name=w.dataset, entry=build_entry("datasets", w.dataset), on_error=config["on_error"]
+            name=w.dataset, entry=config_entry("datasets", w.dataset), on_error=config["on_error"]
         ),
         images=image_fingerprint,
         source=code_digest("prepare_dataset", "datasets"),

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from rdpipe.analysis import decomposition
-from rdpipe.codecs.extraction import as_latents, extract
+from rdpipe.codecs.extraction import UNITS, as_latents, extract
 from rdpipe.core.axes import AXES, BASELINE_CELL, Axis, CellId
 from rdpipe.core.errors import InputError
 from rdpipe.core.process import single_thread
@@ -51,7 +51,8 @@ def decompose(
         See :class:`rdpipe.core.protocols.Codec`.
     images : path, image, sequence of images, or mapping of str to image
         A folder, or images by name; those of a sequence are named by their position. An image is a
-        file, a PIL image, or an array or tensor of uint8 of shape (height, width, 3).
+        file, a PIL image, or an array or tensor of uint8 of shape (height, width, 3); for codecs of
+        Gaussian fields float32 of shape (height, width, 1).
     limits : mapping of str to cell
         A :class:`~rdpipe.core.axes.CellId`, a mapping with ``mean``, ``variance`` and
         ``quantizer``, or a text such as ``codec/codec/test-channel``, for each limit.
@@ -85,6 +86,8 @@ def decompose(
             f"{type(codec).__name__} is not a codec; expected an object with the methods analyse"
             " and synthesise"
         )
+    if not isinstance(limits, Mapping) or not limits:
+        raise InputError(f"limits are {limits!r}; expected a mapping of names to at least one cell")
     cells = {name: as_cell(name, limit) for name, limit in limits.items()}
     rows, latents = [], []
     for name, image in named_images(images).items():
@@ -94,16 +97,15 @@ def decompose(
     if not rows:
         raise InputError("there is no image; expected at least one")
     names = [image.name for image in latents]
-    table = xr.Dataset(
-        {key: ("image", [row[key] for row in rows]) for key in rows[0]}, {"image": names}
-    )
+    columns = {key: ("image", [row[key] for row in rows], {"units": UNITS[key]}) for key in rows[0]}
+    table = xr.Dataset(columns, {"image": names})
     means, variances, quantizers = (used_names(axis, cells.values()) for axis in AXES)
     array = evaluate(latents, means, variances, quantizers, matching, seed, fits)
     terms = [
         decomposition.decompose(table, array, cell).drop_vars("pixels") for cell in cells.values()
     ]
     limits_as_one = xr.concat(
-        [limit.assign(limit.attrs).drop_attrs() for limit in terms], "limit", join="exact"
+        [limit.assign(limit.attrs).drop_attrs(deep=False) for limit in terms], "limit", join="exact"
     )
     return limits_as_one.assign_coords(limit=list(cells)).merge(table)
 
@@ -174,6 +176,8 @@ def as_pixels(name: str, image: ImageLike) -> Image:
     if isinstance(image, torch.Tensor):
         image = image.detach().cpu().numpy()
     expected = "expected uint8 of shape (height, width, 3)"
+    if isinstance(image, np.ndarray) and image.dtype == np.float32 and image.shape[2:] == (1,):
+        return np.ascontiguousarray(image)  # a Gaussian field
     if not isinstance(image, np.ndarray):
         raise InputError(f"{name!r} is a {type(image).__name__}; {expected}, a PIL image or a file")
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:

@@ -9,6 +9,7 @@ import torch
 
 import rdpipe
 from rdpipe.codecs.compressai import mini_mean_scale
+from rdpipe.codecs.linear import klt
 from rdpipe.core.errors import InputError
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
@@ -134,3 +135,23 @@ def test_an_object_that_is_not_a_codec_is_refused():
     message = "NoneType is not a codec; expected an object with the methods analyse and synthesise"
     with pytest.raises(InputError, match=message):
         rdpipe.decompose(None, {"a": IMAGE})
+
+
+def test_variables_have_units(codec):
+    terms = rdpipe.decompose(codec, IMAGE, LIMIT)
+    units = {name: terms[name].attrs["units"] for name in ("bits", "total", "mse", "psnr", "bytes")}
+    assert units == {
+        "bits": "bit", "total": "bit", "mse": "squared 8-bit levels", "psnr": "dB", "bytes": "byte",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("limits", [{}, "codec/codec/rounding", ["codec/codec/rounding"], None])
+def test_limits_are_a_mapping(codec, limits):
+    with pytest.raises(InputError, match="limits are .*; expected a mapping of names"):
+        rdpipe.decompose(codec, IMAGE, limits)
+
+
+def test_a_gaussian_field_is_an_image():
+    field = 40 * np.random.default_rng(0).standard_normal((32, 32, 1)).astype(np.float32)
+    terms = rdpipe.decompose(klt(1, steps=[20.0], rho=0.9), field, LIMIT)
+    assert np.isfinite(terms["total"].values).all()

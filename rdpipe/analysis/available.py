@@ -53,7 +53,7 @@ def available_frame(
     DataFrame
         ``cell``; ``kind``: achieved if the rate is that of real bytes, achievable if it is a code
         length; ``bd_rate`` against the codec's own bytes and its 95 % interval over images, per
-        cent. Code lengths are used only where no real bytes were written.
+        cent. Code lengths are used only for cells without real bytes.
     """
     rows = []
     for codec_curve in (curve for curve in curves if curve.role is CurveRole.CODEC):
@@ -69,28 +69,25 @@ def available_frame(
 def real_codes(codec_curve: Curve, tables: Run, arrays: Run, decoded: Run) -> list[Curve]:
     """Return the curves of the codes that decode to a codec's own pictures.
 
-    In real bytes these include the codec's own variance, which the range coder of rdpipe codes.
+    A cell has the rate of its real bytes if they were decoded, otherwise its code length. In real
+    bytes the codes include the codec's own variance, which the range coder of rdpipe codes. Cells
+    that use the codec's context model have no bitstream of rdpipe.
     """
-    cells = same_picture_cells(next(iter(arrays.values())))
-    if decoded:
-        coded = next(iter(decoded.values()))["cell"].values.tolist()
-        rates = {
-            cell: decoded_bits(codec_curve, decoded, cell)
-            for cell in (BASELINE_CELL, *cells)
-            if str(cell) in coded
-        }
-        kind = BoundKind.ACHIEVED
-    else:
-        saved = {cell: code_length_savings(codec_curve, tables, arrays, cell) for cell in cells}
-        rates = {
-            cell: codec_curve.bits - bpp * codec_curve.pixels[:, None]
-            for cell, bpp in saved.items()
-        }
-        kind = BoundKind.ACHIEVABLE
-    return [
-        replace(codec_curve, name=str(cell), role=CurveRole.CELL, kind=kind, bits=bits)
-        for cell, bits in rates.items()
-    ]
+    decoded_cells = next(iter(decoded.values()))["cell"].values.tolist() if decoded else []
+    curves = []
+    for cell in (BASELINE_CELL, *same_picture_cells(next(iter(arrays.values())))):
+        if str(cell) in decoded_cells:
+            bits, kind = decoded_bits(codec_curve, decoded, cell), BoundKind.ACHIEVED
+        elif cell != BASELINE_CELL:
+            bpp = code_length_savings(codec_curve, tables, arrays, cell)
+            bits = codec_curve.bits - bpp * codec_curve.pixels[:, None]
+            kind = BoundKind.ACHIEVABLE
+        else:
+            continue
+        curves.append(
+            replace(codec_curve, name=str(cell), role=CurveRole.CELL, kind=kind, bits=bits)
+        )
+    return curves
 
 
 def same_picture_cells(array: xr.Dataset) -> list[CellId]:

@@ -37,14 +37,44 @@ def bd_rate(anchor: Curve, curve: Curve, images: Selection = ALL_IMAGES) -> floa
 
     anchor_bpp, anchor_psnr = _rising_points(anchor, images)
     bpp, quality = _rising_points(curve, images)
-    if len(anchor_bpp) < 2 or len(bpp) < 2 or min(*anchor_bpp, *bpp) <= 0:
-        return float("nan")
-    if max(anchor_psnr[0], quality[0]) >= min(anchor_psnr[-1], quality[-1]):
+    if undefined_reason(anchor_bpp, anchor_psnr, bpp, quality):
         return float("nan")
     options = {"method": "akima", "require_matching_points": False, "min_overlap": 0}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about a small overlap
         return float(bjontegaard.bd_rate(anchor_bpp, anchor_psnr, bpp, quality, **options))
+
+
+def undefined_reason(anchor_bpp: Values, anchor_psnr: Values, bpp: Values, quality: Values) -> str:
+    """Return why the BD-rate of a curve is not defined; empty if it is defined.
+
+    Parameters
+    ----------
+    anchor_bpp, anchor_psnr : array of shape (quality,)
+        Points of the anchor with a finite PSNR, bit/pixel and dB.
+    bpp, quality : array of shape (quality,)
+        Points of the curve with a finite PSNR, bit/pixel and dB.
+    """
+    if len(anchor_bpp) < 2 or len(bpp) < 2:
+        return "fewer than two points"
+    if min(*anchor_bpp, *bpp) <= 0:
+        return "a rate is not positive"
+    if max(anchor_psnr.min(), quality.min()) >= min(anchor_psnr.max(), quality.max()):
+        return "no common range of PSNR"
+    return ""
+
+
+def common_share(anchor_psnr: Values, quality: Values) -> float:
+    """Return the share of the anchor's range of PSNR that a curve has in common with it.
+
+    Parameters
+    ----------
+    anchor_psnr, quality : array of shape (quality,)
+        PSNR of the points of the anchor and of the curve, dB.
+    """
+    low, high = anchor_psnr.min(), anchor_psnr.max()
+    common = min(high, quality.max()) - max(low, quality.min())
+    return float(max(common, 0) / (high - low))
 
 
 def _rising_points(curve: Curve, images: Selection) -> tuple[Values, Values]:

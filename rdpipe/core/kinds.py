@@ -32,7 +32,7 @@ class _Label(StrEnum):
             If there is no such member; names the allowed values.
         """
         for member in cls:
-            if value == member.value:
+            if isinstance(value, str) and value == member.value:
                 return member
         allowed = ", ".join(repr(member.value) for member in cls)
         label = f"{name}: " if name else ""

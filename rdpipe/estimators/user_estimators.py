@@ -32,6 +32,8 @@ else:
 
 MEAN_PARAMETERS = ("latents",)
 VARIANCE_PARAMETERS = ("latents", "residual")
+DERIVED = {"is_codec", "reproduces_codec", "has_expected_distortion"}
+"""Properties that state whether methods are inherited unchanged."""
 PREDICT_PARAMETERS = ("context", "initial", "channels", "positions")
 
 
@@ -95,6 +97,11 @@ def check_traits(label: str, part: object, axis_class: type) -> None:
     InputError
         If a base class is missing, or a causal part has an invalid ``radius`` or ``groups``.
     """
+    for flag in ("uses_side", "uses_context"):
+        value = getattr(part, flag, True)
+        if not isinstance(value, bool):
+            raise InputError(f"{label} has {flag} {value!r}; expected True or False")
+    check_inherited(label, part)
     causal = isinstance(part, CausalEstimator) or bool(getattr(part, "causal", False))
     fitted = isinstance(part, FittedEstimator) or bool(getattr(part, "fitted", False))
     fitted = fitted or callable(getattr(part, "fit", None))
@@ -115,6 +122,21 @@ def check_traits(label: str, part: object, axis_class: type) -> None:
                     f"{label} is causal and has {attribute} {value!r}; expected 1, 2, 3, ..."
                 )
         check_method(label, part, "predict", PREDICT_PARAMETERS)
+
+
+def check_inherited(label: str, part: object) -> None:
+    """Check that a user's class does not override what rdpipe derives from its methods.
+
+    Raises
+    ------
+    InputError
+        If it does.
+    """
+    for user_class in type(part).__mro__:
+        if user_class.__module__.partition(".")[0] == "rdpipe":
+            return
+        for name in sorted(DERIVED & vars(user_class).keys()):
+            raise InputError(f"{label} overrides {name}; expected that rdpipe derives it")
 
 
 class UserMean(Mean):
@@ -168,12 +190,6 @@ class UserVariance(Variance):
         return transmitter
 
 
-def is_user_defined(part: object) -> bool:
-    """Return whether an estimator is not part of rdpipe."""
-    wrapper = isinstance(part, (UserMean, UserVariance))
-    return wrapper or type(part).__module__.partition(".")[0] != "rdpipe"
-
-
 def check_decodable(label: str, value: Tensor, blind: object) -> None:
     """Check that an estimate does not depend on the latents that are being coded.
 
@@ -184,7 +200,7 @@ def check_decodable(label: str, value: Tensor, blind: object) -> None:
     value : Tensor
         The estimate of an estimator that claims to be decodable and transmits nothing.
     blind : object
-        Its estimate for the same image if the latents are unknown (NaN), as they are to a decoder.
+        Its estimate from what a decoder has; everything else is unknown (NaN).
 
     Raises
     ------
@@ -193,8 +209,9 @@ def check_decodable(label: str, value: Tensor, blind: object) -> None:
     """
     if not (isinstance(blind, torch.Tensor) and torch.equal(blind, value)):
         raise InputError(
-            f"{label} depends on the latents that are being coded, or is random, but has"
-            " information 'decodable'; expected 'genie'"
+            f"{label} depends on the latents that are being coded, on a prediction of the codec"
+            " that it claims not to use, or on chance, but has information 'decodable'; expected"
+            " 'genie'"
         )
 
 

@@ -90,6 +90,11 @@ def evaluate(
     for i, image in enumerate(images):
         names.append(image.name)
         elements.append(image.y.numel())
+        if image.with_context != context:
+            raise InputError(
+                f"images {images[0].name!r} and {image.name!r}: only one has hyper; expected"
+                " latents of one codec"
+            )
         cache = CellCache()
         for place, cell in cells.items():
             prepared = cell.prepare(image, noise_key(seed, image.name), cache)
@@ -104,7 +109,15 @@ def evaluate(
 
 
 def as_entries(names: Names) -> Mapping[str, Mapping[str, Any]]:
-    """Return config entries by name, from entries or from names alone."""
+    """Return config entries by name, from entries or from names alone.
+
+    Raises
+    ------
+    InputError
+        If it is a text instead of a collection of names.
+    """
+    if isinstance(names, str):
+        raise InputError(f"{names!r} is a text; expected a list of names such as [{names!r}]")
     return names if isinstance(names, Mapping) else {name: {} for name in names}
 
 

@@ -42,9 +42,8 @@ HEADER = struct.Struct(">HHHIIIQ")
 def codable_cells(entries: Entries, fits: Fits, context: bool = False) -> dict[CellId, Cell]:
     """Return the cells that have a bitstream: all decodable, with a realizable quantizer.
 
-    Cells that use the codec's context model, or the codec's own prior, are left out: only the codec's
-    own bitstream codes them. A level that is solved for
-    each image has no place in the bitstream.
+    Cells that use the codec's context model or its own prior are left out: only the codec's own
+    bitstream codes them. Quantizers whose level is solved for each image are left out, too.
     """
     names = (entries[axis.section] for axis in AXES)
     cells = {

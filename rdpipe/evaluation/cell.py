@@ -29,17 +29,24 @@ from rdpipe.estimators.base import (
 )
 from rdpipe.estimators.causal import FLOOR, channel_blocks, residuals, traverse
 from rdpipe.estimators.user_estimators import (
+    UserMean,
+    UserVariance,
     adapt_mean,
     adapt_variance,
     check_decodable,
     check_mean_output,
     check_variance_output,
-    is_user_defined,
 )
 from rdpipe.evaluation.levels import LEAST_DISTORTION, solve_level
-from rdpipe.quantizers.base import CodableQuantizer, Quantizer
+from rdpipe.quantizers.base import CodableQuantizer, Quantizer, QuantizerOutput
 from rdpipe.quantizers.scalar import Rounding
-from rdpipe.quantizers.user_quantizers import adapt_quantizer, check_shapes
+from rdpipe.quantizers.user_quantizers import (
+    UserQuantizer,
+    adapt_quantizer,
+    check_distortion,
+    check_output,
+    check_shapes,
+)
 
 Fits = Mapping[tuple[str, str], State]
 """States of fitted estimators, by axis and name."""
@@ -97,15 +104,24 @@ def bound_kind(
         Whether the codec has a context model. Its stored predictions depend on the codec's own
         rounded past. In a cell with another past only a genie has them (section 8).
     """
-    parts: tuple[Mean | Variance | Quantizer, ...] = (mean, variance, quantizer)
-    if any(map(is_genie, parts)):
+    if sees_latents(mean, variance, quantizer, context):
         return BoundKind.GENIE_AIDED
-    if context and not has_codec_past(mean, quantizer):
-        if mean.uses_context or variance.uses_context:
-            return BoundKind.GENIE_AIDED
     if isinstance(quantizer, CodableQuantizer):
         return BoundKind.ACHIEVABLE
     return BoundKind.UPPER_BOUND if quantizer.rate_is_bound else BoundKind.GENIE_AIDED
+
+
+def sees_latents(
+    mean: Mean, variance: Variance, quantizer: Quantizer, context: bool = False
+) -> bool:
+    """Return whether a cell depends on latents that no decoder of it has.
+
+    Parameters are those of :func:`bound_kind`.
+    """
+    parts: tuple[Mean | Variance | Quantizer, ...] = (mean, variance, quantizer)
+    uses_context = mean.uses_context or variance.uses_context
+    foreign_past = context and not has_codec_past(mean, quantizer)
+    return any(map(is_genie, parts)) or (foreign_past and uses_context)
 
 
 def is_genie(part: Mean | Variance | Quantizer) -> bool:
@@ -113,9 +129,37 @@ def is_genie(part: Mean | Variance | Quantizer) -> bool:
     return Information.parse(part.information) is Information.GENIE
 
 
-def without_latents(latents: Latents) -> Latents:
-    """Return what a decoder knows: the codec's predictions, with NaN instead of the latents."""
-    return replace(latents, y=torch.full_like(latents.y, torch.nan), own_bits=None)
+def is_user_defined(part: object) -> bool:
+    """Return whether an estimator is not part of rdpipe."""
+    wrapper = isinstance(part, (UserMean, UserVariance, UserQuantizer))
+    return wrapper or type(part).__module__.partition(".")[0] != "rdpipe"
+
+
+def decoder_view(latents: Latents, part: Mean | Variance) -> Latents:
+    """Return what a decoder has when it computes an estimate; everything else is NaN.
+
+    Parameters
+    ----------
+    latents : Latents
+    part : Mean or Variance
+        Its ``uses_side`` and ``uses_context`` state which predictions of the codec it uses.
+    """
+    unknown = torch.full_like(latents.y, torch.nan)
+    hyper = latents.hyper
+    if hyper is not None:
+        hyper = hyper.clone() if part.uses_side else unknown.clone()
+    predictions = (unknown.clone(), unknown.clone())
+    if part.uses_side and (part.uses_context or not latents.with_context):
+        predictions = (latents.mean.clone(), latents.scale.clone())
+    return Latents("", unknown, *predictions, hyper)
+
+
+def private_copy(latents: Latents) -> Latents:
+    """Return latents in memory that nothing else uses."""
+    copies: dict[str, Any] = {
+        name: value.clone() for name, value in vars(latents).items() if isinstance(value, Tensor)
+    }
+    return replace(latents, **copies)
 
 
 def has_codec_past(mean: Mean, quantizer: Quantizer) -> bool:
@@ -128,11 +172,11 @@ def includes_side(
 ) -> bool:
     """Return whether the rate of a cell must include the codec's side information.
 
-    It must if a real decoder needs it for the mean or the variance. A genie-aided cell does not
-    include it. Parameters are those of :func:`bound_kind`.
+    It must if a real decoder needs it for the mean or the variance. A cell that no decoder can
+    decode does not include it. Parameters are those of :func:`bound_kind`.
     """
     needed = mean.uses_side or variance.uses_side
-    return needed and bound_kind(mean, variance, quantizer, context) is not BoundKind.GENIE_AIDED
+    return needed and not sees_latents(mean, variance, quantizer, context)
 
 
 def to_float64(latents: Latents) -> Latents:
@@ -141,11 +185,25 @@ def to_float64(latents: Latents) -> Latents:
     Raises
     ------
     InputError
-        If the latents themselves are not finite.
+        If the latents are not finite, have other shapes than ``y``, or have a negative scale or
+        negative bits.
     """
     names = ("y", "mean", "scale", *([] if latents.hyper is None else ["hyper"]))
     if not is_finite(latents.y):
         raise InputError(f"the latents of image {latents.name!r} are not finite")
+    if (latents.scale < 0).any():
+        raise InputError(f"the scale of image {latents.name!r} is negative; expected numbers >= 0")
+    for name in ("mean", "scale", "hyper", "own_bits"):
+        value = getattr(latents, name)
+        if value is not None and value.shape != latents.y.shape:
+            raise InputError(
+                f"{name} of image {latents.name!r} has shape {tuple(value.shape)}; expected that of"
+                f" y, {tuple(latents.y.shape)}"
+            )
+    if latents.own_bits is not None and not (latents.own_bits >= 0).all():
+        raise InputError(
+            f"own_bits of image {latents.name!r} are negative or NaN; expected numbers >= 0"
+        )
     return replace(latents, **{n: getattr(latents, n).double().contiguous() for n in names})
 
 
@@ -278,8 +336,13 @@ class Cell:
         self.causal = isinstance(mean, CausalEstimator) or isinstance(variance, CausalEstimator)
         self.weights = quantizer.weights
         self.step = quantizer.step if quantizer.level is None else quantizer.level
-        self.kind = bound_kind(mean, variance, quantizer, context)
-        self.includes_side = includes_side(mean, variance, quantizer, context)
+        if is_genie(variance) != is_genie(self.variance):
+            raise InputError(
+                f"variance {cell_id.variance!r} is {variance.information}, but its for_mean returns"
+                f" a {self.variance.information} estimator; expected the same information"
+            )
+        self.kind = bound_kind(mean, self.variance, quantizer, context)
+        self.includes_side = includes_side(mean, self.variance, quantizer, context)
 
     @classmethod
     def from_entries(
@@ -358,25 +421,55 @@ class Cell:
         )
 
     def _initial_mean(self, latents: Latents) -> Tensor:
-        label = f"mean {self.id.mean!r}"
+        label, blind = f"mean {self.id.mean!r}", None
+        if user_defined := is_user_defined(self.mean):
+            if not is_genie(self.mean):  # first, so that it cannot remember the latents
+                blind = self.mean(decoder_view(latents, self.mean))
+            latents = private_copy(latents)
         with check_unchanged(label, y=latents.y, mean=latents.mean, scale=latents.scale):
             mean = check_mean_output(label, self.mean(latents), latents.y)
-        if is_user_defined(self.mean) and not is_genie(self.mean):
-            check_decodable(label, mean, self.mean(without_latents(latents)))
+        if user_defined and not is_genie(self.mean):
+            check_decodable(label, mean, blind)
         return mean.double()
 
     def _initial_variance(self, latents: Latents, residual: Tensor) -> tuple[Tensor, float]:
-        label = f"variance {self.id.variance!r}"
+        label, blind = f"variance {self.id.variance!r}", None
+        claims = is_user_defined(self.variance) and not is_genie(self.variance)
+        if claims and self.variance.transmitter is None:
+            unknown = torch.full_like(residual, torch.nan)
+            blind, _ = self.variance(decoder_view(latents, self.variance), unknown)
+        if is_user_defined(self.variance):
+            latents, residual = private_copy(latents), residual.clone()
         arrays = {"y": latents.y, "mean": latents.mean, "scale": latents.scale}
         with check_unchanged(label, residual=residual, **arrays):
             estimate = self.variance(latents, residual)
         variance, bits = check_variance_output(label, estimate, latents.y)
-        transmits = bits > 0 or self.variance.transmitter is not None
-        if is_user_defined(self.variance) and not is_genie(self.variance) and not transmits:
-            unknown = torch.full_like(residual, torch.nan)
-            blind, _ = self.variance(without_latents(latents), unknown)
-            check_decodable(label, variance, blind)
+        if claims:
+            self._check_transmission(variance, bits, residual, blind)
         return variance.double(), bits
+
+    def _check_transmission(
+        self, variance: Tensor, bits: float, residual: Tensor, blind: object
+    ) -> None:
+        """Check that a decoder obtains a user's variance from what is transmitted.
+
+        Raises
+        ------
+        InputError
+            If it does not, or the stated bits are not those of the code.
+        """
+        label, transmitter = f"variance {self.id.variance!r}", self.variance.transmitter
+        code_bits = 0.0
+        if transmitter is not None:
+            index = transmitter.index(residual)
+            blind = transmitter.from_index(index, residual.shape)
+            code_bits = float(transmitter.index_bits(index))
+        if bits != code_bits:
+            raise InputError(
+                f"{label} states {bits:g} bits, but transmits {code_bits:g}; expected a transmitter"
+                " that writes and reads them, or information 'genie'"
+            )
+        check_decodable(label, variance, blind)
 
     def _escaped_variance(self, residual: Tensor, initial_variance: Tensor) -> Tensor:
         r, v = residual.flatten(1), initial_variance.clamp(min=FLOOR).flatten(1)
@@ -418,8 +511,7 @@ class Cell:
             r = y[channels, positions] - mu
             at_level = level if solved is None else solved[channels]
             v, escape_bits = escape.escaped_variance(r, v, self.step)
-            output = self.quantizer.code(r, v, at_level, noise[channels, positions])
-            check_shapes(f"quantizer {self.id.quantizer!r}", output, r)
+            output = self._quantize(r, v, at_level, noise[channels, positions])
             bits = output.bits + escape_bits if own_bits is None else own_bits[channels, positions]
             element_bits[channels, positions] = bits
             distortions = output.distortion.sum(), self._weighted(output.distortion, channels)
@@ -443,6 +535,21 @@ class Cell:
         element_bits = element_bits.view(image.y.shape)
         total = bits + image.transmitted_bits
         return CellOutput(total, distortion, weighted, y_hat, element_bits)
+
+    def _quantize(
+        self, r: Tensor, v: Tensor, level: float | Tensor, noise: Tensor
+    ) -> QuantizerOutput:
+        """Return the output of the quantizer; that of a user's quantizer is checked in full."""
+        label = f"quantizer {self.id.quantizer!r}"
+        if not is_user_defined(self.quantizer):
+            output = self.quantizer.code(r, v, level, noise)
+            check_shapes(label, output, r)
+            return output
+        copies = r.clone(), v.expand(r.shape).clone()
+        output = check_output(label, self.quantizer.code(*copies, level, noise.clone()), r)
+        if isinstance(self.quantizer, CodableQuantizer):
+            check_distortion(label, output, r)
+        return output
 
     def _check_sums(self, bits: float, distortion: float, y_hat: Tensor) -> None:
         """Refuse the output of a quantizer that is not finite or has a negative distortion."""

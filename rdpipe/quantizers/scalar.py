@@ -63,7 +63,7 @@ class Rounding(ScalarQuantizer):
         """Whether the step is 1 and no method that determines y_hat is overridden."""
         methods = ("index", "point", "code", "write", "read")
         unchanged = all(getattr(type(self), m) is getattr(Rounding, m) for m in methods)
-        return self.level == 1 and unchanged
+        return self.level == 1 and unchanged and vars(self).keys().isdisjoint(methods)
 
 
 class OwnPriorRounding(Rounding):
@@ -76,6 +76,11 @@ class OwnPriorRounding(Rounding):
     """
 
     uses_own_prior = True
+
+    def __init__(self, step: float = 1.0):
+        super().__init__(step)
+        if step != 1:
+            raise InputError(f"step is {step!r}; expected 1, the step of the codec's own prior")
 
 
 class Dithered(ScalarQuantizer):

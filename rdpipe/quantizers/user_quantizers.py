@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import lazy_loader
+
 from rdpipe.core.errors import InputError
 from rdpipe.core.kinds import Information, LevelKind
 from rdpipe.core.validation import (
@@ -27,7 +29,10 @@ from rdpipe.quantizers.base import (
 )
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
+else:
+    torch = lazy_loader.load("torch")
 
 PARAMETERS = {
     "code": ("r", "v", "level", "noise"),
@@ -35,6 +40,8 @@ PARAMETERS = {
     "read": ("decoder", "v", "step", "noise"),
 }
 """Positional arguments of each method."""
+ROUNDING_ERROR = 1e-9
+"""How far bits and distortions may lie below 0 because of rounding errors."""
 
 
 def adapt_quantizer(name: str, quantizer: Any) -> Quantizer:
@@ -94,6 +101,10 @@ def check_level(label: str, quantizer: Any) -> None:
             " rounding whose distortion it has"
         )
     LevelKind.parse(getattr(quantizer, "level_kind", LevelKind.STEP), label)
+    if getattr(quantizer, "uses_own_prior", False) and level != 1:
+        raise InputError(
+            f"{label} uses the codec's own prior at level {level}; expected 1, its step"
+        )
 
 
 class UserQuantizer(Quantizer):
@@ -166,8 +177,7 @@ def check_output(label: str, output: Any, r: Tensor) -> QuantizerOutput:
     Raises
     ------
     InputError
-        If a part is missing, has another shape than the residuals or is not finite, or a distortion
-        is negative.
+        If a part is missing, has another shape than the residuals, is not finite or is negative.
     """
     parts = {}
     for name in ("bits", "distortion", "residual"):
@@ -178,6 +188,22 @@ def check_output(label: str, output: Any, r: Tensor) -> QuantizerOutput:
             )
         part = f"{label} ({name})"
         parts[name] = check_finite(part, check_tensor(part, getattr(output, name), r))
-    if parts["distortion"].numel() and parts["distortion"].min() < 0:
-        raise InputError(f"{label} returned a negative distortion; expected squared errors")
+    for name in ("bits", "distortion"):
+        if parts[name].numel() and parts[name].min() < -ROUNDING_ERROR:
+            raise InputError(f"{label} returned negative {name}; expected numbers >= 0")
     return QuantizerOutput(**parts)
+
+
+def check_distortion(label: str, output: QuantizerOutput, r: Tensor) -> None:
+    """Check that the distortion of a codable quantizer is the squared error of its residual.
+
+    Raises
+    ------
+    InputError
+        If it is not.
+    """
+    error = (r - output.residual).square()
+    if not torch.allclose(output.distortion.to(error.dtype), error, rtol=1e-5, atol=1e-9):
+        raise InputError(
+            f"{label} returned a distortion that is not the squared error of its residual"
+        )

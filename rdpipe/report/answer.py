@@ -14,8 +14,19 @@ import pandas as pd
 from rdpipe.analysis.available import NEGLIGIBLE
 from rdpipe.core.axes import BASELINE_CELL, PAPER_ORDER, CellId
 from rdpipe.core.kinds import BoundKind, CurveRole
+from rdpipe.report.common_range import common_range_text
 from rdpipe.report.style import kind_label
 from rdpipe.report.words import TERM_NAMES
+
+OWN_PRIOR_CELL = BASELINE_CELL.replace(quantizer="codec")
+"""Cell with the code length of the codec's own prior."""
+CODER_TERMS = {
+    OWN_PRIOR_CELL: TERM_NAMES["coder"],
+    BASELINE_CELL: f"{TERM_NAMES['coder']} and {TERM_NAMES['prior']}",
+}
+"""What the cells without another estimator change in the codec's real bytes."""
+UNCERTAIN = "cannot be distinguished from 0 with these images"
+"""What is said of a saving whose 95 % interval includes 0."""
 
 
 class Lever(NamedTuple):
@@ -31,6 +42,11 @@ class Lever(NamedTuple):
     bd_rate: float
     bd_rate_low: float
     bd_rate_high: float
+
+    @property
+    def is_uncertain(self) -> bool:
+        """Whether the 95 % interval includes 0."""
+        return self.bd_rate_high >= 0
 
 
 def headline(codec: str, dataset: str, point: Any) -> str:
@@ -68,12 +84,14 @@ def change_of(curve: str, role: str) -> str:
     if CurveRole.parse(role) is CurveRole.JOINT:
         return "joint training"
     cell = CellId.parse(curve)
+    if cell in CODER_TERMS:
+        return CODER_TERMS[cell]
     changed = [
         axis.term
         for axis in PAPER_ORDER
         if getattr(cell, axis.name) != getattr(BASELINE_CELL, axis.name)
     ]
-    return " and ".join(changed) or TERM_NAMES["coder"]
+    return " and ".join(changed)
 
 
 def best_bound(bd_rates: pd.DataFrame) -> Lever | None:
@@ -82,30 +100,50 @@ def best_bound(bd_rates: pd.DataFrame) -> Lever | None:
     return bounds[0] if bounds else None
 
 
-def bound_sentence(bd_rates: pd.DataFrame) -> str:
-    """Return what the best upper bound on R(D) says about the codec, over the curve."""
+def bound_sentence(bd_rates: pd.DataFrame, points: pd.DataFrame) -> str:
+    """Return what the best upper bound on R(D) says about the codec, over the curve.
+
+    Parameters
+    ----------
+    bd_rates, points : DataFrame
+        Those of one codec on one dataset.
+    """
     bound = best_bound(bd_rates)
     if bound is None:
         return (
             "At equal PSNR, no upper bound on R(D) is known over the curve: that needs a simulated"
-            " curve with the test channel, two qualities or more, and a common range of PSNR."
+            " curve with the test channel, two qualities or more, positive rates, and a common"
+            " range of PSNR."
         )
-    rate = f"a BD-rate of {bd_rate_text(bound)}"
+    rate = f"a BD-rate of {bd_rate_text(bound)}{common_range(points, bound)}"
     if bound.bd_rate >= 0:
         return (
             "At equal PSNR, no upper bound on R(D) lies below the codec over the curve; the best"
             f" one, “{bound.curve}”, has {rate}."
         )
     transforms = "retrained" if bound.role is CurveRole.JOINT else "the codec's own"
+    if bound.is_uncertain:
+        saving = f"This saving, with {transforms} transforms, {UNCERTAIN}."
+    else:
+        amount = at_least(-bound.bd_rate)
+        saving = f"In theory, {amount} of the bits are avoidable, with {transforms} transforms."
     return (
         f"At equal PSNR, over the curve: the best upper bound on R(D), “{bound.curve}”, has {rate}."
-        f" In theory, at least {-bound.bd_rate:.1f} % of the bits are avoidable, with {transforms}"
-        " transforms."
+        f" {saving}"
     )
 
 
-def lever_sentence(bd_rates: pd.DataFrame) -> str:
-    """Return what the largest lever with the codec's own transforms is worth; empty if unknown."""
+def at_least(saving: float) -> str:
+    """Return a positive share of the bits that can be avoided, per cent."""
+    text = f"{saving:.1f} %"
+    return "some, but less than 0.1 %," if text == "0.0 %" else f"at least {text}"
+
+
+def lever_sentence(bd_rates: pd.DataFrame, points: pd.DataFrame) -> str:
+    """Return what the largest lever with the codec's own transforms is worth; empty if unknown.
+
+    Parameters are those of :func:`bound_sentence`.
+    """
     cells = [lever for lever in levers(bd_rates) if lever.role is CurveRole.CELL]
     if not cells:
         return ""
@@ -115,10 +153,24 @@ def lever_sentence(bd_rates: pd.DataFrame) -> str:
             "With the codec's own transforms, no simulated curve needs fewer bits at equal PSNR"
             " than the codec."
         )
+    if lever.is_uncertain:
+        worth = f"whose BD-rate is {bd_rate_text(lever)}"
+    elif f"{lever.bd_rate:.1f}" == "-0.0":
+        worth = "worth less than 0.1 % at equal PSNR"
+    else:
+        worth = f"worth {saving_text(*lever[-3:])} at equal PSNR"
     return (
         f"Largest lever with the codec's own transforms: {lever.change} (“{lever.curve}”,"
-        f" {kind_label(lever.kind)}), worth {saving_text(*lever[-3:])} at equal PSNR."
+        f" {kind_label(lever.kind)}), {worth}{common_range(points, lever)}."
+        + f" This saving {UNCERTAIN}."
+        * lever.is_uncertain
     )
+
+
+def common_range(points: pd.DataFrame, lever: Lever) -> str:
+    """Return the common range of PSNR of a lever and the codec as an insertion, if it is small."""
+    text = common_range_text(points, lever.curve, lever.role)
+    return f", {text}" if text else ""
 
 
 def best_available(available: pd.DataFrame) -> Any | None:
@@ -140,7 +192,10 @@ def available_sentence(available: pd.DataFrame) -> str:
             "Available today: not measured; the config has no other variance that a decoder knows."
         )
     if available["bd_rate"].isna().all():
-        return "Available today: unknown over the curve, which needs two qualities or more."
+        return (
+            "Available today: unknown over the curve, which needs two qualities or more with"
+            " different PSNR and positive rates."
+        )
     code = best_available(available)
     if code is None:
         return (
@@ -153,20 +208,22 @@ def available_sentence(available: pd.DataFrame) -> str:
     coder = " (its own variance, and rdpipe's range coder)" * (code["cell"] == str(BASELINE_CELL))
     return (
         f"Available today: {saved} {measure}, by {code['cell']}{coder}, which decodes to the"
-        " codec's own pictures."
+        " codec's own pictures." + f" This saving {UNCERTAIN}." * bool(code["bd_rate_high"] >= 0)
     )
 
 
-def limit_sentence(bd_rates: pd.DataFrame, cell: CellId) -> str:
+def limit_sentence(bd_rates: pd.DataFrame, points: pd.DataFrame, cell: CellId) -> str:
     """Return the BD-rate of a limit, if its curve was simulated."""
     curve = bd_rates[bd_rates["curve"] == str(cell)].dropna(subset=["bd_rate"])
     if curve.empty:
         return ""
     row = curve.iloc[0]
+    interval = interval_text(row["bd_rate_low"], row["bd_rate_high"])
+    details = ["BD-rate", interval, common_range_text(points, row["curve"], row["role"])]
     return (
         f"At equal PSNR, through the codec's own decoder, the rate of this limit is"
-        f" {row['bd_rate']:+.1f} % (BD-rate; 95 % interval {row['bd_rate_low']:+.1f} to"
-        f" {row['bd_rate_high']:+.1f} %); it is {article(kind_label(row['kind']))}."
+        f" {row['bd_rate']:+.1f} % ({'; '.join(filter(None, details))}); it is"
+        f" {article(kind_label(row['kind']))}."
     )
 
 
@@ -183,10 +240,13 @@ def equal_psnr_summary(bd_rates: pd.DataFrame, available: pd.DataFrame) -> dict[
 
 def bd_rate_text(lever: Lever) -> str:
     """Return a BD-rate with its interval."""
-    text = f"{lever.bd_rate:+.1f} %"
-    if math.isfinite(lever.bd_rate_low + lever.bd_rate_high):
-        text += f" (95 % interval {lever.bd_rate_low:+.1f} to {lever.bd_rate_high:+.1f} %)"
-    return text
+    interval = interval_text(lever.bd_rate_low, lever.bd_rate_high)
+    return f"{lever.bd_rate:+.1f} %" + f" ({interval})" * bool(interval)
+
+
+def interval_text(low: float, high: float) -> str:
+    """Return the 95 % interval of a BD-rate; empty if it is unknown."""
+    return f"95 % interval {low:+.1f} to {high:+.1f} %" if math.isfinite(low + high) else ""
 
 
 def saving_text(change: float, low: float, high: float, digits: int = 1) -> str:

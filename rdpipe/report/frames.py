@@ -12,6 +12,7 @@ import xarray as xr
 from rdpipe.analysis.bootstrap import interval, resampled_means, resamples
 from rdpipe.analysis.decomposition import path_to
 from rdpipe.core.axes import AXES, BASELINE_CELL, CellId
+from rdpipe.core.kinds import LevelKind
 from rdpipe.core.runs import RunId
 from rdpipe.evaluation.statistics import CLASS_EDGES, RESIDUAL_EDGES
 
@@ -19,8 +20,6 @@ BASELINE_NAME = str(BASELINE_CELL)
 """Name of the codec's own cell."""
 FEWEST = 50
 """Smallest number of elements of a bin of predicted scale that is shown."""
-TEST_CHANNEL = "test-channel"
-"""Quantizer whose level is shown as the water level."""
 Limits = Mapping[str, CellId]
 """Cells to which the decomposition leads, by name."""
 
@@ -76,7 +75,7 @@ def channel_frame(maps: xr.Dataset, limits: Limits) -> pd.DataFrame:
     """Return a row for each channel: variance, its prediction, bits, every gap and the water level.
 
     The values are averages over images; bits are per latent of the channel. ``theta`` is the
-    geometric mean over images of the water level of the first cell with the test channel.
+    geometric mean over images of the level of the first cell whose level is theta.
     """
     elements = (maps["calibration"].sel(sum="count").sum() / maps.sizes["channel"]).item()
     bits = maps["bits"].sum("image") / elements
@@ -90,8 +89,8 @@ def channel_frame(maps: xr.Dataset, limits: Limits) -> pd.DataFrame:
     )
     for name, (before, after) in mapped_steps(limits).items():
         frame[name] = (bits.sel(cell=before) - bits.sel(cell=after)).values
-    cells = maps["cell"].values.tolist()
-    channels = [name for name in cells if CellId.parse(name).quantizer == TEST_CHANNEL]
+    has_theta = maps["level_kind"].values == str(LevelKind.THETA)
+    channels = maps["cell"].values[has_theta].tolist()
     theta = np.exp(np.log(maps["level"].sel(cell=channels[:1])).mean()) if channels else np.nan
     return frame.assign(theta=float(theta), **run_columns(maps))
 

@@ -15,6 +15,7 @@ from plotly.offline import get_plotlyjs
 from rdpipe.core.axes import CellId
 from rdpipe.core.kinds import BoundKind, CurveRole
 from rdpipe.report import answer, known, latent_matched_text
+from rdpipe.report.common_range import bd_rate_rows
 from rdpipe.report.figures import FIGURES
 from rdpipe.report.frames import Limits
 from rdpipe.report.payload import run_payload, to_json
@@ -57,15 +58,15 @@ def run_content(dataset: str, codec: str, tables: RunTables, limits: Limits) -> 
             for point in codec_points.itertuples()
         ],
         "equal_psnr": [
-            answer.bound_sentence(tables["bd_rates"]),
-            answer.lever_sentence(tables["bd_rates"]),
+            answer.bound_sentence(tables["bd_rates"], points),
+            answer.lever_sentence(tables["bd_rates"], points),
             answer.available_sentence(tables["available"]),
         ],
         "summary": answer.equal_psnr_summary(tables["bd_rates"], tables["available"]),
         "terms_in_words": terms_in_words(terms, limits),
         "unreached": points[points["bpp"].isna()][["curve", "quality"]].to_dict("records"),
         "points": points.to_dict("records"),
-        "bd_rates": tables["bd_rates"].to_dict("records"),
+        "bd_rates": bd_rate_rows(tables["bd_rates"], points),
         "sources": published.drop_duplicates("curve").to_dict("records"),
         "limits": [limit_content(name, tables, limits[name]) for name in names],
         "gaps": gap_rows(tables["gaps"]),
@@ -104,7 +105,7 @@ def limit_content(limit: str, tables: RunTables, cell: CellId) -> dict[str, Any]
         "name": limit,
         "cell": str(cell),
         "genie": kind is BoundKind.GENIE_AIDED,
-        "equal_psnr": answer.limit_sentence(bd_rates, cell),
+        "equal_psnr": answer.limit_sentence(bd_rates, tables["points"], cell),
         "bd_rate": limit_rates.iloc[0] if len(limit_rates) else None,
         "change": latent_matched_text.change_sentence(changes),
         "genie_warning": latent_matched_text.genie_sentence(decomposition, limit),

@@ -40,7 +40,8 @@ KINDS = {
         "a decoder knows all that is needed; the quantizer is the Gaussian test channel"
     ),
     BoundKind.GENIE_AIDED: (
-        "an estimator uses the very latents that are coded: optimistic, not a bound"
+        "an estimator uses the very latents that are coded, or the quantizer has neither"
+        " an entropy coder nor a rate that is known to be a bound: optimistic, not a bound"
     ),
     BoundKind.REFERENCE: ("a published curve with its source, or a known rate-distortion function"),
 }
@@ -62,7 +63,9 @@ ASSUMPTIONS = (
     ),
     (
         "genie-aided estimate",
-        "an estimator uses the latents that it codes, at no cost",
+        "an estimator uses the latents that it codes, at no cost; or a decoder knows all that is"
+        " needed, but the quantizer has neither an entropy coder nor a rate that is known to be a"
+        " bound",
         "a bound of any kind; if a curve looks too good, check first whether it is genie-aided",
     ),
     (

@@ -47,6 +47,18 @@ def test_codes_in_real_bytes(codec_curve, tables, arrays, draws):
     assert set(frame["kind"].map(BoundKind.parse)) == {BoundKind.ACHIEVED}
 
 
+@pytest.mark.parametrize("cells", [[], [0]])
+def test_cell_without_real_bytes_has_its_code_length(codec_curve, tables, arrays, draws, cells):
+    """With a context model, rdpipe has no bitstream for cells with the codec's mean."""
+    decoded = {quality: run.isel(cell=cells) for quality, run in decoded_run().items()}
+    runs = {KEY: tables}, {KEY: arrays}, {KEY: decoded}
+    frame = available_frame([codec_curve], *runs, {"d": draws}).set_index("cell")
+    code = frame.loc["codec/calibrated/rounding"]
+    assert BoundKind.parse(code["kind"]) is BoundKind.ACHIEVABLE
+    assert code["bd_rate"] == pytest.approx(-5)
+    assert len(frame) == 1 + len(cells)
+
+
 def test_real_bytes_of_other_images_are_refused(codec_curve, tables, arrays, draws):
     runs = {KEY: tables}, {KEY: arrays}, {KEY: decoded_run(images=("b", "a"))}
     with pytest.raises(InputError, match="image 0 is 'b'; expected 'a'"):

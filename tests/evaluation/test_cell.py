@@ -223,13 +223,16 @@ class Broken(Quantizer):
 @pytest.mark.parametrize(
     "parts, message",
     [
-        ({"bits": lambda r: r * torch.nan}, "returned an invalid bits"),
-        ({"bits": lambda r: r + torch.inf}, "returned an invalid bits"),
-        ({"bits": lambda r: r.sum()}, r"returned bits of shape \(\); expected \(2, 6\)"),
-        ({"distortion": lambda r: r[:, :1]}, r"returned distortion of shape \(2, 1\)"),
-        ({"distortion": lambda r: -r.square()}, "returned an invalid distortion"),
-        ({"residual": lambda r: r[0]}, r"returned residual of shape \(6,\)"),
-        ({"residual": lambda r: r / 0}, "returned an invalid residual"),
+        ({"bits": lambda r: r * torch.nan}, r"\(bits\) returned numbers that are not finite"),
+        ({"bits": lambda r: r + torch.inf}, r"\(bits\) returned numbers that are not finite"),
+        (
+            {"bits": lambda r: r.sum()},
+            r"\(bits\) returned a tensor of shape \(\); expected \(2, 6\)",
+        ),
+        ({"distortion": lambda r: r[:, :1]}, r"\(distortion\) returned a tensor of shape \(2, 1\)"),
+        ({"distortion": lambda r: -r.square()}, "returned negative distortion"),
+        ({"residual": lambda r: r[0]}, r"\(residual\) returned a tensor of shape \(6,\)"),
+        ({"residual": lambda r: r / 0}, r"\(residual\) returned numbers that are not finite"),
     ],
 )
 def test_invalid_output_of_a_quantizer_is_refused(parts, message):

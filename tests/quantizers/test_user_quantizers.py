@@ -211,7 +211,7 @@ def replaced(**parts):
             replaced(residual=lambda x: x.numpy()),
             r"\(residual\) returned a ndarray; expected a torch",
         ),
-        (replaced(distortion=lambda x: -x), "returned a negative distortion; expected squared"),
+        (replaced(distortion=lambda x: -x), "returned negative distortion; expected numbers"),
         (
             lambda output: (output.bits, output.distortion),
             "returned a tuple without bits; expected",

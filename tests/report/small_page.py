@@ -268,6 +268,7 @@ def make_maps(
         },
         {
             "cell": cells,
+            "level_kind": ("cell", ["step", "theta"] * 2),
             "image": list(images),
             "sum": ["count", "r2", "sigma2"],
             **RUN,

@@ -31,6 +31,7 @@ def test_answer_comes_first_in_words(html):
     curves = section(html, "curves")
     assert "the rate of this limit is -12.3 % (BD-rate; 95 % interval -14.0 to -11.0 %)" in curves
     assert "its rate is" not in html
+    assert "Where c on d loses its bits, and which bounds on the rate are known." in html
 
 
 def test_answer_says_only_what_holds_at_equal_psnr(html):
@@ -76,7 +77,7 @@ def test_tables_show_the_numbers(html):
     for shown in (
         "1.0000",
         "0.9429",
-        "no common range",
+        "<td>not defined</td>",
         "images left out",
         "+0.4000",
         "+0.0123",
@@ -90,3 +91,14 @@ def test_tables_show_the_numbers(html):
         "2601.09254",
     ):
         assert shown in html, shown
+
+
+def test_bd_rates_have_their_reason_and_their_common_range(tables):
+    """The channel covers a quarter of the codec's range of 29 to 30 dB, the baseline nothing."""
+    shift = tables["points"]["curve"].map({"jpeg": 5.0, "codec/codec/test-channel": 0.75})
+    points = tables["points"].assign(psnr=tables["points"]["psnr"] + shift.fillna(0))
+    content = page.run_content("d", "c", {**tables, "points": points}, LIMITS)
+    rows = {row["curve"]: row for row in content["bd_rates"]}
+    assert rows["jpeg"]["undefined"] == "not defined: no common range of PSNR"
+    assert "only 25 %" in rows["codec/codec/test-channel"]["common_range"]
+    assert "only 25 %" in content["equal_psnr"][1]

@@ -21,7 +21,17 @@ def bounds(tmp_path):
     """A store of bounds with one codec at two qualities, and a baseline."""
     point = {"curve": "codec", "role": "codec", "kind": "achieved", **RUN}
     points = [{**point, "quality": q, "bpp": q / 4, "psnr": 28.0 + q} for q in (1, 2)]
-    points.append({**point, "codec": "", "curve": "jpeg", "role": "baseline", "quality": 5})
+    points.append(
+        {
+            **point,
+            "codec": "",
+            "curve": "jpeg",
+            "role": "baseline",
+            "quality": 5,
+            "bpp": 1.0,
+            "psnr": 30.0,
+        }
+    )
     bd_rates = [
         {
             **RUN,
@@ -53,7 +63,7 @@ def test_summary_is_at_equal_psnr(bounds, tmp_path, capsys):
     assert "c at q1 on d: 0.250 bpp at 29.00 dB." in shown
     assert "“joint”, has a BD-rate of -10.0 % (95 % interval -11.0 to -9.0 %)" in shown
     assert "Available today: 0.50 % (0.25 to 0.75 %) in real bytes" in shown
-    assert "no common range of PSNR" in shown
+    assert "not defined: fewer than two points" in shown  # the baseline has one
     assert str(page) in shown
     assert shown.count("c on d") == 1  # a baseline has no summary
 
@@ -64,3 +74,12 @@ def test_genie_is_only_in_the_table_and_marked(bounds, tmp_path, capsys):
     summarise.run(bounds, page)
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "genie-aided" in line]
     assert line.startswith("    codec/element/test-channel") and "not a bound" in line
+
+
+def test_line_of_a_bd_rate_has_the_common_range():
+    row = {"curve": "jpeg", "kind": "achieved", "bd_rate": -2.0, "undefined": "not defined"}
+    row |= {"bd_rate_low": -3.0, "bd_rate_high": -1.0, "common_range": "over only 25 %"}
+    line = summarise.bd_rate_line(row)
+    assert "-2.0 %  [-3.0, -1.0]" in line and line.endswith(", over only 25 %")
+    unknown = dict.fromkeys(("bd_rate", "bd_rate_low", "bd_rate_high"), float("nan"))
+    assert "not defined" in summarise.bd_rate_line(row | unknown)

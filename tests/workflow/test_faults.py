@@ -87,8 +87,9 @@ if writes and (seed := os.environ.get("FAULTS_KILL")) and claim(Path("killed") /
     at_first_write_or_rename(at_write, lambda: die("rename"))  # at the latest
 
 if writes and STAGE == os.environ.get("FAULTS_HOLD"):
-    renames = iter(range(int(os.environ["FAULTS_HOLD_AT"]))) at_first_write_or_rename(lambda: None,
-    lambda: None if next(renames, None) is not None else hold())
+    renames = iter(range(int(os.environ["FAULTS_HOLD_AT"])))
+    hold_after_some = lambda: None if next(renames, None) is not None else hold()
+    at_first_write_or_rename(lambda: None, hold_after_some)
 '''
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+import threading
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -15,6 +17,9 @@ from compressai.entropy_models import EntropyBottleneck, GaussianConditional
 from compressai.latent_codecs import ChannelGroupsLatentCodec
 from compressai.models import CompressionModel, MeanScaleHyperprior, ScaleHyperprior
 from torch import Tensor, nn
+from torch.nn.utils.prune import BasePruningMethod
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
 
 from rdpipe.codecs.compressai import context
 from rdpipe.codecs.decoding import own_code_step
@@ -28,8 +33,20 @@ HEADER = struct.Struct(">IIB")
 
 The length of each string but the last follows, 4 bytes each.
 """
-TABLES = ("_quantized_cdf", "_cdf_length", "_offset", "scale_table")
+TABLES = ("_quantized_cdf", "_cdf_length", "_offset")
 """Buffers that ``update()`` computes for the entropy coder."""
+HOOKS = (
+    "_forward_hooks",
+    "_forward_hooks_with_kwargs",
+    "_forward_hooks_always_called",
+    "_forward_pre_hooks",
+    "_forward_pre_hooks_with_kwargs",
+    "_backward_hooks",
+    "_backward_pre_hooks",
+)
+"""Attributes of a module with the hooks of its forward and backward passes."""
+WEIGHT_HOOKS = (BasePruningMethod, SpectralNorm, WeightNorm)
+"""Hooks of PyTorch that compute a weight, and so are part of the model."""
 
 
 class CachedTransform(nn.Module):
@@ -69,14 +86,25 @@ class CompressAICodec:
     cropped after synthesis. Latents are in units of the quantization step.
 
     The codec works on a copy of the model, so the caller's model keeps its mode, device, memory
-    format and entropy coder tables. The copy follows the caller's model: it is made again if the
-    weights have changed since the last call.
+    format and entropy coder tables. The copy has no hooks of the caller, except those of PyTorch
+    that compute weights (pruning, weight and spectral normalization).
+
+    The copy follows the caller's model. It is made again if the weights, the scale tables or the
+    printed form (``repr``) of the model have changed since the last call. Changes that none of
+    these show are not noticed, such as a new ``forward`` method or an attribute that ``extra_repr``
+    omits; adapt the model again after them.
+
+    The tables of the entropy coder are computed from the weights, with the scale table of each
+    Gaussian conditional, or CompressAI's default where that is empty. Other changes of the
+    caller's tables are ignored.
+
+    Threads may share a codec: its calls are executed one after another.
 
     Parameters
     ----------
     model : CompressionModel
-        A model with its weights. :func:`rdpipe.codecs.compressai.adapt_model` selects the class
-        that supports it.
+        A model with its weights, float32. :func:`rdpipe.codecs.compressai.adapt_model` selects the
+        class that supports it.
     device : str
         ``cpu``, ``cuda``, or ``auto`` for CUDA if there is a device.
     copy : bool
@@ -93,7 +121,8 @@ class CompressAICodec:
     Raises
     ------
     InputError
-        If another class supports the model.
+        If the model is not an image codec of CompressAI, its weights are not float32, another class
+        supports it, or the device is not available.
     """
 
     stride = 16
@@ -105,15 +134,29 @@ class CompressAICodec:
     """Further arguments of the model's ``compress``, ``decompress`` and ``forward``."""
 
     def __init__(self, model: CompressionModel, device: str = "auto", copy: bool = True):
-        self._check_model(model)
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.device = torch.device(device)
+        self.device = _available_device(device)
         self._source = model if copy else None
+        self._lock = threading.RLock()
         self._in_call = False
-        self._use_model(deepcopy(model) if copy else model)
+        self._adapt(model)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = threading.RLock()
+
+    def _adapt(self, model: CompressionModel) -> None:
+        """Use the caller's model, or a copy of it."""
+        self._check_model(model)
+        if self._source is not None:
+            self._structure = repr(model)
+            model = _copy_without_hooks(model)
+        self._use_model(model)
 
     def _check_model(self, model: CompressionModel) -> None:
+        check_model(model)
         if context.has_context(model) != isinstance(self, SupportsContext):
             has = "has a" if context.has_context(model) else "has no"
             raise InputError(
@@ -127,11 +170,16 @@ class CompressAICodec:
         if self.device.type == "cpu":  # convolutions are faster with channels last
             self.model.to(memory_format=torch.channels_last)
         self._weights = _weights(self.model)
+        conditionals = [m for m in model.modules() if isinstance(m, GaussianConditional)]
+        scale_tables = [conditional.scale_table for conditional in conditionals]
         with torch.no_grad():
             self._update_tables()
+            for conditional, table in zip(conditionals, scale_tables, strict=True):
+                if table.numel() and not torch.equal(table, conditional.scale_table):
+                    conditional.update_scale_table(table.tolist(), force=True)
         inner = model.latent_codec["hyper"] if context.has_latent_codecs(model) else model
         self.bottleneck: EntropyBottleneck = inner.entropy_bottleneck
-        self.has_hyperprior = hasattr(inner, "h_s")
+        self.has_hyperprior = context.has_child(inner, "h_s")
         self.takes_magnitude = isinstance(model, ScaleHyperprior) and not isinstance(
             model, MeanScaleHyperprior
         )
@@ -139,27 +187,33 @@ class CompressAICodec:
         if self.has_hyperprior:
             inner.h_s = CachedTransform(inner.h_s)
             self.h_a, self.h_s = inner.h_a, inner.h_s
-            self.gaussian = next(m for m in model.modules() if isinstance(m, GaussianConditional))
+            self.gaussian = conditionals[0]
 
     @contextmanager
     def _inference(self) -> Iterator[None]:
-        """Compute without gradients, with the present weights of the caller's model."""
-        outermost = not self._in_call  # one call of a method may call others
-        if outermost and self._source is not None and not self._is_current(self._source):
-            with torch.inference_mode(False), torch.no_grad():
-                self._use_model(deepcopy(self._source))
-        self._in_call = True
-        try:
-            with torch.inference_mode():
-                yield
-        finally:
-            self._in_call = not outermost
+        """Compute without gradients, with the present weights of the caller's model.
+
+        Threads wait for each other, so that no call sees a model that another one replaces.
+        """
+        with self._lock:
+            outermost = not self._in_call  # one call of a method may call others
+            if outermost and self._source is not None and not self._is_current(self._source):
+                with torch.inference_mode(False), torch.no_grad():
+                    self._adapt(self._source)
+            self._in_call = True
+            try:
+                with torch.inference_mode():
+                    yield
+            finally:
+                self._in_call = not outermost
 
     def _is_current(self, source: CompressionModel) -> bool:
-        """Return whether the copy has the weights of the caller's model.
+        """Return whether the copy has the structure and the weights of the caller's model.
 
         Numbers are compared, because versions of tensors do not show a change through ``.data``.
         """
+        if repr(source) != self._structure:
+            return False
         weights = _weights(source)
         return weights.keys() == self._weights.keys() and all(
             _equal(self._weights[name], weight) for name, weight in weights.items()
@@ -327,8 +381,13 @@ class CompressAICodec:
 
     def _to_tensor(self, image: Image) -> Tensor:
         """Return the padded image, in [0, 1], of shape (1, 3, height, width)."""
-        if image.shape[2] != 3:
+        if image.ndim == 3 and image.shape[2] != 3:
             raise InputError(f"the image has {image.shape[2]} channels; expected 3 (RGB)")
+        if image.ndim != 3 or image.dtype != np.uint8:
+            raise InputError(
+                f"the image has dtype {image.dtype} and shape {tuple(image.shape)}; expected uint8"
+                " of shape (height, width, 3)"
+            )
         height, width = image.shape[:2]
         x = torch.tensor(image, device=self.device).permute(2, 0, 1)[None].float() / 255
         return F.pad(x, (0, _padded(width) - width, 0, _padded(height) - height), "replicate")
@@ -382,8 +441,65 @@ def factorized_moments(bottleneck: EntropyBottleneck) -> tuple[Tensor, Tensor]:
     return median[None, :, :, None], scale[None, :, None, None]
 
 
+def check_model(model: object) -> None:
+    """Check that a model is an image codec of CompressAI in float32.
+
+    Raises
+    ------
+    InputError
+        If it is not.
+    """
+    if not isinstance(model, CompressionModel):
+        raise InputError(
+            f"{type(model).__name__} is not a CompressAI model; expected a CompressionModel"
+        )
+    if not (context.has_child(model, "g_a") and context.has_child(model, "g_s")):
+        raise InputError(
+            f"{type(model).__name__} is not an image codec; expected a CompressionModel with the"
+            " transforms g_a and g_s"
+        )
+    for name, parameter in model.named_parameters():
+        if parameter.dtype != torch.float32:
+            dtype = str(parameter.dtype).removeprefix("torch.")
+            raise InputError(
+                f"{type(model).__name__}: {name} has dtype {dtype}; expected float32 (use"
+                " model.float())"
+            )
+
+
+def _available_device(name: str) -> torch.device:
+    """Return a device by name; ``auto`` is CUDA if there is a device."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except (RuntimeError, TypeError):
+        device = None
+    if device is None or device.type not in ("cpu", "cuda"):
+        raise InputError(f"{name!r} is not a device; expected one of: auto, cpu, cuda")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise InputError(f"device {str(device)!r} is not available; expected one of: auto, cpu")
+    return device
+
+
+def _copy_without_hooks(model: CompressionModel) -> CompressionModel:
+    """Return a copy that does not run the hooks of the caller.
+
+    Hooks are not copied at all, because they may hold objects that cannot be copied.
+    """
+    memo: dict[int, Any] = {}
+    for module in model.modules():
+        for hooks in (vars(module)[name] for name in HOOKS if name in vars(module)):
+            memo[id(hooks)] = OrderedDict(
+                (key, hook) for key, hook in hooks.items() if isinstance(hook, WEIGHT_HOOKS)
+            )
+    return deepcopy(model, memo)
+
+
 def _weights(model: nn.Module) -> dict[str, Tensor]:
     """Return all parameters and buffers by name, without the tables of the entropy coder.
+
+    The scale tables are included, because they may be the caller's choice.
 
     They are detached: a layer that masks its weights in ``forward`` does not change them.
     """

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors.torch
 import torch
 from compressai.models import (
@@ -130,7 +131,8 @@ def load_model(architecture: str, state: Mapping[str, Tensor], source: str) -> C
     weights: StateDict = load_pretrained(dict(state))
     weights.pop("QuantOffset", None)  # of early variable-rate networks, unused
     try:
-        model = family(**dimensions(weights))
+        with torch.random.fork_rng(devices=[]):  # the random weights are replaced below
+            model = family(**dimensions(weights))
         parameters = dict(model.named_parameters())
         for bottleneck in BOTTLENECKS:  # its parameters were renamed in CompressAI 1.2.7
             if f"{bottleneck}.matrices.0" in parameters:
@@ -200,6 +202,29 @@ def fetch(architecture: str, quality: int, metric: str = "mse") -> Path:
                 f" {file}"
             ) from error
     return file
+
+
+def check_quality(quality: object, count: int, prefix: str = "") -> None:
+    """Check that a quality is an integer from 1 to the number of qualities.
+
+    Parameters
+    ----------
+    quality : object
+        Number that the caller asks for.
+    count : int
+        Number of qualities.
+    prefix : str
+        Start of the error message.
+
+    Raises
+    ------
+    InputError
+        If it is not.
+    """
+    if not isinstance(quality, (int, np.integer)):
+        raise InputError(f"{prefix}quality {quality!r} is not an integer; expected 1 to {count}")
+    if not 1 <= quality <= count:
+        raise InputError(f"{prefix}quality {quality} does not exist; expected 1 to {count}")
 
 
 def fold(state: Mapping[str, Tensor], rate: int) -> StateDict:

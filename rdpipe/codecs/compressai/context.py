@@ -25,7 +25,7 @@ from compressai.models import (
     JointAutoregressiveHierarchicalPriors,
     MeanScaleHyperprior,
 )
-from torch import Tensor
+from torch import Tensor, nn
 
 from rdpipe.codecs.compressai.checkerboard import CheckerboardHyperprior
 from rdpipe.core.errors import InputError
@@ -43,7 +43,12 @@ def has_latent_codecs(model: CompressionModel) -> bool:
 
     ``SimpleVAECompressionModel`` is; users' models need not derive from it.
     """
-    return "latent_codec" in dict(model.named_children())
+    return has_child(model, "latent_codec")
+
+
+def has_child(module: nn.Module, name: str) -> bool:
+    """Return whether a module has a direct submodule of some name."""
+    return name in dict(module.named_children())
 
 
 def latent_codec(model: CompressionModel) -> LatentCodec | None:

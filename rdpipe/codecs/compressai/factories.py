@@ -9,10 +9,11 @@ from compressai.models import CompressionModel
 from compressai.models.vbr import ScaleHyperpriorVbr
 
 from rdpipe.codecs import weights_of
-from rdpipe.codecs.compressai.adapter import CompressAICodec, ContextCodec
+from rdpipe.codecs.compressai.adapter import CompressAICodec, ContextCodec, check_model
 from rdpipe.codecs.compressai.checkpoint import (
     EMBEDDED,
     architecture_of,
+    check_quality,
     fetch,
     fold,
     load_model,
@@ -46,7 +47,14 @@ def adapt_model(
     copy : bool
         Whether to work on a copy that follows the weights of the model; see
         :class:`~rdpipe.codecs.compressai.adapter.CompressAICodec`.
+
+    Raises
+    ------
+    InputError
+        If the model is not an image codec of CompressAI in float32, has no such stage, or the
+        device is not available.
     """
+    check_model(model)
     if isinstance(model, ScaleHyperpriorVbr):
         variable_rate = VariableRateContextCodec if has_context(model) else VariableRateCodec
         return variable_rate(model, quality, device, copy)
@@ -116,8 +124,7 @@ def from_training(quality: int, checkpoint: str, device: str = "auto") -> Compre
     """
     checkpoint = weights_of(checkpoint, quality)
     state = read_state(Path(checkpoint))
-    if not 1 <= quality <= (rates := len(state.get("log_gain", ()))):
-        raise InputError(f"{checkpoint}: quality {quality} does not exist; expected 1 to {rates}")
+    check_quality(quality, len(state.get("log_gain", ())), f"{checkpoint}: ")
     model = load_model(architecture_of(state), fold(state, quality - 1), checkpoint)
     return adapt_model(model, quality, device, copy=False)
 

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 import torch
 from compressai.entropy_models import EntropyBottleneckVbr
 from compressai.models import CompressionModel
+from compressai.models.vbr import JointAutoregressiveHierarchicalPriorsVbr, ScaleHyperpriorVbr
 from torch import Tensor
 
-from rdpipe.codecs.compressai.adapter import CompressAICodec, ContextCodec
+from rdpipe.codecs.compressai.adapter import CompressAICodec, ContextCodec, check_model
+from rdpipe.codecs.compressai.checkpoint import check_quality
 from rdpipe.core.errors import InputError
 
 
@@ -31,7 +33,7 @@ class VariableRateCodec(CompressAICodec):
     Raises
     ------
     InputError
-        If the model has no such stage, or another class supports it.
+        If the model has no variable rate or no such stage, or another class supports it.
 
     References
     ----------
@@ -42,8 +44,13 @@ class VariableRateCodec(CompressAICodec):
     def __init__(
         self, model: CompressionModel, quality: int, device: str = "auto", copy: bool = True
     ):
-        if not 1 <= quality <= model.levels:
-            raise InputError(f"quality {quality} does not exist; expected 1 to {model.levels}")
+        check_model(model)
+        if not isinstance(model, ScaleHyperpriorVbr):
+            raise InputError(
+                f"{type(model).__name__} is not a variable-rate model; expected a model of type"
+                " ScaleHyperpriorVbr"
+            )
+        check_quality(quality, model.levels)
         self._stage = quality - 1
         self._options = {"stage": 2, "s": self._stage}
         super().__init__(model, device, copy)
@@ -52,7 +59,7 @@ class VariableRateCodec(CompressAICodec):
         super()._use_model(model)
         self.has_variable_bottleneck = isinstance(self.bottleneck, EntropyBottleneckVbr)
         self._gain: Tensor = model.Gain[self._stage].detach().abs()
-        if hasattr(model, "scale_to_context"):
+        if isinstance(model, JointAutoregressiveHierarchicalPriorsVbr):
             with torch.inference_mode():
                 shift = model.scale_to_context(self._gain.view(1, 1))
                 self._shift = shift.view(1, -1, 1, 1)

@@ -3,11 +3,15 @@
 import copy
 import io
 import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from compressai.entropy_models import GaussianConditional
+from compressai.models.video import ScaleSpaceFlow
 from skimage import data
 from small_models import (
     CONTEXT,
@@ -20,6 +24,7 @@ from small_models import (
     coding_model,
     small_model,
 )
+from torch.nn.utils import prune
 
 from rdpipe.codecs.compressai import (
     CompressAICodec,
@@ -361,3 +366,185 @@ def test_transforms_run_once_per_image(monkeypatch):
 def test_image_with_one_channel_is_refused():
     with pytest.raises(InputError, match="the image has 1 channels; expected 3"):
         mini_mean_scale(1, "cpu").analyse("a", np.zeros((64, 64, 1), np.float32))
+
+
+@pytest.mark.parametrize(
+    "image, message",
+    [
+        (
+            IMAGE / 255,
+            "the image has dtype float64 and shape .70, 130, 3.; expected uint8 of shape",
+        ),
+        (IMAGE.astype(np.uint16), "the image has dtype uint16"),
+        (IMAGE[..., 0], "the image has dtype uint8 and shape .70, 130.; expected uint8 of shape"),
+    ],
+)
+def test_image_of_another_type_is_refused(image, message):
+    codec = mini_mean_scale(1, "cpu")
+    for call in (lambda: codec.analyse("a", image), lambda: codec.compress(image)):
+        with pytest.raises(InputError, match=message):
+            call()
+
+
+def test_codec_follows_changed_weights_after_interleaved_calls_of_two_threads():
+    """The first call ends while the second one runs, unless the codec executes them in turn."""
+    model, other = embedded_model(1), embedded_model(4)
+    codec = adapt_model(model, device="cpu")
+    first_entered, second_entered, first_left = (threading.Event() for _ in range(3))
+
+    def first():
+        with codec._inference():
+            first_entered.set()
+            second_entered.wait(0.5)
+        first_left.set()
+
+    def second():
+        assert first_entered.wait(10)
+        with codec._inference():
+            second_entered.set()
+            assert first_left.wait(10)
+
+    with ThreadPoolExecutor(2) as pool:
+        for future in [pool.submit(first), pool.submit(second)]:
+            future.result()
+    model.load_state_dict(other.state_dict())
+    expected = mini_mean_scale(4, "cpu").analyse("a", IMAGE).latents.y
+    assert torch.equal(codec.analyse("a", IMAGE).latents.y, expected)
+
+
+def test_codec_gives_the_same_numbers_in_threads():
+    model, other = embedded_model(1), embedded_model(4)
+    codec = adapt_model(model, device="cpu")
+    model.load_state_dict(other.state_dict())  # all threads find an old copy
+    expected = mini_mean_scale(4, "cpu").compress(IMAGE)
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(codec.compress, [IMAGE] * 4)) == [expected] * 4
+
+
+def test_hooks_of_the_caller_do_not_run_in_the_codec():
+    """They stay on the caller's model, and may hold what cannot be copied."""
+    model, calls = embedded_model(1), []
+
+    class Recorder:
+        def __deepcopy__(self, memo):
+            raise TypeError("this object cannot be copied")
+
+        def record(self, module, inputs, *output):
+            calls.append(module)
+            return 2 * output[0] if output else None
+
+    expected = adapt_model(model, device="cpu")
+    hook = Recorder().record
+    for module in (model, model.g_a, model.h_s[0]):
+        module.register_forward_pre_hook(hook)
+    for module in (model.g_a, model.h_s[0], model.g_s):
+        module.register_forward_hook(hook)
+    model.g_s.register_full_backward_hook(lambda module, *_: calls.append(module))
+    codec = adapt_model(model, device="cpu")
+    assert measure(codec, IMAGE) == measure(expected, IMAGE)
+    use_all(codec, IMAGE)
+    assert not calls
+    model.g_a(torch.rand(1, 3, 64, 64))
+    assert calls == [model.g_a, model.g_a]
+
+
+def test_hooks_that_compute_weights_stay():
+    """A pruned layer computes its weight in a hook."""
+    model = embedded_model(1)
+    layer = model.g_a[0]
+    prune.l1_unstructured(layer, "weight", 0.5)
+    with torch.no_grad():
+        model.g_a(torch.rand(1, 3, 64, 64))  # PyTorch cannot copy the layer before
+        codec = adapt_model(model, device="cpu")
+        layer.weight_orig.mul_(1.5)
+    after = codec.analyse("a", IMAGE).latents.y
+    prune.remove(layer, "weight")
+    assert torch.equal(after, adapt_model(model, device="cpu").analyse("a", IMAGE).latents.y)
+
+
+def replace_layer(model):
+    """Replace an activation, which has no weights."""
+    model.h_s[1] = torch.nn.Identity()
+
+
+def change_slope(model):
+    """Change an attribute of an activation."""
+    model.h_s[1].negative_slope = 0.5
+
+
+@pytest.mark.parametrize("change", [replace_layer, change_slope])
+def test_changed_structure_of_the_model_gives_changed_numbers(change):
+    model = embedded_model(1)
+    codec = adapt_model(model, device="cpu")
+    before = codec.analyse("a", IMAGE).latents.scale
+    change(model)
+    after = codec.analyse("a", IMAGE).latents.scale
+    assert not torch.equal(after, before)
+    assert torch.equal(after, adapt_model(model, device="cpu").analyse("a", IMAGE).latents.scale)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize(
+    "architecture", ["mbt2018-mean", "mbt2018-mean-vbr", "elic2022-official"], indirect=True
+)
+def test_scale_table_of_the_model_is_used(model, when):
+    """A coarse table takes more bytes, those of CompressAI's own coder."""
+    default = adapt(model).compress(IMAGE)
+    codec = adapt(model) if when == "after" else None
+    table = [0.11, 256.0]
+    model.update(scale_table=table, force=True)
+    codec = codec or adapt(model)
+    stream = codec.compress(IMAGE)
+    assert len(stream) > len(default)
+    np.testing.assert_array_equal(codec.decompress(stream), adapt(model).decompress(stream))
+    for module in codec.model.modules():
+        if isinstance(module, GaussianConditional):
+            assert torch.equal(module.scale_table, torch.tensor(table))
+            assert len(module._quantized_cdf) == len(module._offset) == 2
+
+
+@pytest.mark.parametrize("architecture", REPRESENTATIVE, indirect=True)
+def test_default_tables_give_the_bytes_of_a_model_without_tables(model):
+    tables = ("_quantized_cdf", "_cdf_length", "_offset", "scale_table")
+    for module in model.modules():
+        for name in tables:
+            if name in dict(module.named_buffers(recurse=False)):
+                setattr(module, name, torch.Tensor())
+    without = adapt(model).compress(IMAGE)
+    model.update(force=True)
+    assert adapt(model).compress(IMAGE) == without
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda model: model.double(), "has dtype float64; expected float32"),
+        (lambda model: model.half(), "has dtype float16; expected float32"),
+        (lambda model: torch.nn.Linear(2, 2), "Linear is not a CompressAI model; expected a Comp"),
+        (lambda model: "mbt2018", "str is not a CompressAI model; expected a CompressionModel"),
+        (lambda model: ScaleSpaceFlow(), "ScaleSpaceFlow is not an image codec; expected a Compre"),
+    ],
+)
+def test_model_that_is_not_supported_is_refused(change, message):
+    model = change(small_model("mbt2018-mean"))
+    for build in (adapt_model, CompressAICodec, ContextCodec):
+        with pytest.raises(InputError, match=message):
+            build(model, device="cpu")
+    with pytest.raises(InputError, match=message):
+        VariableRateCodec(model, QUALITY, "cpu")
+
+
+def test_model_whose_type_changes_after_adapting_is_refused():
+    model = small_model("mbt2018-mean")
+    codec = adapt(model)
+    model.double()
+    with pytest.raises(InputError, match="has dtype float64; expected float32"):
+        codec.analyse("a", IMAGE)
+
+
+def test_unknown_device_is_refused():
+    for device in ("gpu", "meta", None):
+        with pytest.raises(InputError, match="is not a device; expected one of: auto, cpu, cuda"):
+            adapt_model(small_model("mbt2018-mean"), device=device)
+    with pytest.raises(InputError, match="device 'cuda:99' is not available; expected one of"):
+        adapt_model(small_model("mbt2018-mean"), device="cuda:99")

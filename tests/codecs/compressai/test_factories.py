@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import safetensors.torch
+import torch
 from small_models import IMAGE, QUALITY
 
 from rdpipe.codecs import CODECS
@@ -40,6 +41,22 @@ def test_every_name_of_the_registry_can_be_loaded(name):
 def test_unknown_quality_of_an_embedded_codec_is_refused():
     with pytest.raises(InputError, match="quality 9 does not exist; expected 1 to 4"):
         mini_mean_scale(9)
+
+
+@pytest.mark.parametrize("quality", [2.5, "2", None])
+def test_quality_that_is_not_an_integer_is_refused(quality):
+    with pytest.raises(InputError, match="is not an integer; expected 1 to 4"):
+        mini_mean_scale(quality)
+
+
+def test_quality_may_be_an_integer_of_numpy():
+    assert mini_mean_scale(np.int64(2), "cpu").compress(IMAGE) == mini_mean_scale(2).compress(IMAGE)
+
+
+def test_random_numbers_of_the_caller_do_not_depend_on_the_codec():
+    before = torch.get_rng_state()
+    mini_mean_scale(2, "cpu").compress(IMAGE)
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_plain_weights_are_not_a_training(model, tmp_path):

@@ -35,6 +35,17 @@ def test_reconstruction_moves_only_latents_that_are_not_rounded_to_zero():
     assert (offset[index == 0].abs() < 1e-6).all() and (offset[index != 0] != 0).any()
 
 
+def test_quality_that_is_not_an_integer_is_refused():
+    model = coding_model("mbt2018-mean-vbr")
+    with pytest.raises(InputError, match="quality 2.5 is not an integer; expected 1 to"):
+        adapt_model(model, 2.5, "cpu")
+
+
+def test_model_without_variable_rate_is_refused():
+    with pytest.raises(InputError, match="MeanScaleHyperprior is not a variable-rate model"):
+        VariableRateCodec(coding_model("mbt2018-mean"), 1, "cpu")
+
+
 @pytest.mark.parametrize("quality", [0, 9])
 def test_unknown_quality_is_refused(quality):
     model = coding_model("mbt2018-mean-vbr")

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import struct
 import threading
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -17,11 +15,13 @@ from compressai.entropy_models import EntropyBottleneck, GaussianConditional
 from compressai.latent_codecs import ChannelGroupsLatentCodec
 from compressai.models import CompressionModel, MeanScaleHyperprior, ScaleHyperprior
 from torch import Tensor, nn
-from torch.nn.utils.prune import BasePruningMethod
-from torch.nn.utils.spectral_norm import SpectralNorm
-from torch.nn.utils.weight_norm import WeightNorm
 
 from rdpipe.codecs.compressai import context
+from rdpipe.codecs.compressai.private_copy import (
+    copy_without_hooks,
+    named_weights,
+    same_weights,
+)
 from rdpipe.codecs.decoding import own_code_step
 from rdpipe.core.errors import InputError
 from rdpipe.core.latents import Latents
@@ -33,20 +33,6 @@ HEADER = struct.Struct(">IIB")
 
 The length of each string but the last follows, 4 bytes each.
 """
-TABLES = ("_quantized_cdf", "_cdf_length", "_offset")
-"""Buffers that ``update()`` computes for the entropy coder."""
-HOOKS = (
-    "_forward_hooks",
-    "_forward_hooks_with_kwargs",
-    "_forward_hooks_always_called",
-    "_forward_pre_hooks",
-    "_forward_pre_hooks_with_kwargs",
-    "_backward_hooks",
-    "_backward_pre_hooks",
-)
-"""Attributes of a module with the hooks of its forward and backward passes."""
-WEIGHT_HOOKS = (BasePruningMethod, SpectralNorm, WeightNorm)
-"""Hooks of PyTorch that compute a weight, and so are part of the model."""
 
 
 class CachedTransform(nn.Module):
@@ -152,7 +138,7 @@ class CompressAICodec:
         self._check_model(model)
         if self._source is not None:
             self._structure = repr(model)
-            model = _copy_without_hooks(model)
+            model = copy_without_hooks(model)
         self._use_model(model)
 
     def _check_model(self, model: CompressionModel) -> None:
@@ -169,7 +155,7 @@ class CompressAICodec:
         self.model = model.eval().requires_grad_(False).to(self.device)
         if self.device.type == "cpu":  # convolutions are faster with channels last
             self.model.to(memory_format=torch.channels_last)
-        self._weights = _weights(self.model)
+        self._weights = named_weights(self.model)
         conditionals = [m for m in model.modules() if isinstance(m, GaussianConditional)]
         scale_tables = [conditional.scale_table for conditional in conditionals]
         with torch.no_grad():
@@ -208,16 +194,9 @@ class CompressAICodec:
                 self._in_call = not outermost
 
     def _is_current(self, source: CompressionModel) -> bool:
-        """Return whether the copy has the structure and the weights of the caller's model.
-
-        Numbers are compared, because versions of tensors do not show a change through ``.data``.
-        """
-        if repr(source) != self._structure:
-            return False
-        weights = _weights(source)
-        return weights.keys() == self._weights.keys() and all(
-            _equal(self._weights[name], weight) for name, weight in weights.items()
-        )
+        """Return whether the copy has the structure and the weights of the caller's model."""
+        same_structure = repr(source) == self._structure
+        return same_structure and same_weights(self._weights, named_weights(source))
 
     def _update_tables(self) -> None:
         """Compute the tables of the entropy coder."""
@@ -480,37 +459,6 @@ def _available_device(name: str) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise InputError(f"device {str(device)!r} is not available; expected one of: auto, cpu")
     return device
-
-
-def _copy_without_hooks(model: CompressionModel) -> CompressionModel:
-    """Return a copy that does not run the hooks of the caller.
-
-    Hooks are not copied at all, because they may hold objects that cannot be copied.
-    """
-    memo: dict[int, Any] = {}
-    for module in model.modules():
-        for hooks in (vars(module)[name] for name in HOOKS if name in vars(module)):
-            memo[id(hooks)] = OrderedDict(
-                (key, hook) for key, hook in hooks.items() if isinstance(hook, WEIGHT_HOOKS)
-            )
-    return deepcopy(model, memo)
-
-
-def _weights(model: nn.Module) -> dict[str, Tensor]:
-    """Return all parameters and buffers by name, without the tables of the entropy coder.
-
-    The scale tables are included, because they may be the caller's choice.
-
-    They are detached: a layer that masks its weights in ``forward`` does not change them.
-    """
-    tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    return {name: t.detach() for name, t in tensors.items() if not name.endswith(TABLES)}
-
-
-def _equal(copied: Tensor, weight: Tensor) -> bool:
-    """Return whether a copied weight has the numbers of the original, on any device."""
-    same_kind = copied.shape == weight.shape and copied.dtype == weight.dtype
-    return same_kind and torch.equal(copied, weight.to(copied.device))
 
 
 def _padded(side: int) -> int:

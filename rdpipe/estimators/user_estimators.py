@@ -20,7 +20,14 @@ from rdpipe.core.validation import (
     check_tensor,
     check_variances,
 )
-from rdpipe.estimators.base import CausalEstimator, FittedEstimator, Mean, Transmitter, Variance
+from rdpipe.estimators.base import (
+    CausalEstimator,
+    Estimator,
+    FittedEstimator,
+    Mean,
+    Transmitter,
+    Variance,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -139,13 +146,13 @@ def check_inherited(label: str, part: object) -> None:
             raise InputError(f"{label} overrides {name}; expected that rdpipe derives it")
 
 
-class UserMean(Mean):
-    """A plain class as a mean.
+class UserEstimator(Estimator):
+    """A plain class as an estimator.
 
     Parameters
     ----------
     wrapped : object
-        With ``__call__(latents)``; optionally ``uses_side`` and ``uses_context``.
+        The user's object; optionally with ``uses_side`` and ``uses_context``.
     information : Information
         What it knows.
     """
@@ -154,6 +161,10 @@ class UserMean(Mean):
         self.wrapped, self.information = wrapped, information
         self.uses_side = bool(getattr(wrapped, "uses_side", True))
         self.uses_context = bool(getattr(wrapped, "uses_context", True))
+
+
+class UserMean(UserEstimator, Mean):
+    """A plain class with ``__call__(latents)`` as a mean."""
 
     def __call__(self, latents: Latents) -> Tensor:
         """Return the wrapped mean of each element."""
@@ -161,22 +172,11 @@ class UserMean(Mean):
         return mean
 
 
-class UserVariance(Variance):
-    """A plain class as a variance.
+class UserVariance(UserEstimator, Variance):
+    """A plain class with ``__call__(latents, residual)`` as a variance.
 
-    Parameters
-    ----------
-    wrapped : object
-        With ``__call__(latents, residual)``; optionally ``uses_side``, ``uses_context`` and
-        ``transmitter``.
-    information : Information
-        What it knows.
+    It may have a ``transmitter``.
     """
-
-    def __init__(self, wrapped: Any, information: Information):
-        self.wrapped, self.information = wrapped, information
-        self.uses_side = bool(getattr(wrapped, "uses_side", True))
-        self.uses_context = bool(getattr(wrapped, "uses_context", True))
 
     def __call__(self, latents: Latents, residual: Tensor) -> tuple[Tensor, float]:
         """Return the wrapped variance of each element, and the bits sent for it."""

@@ -14,7 +14,7 @@ from rdpipe.core.kinds import BoundKind, LevelKind
 from rdpipe.estimators.means import CodecMean
 from rdpipe.estimators.variances import CodecVariance
 from rdpipe.evaluation import evaluate
-from rdpipe.evaluation.cell import bound_kind
+from rdpipe.evaluation.claims import bound_kind
 from rdpipe.quantizers.base import CodableQuantizer, Quantizer, QuantizerOutput
 from rdpipe.quantizers.scalar import Rounding
 from rdpipe.quantizers.test_channel import TestChannel

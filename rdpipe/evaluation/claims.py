@@ -1,0 +1,106 @@
+"""What a decoder of a cell knows, and so what the cell's curve may be called."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rdpipe.core.kinds import BoundKind, Information
+from rdpipe.core.latents import Latents
+from rdpipe.estimators.base import Mean, Variance
+from rdpipe.estimators.user_estimators import UserEstimator
+from rdpipe.quantizers.base import CodableQuantizer, Quantizer
+from rdpipe.quantizers.user_quantizers import UserQuantizer
+
+
+def bound_kind(
+    mean: Mean, variance: Variance, quantizer: Quantizer, context: bool = False
+) -> BoundKind:
+    """Return what a curve of a cell may be called.
+
+    See ``docs/explanation/science.md``, section 5.
+
+    Parameters
+    ----------
+    mean, variance, quantizer
+        Estimators of the cell.
+    context : bool
+        Whether the codec has a context model. Its stored predictions depend on the codec's own
+        rounded past. In a cell with another past only a genie has them (section 8).
+    """
+    if sees_latents(mean, variance, quantizer, context):
+        return BoundKind.GENIE_AIDED
+    if isinstance(quantizer, CodableQuantizer):
+        return BoundKind.ACHIEVABLE
+    return BoundKind.UPPER_BOUND if quantizer.rate_is_bound else BoundKind.GENIE_AIDED
+
+
+def sees_latents(
+    mean: Mean, variance: Variance, quantizer: Quantizer, context: bool = False
+) -> bool:
+    """Return whether a cell depends on latents that no decoder of it has.
+
+    Parameters are those of :func:`bound_kind`.
+    """
+    parts: tuple[Mean | Variance | Quantizer, ...] = (mean, variance, quantizer)
+    uses_context = mean.uses_context or variance.uses_context
+    foreign_past = context and not has_codec_past(mean, quantizer)
+    return any(map(is_genie, parts)) or (foreign_past and uses_context)
+
+
+def is_genie(part: Mean | Variance | Quantizer) -> bool:
+    """Return whether an estimator sees the latents that are being coded."""
+    return Information.parse(part.information) is Information.GENIE
+
+
+def is_user_defined(part: object) -> bool:
+    """Return whether an estimator is not part of rdpipe."""
+    wrapper = isinstance(part, (UserEstimator, UserQuantizer))
+    return wrapper or type(part).__module__.partition(".")[0] != "rdpipe"
+
+
+def decoder_view(latents: Latents, part: Mean | Variance) -> Latents:
+    """Return what a decoder has when it computes an estimate; everything else is NaN.
+
+    Parameters
+    ----------
+    latents : Latents
+    part : Mean or Variance
+        Its ``uses_side`` and ``uses_context`` state which predictions of the codec it uses.
+    """
+    unknown = torch.full_like(latents.y, torch.nan)
+    hyper = latents.hyper
+    if hyper is not None:
+        hyper = hyper.clone() if part.uses_side else unknown.clone()
+    predictions = (unknown.clone(), unknown.clone())
+    if part.uses_side and (part.uses_context or not latents.with_context):
+        predictions = (latents.mean.clone(), latents.scale.clone())
+    return Latents("", unknown, *predictions, hyper)
+
+
+def private_copy(latents: Latents) -> Latents:
+    """Return latents in memory that nothing else uses."""
+    copies: dict[str, Any] = {
+        name: value.clone() for name, value in vars(latents).items() if isinstance(value, Tensor)
+    }
+    return replace(latents, **copies)
+
+
+def has_codec_past(mean: Mean, quantizer: Quantizer) -> bool:
+    """Return whether a decoder of a cell obtains the codec's own y_hat."""
+    return mean.is_codec and quantizer.reproduces_codec
+
+
+def includes_side(
+    mean: Mean, variance: Variance, quantizer: Quantizer, context: bool = False
+) -> bool:
+    """Return whether the rate of a cell must include the codec's side information.
+
+    It must if a real decoder needs it for the mean or the variance. A cell that no decoder can
+    decode does not include it. Parameters are those of :func:`bound_kind`.
+    """
+    needed = mean.uses_side or variance.uses_side
+    return needed and not sees_latents(mean, variance, quantizer, context)

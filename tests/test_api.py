@@ -1,19 +1,26 @@
 """The decomposition on images in memory."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import PIL.Image
 import pytest
 import torch
+import yaml
 
 import rdpipe
+from rdpipe.api import LIMITS
 from rdpipe.codecs.compressai import mini_mean_scale
 from rdpipe.codecs.linear import klt
+from rdpipe.core.axes import CellId
 from rdpipe.core.errors import InputError
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
 LIMIT = {"decodable": "codec/codec/test-channel"}
+
+
+SCHEMA = Path(__file__).parents[1] / "workflow" / "schema.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -155,3 +162,8 @@ def test_a_gaussian_field_is_an_image():
     field = 40 * np.random.default_rng(0).standard_normal((32, 32, 1)).astype(np.float32)
     terms = rdpipe.decompose(klt(1, steps=[20.0], rho=0.9), field, LIMIT)
     assert np.isfinite(terms["total"].values).all()
+
+
+def test_default_limits_are_those_of_the_workflow():
+    limits = yaml.safe_load(SCHEMA.read_text())["properties"]["limits"]["default"]
+    assert LIMITS == {name: CellId.from_mapping(cell) for name, cell in limits.items()}

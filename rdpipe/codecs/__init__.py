@@ -8,6 +8,8 @@ these registries or as ``module:attribute``.
 
 from __future__ import annotations
 
+import os
+
 __all__ = ["BASELINES", "CODECS", "weights_of"]
 
 BASELINES = {
@@ -39,7 +41,8 @@ def weights_of(checkpoint: str, quality: int) -> str:
     Parameters
     ----------
     checkpoint : str
-        Path in which every ``{quality}`` is replaced; other braces stay.
+        Path in which every ``{quality}`` is replaced, and a leading ``~`` by the home; other braces
+        stay.
     quality : int
         Quality of the codec.
 
@@ -48,4 +51,4 @@ def weights_of(checkpoint: str, quality: int) -> str:
     >>> weights_of("lambda-{quality}.pth.tar", 3)
     'lambda-3.pth.tar'
     """
-    return checkpoint.replace("{quality}", str(quality))
+    return os.path.expanduser(checkpoint.replace("{quality}", str(quality)))

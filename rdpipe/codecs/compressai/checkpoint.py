@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,15 @@ EMBEDDED = Path(__file__).parents[1] / "weights"
 """Folder of the weights in the package."""
 StateDict = dict[str, Tensor]
 """Weights by name."""
+STATE_KEYS = ("state_dict", "model_state_dict", "model", "net")
+"""Keys under which training scripts save the state dict of a network."""
+WRAPPERS = ("_orig_mod", "module")
+"""Names that ``torch.compile`` and ``DataParallel`` insert, also within a network."""
+NEW_LAYOUT = {
+    r"latent_codec\.(h_[as])\.": r"latent_codec.hyper.\1.",
+    r"latent_codec\.z\.": "latent_codec.hyper.",
+}
+"""Names after CompressAI 1.2.8 (pull request 352), and how the installed version names the same."""
 
 
 def _plain(state: StateDict) -> dict[str, Any]:
@@ -72,38 +81,115 @@ ARCHITECTURES: dict[str, tuple[type[CompressionModel], Callable[[StateDict], dic
     **{name: (model, _variable_rate) for name, model in vbr_zoo.model_architectures.items()},
 }
 """Class of each architecture, and a function that derives its dimensions from the weights."""
+HOLDER = re.compile(r"((?:[^.]+\.)*?)g_a\.")
+"""The path of a network within a larger module."""
 BOTTLENECKS = ("entropy_bottleneck", "latent_codec.hyper.entropy_bottleneck")
 """Names of the entropy bottlenecks of all architectures."""
 
 
 def read_state(file: Path) -> StateDict:
-    """Return the state dict in a checkpoint, on the CPU.
+    """Return the state dict in a checkpoint, on the CPU, with the names of CompressAI's models.
+
+    Parameters
+    ----------
+    file : Path
+        A state dict, or a dict that holds one under any key. Prefixes of wrappers, such as
+        ``module.``, ``_orig_mod.`` and ``model.``, are removed from the names.
 
     Raises
     ------
     InputError
-        If the file cannot be read, is not a state dict, or has values that are not finite.
+        If the file cannot be read, does not hold exactly one state dict, or has values that are not
+        finite.
     """
-    state: Any
+    content: Any
     try:
         if file.suffix == ".safetensors":
-            state = safetensors.torch.load_file(file)
+            content = safetensors.torch.load_file(file)
         else:
-            state = torch.load(file, map_location="cpu", weights_only=True)
+            content = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:  # its own message advises to execute the content
         raise InputError(
             f"{file}: cannot read this checkpoint: it does not consist of tensors alone, and rdpipe"
             " does not execute its content; save only the state dict, preferably as .safetensors"
+            + _foreign_type(error)
         ) from error
     except Exception as error:  # torch raises many types for damaged and hostile files
         raise InputError(f"{file}: cannot read this checkpoint: {_first_lines(error)}") from error
-    state = state.get("state_dict", state) if isinstance(state, dict) else state
-    if not (isinstance(state, dict) and state and all(map(torch.is_tensor, state.values()))):
-        raise InputError(f"{file} is not a state dict; expected names of parameters and tensors")
+    state = _strip_wrappers(_find_state(content, file), file)
     for name, value in state.items():
         if value.is_floating_point() and not value.isfinite().all():
             raise InputError(f"{file}: {name} has values that are not finite")
-    return dict(state)
+    return state
+
+
+def _find_state(content: Any, file: Path) -> StateDict:
+    """Return the state dict that a checkpoint is or holds; a known key has precedence.
+
+    Raises
+    ------
+    InputError
+        If there is none, or several; names the keys.
+    """
+    if _is_state(content):
+        return dict(content)
+    keys = list(content) if isinstance(content, dict) else []
+    states = [key for key in keys if _is_state(content[key])]
+    chosen = [key for key in STATE_KEYS if key in states] or states
+    if len(chosen) > 1:
+        raise InputError(
+            f"{file} holds several state dicts: {_listed(chosen)}; expected one: save only the one"
+            " to use"
+        )
+    if not chosen:
+        raise InputError(
+            f"{file} is not a state dict; expected names of parameters and tensors, or a dict that"
+            f" holds these as one of: {_listed(STATE_KEYS)}"
+            + (f"; found: {_listed(keys)}" * bool(keys))
+        )
+    return dict(content[chosen[0]])
+
+
+def _is_state(value: Any) -> bool:
+    """Return whether a value is a non-empty dict of tensors by name."""
+    return (
+        isinstance(value, dict)
+        and bool(value)
+        and all(isinstance(name, str) and torch.is_tensor(item) for name, item in value.items())
+    )
+
+
+def _listed(names: Iterable[object], most: int = 10) -> str:
+    """Return the first of some names, with commas."""
+    texts = [str(name) for name in names]
+    return ", ".join(texts[:most]) + (", ..." if len(texts) > most else "")
+
+
+def _strip_wrappers(state: StateDict, file: Path) -> StateDict:
+    """Remove what wrappers add to the names of a network, in any order and depth.
+
+    :data:`WRAPPERS` are removed everywhere. The attribute that holds the network, as ``model.`` of
+    Lightning modules, is what precedes ``g_a.``, which every architecture has.
+
+    Raises
+    ------
+    InputError
+        If there are several networks, or two weights get one name.
+    """
+    unwrapped = {
+        name: ".".join(part for part in name.split(".") if part not in WRAPPERS) for name in state
+    }
+    holders = {match[1] for name in unwrapped.values() if (match := HOLDER.match(name))}
+    if len(holders) > 1:
+        raise InputError(
+            f"{file} holds several networks: {_listed(f'{h}g_a' for h in sorted(holders))};"
+            " expected one: save only the one to use"
+        )
+    prefix = "".join(holders)
+    stripped = {name: short.removeprefix(prefix) for name, short in unwrapped.items()}
+    if len(set(stripped.values())) < len(state):
+        raise InputError(f"{file} holds some weights with and without the prefix of a wrapper")
+    return {stripped[name]: value for name, value in state.items()}
 
 
 def load_model(architecture: str, state: Mapping[str, Tensor], source: str) -> CompressionModel:
@@ -130,6 +216,7 @@ def load_model(architecture: str, state: Mapping[str, Tensor], source: str) -> C
     family, dimensions = ARCHITECTURES[architecture]
     weights: StateDict = load_pretrained(dict(state))
     weights.pop("QuantOffset", None)  # of early variable-rate networks, unused
+    weights = _rename_new_layout(weights)
     try:
         with torch.random.fork_rng(devices=[]):  # the random weights are replaced below
             model = family(**dimensions(weights))
@@ -148,6 +235,17 @@ def load_model(architecture: str, state: Mapping[str, Tensor], source: str) -> C
         message = f"{source}: these weights do not fit {architecture}: {_first_lines(error)}"
         raise InputError(message) from error
     return model
+
+
+def _rename_new_layout(state: StateDict) -> StateDict:
+    """Return weights with the names of the installed version of CompressAI."""
+
+    def renamed(name: str) -> str:
+        for pattern, replacement in NEW_LAYOUT.items():
+            name = re.sub(f"^{pattern}", replacement, name)
+        return name
+
+    return {renamed(name): value for name, value in state.items()}
 
 
 def fetch(architecture: str, quality: int, metric: str = "mse") -> Path:
@@ -289,7 +387,15 @@ def architecture_of(state: Mapping[str, Tensor]) -> str:
     return "mbt2018-mean" if parameters_per_latent == 2 else "bmshj2018-hyperprior"
 
 
+def _foreign_type(error: Exception) -> str:
+    """Return the type that a checkpoint has besides tensors, for an error message."""
+    match = re.search(r"GLOBAL ([\w.]+)", str(error))
+    return f"; found: {match[1][:100]}" if match else ""
+
+
 def _first_lines(error: Exception) -> str:
     """Return the first two lines of an error message as one."""
+    if isinstance(error, KeyError):  # its message is the key alone
+        return f"missing {error.args[0]}"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return " ".join(lines[:2])[:300] or type(error).__name__

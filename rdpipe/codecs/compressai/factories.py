@@ -79,9 +79,10 @@ def from_checkpoint(
     architecture : str
         One of :data:`rdpipe.codecs.compressai.checkpoint.ARCHITECTURES`.
     checkpoint : str, optional
-        ``.pth.tar``, ``.pt`` or ``.safetensors``: a state dict, or a dict that holds one as
-        ``state_dict``. The number of channels is derived from it. It is loaded with
-        ``weights_only``, so no code in it is executed.
+        ``.pth.tar``, ``.pt`` or ``.safetensors``: a state dict, or a dict that holds one, such as
+        ``state_dict``, ``model_state_dict``, ``model`` or ``net``; a leading ``~`` is the home.
+        The number of channels is derived from it. It is loaded with ``weights_only``, so no code
+        in it is executed.
     device : str
         ``cpu``, ``cuda`` or ``auto``.
     pretrained : bool

@@ -1,11 +1,13 @@
 """Checkpoints: every format loads, and what does not fit is named."""
 
+import argparse
+
 import pytest
 import safetensors.torch
 import torch
 from small_models import IMAGE, QUALITY, adapt, small_model
 
-from rdpipe.codecs.compressai import from_checkpoint
+from rdpipe.codecs.compressai import from_checkpoint, from_training
 from rdpipe.codecs.compressai.checkpoint import (
     ARCHITECTURES,
     EMBEDDED,
@@ -30,6 +32,95 @@ def test_every_format_loads(model, architecture, suffix, tmp_path):
     codec = from_checkpoint(QUALITY, architecture, pattern, "cpu")
     expected = adapt(model).analyse("a", IMAGE)
     assert codec.analyse("a", IMAGE).latent_bits == expected.latent_bits
+
+
+def prefixed(prefix):
+    """Return a function that adds a prefix to all names."""
+    return lambda state: {prefix + name: value for name, value in state.items()}
+
+
+OPTIMIZER = {"state": {0: {"exp_avg": torch.zeros(2)}}, "param_groups": [{"lr": 1e-4}]}
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda s: {"state_dict": s, "epoch": 3, "loss": torch.tensor(1.5), "optimizer": OPTIMIZER},
+        lambda s: {"model_state_dict": s, "epoch": 1},
+        lambda s: {"model": s},
+        lambda s: {"net": s},
+        lambda s: {"weights": s, "optimizer": OPTIMIZER},
+        lambda s: {"state_dict": s, "ema_state_dict": {k: 2 * v for k, v in s.items()}},
+        prefixed("module."),
+        prefixed("_orig_mod."),
+        prefixed("model."),
+        prefixed("module._orig_mod."),
+        prefixed("_orig_mod.module."),
+        prefixed("model.module._orig_mod."),
+        prefixed("module.model."),
+        prefixed("lightning.codec."),
+        lambda s: {
+            k.replace("g_a.", "g_a._orig_mod.").replace("h_s.", "h_s.module."): s[k] for k in s
+        },
+        lambda s: {"net": prefixed("model._orig_mod.")(s)},
+    ],
+)
+def test_weights_are_found_as_training_scripts_save_them(wrap, tmp_path):
+    state = small_model("mbt2018-mean").state_dict()
+    torch.save(wrap(state), tmp_path / "a.pt")
+    read = read_state(tmp_path / "a.pt")
+    assert list(read) == list(state) and all(torch.equal(read[name], state[name]) for name in state)
+
+
+@pytest.mark.parametrize(
+    "wrap, message",
+    [
+        (lambda s: {"model": s, "net": s}, "several state dicts: model, net; expected one"),
+        (lambda s: {"raw": s, "ema": s, "step": 1}, "several state dicts: raw, ema; expected one"),
+        (
+            lambda s: {**prefixed("model.")(s), **prefixed("ema.")(s)},
+            "several networks: ema.g_a, model.g_a; expected one",
+        ),
+        (lambda s: {**s, **prefixed("module.")(s)}, "with and without the prefix of a wrapper"),
+        (lambda s: {"args": {"lr": 1}, "epoch": 3}, "is not a state dict.*; found: args, epoch"),
+        (
+            lambda s: {**prefixed("model.")(s), "metric.total": torch.zeros(1)},
+            "unexpected metric.total",
+        ),
+        (
+            lambda s: {"args": argparse.Namespace(lr=1), "state_dict": s},
+            "found: argparse.Namespace",
+        ),
+        (lambda s: {"g_s.0.weight": s["g_s.0.weight"]}, "mbt2018-mean: missing g_a.0.weight$"),
+    ],
+)
+def test_checkpoint_without_exactly_one_network_is_refused(wrap, message, tmp_path):
+    torch.save(wrap(small_model("mbt2018-mean").state_dict()), tmp_path / "a.pt")
+    with pytest.raises(InputError, match=message):
+        from_checkpoint(1, "mbt2018-mean", str(tmp_path / "a.pt"), "cpu")
+
+
+@pytest.mark.parametrize("name", ["cheng2020-anchor-checkerboard", "elic2022-official"])
+def test_layout_of_later_versions_of_compressai_is_renamed(name, tmp_path):
+    state = small_model(name).state_dict()
+    later = {
+        k.replace("hyper.entropy_bottleneck", "z.entropy_bottleneck").replace("hyper.h_", "h_"): v
+        for k, v in state.items()
+    }
+    assert {"latent_codec.h_a.0.weight", "latent_codec.z.entropy_bottleneck.quantiles"} <= set(
+        later
+    )
+    weights = load_model(name, later, "test").state_dict()
+    parameters = dict(small_model(name).named_parameters())
+    assert all(torch.equal(weights[parameter], state[parameter]) for parameter in parameters)
+
+
+def test_home_is_expanded_in_the_name_of_a_checkpoint(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    torch.save(small_model("mbt2018-mean").state_dict(), tmp_path / "q2.pt")
+    assert from_checkpoint(2, "mbt2018-mean", "~/q{quality}.pt", "cpu").compress(IMAGE)
+    with pytest.raises(InputError, match=f"{tmp_path}/q3.pt: cannot read"):
+        from_training(3, "~/q{quality}.pt")
 
 
 def test_folded_gains_do_not_change_the_transforms():

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 from rdpipe.core.errors import InputError
-from rdpipe.datasets.source import Source
+from rdpipe.datasets.formats import MAX_PIXELS, SUFFIXES
+from rdpipe.datasets.source import Source, Sources
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
+NO_SUFFIX, LINKED_FOLDER = "without suffix", "links to folders"
+"""What is counted under these names instead of a suffix."""
 
 
-def find(root: str, pattern: str = "**/*") -> list[Source]:
+def find(root: str, pattern: str = "**/*", max_pixels: int = MAX_PIXELS) -> Sources:
     """Return the images below a folder, sorted by relative path, without hidden files.
+
+    Files with other suffixes than :data:`~rdpipe.datasets.formats.SUFFIXES` are counted. Links to
+    folders are not followed.
 
     Parameters
     ----------
@@ -21,36 +28,64 @@ def find(root: str, pattern: str = "**/*") -> list[Source]:
         The folder; a relative path starts at the working directory.
     pattern : str
         Pattern of the files below it, see :meth:`pathlib.Path.glob`.
+    max_pixels : int
+        Largest accepted number of pixels of an image.
 
     Raises
     ------
     InputError
-        If the folder does not exist, or has no PNG, JPEG, WebP or TIFF file, or the name of one is
-        not UTF-8.
+        If an argument is not valid, the folder does not exist or has no image, or the name of an
+        image is not UTF-8.
     """
-    for name, value in {"root": root, "pattern": pattern}.items():
-        if not isinstance(value, str) or "\0" in value:
-            raise InputError(f"{name}: {value!r} is not a text without null characters")
+    _check_arguments(root, pattern, max_pixels)
     folder = Path(root).expanduser()
     if not folder.is_dir():
         raise InputError(f"{root!r} ({folder.resolve()}) is not a folder")
+    images, others = [], Counter[str]()
+    for file, relative in _matches(folder, pattern):
+        if any(part.startswith(".") for part in relative.parts):
+            continue
+        if file.suffix.lower() in SUFFIXES and _is_file_or_broken_link(file):
+            name = _checked_name(relative.as_posix())
+            images.append(Source(name, str(file.absolute()), max_pixels))
+        elif file.is_dir():
+            others[LINKED_FOLDER] += file.is_symlink()
+        else:
+            others[file.suffix.lower() or NO_SUFFIX] += 1
+    if not images:
+        counts = counts_text(+others)
+        raise InputError(
+            f"{root!r}: no image matches {pattern!r}{f' (but {counts})' * bool(counts)}; expected"
+            f" files that end in {', '.join(SUFFIXES)}"
+        )
+    return Sources(sorted(images, key=lambda source: source.name), +others)
+
+
+def counts_text(counts: Mapping[str, int]) -> str:
+    """Return the numbers of files by suffix in words, such as "3 .txt, 1 .db"."""
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{count} {suffix}" for suffix, count in ordered)
+
+
+def _check_arguments(root: str, pattern: str, max_pixels: int) -> None:
+    """Refuse arguments of a wrong type, which a config may contain."""
+    for name, value in {"root": root, "pattern": pattern}.items():
+        if not isinstance(value, str) or "\0" in value:
+            raise InputError(f"{name}: {value!r} is not a text without null characters")
+    if not isinstance(max_pixels, int) or isinstance(max_pixels, bool) or max_pixels < 1:
+        raise InputError(
+            f"max_pixels: {max_pixels!r} is not a number of pixels; expected 1 or more"
+        )
+
+
+def _matches(folder: Path, pattern: str) -> list[tuple[Path, Path]]:
+    """Return the matching paths, each with its path relative to the folder."""
     try:
-        matches = [(file, file.relative_to(folder)) for file in folder.glob(pattern)]
+        return [(file, file.relative_to(folder)) for file in folder.glob(pattern)]
     except (ValueError, NotImplementedError) as error:
         raise InputError(
             f"pattern: {pattern!r} is not valid; expected a pattern of files in the folder"
         ) from error
-    sources = []
-    for file, relative in matches:
-        hidden = any(part.startswith(".") for part in relative.parts)
-        if file.suffix.lower() in SUFFIXES and not hidden and _is_file_or_broken_link(file):
-            sources.append(Source(_checked_name(relative.as_posix()), str(file.absolute())))
-    if not sources:
-        raise InputError(
-            f"{root!r}: no image matches {pattern!r}; expected files that end in"
-            f" {', '.join(SUFFIXES)}"
-        )
-    return sorted(sources, key=lambda source: source.name)
 
 
 def _is_file_or_broken_link(file: Path) -> bool:
@@ -67,13 +102,13 @@ def _checked_name(name: str) -> str:
     return name
 
 
-def fingerprint(root: str, pattern: str = "**/*") -> str:
+def fingerprint(root: str, pattern: str = "**/*", max_pixels: int = MAX_PIXELS) -> str:
     """Return a digest of the names, sizes and times of modification of the images of :func:`find`.
 
     It shows before every run whether the folder has changed, without reading the images.
     """
     digest = hashlib.sha256()
-    for source in find(root, pattern):
+    for source in find(root, pattern, max_pixels):
         file = Path(source.file)
         status = file.stat() if file.exists() else file.lstat()
         digest.update(f"{source.name}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())

@@ -7,41 +7,47 @@ gray, 1-bit             the value in all three channels
 palette                 its colors
 alpha                   composited over white
 16-bit gray             v / 257, rounded
-16-bit color            the upper 8 bits (Pillow reads no more); the manifest says so
+more bits in color      reduced to 8 bits (Pillow reads no more); the manifest says so
 CMYK                    RGB by the plain conversion of Pillow
 EXIF orientation        applied
 several frames, pages   the first
-ICC profile             ignored
+ICC profile             ignored; the manifest says so unless it is sRGB
 ======================  ==================================================================
 
-Refused are floating-point images, 32-bit integers beyond 16 bits, images beyond Pillow's limit
-against decompression bombs, and all formats but :data:`FORMATS`, whatever the name of the file:
-some formats are programs (Ghostscript executes EPS).
+Formats are those of :mod:`rdpipe.datasets.formats`; the content of a file decides, not its name.
+Refused are floating-point images, 32-bit integers beyond 16 bits, images with more pixels than a
+limit against decompression bombs, and all other formats.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageFile, ImageOps, UnidentifiedImageError
 
 from rdpipe.core.errors import InputError
-from rdpipe.datasets import gaussian_field
+from rdpipe.datasets import formats, gaussian_field, jpeg_xl
 
-FORMATS = ("PNG", "JPEG", "WEBP", "TIFF")
-"""Accepted formats; the content of a file decides, not its name."""
 EXIF_ORIENTATION = 0x0112
 """Tag of the orientation in EXIF; 1 is upright."""
+FLOATING_POINT = "floating-point images are not supported; expected 8 or 16 bits"
+"""Reason for which an image is refused."""
+_PILLOW_LIMIT = threading.Lock()
 
 
 def load_image(file: str, sha256: str) -> NDArray[Any]:
     """Read an image that a manifest lists, and check that it has not changed.
+
+    Its number of pixels was checked when the manifest was written, so it is not limited here.
 
     Parameters
     ----------
@@ -58,17 +64,35 @@ def load_image(file: str, sha256: str) -> NDArray[Any]:
     InputError
         If the file cannot be read, or has changed since the manifest was written.
     """
-    pixels, digest, _ = read_image(file)
-    if digest != sha256:
+    if file.startswith(gaussian_field.PREFIX):
+        field, digest, _ = read_image(file)
+        _check_digest(file, digest, sha256)
+        return field
+    data = _read_file(file)
+    _check_digest(file, hashlib.sha256(data).hexdigest(), sha256)
+    return _decode_file(file, data, None)[0]
+
+
+def _check_digest(file: str, digest: str, expected: str) -> None:
+    """Refuse a file that has changed since the manifest was written."""
+    if digest != expected:
         raise InputError(
             f"{file!r} has changed since the dataset was prepared; prepare it again:"
             " snakemake --forcerun prepare_dataset"
         )
-    return pixels
 
 
-def read_image(file: str) -> tuple[NDArray[Any], str, str]:
+def read_image(
+    file: str, max_pixels: int | None = formats.MAX_PIXELS
+) -> tuple[NDArray[Any], str, str]:
     """Decode an image file, or draw the Gaussian field that a source describes.
+
+    Parameters
+    ----------
+    file : str
+        Path of the file, or description of the field.
+    max_pixels : int or None
+        Largest accepted number of pixels; None accepts any.
 
     Returns
     -------
@@ -87,37 +111,123 @@ def read_image(file: str) -> tuple[NDArray[Any], str, str]:
     if file.startswith(gaussian_field.PREFIX):
         field = gaussian_field.draw(file)
         return field, hashlib.sha256(field.tobytes()).hexdigest(), "none"
-    try:
-        data = Path(file).read_bytes()
-        if not data:
-            raise ValueError("the file is empty")
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            warnings.filterwarnings("ignore", category=UserWarning)
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
-            raw_modes = [str(tile.args) for tile in image.tile]
-            image.load()
-            reduced = any(";16" in mode for mode in raw_modes)
-            pixels, conversion = to_rgb(image, reduced_to_8_bits=reduced)
-    except UnidentifiedImageError as error:
-        raise InputError(f"{file!r}: not an image in PNG, JPEG, WebP or TIFF") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise InputError(f"{file!r}: too many pixels: {error}") from error
-    except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:
-        raise InputError(f"{file!r}: {error}") from error
-    except Exception as error:  # decoders raise many types of errors for damaged files
-        raise InputError(f"{file!r}: damaged: {type(error).__name__}: {error}") from error
+    data = _read_file(file)
+    pixels, conversion = _decode_file(file, data, max_pixels)
     return pixels, hashlib.sha256(data).hexdigest(), conversion
 
 
-def to_rgb(image: Image.Image, reduced_to_8_bits: bool = False) -> tuple[NDArray[np.uint8], str]:
+def _read_file(file: str) -> bytes:
+    """Return the bytes of a file that is not empty."""
+    try:
+        data = Path(file).read_bytes()
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file!r}: {error}") from error
+    if not data:
+        raise InputError(f"{file!r}: the file is empty")
+    return data
+
+
+def _decode_file(file: str, data: bytes, max_pixels: int | None) -> tuple[NDArray[np.uint8], str]:
+    """Return the pixels of a file and their conversion; an error names the file."""
+    try:
+        return decode_image(data, max_pixels)
+    except UnidentifiedImageError as error:
+        reason = f"not an image in {formats.NAMES}"
+        if formats.is_heif(data):
+            reason = "a HEIF image whose codec is not AVIF, which is not read; convert it to PNG"
+        raise InputError(f"{file!r}: {reason}") from error
+    except (InputError, OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:
+        raise InputError(f"{file!r}: {error}") from error
+    except Exception as error:  # decoders raise many types of errors for damaged files
+        raise InputError(f"{file!r}: damaged: {type(error).__name__}: {error}") from error
+
+
+def decode_image(data: bytes, max_pixels: int | None) -> tuple[NDArray[np.uint8], str]:
+    """Decode the content of an image file.
+
+    Parameters
+    ----------
+    data : bytes
+    max_pixels : int or None
+        Largest accepted number of pixels, checked before decoding; None accepts any.
+
+    Returns
+    -------
+    pixels, conversion
+        See :func:`to_rgb`.
+
+    Raises
+    ------
+    InputError
+        If the image has too many pixels, or cannot be converted.
+    Exception
+        Any exception of the decoder, if the content is damaged or not an image.
+    """
+    if jpeg_xl.is_jpeg_xl(data):
+        _check_pixels(jpeg_xl.size(data), max_pixels)
+        return to_rgb(*_pillow_image(jpeg_xl.decode(data)))
+    with warnings.catch_warnings(), _no_pillow_limit():
+        warnings.filterwarnings("ignore", category=UserWarning)
+        Image.init()
+        known = [name for name in formats.PILLOW_SUFFIXES if name in Image.OPEN]
+        image = Image.open(io.BytesIO(data), formats=known)
+        _check_pixels(image.size, max_pixels)
+        bits = _sample_bits(image, data)
+        image.load()
+        return to_rgb(image, bits)
+
+
+@contextmanager
+def _no_pillow_limit() -> Iterator[None]:
+    """Disable Pillow's limit of the number of pixels, which is one for the whole process."""
+    with _PILLOW_LIMIT:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def _check_pixels(size: tuple[int, int], max_pixels: int | None) -> None:
+    """Refuse an image with too many pixels."""
+    width, height = size
+    if max_pixels is not None and width * height > max_pixels:
+        raise InputError(
+            f"too many pixels: {width} x {height} is {width * height}; expected at most"
+            f" {max_pixels}; `max_pixels` in the args of a dataset `folder` raises this limit"
+        )
+
+
+def _sample_bits(image: ImageFile.ImageFile, data: bytes) -> int:
+    """Return the bits per sample of an opened file; Pillow reads at most 8 of a color."""
+    if image.format == "AVIF":
+        return formats.avif_bits(data)
+    if image.format == "JPEG2000":
+        return formats.jpeg_2000_bits(data)
+    modes = [tile.args for tile in image.tile]
+    if image.format == "PPM" and modes and isinstance(modes[0], tuple):
+        return max(8, int(modes[0][1]).bit_length())
+    return 16 if any(";16" in str(mode) for mode in modes) else 8
+
+
+def _pillow_image(pixels: NDArray[Any]) -> tuple[Image.Image, int]:
+    """Return decoded samples as an image of Pillow, and their number of bits."""
+    if pixels.dtype.kind == "f":
+        raise InputError(FLOATING_POINT)
+    if pixels.dtype == np.uint16 and pixels.ndim == 3:
+        reduced = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+        return Image.fromarray(reduced), 16
+    return Image.fromarray(pixels), 8 * pixels.itemsize
+
+
+def to_rgb(image: Image.Image, bits: int = 8) -> tuple[NDArray[np.uint8], str]:
     """Convert a decoded image to 8-bit RGB.
 
     Parameters
     ----------
     image : PIL.Image.Image
-    reduced_to_8_bits : bool
-        Whether the samples of the file have 16 bits, of which Pillow reads 8 if it is in color.
+    bits : int
+        Bits per sample of the file, of which Pillow reads 8 if it is in color.
 
     Returns
     -------
@@ -131,8 +241,10 @@ def to_rgb(image: Image.Image, reduced_to_8_bits: bool = False) -> tuple[NDArray
         If the samples are floating-point numbers, or integers beyond 16 bits.
     """
     steps = []
-    if reduced_to_8_bits and not image.mode.startswith("I"):
-        steps.append("16-bit color reduced to 8 bits")
+    if bits > 8 and not image.mode.startswith(("I", "F")):
+        steps.append(f"{bits}-bit color reduced to 8 bits")
+    if profile_name(image) not in ("", "sRGB"):
+        steps.append("ICC profile ignored")
     if image.getexif().get(EXIF_ORIENTATION, 1) != 1:
         image = ImageOps.exif_transpose(image)
         steps.append("EXIF orientation applied")
@@ -143,7 +255,7 @@ def to_rgb(image: Image.Image, reduced_to_8_bits: bool = False) -> tuple[NDArray
         image = Image.fromarray(((values + 128) // 257).astype(np.uint8))
         steps.append("16-bit gray to 8-bit RGB")
     elif image.mode == "F":
-        raise InputError("floating-point images are not supported; expected 8 or 16 bits")
+        raise InputError(FLOATING_POINT)
     elif image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
@@ -151,3 +263,18 @@ def to_rgb(image: Image.Image, reduced_to_8_bits: bool = False) -> tuple[NDArray
     elif image.mode != "RGB":
         steps.append(f"{image.mode} to RGB")
     return np.asarray(image.convert("RGB")), ", ".join(steps) or "none"
+
+
+def profile_name(image: Image.Image) -> str:
+    """Return the description of the ICC profile of an image; "sRGB" for all that are sRGB.
+
+    Empty if there is no profile.
+    """
+    profile = image.info.get("icc_profile")
+    if not profile:
+        return ""
+    try:
+        name = ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(profile)))
+    except (ImageCms.PyCMSError, OSError, ImportError):  # a damaged profile, or no LittleCMS
+        return "unknown"
+    return "sRGB" if "sRGB" in name else name.strip() or "unknown"

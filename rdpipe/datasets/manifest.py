@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TypedDict
 
 from rdpipe.core.errors import InputError
+from rdpipe.datasets.folder import counts_text
+from rdpipe.datasets.formats import SUFFIXES
 from rdpipe.datasets.image import read_image
-from rdpipe.datasets.source import Source
+from rdpipe.datasets.source import Source, Sources
 from rdpipe.io.files import write_atomically
 
 
@@ -38,10 +40,14 @@ class QuarantinedEntry(TypedDict):
 
 
 class Manifest(TypedDict):
-    """The images of a dataset, and the files that were skipped."""
+    """The images of a dataset, and the files that were skipped.
+
+    ``other_files`` has the number of files that are not meant to be images, by suffix.
+    """
 
     images: list[ImageEntry]
     quarantined: list[QuarantinedEntry]
+    other_files: dict[str, int]
 
 
 def build(sources: Sequence[Source], on_error: str = "stop") -> Manifest:
@@ -62,10 +68,11 @@ def build(sources: Sequence[Source], on_error: str = "stop") -> Manifest:
     counts = Counter(source.name for source in sources)
     if repeated := [name for name, count in counts.items() if count > 1]:
         raise InputError(f"several images have the same name: {', '.join(map(repr, repeated))}")
-    manifest = Manifest(images=[], quarantined=[])
+    others = sources.other_files if isinstance(sources, Sources) else {}
+    manifest = Manifest(images=[], quarantined=[], other_files=others)
     for source in sources:
         try:
-            pixels, digest, conversion = read_image(source.file)
+            pixels, digest, conversion = read_image(source.file, source.max_pixels)
         except InputError as error:
             manifest["quarantined"].append(
                 QuarantinedEntry(name=source.name, file=source.file, error=str(error))
@@ -94,6 +101,29 @@ def build(sources: Sequence[Source], on_error: str = "stop") -> Manifest:
     return manifest
 
 
+def remarks(manifest: Manifest) -> list[str]:
+    """Return what a user should know about the images of a dataset, as sentences."""
+    texts = []
+    if counts := manifest["other_files"]:
+        texts.append(
+            f"Beside the images, not read: {counts_text(counts)}."
+            f" Images are files that end in {', '.join(SUFFIXES)}."
+        )
+    first: dict[str, str] = {}
+    copies = [
+        (image["name"], original)
+        for image in manifest["images"]
+        if (original := first.setdefault(image["sha256"], image["name"])) != image["name"]
+    ]
+    if copies:
+        name, original = copies[0]
+        texts.append(
+            f"{len(copies)} of {len(manifest['images'])} images are copies of another image, such"
+            f" as {name!r} of {original!r}. Means and intervals count them as different images."
+        )
+    return texts
+
+
 def write(path: Path, manifest: Manifest) -> None:
     """Write a manifest as JSON."""
     text = json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
@@ -110,7 +140,9 @@ def load(path: Path) -> Manifest:
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
-        return Manifest(images=content["images"], quarantined=content["quarantined"])
+        images, quarantined = content["images"], content["quarantined"]
+        others = content.get("other_files", {})
+        return Manifest(images=images, quarantined=quarantined, other_files=others)
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not a manifest of a dataset: {error!r}") from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Literal
 
@@ -9,6 +10,8 @@ from rdpipe.core.plugins import build_entry
 from rdpipe.core.specs import Spec
 from rdpipe.datasets import DATASETS, manifest
 from rdpipe.stages.specs import Entry
+
+logger = logging.getLogger(__name__)
 
 
 class PrepareDatasetSpec(Spec, frozen=True, kw_only=True):
@@ -39,4 +42,7 @@ def run(spec: PrepareDatasetSpec, out: Path) -> None:
         The ``manifest.json`` to write.
     """
     sources = build_entry("dataset", spec.name, spec.entry, DATASETS)
-    manifest.write(out, manifest.build(sources, spec.on_error))
+    built = manifest.build(sources, spec.on_error)
+    for remark in manifest.remarks(built):
+        logger.warning("%s: %s", spec.name, remark)
+    manifest.write(out, built)

@@ -43,7 +43,7 @@ class Crops(Dataset[Pixels]):
         """Return a crop, of shape (3, size, size)."""
         rng, file = self._draw(index)
         if file not in self.decoded:
-            self.decoded[file] = read_image(str(file))[0]
+            self.decoded[file] = read_image(str(file), max_pixels=None)[0]
         crop = random_zoom(self.decoded[file], self.size, rng)
         if rng.integers(2):
             crop = crop[:, ::-1]

@@ -6,6 +6,7 @@ from PIL import Image
 
 from rdpipe.core.errors import InputError
 from rdpipe.datasets import folder
+from rdpipe.datasets.formats import SUFFIXES
 
 
 def test_images_are_sorted_by_relative_path(image_folder):
@@ -30,5 +31,37 @@ def test_missing_folder_is_named(image_folder, root):
 
 
 def test_folder_without_images_is_refused(image_folder):
-    with pytest.raises(InputError, match="no image matches.*expected files that end in .png"):
+    message = r"no image matches '\*.txt' \(but 1 .txt\); expected files that end in .png"
+    with pytest.raises(InputError, match=message):
         folder.find(str(image_folder), "*.txt")
+
+
+def test_files_that_are_not_images_are_counted_by_suffix(image_folder):
+    for name in ("Thumbs.db", "b/RAW.CR2", "b/notes.txt", "LICENSE", ".DS_Store"):
+        (image_folder / name).write_bytes(b"x")
+    (image_folder / "folder.png").mkdir()
+    (image_folder / "link").symlink_to("b")
+    found = folder.find(str(image_folder))
+    assert [source.name for source in found] == ["b/a.JPG", "z.png"]
+    expected = {".txt": 2, ".db": 1, ".cr2": 1, "without suffix": 1, "links to folders": 1}
+    assert found.other_files == expected
+    assert folder.counts_text(found.other_files).startswith("2 .txt, 1 .cr2, 1 .db")
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_files_with_each_suffix_are_images_in_either_case(tmp_path, suffix):
+    for name in (f"a{suffix}", f"b{suffix.upper()}"):
+        (tmp_path / name).write_bytes(b"x")
+    assert [source.name[0] for source in folder.find(str(tmp_path))] == ["a", "b"]
+
+
+@pytest.mark.parametrize("max_pixels", [0, -1, 1.5, True, "1e8", None])
+def test_limit_of_pixels_is_a_positive_integer(image_folder, max_pixels):
+    with pytest.raises(InputError, match="max_pixels: .* is not a number of pixels"):
+        folder.find(str(image_folder), max_pixels=max_pixels)
+
+
+def test_limit_of_pixels_belongs_to_each_image(image_folder):
+    found = folder.find(str(image_folder), max_pixels=12)
+    assert [source.max_pixels for source in found] == [12, 12]
+    assert folder.fingerprint(str(image_folder), max_pixels=12)

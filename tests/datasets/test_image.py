@@ -1,5 +1,8 @@
 """Each kind of file gives what the table in rdpipe.datasets.image says."""
 
+import io
+
+import imagecodecs
 import numpy as np
 import pytest
 from PIL import Image
@@ -114,3 +117,70 @@ def test_file_that_has_changed_since_the_manifest_is_refused(tmp_path):
     Image.fromarray(255 - COLOR).save(file)
     with pytest.raises(InputError, match="has changed since"):
         load_image(file, digest)
+
+
+def test_limit_of_pixels_can_be_raised(tmp_path):
+    """The image has 35 pixels. An image in a manifest was accepted before and is read."""
+    file = saved(tmp_path, Image.fromarray(COLOR))
+    message = "7 x 5 is 35; expected at most 34; `max_pixels` in the args of a dataset `folder`"
+    with pytest.raises(InputError, match=message):
+        read_image(file, max_pixels=34)
+    for limit in (35, None):
+        assert np.array_equal(read_image(file, limit)[0], COLOR)
+
+
+def test_limit_of_pillow_is_neither_used_nor_changed(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    file = saved(tmp_path, Image.fromarray(COLOR))
+    pixels, digest, _ = read_image(file)
+    assert np.array_equal(load_image(file, digest), pixels)
+    with pytest.raises(InputError):
+        read_image(file, max_pixels=1)
+    assert Image.MAX_IMAGE_PIXELS == 10
+
+
+def encoders():
+    """Return functions that encode an array without loss, by format."""
+    yield from ((f, lambda a, f=f: pillow_bytes(a, f)) for f in ("BMP", "PPM", "TIFF", "QOI"))
+    yield "JPEG 2000", lambda a: imagecodecs.jpeg2k_encode(a)
+    yield "JPEG XL", lambda a: imagecodecs.jpegxl_encode(a, lossless=True)
+    yield "AVIF", lambda a: imagecodecs.avif_encode(a, level=100, pixelformat="444")
+
+
+def pillow_bytes(array, form):
+    """Return an array as an image file in a format of Pillow."""
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, form)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(("form", "encode"), encoders(), ids=str)
+def test_lossless_formats_give_the_samples_under_any_suffix(tmp_path, form, encode):
+    file = tmp_path / "x.png"
+    file.write_bytes(encode(COLOR))
+    pixels, _, conversion = read_image(str(file))
+    assert np.abs(pixels.astype(int) - COLOR).max() <= (2 if form == "AVIF" else 0)
+    assert conversion == "none"
+
+
+@pytest.mark.parametrize("form", ["PPM", "PNG", "JPEG 2000", "JPEG XL"])
+def test_16_bit_color_is_reduced_and_said(tmp_path, form):
+    values = COLOR.astype(np.uint16) * 257
+    encode = {
+        "PPM": lambda a: b"P6 7 5 65535\n" + a.astype(">u2").tobytes(),
+        "PNG": imagecodecs.png_encode,
+        "JPEG 2000": imagecodecs.jpeg2k_encode,
+        "JPEG XL": lambda a: imagecodecs.jpegxl_encode(a, lossless=True),
+    }
+    file = tmp_path / "x"
+    file.write_bytes(encode[form](values))
+    pixels, _, conversion = read_image(str(file))
+    rounding = 1 if form == "JPEG 2000" else 0  # Pillow rounds v / 256
+    assert np.abs(pixels.astype(int) - COLOR).max() <= rounding
+    assert conversion == "16-bit color reduced to 8 bits"
+
+
+def test_first_frame_of_a_gif_is_read(tmp_path):
+    first = Image.fromarray(COLOR).quantize(16)
+    file = saved(tmp_path, first, "x.gif", save_all=True, append_images=[first.rotate(180)])
+    assert np.array_equal(read_image(file)[0], np.asarray(first.convert("RGB")))

@@ -65,3 +65,25 @@ def test_more_shards_than_images_are_refused(tmp_path):
     manifest.write(file, {"images": [{"name": "a"}], "quarantined": []})
     with pytest.raises(InputError, match="2 shards of 1 images; expected 1 to 1 shards"):
         manifest.load_shard(file, 0, 2)
+
+
+def test_remarks_name_other_files_and_copies(image_folder):
+    built = manifest.build(folder.find(str(image_folder)))
+    (remark,) = manifest.remarks(built)
+    assert remark.startswith("Beside the images, not read: 1 .txt.")
+    (image_folder / "b" / "copy.png").write_bytes((image_folder / "z.png").read_bytes())
+    _, copies = manifest.remarks(manifest.build(folder.find(str(image_folder))))
+    assert copies.startswith("1 of 3 images are copies of another image, such as 'z.png' of 'b/co")
+
+
+def test_manifest_without_other_files_is_read(tmp_path):
+    file = tmp_path / "manifest.json"
+    file.write_text('{"images": [], "quarantined": []}')
+    loaded = manifest.load(file)
+    assert loaded["other_files"] == {} and manifest.remarks(loaded) == []
+
+
+def test_limit_of_pixels_is_that_of_the_source(image_folder):
+    (source, *_) = folder.find(str(image_folder), max_pixels=11)
+    with pytest.raises(InputError, match="4 x 3 is 12; expected at most 11"):
+        manifest.build([source])

@@ -6,10 +6,11 @@ import zipfile
 import zlib
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import safetensors.torch
 import torch
-from PIL import Image
+from PIL import Image, ImageCms
 
 from rdpipe.codecs.compressai.checkpoint import ARCHITECTURES
 
@@ -61,11 +62,27 @@ def with_orientation() -> bytes:
     return encoded(picture(), "JPEG", exif=exif)
 
 
+def profile(space: str) -> bytes:
+    """Return the ICC profile of a color space."""
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile(space)).tobytes()
+
+
+def jpeg_xl_of(width: int, height: int) -> bytes:
+    """Return the header of a JPEG XL image that states a size of up to 2^30 on each side."""
+    fields = ((0, 1), (3, 2), (height - 1, 30), (0, 3), (3, 2), (width - 1, 30))
+    header = position = 0
+    for value, count in fields:
+        header |= value << position
+        position += count
+    return b"\xff\x0a" + header.to_bytes(9, "little") + bytes(50)
+
+
 POSTSCRIPT = (
     b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(executed) (w) file closefile\nshowpage\n"
 )
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg"><image href="/etc/passwd"/></svg>'
 GRAY_16 = np.arange(64, dtype=np.uint16).reshape(8, 8) * 1040
+COLOR_16 = COLOR.astype(np.uint16) * 257
 BEYOND_16_BITS = np.full((4, 4), 1 << 20, np.int32)
 
 IMAGES = {
@@ -82,11 +99,17 @@ IMAGES = {
     "program.png": lambda: b"#!/bin/sh\ntouch executed\n",
     "postscript.png": lambda: POSTSCRIPT,
     "drawing.png": lambda: SVG,
-    "gif.png": lambda: encoded(picture(), "GIF"),
+    "phone.heic": lambda: b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(500),
+    "cut.jxl": lambda: imagecodecs.jpegxl_encode(COLOR)[:200],
+    "cut.avif": lambda: imagecodecs.avif_encode(COLOR)[:500],
+    "no-codestream.jxl": lambda: b"\0\0\0\x0cJXL \r\n\x87\n\0\0\0\x08free",
     "bomb.png": lambda: png_of(60_000, 60_000),
+    "bomb.jxl": lambda: jpeg_xl_of(1 << 30, 1 << 30),
+    "large.png": lambda: png_of(10_000, 10_000),
     "text-bomb.png": lambda: png_of(9, 9, chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(1 << 26)))),
     "no-pixels.png": lambda: png_of(0, 0),
     "float.tif": lambda: encoded(Image.fromarray(np.ones((4, 4), np.float32)), "TIFF"),
+    "float.jxl": lambda: imagecodecs.jpegxl_encode(COLOR.astype(np.float32) / 255, lossless=True),
     "beyond-16-bit.tif": lambda: encoded(Image.fromarray(BEYOND_16_BITS), "TIFF"),
     "one.png": lambda: encoded(picture(1, 1)),
     "line.png": lambda: encoded(picture(1, 5000)),
@@ -108,6 +131,29 @@ IMAGES = {
     ),
     "pages.tif": lambda: encoded(picture(), "TIFF", save_all=True, append_images=[picture(9, 9)]),
     "animated.png": lambda: encoded(picture(), save_all=True, append_images=[picture()]),
+    "gif.png": lambda: encoded(picture(), "GIF"),
+    "animated.gif": lambda: encoded(
+        picture(), "GIF", save_all=True, append_images=[Image.new("RGB", (50, 40))]
+    ),
+    "transparent.gif": lambda: encoded(picture().quantize(8), "GIF", transparency=0),
+    "bitmap.bmp": lambda: encoded(picture(), "BMP"),
+    "color.ppm": lambda: encoded(picture(), "PPM"),
+    "color-16.ppm": lambda: b"P6 2 1 65535\n" + struct.pack(">6H", 0, 32768, 65535, 257, 0, 1),
+    "gray-10.pgm": lambda: b"P5 2 1 1023\n" + struct.pack(">2H", 0, 1023),
+    "color.jp2": lambda: imagecodecs.jpeg2k_encode(COLOR),
+    "color-16.jp2": lambda: imagecodecs.jpeg2k_encode(COLOR_16),
+    "color.avif": lambda: imagecodecs.avif_encode(COLOR),
+    "color-10.avif": lambda: imagecodecs.avif_encode(COLOR_16 >> 6, bitspersample=10),
+    "avif.heic": lambda: imagecodecs.avif_encode(COLOR),
+    "color.jxl": lambda: imagecodecs.jpegxl_encode(COLOR),
+    "animated.jxl": lambda: imagecodecs.jpegxl_encode(np.stack([COLOR] * 2), photometric="rgb"),
+    "boxes.jxl": lambda: imagecodecs.jpegxl_encode(COLOR, usecontainer=True),
+    "color-16.jxl": lambda: imagecodecs.jpegxl_encode(COLOR_16, lossless=True),
+    "gray-16.jxl": lambda: imagecodecs.jpegxl_encode(COLOR_16[..., 0], lossless=True),
+    "alpha.jxl": lambda: imagecodecs.jpegxl_encode(np.dstack([COLOR, COLOR[..., :1]])),
+    "srgb.png": lambda: encoded(picture(), icc_profile=profile("sRGB")),
+    "lab.png": lambda: encoded(picture(), icc_profile=profile("LAB")),
+    "broken-profile.png": lambda: encoded(picture(), icc_profile=b"no profile"),
 }
 
 NAMES = [

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import permutations
 from pathlib import Path
+from typing import Any
 
 from rdpipe.core.errors import InputError
 from rdpipe.datasets.formats import MAX_PIXELS, SUFFIXES
@@ -16,28 +18,55 @@ NO_SUFFIX, LINKED_FOLDER = "without suffix", "links to folders"
 """What is counted under these names instead of a suffix."""
 
 
-def find(root: str, pattern: str = "**/*", max_pixels: int = MAX_PIXELS) -> Sources:
-    """Return the images below a folder, sorted by relative path, without hidden files.
+def find(root: str | list[str], pattern: str = "**/*", max_pixels: int = MAX_PIXELS) -> Sources:
+    """Return the images below a folder or several, sorted by relative path, without hidden files.
 
     Files with other suffixes than :data:`~rdpipe.datasets.formats.SUFFIXES` are counted. Links to
     folders are not followed.
 
     Parameters
     ----------
-    root : str
-        The folder; a relative path starts at the working directory.
+    root : str or list of str
+        The folder, or several; a relative path starts at the working directory. With several, the
+        names of images begin with the name of their folder, or, if two folders have the same name,
+        with the path from the folder that contains all of them.
     pattern : str
-        Pattern of the files below it, see :meth:`pathlib.Path.glob`.
+        Pattern of the files below each, see :meth:`pathlib.Path.glob`.
     max_pixels : int
         Largest accepted number of pixels of an image.
 
     Raises
     ------
     InputError
-        If an argument is not valid, the folder does not exist or has no image, or the name of an
-        image is not UTF-8.
+        If an argument is not valid, a folder does not exist, has no image or contains another one,
+        or the name of an image is not UTF-8.
     """
-    _check_arguments(root, pattern, max_pixels)
+    roots: list[Any] = root if isinstance(root, list) and root else [root]
+    _check_arguments(roots, pattern, max_pixels)
+    images, others = list[Source](), Counter[str]()
+    for path, label in _labels(roots).items():
+        found = _find_in(path, label, pattern, max_pixels)
+        images += found
+        others.update(found.other_files)
+    return Sources(sorted(images, key=lambda source: source.name), others)
+
+
+def _labels(roots: Sequence[str]) -> dict[str, str]:
+    """Return what the names of images begin with, by folder; empty for a single folder."""
+    paths = [os.path.abspath(os.path.expanduser(root)) for root in roots]
+    for one, other in permutations(map(os.path.realpath, paths), 2):
+        if Path(one).is_relative_to(other):
+            raise InputError(
+                f"root: {one!r} is twice in the list, or lies in {other!r}; expected it once"
+            )
+    labels = [os.path.basename(path) for path in paths]
+    if len(set(labels)) < len(labels):
+        labels = [os.path.relpath(path, os.path.commonpath(paths)) for path in paths]
+    return dict(zip(roots, labels if len(roots) > 1 else [""], strict=True))
+
+
+def _find_in(root: str, label: str, pattern: str, max_pixels: int) -> Sources:
+    """Return the images below one folder; their names begin with the label."""
     folder = Path(root).expanduser()
     if not folder.is_dir():
         raise InputError(f"{root!r} ({folder.resolve()}) is not a folder")
@@ -46,7 +75,7 @@ def find(root: str, pattern: str = "**/*", max_pixels: int = MAX_PIXELS) -> Sour
         if any(part.startswith(".") for part in relative.parts):
             continue
         if file.suffix.lower() in SUFFIXES and _is_file_or_broken_link(file):
-            name = _checked_name(relative.as_posix())
+            name = _checked_name((label / relative).as_posix())
             images.append(Source(name, str(file.absolute()), max_pixels))
         elif file.is_dir():
             others[LINKED_FOLDER] += file.is_symlink()
@@ -58,7 +87,7 @@ def find(root: str, pattern: str = "**/*", max_pixels: int = MAX_PIXELS) -> Sour
             f"{root!r}: no image matches {pattern!r}{f' (but {counts})' * bool(counts)}; expected"
             f" files that end in {', '.join(SUFFIXES)}"
         )
-    return Sources(sorted(images, key=lambda source: source.name), +others)
+    return Sources(images, +others)
 
 
 def counts_text(counts: Mapping[str, int]) -> str:
@@ -67,15 +96,25 @@ def counts_text(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {suffix}" for suffix, count in ordered)
 
 
-def _check_arguments(root: str, pattern: str, max_pixels: int) -> None:
+def _check_arguments(roots: Sequence[str], pattern: str, max_pixels: int) -> None:
     """Refuse arguments of a wrong type, which a config may contain."""
-    for name, value in {"root": root, "pattern": pattern}.items():
-        if not isinstance(value, str) or "\0" in value:
-            raise InputError(f"{name}: {value!r} is not a text without null characters")
+    for root in roots:
+        if not _is_path(root):
+            raise InputError(
+                f"root: {root!r} is not a text without null characters; expected a folder or a list"
+                " of folders"
+            )
+    if not _is_path(pattern):
+        raise InputError(f"pattern: {pattern!r} is not a text without null characters")
     if not isinstance(max_pixels, int) or isinstance(max_pixels, bool) or max_pixels < 1:
         raise InputError(
             f"max_pixels: {max_pixels!r} is not a number of pixels; expected 1 or more"
         )
+
+
+def _is_path(value: object) -> bool:
+    """Return whether a value can be a path."""
+    return isinstance(value, str) and "\0" not in value
 
 
 def _matches(folder: Path, pattern: str) -> list[tuple[Path, Path]]:
@@ -102,7 +141,7 @@ def _checked_name(name: str) -> str:
     return name
 
 
-def fingerprint(root: str, pattern: str = "**/*", max_pixels: int = MAX_PIXELS) -> str:
+def fingerprint(root: str | list[str], pattern: str = "**/*", max_pixels: int = MAX_PIXELS) -> str:
     """Return a digest of the names, sizes and times of modification of the images of :func:`find`.
 
     It shows before every run whether the folder has changed, without reading the images.

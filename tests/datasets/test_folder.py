@@ -65,3 +65,60 @@ def test_limit_of_pixels_belongs_to_each_image(image_folder):
     found = folder.find(str(image_folder), max_pixels=12)
     assert [source.max_pixels for source in found] == [12, 12]
     assert folder.fingerprint(str(image_folder), max_pixels=12)
+
+
+def write_images(folder, *names):
+    """Write images of different sizes, so that each file can be told apart."""
+    for number, name in enumerate(names, 1):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.zeros((number, 1, 3), np.uint8)).save(folder / name)
+
+
+def test_images_of_several_folders_have_different_names(tmp_path):
+    write_images(tmp_path, "a/1.png", "b/1.png", "b/c/2.png", "x/a/1.png")
+    (tmp_path / "b/notes.txt").write_text("not an image")
+    found = folder.find([str(tmp_path / "b"), str(tmp_path / "a")])
+    assert [source.name for source in found] == ["a/1.png", "b/1.png", "b/c/2.png"]
+    assert [Image.open(source.file).height for source in found] == [1, 2, 3]
+    assert found.other_files == {".txt": 1}
+    same_name = folder.find([str(tmp_path / "a"), f"{tmp_path}/b/../x/a/"])
+    assert [source.name for source in same_name] == ["a/1.png", "x/a/1.png"]
+
+
+def test_list_of_one_folder_is_that_folder(tmp_path):
+    write_images(tmp_path, "a/1.png")
+    root = str(tmp_path / "a")
+    assert folder.find([root]) == folder.find(root)
+    assert folder.fingerprint([root]) == folder.fingerprint(root)
+
+
+def test_fingerprint_changes_with_each_of_several_folders(tmp_path):
+    write_images(tmp_path, "a/1.png", "b/1.png")
+    roots = [str(tmp_path / "a"), str(tmp_path / "b")]
+    before = folder.fingerprint(roots)
+    write_images(tmp_path / "b", "2.png")
+    assert folder.fingerprint(roots) != before == folder.fingerprint([roots[0], roots[1]], "1*")
+
+
+@pytest.mark.parametrize(
+    "names, message",
+    [
+        (["a", "a"], "root: .*/a' is twice in the list, or lies in .*/a'"),
+        (["b/c", "b"], "root: .*/b/c' is twice in the list, or lies in .*/b'"),
+        (["a", "link"], "root: .*/a' is twice in the list"),
+        (["a", "absent"], "absent' .* is not a folder"),
+        (["a", "empty"], "empty': no image matches"),
+        (["a", 5], "root: 5 is not a text .*; expected a folder or a list of folders"),
+        ([["a"]], r"root: \['a'\] is not a text"),
+        ([], r"root: \[\] is not a text"),
+    ],
+)
+def test_list_that_is_not_of_separate_folders_with_images_is_refused(
+    names, message, tmp_path, monkeypatch
+):
+    write_images(tmp_path, "a/1.png", "b/c/2.png")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "link").symlink_to("a")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=message):
+        folder.find(names)

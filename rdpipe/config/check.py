@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import copy
 import importlib.util
-import math
 from collections.abc import Iterable, Mapping
+from os.path import expanduser
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import yaml
 
-from rdpipe.codecs import weights_of
+from rdpipe.codecs import BASELINES, CODECS, weights_of
 from rdpipe.config.query import (
     REGISTRIES,
     analyzed_codecs,
@@ -20,9 +20,13 @@ from rdpipe.config.query import (
     fitted_estimators,
     measured_datasets,
 )
+from rdpipe.config.values import check_values, number_in_yaml
 from rdpipe.core.axes import AXES, axis_named
 from rdpipe.core.errors import InputError
 from rdpipe.core.plugins import bind_entry, locate, suggest
+
+RENAMED = {"anchors": "it is now baselines", "beside": "it is now bound_for"}
+"""Hints at keys of earlier versions."""
 
 
 def complete(config: Mapping[str, Any], schema_file: Path) -> dict[str, Any]:
@@ -45,6 +49,7 @@ def complete(config: Mapping[str, Any], schema_file: Path) -> dict[str, Any]:
     InputError
         If a key, a value or a name is invalid; names the place and what is allowed there.
     """
+    check_values(config, "config")
     schema = yaml.safe_load(Path(schema_file).read_text())
     completed: dict[str, Any] = add_defaults(copy.deepcopy(config), schema, schema)
     errors = sorted(
@@ -52,8 +57,8 @@ def complete(config: Mapping[str, Any], schema_file: Path) -> dict[str, Any]:
     )
     if errors:
         raise InputError("config: " + "; ".join(describe_error(error) for error in errors))
-    check_finite(completed, "config")
     check_names(completed)
+    expand_home(completed)
     return completed
 
 
@@ -73,7 +78,7 @@ def add_defaults(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any])
 
 
 def describe_error(error: jsonschema.ValidationError) -> str:
-    """Return a schema error in words, with the most similar known keys for an unknown one."""
+    """Return a schema error in words, with a hint at what was probably meant."""
     place = ".".join(map(str, error.path)) or "top level"
     if error.validator == "additionalProperties":
         schema: Any = error.schema
@@ -81,28 +86,23 @@ def describe_error(error: jsonschema.ValidationError) -> str:
         instance: Any = error.instance
         unknown = [key for key in instance if key not in known]
         return "; ".join(
-            f"{place}: unknown key {key!r}; {suggest(str(key), known)}" for key in unknown
+            f"{place}: unknown key {key!r}; {RENAMED.get(key) or suggest(key, known)}"
+            for key in unknown
         )
-    return f"{place}: {error.message}"
+    return f"{place}: {error.message}{_type_hint(error)}"
 
 
-def check_finite(value: Any, place: str) -> None:
-    """Check that all numbers are finite: YAML has ``.nan`` and ``.inf``, which no schema refuses.
-
-    Raises
-    ------
-    InputError
-        If a number is not finite; names its place.
-    """
-    items: Iterable[tuple[Any, Any]] = ()
-    if isinstance(value, dict):
-        items = value.items()
-    elif isinstance(value, list):
-        items = enumerate(value)
-    for key, item in items:
-        check_finite(item, f"{place}.{key}")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise InputError(f"{place}: {value} is not a finite number")
+def _type_hint(error: jsonschema.ValidationError) -> str:
+    """Return how to write a value that YAML reads as another type; empty if that is no reason."""
+    if error.validator != "type":
+        return ""
+    expected: Any = error.validator_value
+    value = error.instance
+    if isinstance(value, str) and expected in ("number", "integer"):
+        number = number_in_yaml(value)
+        return f"; write {number}" if number else ""
+    is_name = "string" in expected and isinstance(value, (bool, int, float))
+    return "; put a name in quotes" if is_name else ""
 
 
 def check_names(config: Mapping[str, Any]) -> None:
@@ -115,12 +115,16 @@ def check_names(config: Mapping[str, Any]) -> None:
     """
     for section, (what, registry) in REGISTRIES.items():
         for name, entry in config[section].items():
-            target, _ = locate(what, entry.get("use", name), registry)
+            target = find_target(what, entry.get("use", name), registry)
             if target not in registry.values():
                 check_importable(what, name, target)
             # codecs import torch, and plug-ins import anything: the job checks their arguments
             if what != "codec" and target.startswith("rdpipe."):
                 check_arguments(what, name, entry, registry)
+    if not (config["codecs"] or config["baselines"] or config["training"]):
+        raise InputError(
+            "config: there is nothing to do; expected an entry in codecs, baselines or training"
+        )
     check_codec_names(config)
     check_cells(config)
     check_calibration(config)
@@ -134,10 +138,44 @@ def check_names(config: Mapping[str, Any]) -> None:
         check_known("dataset", training["dataset"], config["datasets"])
 
 
+def find_target(what: str, name: str, registry: Mapping[str, str]) -> str:
+    """Return the ``module:attribute`` of a name.
+
+    Raises
+    ------
+    InputError
+        If the name is unknown; says so if it is the name of an architecture.
+    """
+    try:
+        return locate(what, name, registry)[0]
+    except InputError as error:
+        architecture = known_architecture(name) if what == "codec" else None
+        if architecture is None:
+            raise InputError(f"config: {error}") from error
+        raise InputError(
+            f"config: unknown codec {name!r}; for an architecture of CompressAI write use:"
+            f" compressai, args: {{architecture: {architecture}, checkpoint: FILE}}, or pretrained:"
+            " true instead of the checkpoint"
+        ) from error
+
+
+def known_architecture(name: str) -> str | None:
+    """Return the architecture of CompressAI with a name; None if there is none."""
+    try:
+        from rdpipe.codecs.compressai.checkpoint import ARCHITECTURES
+    except ImportError:  # CompressAI is optional
+        return None
+    architecture = name.lower().replace("_", "-")
+    return architecture if architecture in ARCHITECTURES else None
+
+
 def check_codec_names(config: Mapping[str, Any]) -> None:
     """Check the names of codecs and baselines, their checkpoints, and what bounds are for."""
     for name, entry in config["codecs"].items():
         check_checkpoint(name, entry["args"].get("checkpoint"))
+        check_rates("codecs", name, entry)
+    for name, entry in config["baselines"].items():
+        check_rates("baselines", name, entry)
     if shared := sorted(config["baselines"].keys() & config["codecs"].keys()):
         raise InputError(f"config: codecs and baselines both have {shared[0]!r}; rename one")
     for section in ("baselines", "codecs"):
@@ -242,6 +280,64 @@ def check_checkpoint(codec: str, file: object) -> None:
         raise InputError(
             f"config: codecs.{codec}.args.checkpoint {file!r}: expected a text in which {{quality}}"
             " stands for the quality, and no other braces"
+        )
+
+
+def check_rates(section: str, name: str, entry: Mapping[str, Any]) -> None:
+    """Check that several qualities of a codec or baseline are not one and the same.
+
+    Raises
+    ------
+    InputError
+        If a file of weights with a fixed rate, or the command of an encoder, has no ``{quality}``.
+    """
+    what, registry = REGISTRIES[section]
+    target, args = locate(what, entry.get("use", name), registry)[0], entry["args"]
+    if len(entry["qualities"]) == 1:
+        return
+    if target == CODECS["compressai"] and not str(args.get("architecture")).endswith("-vbr"):
+        key = "checkpoint"
+    elif target == BASELINES["external"]:
+        key = "encode"
+    else:
+        return
+    if key in args and "{quality}" not in str(args[key]):
+        raise InputError(
+            f"config: {section}.{name}.args.{key} {args[key]!r} is the same for the qualities"
+            f" {', '.join(map(str, entry['qualities']))}; expected {{quality}} in it, or a single"
+            " quality"
+        )
+
+
+def expand_home(config: Mapping[str, Any]) -> None:
+    """Replace a leading ``~`` in the names of files that are keys of the schema, in place."""
+    for training in config["training"].values():
+        if "start" in training:
+            training["start"] = expanduser(training["start"])
+    for entry in config["references"].values():
+        table = entry["table"]
+        is_one = isinstance(table, str)
+        entry["table"] = expanduser(table) if is_one else list(map(expanduser, table))
+
+
+def check_device(device: str) -> None:
+    """Check that this machine has the GPU on which codecs are to run.
+
+    Raises
+    ------
+    InputError
+        If it has not.
+    """
+    if not device.startswith("cuda"):
+        return
+    import torch  # heavy, and therefore only where a GPU is requested
+
+    count = torch.cuda.device_count()
+    if int(device.partition(":")[2] or 0) >= count:
+        devices = [f"cuda:{index}" for index in range(count)]
+        raise InputError(
+            f"config: device: {device!r} is not available on this machine; expected one of:"
+            f" {', '.join(['auto', 'cpu', *devices])}"
         )
 
 

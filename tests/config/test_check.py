@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rdpipe.config.check import complete
+from rdpipe.config.check import check_device, complete
 from rdpipe.config.query import checkpoint_file
 from rdpipe.core.errors import InputError
 
@@ -92,6 +92,17 @@ def test_values_are_not_replaced_by_defaults_and_the_input_is_unchanged():
             "missing a required argument: 'decode'",
         ),
         ({"simulate": {"curves": []}}, "simulate.curves"),
+        (
+            {"simulate": {"levels": ["1e-3", 1]}},
+            "levels.0: '1e-3' is not of type 'number'; write 1.0e-3",
+        ),
+        (
+            {"datasets": {False: {"use": "sample"}}},
+            "datasets: YAML reads a name as a boolean, False; quote the name",
+        ),
+        ({"calibration": False}, "False is not of type 'string', 'null'; put a name in quotes"),
+        ({"codecs": {}}, "nothing to do; expected an entry in codecs, baselines or training"),
+        ({"anchors": {"jpeg": {"qualities": [5]}}}, "unknown key 'anchors'; it is now baselines"),
     ],
 )
 def test_invalid_configs_are_refused_with_the_place_and_the_reason(change, message):
@@ -169,6 +180,101 @@ def test_quality_is_the_only_placeholder_in_the_name_of_a_checkpoint():
     config["codecs"]["c"]["args"]["checkpoint"] = "w-{quality!r}.pt"
     with pytest.raises(InputError, match="and no other braces"):
         complete(config, SCHEMA)
+
+
+@pytest.mark.parametrize("name", ["mbt2018-mean", "mbt2018_mean", "elic2022-official"])
+@pytest.mark.parametrize("uses", [True, False])
+def test_architecture_as_a_codec_is_refused_with_the_entry_to_write(name, uses):
+    entry = {"qualities": [1]}
+    codecs = {"mine": {"use": name, **entry}} if uses else {name: entry}
+    hint = f"use: compressai, args: {{architecture: {name.replace('_', '-')}, checkpoint: "
+    with pytest.raises(InputError, match=hint):
+        complete({**CODEC, "codecs": codecs}, SCHEMA)
+
+
+COMPRESSAI = {"use": "compressai", "qualities": [1, 2]}
+FIXED = {"architecture": "mbt2018-mean", "checkpoint": "a.pt"}
+EXTERNAL = {"use": "external", "qualities": [1, 2]}
+DECODE = {"decode": "d {input} {output}"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"codecs": {"c": {**COMPRESSAI, "args": FIXED}}},
+        {
+            "codecs": {
+                "c": {
+                    "use": "rdpipe.codecs.compressai.factories:from_checkpoint",
+                    "args": FIXED,
+                    "qualities": [1, 2],
+                }
+            }
+        },
+        {"baselines": {"c": {**EXTERNAL, "args": {"encode": "e {input} {output}", **DECODE}}}},
+    ],
+)
+def test_same_weights_or_command_for_several_qualities_are_refused(change):
+    with pytest.raises(
+        InputError, match=r"the qualities 1, 2; expected \{quality\} in it, or a sin"
+    ):
+        complete({**CODEC, **change}, SCHEMA)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"codecs": {"c": {**COMPRESSAI, "qualities": [2], "args": FIXED}}},
+        {"codecs": {"c": {**COMPRESSAI, "args": {**FIXED, "checkpoint": "{quality}.pt"}}}},
+        {"codecs": {"c": {**COMPRESSAI, "args": {**FIXED, "architecture": "mbt2018-vbr"}}}},
+        {"codecs": {"c": {**COMPRESSAI, "args": {"architecture": "mbt2018", "pretrained": True}}}},
+        {"codecs": {"c": {"use": "trained", "args": {"checkpoint": "a"}, "qualities": [1, 2]}}},
+        {"codecs": {"c": {"use": "json:loads", "args": {"checkpoint": "a"}, "qualities": [1, 2]}}},
+        {
+            "baselines": {
+                "c": {**EXTERNAL, "args": {"encode": ["e {quality} {input} {output}"], **DECODE}}
+            }
+        },
+    ],
+)
+def test_several_qualities_of_one_file_or_of_several_are_accepted(change):
+    complete({**CODEC, **change}, SCHEMA)
+
+
+def test_home_is_expanded_in_every_name_of_a_file(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    training = {"dataset": "sample", "lambdas": [1], "steps": 1, "start": "~/a.safetensors"}
+    config = {
+        **CODEC,
+        "codecs": {
+            "c": {"use": "trained", "args": {"checkpoint": "~/c{quality}"}, "qualities": [2]}
+        },
+        "references": {"sample": {"table": ["~/a.csv", "b~.csv"]}},
+        "training": {"n": training},
+    }
+    completed = complete(config, SCHEMA)
+    assert checkpoint_file(completed, "c", 2) == "/home/me/c2"
+    assert completed["training"]["n"]["start"] == "/home/me/a.safetensors"
+    assert completed["references"]["sample"]["table"] == ["/home/me/a.csv", "b~.csv"]
+    assert config["references"]["sample"]["table"] == ["~/a.csv", "b~.csv"]
+    config["references"]["sample"]["table"] = "~/a.csv"
+    assert complete(config, SCHEMA)["references"]["sample"]["table"] == "/home/me/a.csv"
+
+
+@pytest.mark.parametrize(
+    "device, count, expected",
+    [
+        ("cuda", 0, "auto, cpu$"),
+        ("cuda:0", 0, "auto, cpu$"),
+        ("cuda:2", 2, "auto, cpu, cuda:0, cuda:1$"),
+    ],
+)
+def test_device_that_this_machine_lacks_is_refused(device, count, expected, monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: count)
+    for available in ("auto", "cpu", *(f"cuda:{index}" for index in range(count))):
+        check_device(available)
+    with pytest.raises(InputError, match=f"'{device}' is not available on this.*: {expected}"):
+        check_device(device)
 
 
 def test_numbers_that_are_not_finite_are_refused():

@@ -11,7 +11,8 @@ from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
 
 from rdpipe.config import query
-from rdpipe.config.check import complete
+from rdpipe.config.check import check_device, complete
+from rdpipe.config.text import check_text
 from rdpipe.core.axes import AXES, axis_named
 from rdpipe.core.errors import InputError
 from rdpipe.core.provenance import source_digest
@@ -20,13 +21,24 @@ from rdpipe.datasets import folder
 if str(Path.cwd()) not in sys.path:  # for modules of the user, as in the jobs
     sys.path.append(str(Path.cwd()))
 
+# A module has a part of the config of another workflow, and none of its files.
+config_files = [] if workflow.modifier.skip_configfile else workflow.configfiles
+with_conda = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
+# On a cluster, which has a number of nodes, other machines run the codecs.
+runs_here = workflow.is_main_process and workflow.resource_settings.nodes is None
+
 try:
+    for file in config_files:
+        check_text(Path(file))
     config = complete(config, workflow.source_path("../schema.yaml"))
-except InputError as error:
-    raise WorkflowError(str(error))
+    if runs_here and not with_conda:
+        check_device(config["device"])
+except InputError as error:  # one line, and the status of the command line
+    print(f"rdpipe: {error}", file=sys.stderr)
+    sys.exit(2)
 
 # Jobs use the interpreter that runs Snakemake, also on a cluster; conda brings its own.
-if DeploymentMethod.CONDA not in workflow.deployment_settings.deployment_method:
+if not with_conda:
     interpreter = shlex.quote(str(Path(sys.executable).parent))
     shell.prefix(f"set -euo pipefail; export PATH={interpreter}:$PATH; ")
 

@@ -133,11 +133,14 @@ def check_table(file: Path, table: pd.DataFrame) -> pd.DataFrame:
         raise InputError(f"{file}: no column {missing[0]!r}; expected {', '.join(COLUMNS)}")
     if not (bad := table[(table[["kind", "source"]] == "").any(axis=1)]).empty:
         raise InputError(f"{file}: a row of {bad.iloc[0]['curve']!r} has no kind or no source")
+    if (table["curve"] == "").any():
+        raise InputError(f"{file}: a row has no name in the column 'curve'")
     for column in ("bpp", "psnr_db"):
         numbers = pd.to_numeric(table[column], errors="coerce")
         if not (bad := table[~(np.isfinite(numbers) & (numbers > 0))]).empty:
             row = bad.iloc[0]
             raise InputError(
-                f"{file}: {column} {row[column]!r} of {row['curve']!r} is not a positive number"
+                f"{file}: {column} {row[column]!r} of {row['curve']!r} is not a positive, finite"
+                " number"
             )
     return table[list(COLUMNS)].astype({"bpp": float, "psnr_db": float})

@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from rdpipe.analysis.bd_rate import bd_rate
+from rdpipe.analysis.bd_rate import BDRate, Points, bd_rate, compare
 from rdpipe.analysis.bootstrap import Resamples, interval, resampled_means
-from rdpipe.analysis.curves import Curve
+from rdpipe.analysis.curves import Curve, Values
 from rdpipe.analysis.decomposition import decompose, latent_mse_ratio
 from rdpipe.analysis.measured_curves import Runs
 from rdpipe.analysis.rates import cell_bits
@@ -86,6 +86,9 @@ def points_frame(curves: Sequence[Curve], draws: Draws) -> pd.DataFrame:
 def bd_rate_frame(curves: Sequence[Curve], draws: Draws) -> pd.DataFrame:
     """Return the BD-rate of every curve against each codec on its dataset, with its interval.
 
+    ``overlap`` is the share of the codec's range of PSNR over which curves are compared, ``reason``
+    says why a BD-rate is not defined, and ``remark`` what was left out.
+
     Raises
     ------
     InputError
@@ -96,21 +99,39 @@ def bd_rate_frame(curves: Sequence[Curve], draws: Draws) -> pd.DataFrame:
         for curve in curves:
             if curve.is_compared_with(codec_curve):
                 check_same_images(codec_curve.images, curve.images, f"curve {curve.name}")
-                rows.append(
-                    curve_labels(curve)
-                    | {"codec": codec_curve.codec}
-                    | bd_rate_with_interval(codec_curve, curve, draws[curve.dataset])
-                )
+                rates = bd_rate_with_interval(codec_curve, curve, draws[curve.dataset])
+                rows.append(curve_labels(curve) | {"codec": codec_curve.codec} | rates)
     return pd.DataFrame(rows)
 
 
-def bd_rate_with_interval(codec_curve: Curve, curve: Curve, draws: Resamples) -> dict[str, float]:
-    """Return the BD-rate of a curve against a codec and its 95 % interval over images, per cent."""
-    low = high = np.nan
+def bd_rate_with_interval(codec_curve: Curve, curve: Curve, draws: Resamples) -> dict[str, Any]:
+    """Return the BD-rate of a curve against a codec and its 95 % interval over images, per cent.
+
+    They are columns of :func:`bd_rate_frame`. The interval is NaN if the BD-rate of a resample is
+    not defined.
+    """
+    result = compare(Points(*codec_curve.points()), Points(*curve.points()))
+    remarks, low, high = [result.remark], np.nan, np.nan
     if curve.has_images:
         samples = np.array([bd_rate(codec_curve, curve, images) for images in draws])
         low, high = map(float, interval(samples))
-    return {"bd_rate": bd_rate(codec_curve, curve), "bd_rate_low": low, "bd_rate_high": high}
+        remarks.append(_undefined_resamples(result, samples))
+    return {
+        "bd_rate": result.value,
+        "bd_rate_low": low,
+        "bd_rate_high": high,
+        "overlap": result.overlap,
+        "reason": result.reason,
+        "remark": "; ".join(filter(None, remarks)),
+    }
+
+
+def _undefined_resamples(result: BDRate, samples: Values) -> str:
+    """Return why the interval of a BD-rate is not known; empty if it is, or if there is none."""
+    undefined = int(np.isnan(samples).sum())
+    if not undefined or np.isnan(result.value):
+        return ""
+    return f"no interval: not defined in {undefined} of {len(samples)} resamples"
 
 
 def image_points_frame(curves: Sequence[Curve]) -> pd.DataFrame:

@@ -32,7 +32,8 @@ UNCERTAIN = "cannot be distinguished from 0 with these images"
 class Lever(NamedTuple):
     """A curve that belongs to a codec, as a change of the codec at equal PSNR.
 
-    ``bd_rate`` and its 95 % interval are per cent; negative saves bits.
+    ``bd_rate`` and its 95 % interval are per cent; negative saves bits. ``overlap`` is the share of
+    the codec's range of PSNR over which it is measured.
     """
 
     curve: str
@@ -42,6 +43,7 @@ class Lever(NamedTuple):
     bd_rate: float
     bd_rate_low: float
     bd_rate_high: float
+    overlap: float
 
     @property
     def is_uncertain(self) -> bool:
@@ -71,6 +73,7 @@ def levers(bd_rates: pd.DataFrame) -> list[Lever]:
             row.bd_rate,
             row.bd_rate_low,
             row.bd_rate_high,
+            row.overlap,
         )
         for row in bd_rates[bd_rates["bd_rate"].notna()].itertuples()
         if CurveRole.parse(row.role).belongs_to_codec
@@ -100,22 +103,20 @@ def best_bound(bd_rates: pd.DataFrame) -> Lever | None:
     return bounds[0] if bounds else None
 
 
-def bound_sentence(bd_rates: pd.DataFrame, points: pd.DataFrame) -> str:
+def bound_sentence(bd_rates: pd.DataFrame) -> str:
     """Return what the best upper bound on R(D) says about the codec, over the curve.
 
     Parameters
     ----------
-    bd_rates, points : DataFrame
+    bd_rates : DataFrame
         Those of one codec on one dataset.
     """
     bound = best_bound(bd_rates)
     if bound is None:
         return (
-            "At equal PSNR, no upper bound on R(D) is known over the curve: that needs a simulated"
-            " curve with the test channel, two qualities or more, positive rates, and a common"
-            " range of PSNR."
+            f"At equal PSNR, no upper bound on R(D) is known over the curve: {_no_bound(bd_rates)}."
         )
-    rate = f"a BD-rate of {bd_rate_text(bound)}{common_range(points, bound)}"
+    rate = f"a BD-rate of {bd_rate_text(bound)}{common_range(bound)}"
     if bound.bd_rate >= 0:
         return (
             "At equal PSNR, no upper bound on R(D) lies below the codec over the curve; the best"
@@ -133,16 +134,25 @@ def bound_sentence(bd_rates: pd.DataFrame, points: pd.DataFrame) -> str:
     )
 
 
+def _no_bound(bd_rates: pd.DataFrame) -> str:
+    """Return why no upper bound on R(D) has a BD-rate."""
+    bounds = bd_rates[bd_rates["kind"] == str(BoundKind.UPPER_BOUND)]
+    if bounds.empty:
+        return "that needs a simulated curve with the test channel"
+    row = bounds.iloc[0]
+    return f"the BD-rate of “{row['curve']}” is not defined, {row['reason']}"
+
+
 def at_least(saving: float) -> str:
     """Return a positive share of the bits that can be avoided, per cent."""
     text = f"{saving:.1f} %"
     return "some, but less than 0.1 %," if text == "0.0 %" else f"at least {text}"
 
 
-def lever_sentence(bd_rates: pd.DataFrame, points: pd.DataFrame) -> str:
+def lever_sentence(bd_rates: pd.DataFrame) -> str:
     """Return what the largest lever with the codec's own transforms is worth; empty if unknown.
 
-    Parameters are those of :func:`bound_sentence`.
+    The parameter is that of :func:`bound_sentence`.
     """
     cells = [lever for lever in levers(bd_rates) if lever.role is CurveRole.CELL]
     if not cells:
@@ -158,18 +168,19 @@ def lever_sentence(bd_rates: pd.DataFrame, points: pd.DataFrame) -> str:
     elif f"{lever.bd_rate:.1f}" == "-0.0":
         worth = "worth less than 0.1 % at equal PSNR"
     else:
-        worth = f"worth {saving_text(*lever[-3:])} at equal PSNR"
+        changes = lever.bd_rate, lever.bd_rate_low, lever.bd_rate_high
+        worth = f"worth {saving_text(*changes)} at equal PSNR"
     return (
         f"Largest lever with the codec's own transforms: {lever.change} (“{lever.curve}”,"
-        f" {kind_label(lever.kind)}), {worth}{common_range(points, lever)}."
+        f" {kind_label(lever.kind)}), {worth}{common_range(lever)}."
         + f" This saving {UNCERTAIN}."
         * lever.is_uncertain
     )
 
 
-def common_range(points: pd.DataFrame, lever: Lever) -> str:
+def common_range(lever: Lever) -> str:
     """Return the common range of PSNR of a lever and the codec as an insertion, if it is small."""
-    text = common_range_text(points, lever.curve, lever.role)
+    text = common_range_text(lever.overlap)
     return f", {text}" if text else ""
 
 
@@ -212,14 +223,14 @@ def available_sentence(available: pd.DataFrame) -> str:
     )
 
 
-def limit_sentence(bd_rates: pd.DataFrame, points: pd.DataFrame, cell: CellId) -> str:
+def limit_sentence(bd_rates: pd.DataFrame, cell: CellId) -> str:
     """Return the BD-rate of a limit, if its curve was simulated."""
     curve = bd_rates[bd_rates["curve"] == str(cell)].dropna(subset=["bd_rate"])
     if curve.empty:
         return ""
     row = curve.iloc[0]
     interval = interval_text(row["bd_rate_low"], row["bd_rate_high"])
-    details = ["BD-rate", interval, common_range_text(points, row["curve"], row["role"])]
+    details = ["BD-rate", interval, common_range_text(row["overlap"])]
     return (
         f"At equal PSNR, through the codec's own decoder, the rate of this limit is"
         f" {row['bd_rate']:+.1f} % ({'; '.join(filter(None, details))}); it is"

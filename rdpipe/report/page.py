@@ -16,6 +16,7 @@ from rdpipe.core.axes import CellId
 from rdpipe.core.kinds import BoundKind, CurveRole
 from rdpipe.report import answer, known, latent_matched_text
 from rdpipe.report.common_range import bd_rate_rows
+from rdpipe.report.dominant_text import dominant_sentences
 from rdpipe.report.figures import FIGURES
 from rdpipe.report.frames import Limits
 from rdpipe.report.payload import run_payload, to_json
@@ -36,9 +37,9 @@ def run_content(dataset: str, codec: str, tables: RunTables, limits: Limits) -> 
     ----------
     dataset, codec : str
     tables : mapping of str to DataFrame
-        ``points``, ``bd_rates``, ``available``, ``decomposition``, ``levers``, ``savings``,
-        ``image_terms``, ``codes``, ``gaps``, ``latents``, ``channels``, ``calibration`` and
-        ``residuals`` of this dataset and codec.
+        ``points``, ``image_points``, ``bd_rates``, ``available``, ``decomposition``, ``levers``,
+        ``savings``, ``image_terms``, ``codes``, ``gaps``, ``latents``, ``channels``,
+        ``calibration`` and ``residuals`` of this dataset and codec.
     limits : mapping of str to CellId
         The limits, in the order in which the page lists them.
     """
@@ -58,15 +59,16 @@ def run_content(dataset: str, codec: str, tables: RunTables, limits: Limits) -> 
             for point in codec_points.itertuples()
         ],
         "equal_psnr": [
-            answer.bound_sentence(tables["bd_rates"], points),
-            answer.lever_sentence(tables["bd_rates"], points),
+            answer.bound_sentence(tables["bd_rates"]),
+            answer.lever_sentence(tables["bd_rates"]),
             answer.available_sentence(tables["available"]),
         ],
+        "warnings": dominant_sentences(tables["image_points"]),
         "summary": answer.equal_psnr_summary(tables["bd_rates"], tables["available"]),
         "terms_in_words": terms_in_words(terms, limits),
         "unreached": points[points["bpp"].isna()][["curve", "quality"]].to_dict("records"),
         "points": points.to_dict("records"),
-        "bd_rates": bd_rate_rows(tables["bd_rates"], points),
+        "bd_rates": bd_rate_rows(tables["bd_rates"]),
         "sources": published.drop_duplicates("curve").to_dict("records"),
         "limits": [limit_content(name, tables, limits[name]) for name in names],
         "gaps": gap_rows(tables["gaps"]),
@@ -105,7 +107,7 @@ def limit_content(limit: str, tables: RunTables, cell: CellId) -> dict[str, Any]
         "name": limit,
         "cell": str(cell),
         "genie": kind is BoundKind.GENIE_AIDED,
-        "equal_psnr": answer.limit_sentence(bd_rates, tables["points"], cell),
+        "equal_psnr": answer.limit_sentence(bd_rates, cell),
         "bd_rate": limit_rates.iloc[0] if len(limit_rates) else None,
         "change": latent_matched_text.change_sentence(changes),
         "genie_warning": latent_matched_text.genie_sentence(decomposition, limit),
@@ -133,7 +135,7 @@ def render(
     pictures : sequence of mapping
         For each run, from :func:`rdpipe.report.pictures.collect`.
     datasets : mapping
-        Manifests by name.
+        Manifests by name, each with the ``remarks`` on its images.
     config : mapping
         The complete config.
     provenance : mapping

@@ -120,10 +120,16 @@ def run(
         for (dataset, codec), selected in run_tables.items()
     ]
     names = sorted(spec.config["datasets"])
-    datasets = dict(zip(names, map(manifest.load, manifests), strict=True))
+    datasets = dict(zip(names, map(described_dataset, manifests), strict=True))
     shown = pictures.collect(products, spec.limits)
     text = page.render(contents, shown, datasets, spec.config, provenance(origin))
     write_atomically(out, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def described_dataset(file: Path) -> dict[str, Any]:
+    """Return a manifest with the remarks on its images."""
+    loaded = manifest.load(file)
+    return {**loaded, "remarks": manifest.remarks(loaded)}
 
 
 def read_tables(bounds: Path, images: list[Path], gaps: list[Path]) -> Tables:

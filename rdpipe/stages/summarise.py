@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from rdpipe.core.kinds import CurveRole
 from rdpipe.io import store
 from rdpipe.report import answer
 from rdpipe.report.common_range import bd_rate_rows
+from rdpipe.report.dominant_text import dominant_sentences
 from rdpipe.report.style import kind_label
 
 
@@ -27,24 +28,34 @@ def run(bounds: Path, page: Path) -> None:
     page : Path
         From ``make_report``.
     """
-    points, bd_rates, available = (
-        store.read(bounds, name).to_dataframe() for name in ("points", "bd_rates", "available")
+    points, image_points, bd_rates, available = (
+        store.read(bounds, name).to_dataframe()
+        for name in ("points", "image_points", "bd_rates", "available")
     )
     codec_points = points[points["role"] == CurveRole.CODEC]
     for (dataset, codec), _ in codec_points.groupby(["dataset", "codec"], sort=False):
-        is_compared = (points["dataset"] == dataset) & points["codec"].isin([codec, ""])
+        own_points, own_images = (
+            table[(table["dataset"] == dataset) & table["codec"].isin([codec, ""])]
+            for table in (points, image_points)
+        )
         rates, codes = (
             table[(table["dataset"] == dataset) & (table["codec"] == codec)]
             for table in (bd_rates, available)
         )
-        print(*summary_lines(dataset, codec, points[is_compared], rates, codes), sep="\n")
+        warnings = dominant_sentences(own_images)
+        print(*summary_lines(dataset, codec, own_points, rates, codes, warnings), sep="\n")
     written = datetime.fromtimestamp(page.stat().st_mtime).isoformat(" ", "seconds")
     print(f"\nreport: {page.absolute()} (written {written})")
     print("It also shows the latent-matched decomposition, which is not at equal PSNR.")
 
 
 def summary_lines(
-    dataset: str, codec: str, points: pd.DataFrame, bd_rates: pd.DataFrame, available: pd.DataFrame
+    dataset: str,
+    codec: str,
+    points: pd.DataFrame,
+    bd_rates: pd.DataFrame,
+    available: pd.DataFrame,
+    warnings: Iterable[str] = (),
 ) -> Iterator[str]:
     """Yield the lines on one codec.
 
@@ -54,13 +65,14 @@ def summary_lines(
     for point in points[points["role"] == CurveRole.CODEC].itertuples():
         yield f"  {answer.headline(codec, dataset, point)}"
     sentences = (
-        answer.bound_sentence(bd_rates, points),
-        answer.lever_sentence(bd_rates, points),
+        answer.bound_sentence(bd_rates),
+        answer.lever_sentence(bd_rates),
         answer.available_sentence(available),
     )
     yield from (f"  {sentence}" for sentence in sentences if sentence)
-    yield "\n  BD-rate against the codec at equal PSNR, with its 95 % interval over images"
-    yield from map(bd_rate_line, bd_rate_rows(bd_rates, points))
+    yield from (f"  Warning: {text}" for text in warnings)
+    yield "\n  BD-rate against the codec (anchor) at equal PSNR, with its 95 % interval over images"
+    yield from map(bd_rate_line, bd_rate_rows(bd_rates))
 
 
 def bd_rate_line(row: Mapping[str, Any]) -> str:
@@ -68,8 +80,8 @@ def bd_rate_line(row: Mapping[str, Any]) -> str:
     interval = ""
     if math.isfinite(row["bd_rate_low"] + row["bd_rate_high"]):
         interval = f"[{row['bd_rate_low']:+.1f}, {row['bd_rate_high']:+.1f}]"
-    rate, remark = f"{row['bd_rate']:+7.1f} %  {interval:18}", row["common_range"]
+    rate = f"{row['bd_rate']:+7.1f} %  {interval:18}"
     if math.isnan(row["bd_rate"]):
-        rate, remark = f"{row['undefined']:29}", ""
-    kind = kind_label(row["kind"])
-    return f"    {row['curve']:32} {rate} {kind}" + f", {remark}" * bool(remark)
+        rate = f"{row['undefined']:29}"
+    remarks = filter(None, (kind_label(row["kind"]), row["common_range"], row["remark"]))
+    return f"    {row['curve']:32} {rate} {', '.join(remarks)}"

@@ -4,9 +4,10 @@ import math
 
 import numpy as np
 import pytest
+from scipy.integrate import trapezoid
 from small_curves import gaussian_curve, make_curve
 
-from rdpipe.analysis.bd_rate import bd_rate, common_share, undefined_reason
+from rdpipe.analysis.bd_rate import Points, bd_rate, compare
 
 
 @pytest.mark.parametrize("factor", [0.5, 0.8, 1.25])
@@ -32,22 +33,124 @@ def test_negative_rate_has_no_bd_rate():
     assert np.isfinite(bd_rate(codec_curve, codec_curve))
 
 
+ANCHOR = [(0.2, 27), (0.4, 30), (0.8, 33), (1.2, 35)]
+"""bit/pixel and PSNR of the anchor of the cases below."""
+NO_RANGE = "no common range of PSNR: the anchor has 27.00 to 35.00 dB"
+INF, NAN = math.inf, math.nan
+
+
+def points(pairs) -> Points:
+    """Return points from pairs of bit/pixel and PSNR."""
+    return Points(*np.array(pairs, dtype=float).T)
+
+
+def integrated(anchor, curve) -> float:
+    """Return the BD-rate of curves whose log rate is linear between points, by trapezoids."""
+    low = max(anchor[0][1], curve[0][1])
+    high = min(anchor[-1][1], curve[-1][1])
+    psnr = np.linspace(low, high, 200_001)
+    first, second = (
+        np.interp(psnr, [q for _, q in pairs], np.log([b for b, _ in pairs]))
+        for pairs in (anchor, curve)
+    )
+    return 100 * math.expm1(trapezoid(second - first, psnr) / (high - low))
+
+
 @pytest.mark.parametrize(
-    ("bpp", "quality", "reason"),
+    ("curve", "reason"),
     [
-        ([1.0], [30.0], "fewer than two points"),
-        ([0.0, 1.0], [29.0, 30.0], "a rate is not positive"),
-        ([1.0, 2.0], [30.0, 31.0], "no common range of PSNR"),
-        ([1.0, 2.0], [29.5, 31.0], ""),
+        ([(0.6, 32)], "the curve has only one point"),
+        ([(0.6, 32), (NAN, NAN)], "the curve has only one point"),
+        ([(NAN, NAN)], "the curve has no point"),
+        ([(0.2, 27), (4, INF)], "the curve has only one point with a finite PSNR"),
+        ([(4, INF), (5, INF)], "the curve has no point with a finite PSNR"),
+        ([(0, 27), (0.4, 30)], "the curve has a rate of 0 bit/pixel, which is not positive"),
+        ([(-0.1, 27), (0.4, 30)], "the curve has a rate of -0.1 bit/pixel, which is not positive"),
+        ([(0.2, 30), (0.4, 30)], "the curve has the same PSNR at all its 2 points"),
+        ([(0.2, 30), (0.4, 30 + 1e-7)], "the curve has the same PSNR at all its 2 points"),
+        ([(0.2, 30), (0.4, 29)], "the curve has a PSNR that does not rise with the rate"),
+        (
+            [(1.3, 36), (1.6, 38)],
+            f"{NO_RANGE}, the curve 36.00 to 38.00 dB",
+        ),
+        (
+            [(1.3, 35 - 1e-9), (1.6, 38)],
+            f"{NO_RANGE}, the curve 35.00 to 38.00 dB",
+        ),
     ],
 )
-def test_reason_why_a_bd_rate_is_not_defined(bpp, quality, reason):
-    anchor = np.array([1.0, 2.0]), np.array([29.0, 30.0])
-    assert undefined_reason(*anchor, np.array(bpp), np.array(quality)) == reason
+def test_each_bd_rate_that_is_not_defined_has_its_own_reason(curve, reason):
+    result = compare(points(ANCHOR), points(curve))
+    assert math.isnan(result.value) and result.reason == reason
+    swapped = compare(points(curve), points(ANCHOR))
+    assert math.isnan(swapped.value)
+    if reason.startswith("the curve"):
+        assert swapped.reason == reason.replace("the curve", "the anchor")
 
 
-def test_common_share_is_of_the_range_of_the_anchor():
-    anchor = np.array([30.0, 28.0])
-    assert common_share(anchor, np.array([29.5, 40.0])) == pytest.approx(0.25)
-    assert common_share(anchor, np.array([20.0, 40.0])) == 1
-    assert common_share(anchor, np.array([31.0, 40.0])) == 0
+def test_reasons_of_both_curves_are_given():
+    reason = compare(points([(1, 30)]), points([(0, 29), (1, 30)])).reason
+    assert reason.startswith("the anchor has only one point; the curve has a rate of 0")
+
+
+@pytest.mark.parametrize(
+    ("curve", "remaining", "remark"),
+    [
+        ([(0.2, 27), (0.4, 30), (0.6, 29.9), (1.2, 35)], [0, 1, 3], "1 dominated point"),
+        ([(0.2, 27), (0.4, 30), (0.6, 30), (1.2, 35)], [0, 1, 3], "1 dominated point"),
+        ([(0.2, 27), (0.4, 30), (0.6, 30 + 1e-7), (1.2, 35)], [0, 1, 3], "1 dominated point"),
+        ([(0.2, 27), (0.4, 30), (0.4, 29), (1.2, 35)], [0, 1, 3], "1 dominated point"),
+        ([(0.2, 27), (0.4, 35), (0.8, 35), (1.2, 35)], [0, 1], "2 dominated points"),
+        ([(0.2, 27), (1.2, 35), (4, INF)], [0, 1], "1 lossless point"),
+        ([(0.2, 27), (1.2, 35), (NAN, NAN)], [0, 1], "1 missing point"),
+        (
+            [(0.2, 27), (0.3, 26), (1.2, 35), (4, INF)],
+            [0, 2],
+            "1 lossless point, 1 dominated point",
+        ),
+    ],
+)
+def test_points_that_cannot_be_used_are_left_out_and_said(curve, remaining, remark):
+    result = compare(points(ANCHOR), points(curve))
+    expected = compare(points(ANCHOR), points([curve[i] for i in remaining]))
+    assert result.value == expected.value and math.isfinite(result.value)
+    assert result.remark.startswith(f"the curve: {remark} left out")
+    shuffled = compare(points(ANCHOR[::-1]), points(curve[::-1]))
+    assert shuffled == result
+
+
+@pytest.mark.parametrize("gap", [0.002, 0.02, 0.1, 0.5])
+def test_steep_curve_is_interpolated_monotonically(gap):
+    """The rate rises by half within a small gap of PSNR; Akima interpolation would overshoot."""
+    anchor = [(0.3, 24), (0.6, 28), (1.2, 32), (2.4, 36)]
+    curve = [(0.3, 24), (0.6, 31), (0.9, 31 + gap), (3, 36)]
+    result = compare(points(anchor), points(curve))
+    assert result.remark == "monotone cubics, because Akima interpolation is not monotone here"
+    assert result.value == pytest.approx(integrated(anchor, curve), abs=5)
+
+
+def test_bd_rate_lies_between_the_extreme_ratios_of_the_rates():
+    """Whatever the curves: a mean of ratios of monotone curves lies between bounds of the ratio."""
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        psnr = np.sort(rng.uniform(25, 40, 5)) + rng.choice([0, 1e-7, 0.02], 5)
+        curve = Points(np.sort(rng.uniform(0.1, 3, 5)), rng.permutation(psnr))
+        result = compare(points(ANCHOR), curve)
+        if not result.reason:
+            low, high = 0.1 / 1.2, 3 / 0.2
+            assert low <= 1 + result.value / 100 <= high
+
+
+def test_two_points_are_compared_on_straight_lines():
+    """Two points each: the mean of the logarithm of the ratio is that of its ends."""
+    anchor, curve = [(0.2, 27), (1.2, 35)], [(0.1, 27), (0.9, 35)]
+    expected = 100 * (math.sqrt(0.5 * 0.75) - 1)
+    assert compare(points(anchor), points(curve)).value == pytest.approx(expected)
+    assert integrated(anchor, curve) == pytest.approx(expected)
+
+
+def test_overlap_is_of_the_range_of_the_anchor():
+    anchor = points([(1.0, 28.0), (2.0, 30.0)])
+    for low, high, share in ((29.5, 40, 0.25), (20, 40, 1), (28.5, 29, 0.25), (31, 40, 0)):
+        assert compare(anchor, points([(1, low), (2, high)])).overlap == pytest.approx(share)
+    assert math.isnan(compare(anchor, points([(1, 30)])).overlap)

@@ -44,8 +44,16 @@ def test_published_curve_with_the_name_of_a_measured_curve_is_marked():
             "curve,kind,bpp,psnr_db\n",
             "no column 'source'; expected curve, kind, bpp, psnr_db, source",
         ),
-        ("{columns}\na,learned codec,nan,30,x\n", "bpp 'nan' of 'a' is not a positive number"),
-        ("{columns}\na,learned codec,0.1,-3,x\n", "psnr_db '-3' of 'a' is not a positive number"),
+        (
+            "{columns}\na,learned codec,nan,30,x\n",
+            "bpp 'nan' of 'a' is not a positive, finite number",
+        ),
+        (
+            "{columns}\na,learned codec,0.1,-3,x\n",
+            "psnr_db '-3' of 'a' is not a positive, finite number",
+        ),
+        ("{columns}\na,learned codec,0.1,inf,x\n", "psnr_db 'inf' of 'a' is not a positive, fin"),
+        ("{columns}\n,learned codec,0.1,30,x\n", "a row has no name in the column 'curve'"),
         ("{columns}\na,learned codec,,30,x\n", "bpp '' of 'a'"),
         ("{columns}\na,learned codec,0.1,30,\n", "a row of 'a' has no kind or no source"),
         ("", "published.csv: No columns"),
@@ -109,10 +117,13 @@ def test_result_file_of_compressai_is_a_table(theirs):
         ('{"bpp": [0.5], "psnr": [31.0]}', None),  # without a name, as in the oldest files
         ("{", "old.json: Expecting"),
         ("[]", "no results with 'bpp' and 'psnr-rgb'"),
-        ('{"results": {"bpp": ["x"], "psnr": [30]}}', "bpp 'x' of 'old' is not a positive number"),
+        (
+            '{"results": {"bpp": ["x"], "psnr": [30]}}',
+            "bpp 'x' of 'old' is not a positive, finite number",
+        ),
         (
             '{"results": {"bpp": [0.1], "psnr": [Infinity]}}',
-            "psnr_db inf of 'old' is not a positive number",
+            "psnr_db inf of 'old' is not a positive, finite number",
         ),
     ],
 )

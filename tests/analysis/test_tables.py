@@ -37,6 +37,26 @@ def test_published_curves_have_no_intervals(draws):
     assert rates[["bd_rate_low", "bd_rate_high"]].isna().all(axis=None)
 
 
+def test_bd_rates_have_their_overlap_reason_and_remark(draws):
+    """The second quality of the first baseline is dominated; the second has an infinite PSNR."""
+    dip = make_curve(BITS, MSE * [1, 3, 1], **BASELINE)
+    lossless = make_curve(BITS[:, :2], MSE[:, :2] * [1, 0], **{**BASELINE, "name": "lossless"})
+    rows = bd_rate_frame([make_curve(BITS, MSE), dip, lossless, published()], {"d": draws})
+    assert rows["overlap"].tolist()[::2] == pytest.approx([1, 1]) and rows["overlap"].isna()[1]
+    assert rows["reason"].tolist() == ["", "the curve has only one point with a finite PSNR", ""]
+    assert rows["remark"].tolist()[0].startswith("the curve: 1 dominated point left out")
+    assert rows["remark"].tolist()[1:] == ["the curve: 1 lossless point left out", ""]
+
+
+def test_interval_that_is_not_known_has_its_reason():
+    """The PSNR of image b alone falls with the rate, so one of the two resamples has no BD-rate."""
+    falls = make_curve(BITS[:, :2], np.array([[40.0, 20.0], [30.0, 40.0]]), **BASELINE)
+    curves = [make_curve(BITS[:, :2], MSE[:, :2]), falls]
+    (row,) = bd_rate_frame(curves, {"d": np.array([[0, 0], [1, 1]])}).to_dict("records")
+    assert np.isfinite(row["bd_rate"]) and np.isnan(row["bd_rate_low"]) and not row["reason"]
+    assert row["remark"] == "no interval: not defined in 1 of 2 resamples"
+
+
 def test_curves_of_other_images_are_refused(draws):
     """Resamples are paired by position, so the images must be the same."""
     other_order = make_curve(2 * BITS, MSE, images=IMAGES[::-1], **BASELINE)

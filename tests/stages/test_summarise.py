@@ -1,5 +1,7 @@
 """The summary in the terminal says only what holds at equal PSNR."""
 
+import math
+
 import pandas as pd
 import pytest
 import xarray as xr
@@ -41,13 +43,26 @@ def bounds(tmp_path):
             "bd_rate": rate,
             "bd_rate_low": rate - 1,
             "bd_rate_high": rate + 1,
+            "overlap": 1.0,
+            "reason": "the curve has only one point" if math.isnan(rate) else "",
+            "remark": "",
         }
         for curve, role, kind, rate in RATES
     ]
     code = {"cell": "codec/calibrated/rounding", "kind": "achieved", "bd_rate": -0.5}
     available = [{**RUN, **code, "bd_rate_low": -0.75, "bd_rate_high": -0.25}]
     path = tmp_path / "bounds.zarr.zip"
-    tables = {"points": points, "bd_rates": bd_rates, "available": available}
+    images = [
+        {**row, "image": image, "bpp": bpp}
+        for row in points
+        for image, bpp in (("a", 1), ("1x1", 9))
+    ]
+    tables = {
+        "points": points,
+        "image_points": images,
+        "bd_rates": bd_rates,
+        "available": available,
+    }
     with store.create(path, {}) as writer:
         for name, rows in tables.items():
             frame = pd.DataFrame(rows).rename_axis("row")
@@ -63,7 +78,8 @@ def test_summary_is_at_equal_psnr(bounds, tmp_path, capsys):
     assert "c at q1 on d: 0.250 bpp at 29.00 dB." in shown
     assert "“joint”, has a BD-rate of -10.0 % (95 % interval -11.0 to -9.0 %)" in shown
     assert "Available today: 0.50 % (0.25 to 0.75 %) in real bytes" in shown
-    assert "not defined: fewer than two points" in shown  # the baseline has one
+    assert "not defined: the curve has only one point achieved" in shown  # the baseline
+    assert "Warning: 1x1 alone makes up to 90 % of the mean bit/pixel" in shown
     assert str(page) in shown
     assert shown.count("c on d") == 1  # a baseline has no summary
 
@@ -79,7 +95,8 @@ def test_genie_is_only_in_the_table_and_marked(bounds, tmp_path, capsys):
 def test_line_of_a_bd_rate_has_the_common_range():
     row = {"curve": "jpeg", "kind": "achieved", "bd_rate": -2.0, "undefined": "not defined"}
     row |= {"bd_rate_low": -3.0, "bd_rate_high": -1.0, "common_range": "over only 25 %"}
-    line = summarise.bd_rate_line(row)
-    assert "-2.0 %  [-3.0, -1.0]" in line and line.endswith(", over only 25 %")
+    line = summarise.bd_rate_line({**row, "remark": "1 point left out"})
+    assert "-2.0 %  [-3.0, -1.0]" in line and line.endswith(", over only 25 %, 1 point left out")
+    row["remark"] = ""
     unknown = dict.fromkeys(("bd_rate", "bd_rate_low", "bd_rate_high"), float("nan"))
     assert "not defined" in summarise.bd_rate_line(row | unknown)

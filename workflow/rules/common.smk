@@ -7,6 +7,7 @@ import shlex
 import sys
 from pathlib import Path
 
+from snakemake.common import SNAKEFILE_CHOICES
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
 
@@ -110,9 +111,21 @@ def bitstream_spec(wildcards):
 
 
 def run_origin():
-    """Return a command that reproduces this run, and the folders of its benchmarks and logs."""
-    configs = [os.path.relpath(file) for file in workflow.overwrite_configfiles]
-    flags = ["--configfile", *configs] if configs else []
+    """Return a command that reproduces this run, and the folders of its benchmarks and logs.
+
+    The command is run in the working directory, where Snakemake may not find the Snakefile.
+    """
+    snakefile = workflow.main_snakefile
+    if os.path.exists(snakefile):  # not an address
+        snakefile = os.path.relpath(snakefile)
+    found = next((path for path in SNAKEFILE_CHOICES if path.exists()), None)
+    flags = [] if snakefile == str(found) else ["--snakefile", snakefile]
+    if configs := [os.path.relpath(file) for file in workflow.overwrite_configfiles]:
+        flags += ["--configfile", *configs]
+    if values := workflow.config_settings.config_args:
+        flags += ["--config", *values]
+    if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method:
+        flags += ["--sdm", "conda"]
     return {
         "command": shlex.join(["snakemake", *flags, "--cores", "2"]),
         "benchmarks": os.path.dirname(rules.trace_bounds.benchmark),

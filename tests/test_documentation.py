@@ -71,3 +71,10 @@ def test_every_value_of_the_config_has_a_meaning(config_reference):
     page = config_reference.render(ROOT / "workflow" / "schema.yaml")
     sections = re.findall(r"^## (`\w+`)[^\n]*\n\n(\w+)", page, re.MULTILINE)
     assert not [key for key, first in sections if first in ("Type", "Default")]
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/howto/faults.md", "docs/howto/cluster.md"])
+def test_pages_say_the_same_of_a_killed_run(page):
+    """The same command alone ends with a lock, and then maybe with IncompleteFilesException."""
+    text = (ROOT / page).read_text()
+    assert "--unlock" in text and "--rerun-incomplete" in text

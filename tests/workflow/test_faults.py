@@ -205,7 +205,7 @@ def test_killed_snakemake_leaves_a_lock_and_a_second_run_gives_the_same_bytes(sm
     refused = small.snakemake()
     assert refused.returncode != 0 and "Directory cannot be locked" in refused.stdout
     assert small.snakemake("--unlock").returncode == 0
-    done = small.snakemake(*PROFILE)
+    done = small.snakemake("--rerun-incomplete")
     assert done.returncode == 0, done.stdout
     assert changed(small, before) == []
 

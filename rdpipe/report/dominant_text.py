@@ -30,12 +30,17 @@ def _sentence(row: dict[str, Any]) -> str:
     point = f"{row['curve']}, q{row['quality']}"
     if row["quantity"] == "psnr" and row["share"] == 1:
         return (
-            f"{row['image']} has an infinite PSNR ({point}; {row['points']} of all points): the"
-            " mean PSNR is infinite there, and BD-rates leave such points out."
+            f"{row['image']} has an infinite PSNR ({point}{_more(row['points'])}): the mean PSNR is"
+            " infinite there, and BD-rates leave such points out."
         )
     name = {"bpp": "bit/pixel", "psnr": "PSNR"}[row["quantity"]]
     return (
-        f"{row['image']} alone makes up to {100 * row['share']:.0f} % of the mean {name} ({point};"
-        f" more than half at {row['points']} points): means, BD-rates and intervals say little"
-        " about the other images."
+        f"{row['image']} alone makes up to {100 * row['share']:.0f} % of the mean {name}"
+        f" ({point}{_more(row['points'])}): means, BD-rates and intervals say little about the"
+        " other images."
     )
+
+
+def _more(points: int) -> str:
+    """Return how many more points of curves a warning is about."""
+    return f", and {points - 1} more" if points > 1 else ""

@@ -80,8 +80,8 @@ def bd_rate_line(row: Mapping[str, Any]) -> str:
     interval = ""
     if math.isfinite(row["bd_rate_low"] + row["bd_rate_high"]):
         interval = f"[{row['bd_rate_low']:+.1f}, {row['bd_rate_high']:+.1f}]"
-    rate = f"{row['bd_rate']:+7.1f} %  {interval:18}"
+    rate = f"{row['bd_rate']:+7.1f} %  {interval:18} "
     if math.isnan(row["bd_rate"]):
-        rate = f"{row['undefined']:29}"
+        rate = f"{row['undefined']}; "
     remarks = filter(None, (kind_label(row["kind"]), row["common_range"], row["remark"]))
-    return f"    {row['curve']:32} {rate} {', '.join(remarks)}"
+    return f"    {row['curve']:32} {rate}{'; '.join(remarks)}"

@@ -78,7 +78,7 @@ def test_summary_is_at_equal_psnr(bounds, tmp_path, capsys):
     assert "c at q1 on d: 0.250 bpp at 29.00 dB." in shown
     assert "“joint”, has a BD-rate of -10.0 % (95 % interval -11.0 to -9.0 %)" in shown
     assert "Available today: 0.50 % (0.25 to 0.75 %) in real bytes" in shown
-    assert "not defined: the curve has only one point achieved" in shown  # the baseline
+    assert "not defined: the curve has only one point; achieved" in shown  # the baseline
     assert "Warning: 1x1 alone makes up to 90 % of the mean bit/pixel" in shown
     assert str(page) in shown
     assert shown.count("c on d") == 1  # a baseline has no summary
@@ -96,7 +96,7 @@ def test_line_of_a_bd_rate_has_the_common_range():
     row = {"curve": "jpeg", "kind": "achieved", "bd_rate": -2.0, "undefined": "not defined"}
     row |= {"bd_rate_low": -3.0, "bd_rate_high": -1.0, "common_range": "over only 25 %"}
     line = summarise.bd_rate_line({**row, "remark": "1 point left out"})
-    assert "-2.0 %  [-3.0, -1.0]" in line and line.endswith(", over only 25 %, 1 point left out")
+    assert "-2.0 %  [-3.0, -1.0]" in line and line.endswith("; over only 25 %; 1 point left out")
     row["remark"] = ""
     unknown = dict.fromkeys(("bd_rate", "bd_rate_low", "bd_rate_high"), float("nan"))
     assert "not defined" in summarise.bd_rate_line(row | unknown)

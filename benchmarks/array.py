@@ -9,6 +9,7 @@ from PIL import Image
 
 from benchmarks.common import Figure, Options, alternate, image_files, processor_seconds
 from rdpipe.codecs.compressai import mini_mean_scale
+from rdpipe.codecs.extraction import as_latents, extract
 from rdpipe.core.latents import Latents
 from rdpipe.estimators.variances import CalibratedVariance
 from rdpipe.evaluation import evaluate
@@ -33,7 +34,8 @@ def latents(options: Options, count: int) -> list[Latents]:
     codec = mini_mean_scale(2, "cpu")
     files = image_files(options.images)[:count]
     images = [np.asarray(Image.open(file).convert("RGB")) for file in files]
-    return [codec.analyse(str(i), image).latents for i, image in enumerate(images)]
+    rows = (extract(codec, str(i), image)[1] for i, image in enumerate(images))
+    return [as_latents(str(i), arrays["y"]) for i, arrays in enumerate(rows)]
 
 
 def figures(options: Options) -> Iterator[Figure]:

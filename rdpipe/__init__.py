@@ -15,30 +15,45 @@ if TYPE_CHECKING:
     from rdpipe.core.errors import InputError
     from rdpipe.core.kinds import BoundKind, Information
     from rdpipe.core.latents import Latents
-    from rdpipe.core.protocols import Analysis, Codec
+    from rdpipe.core.protocols import Codec, Send
+    from rdpipe.entropy.priors import Gaussian, Laplace, Learned, Logistic, Mixture, Prior, Table
     from rdpipe.evaluation import evaluate
 
 __version__ = "0.2.0"
 __all__ = [
-    "Analysis",
     "BoundKind",
     "CellId",
     "Codec",
+    "Gaussian",
     "Information",
     "InputError",
+    "Laplace",
     "Latents",
+    "Learned",
+    "Logistic",
+    "Mixture",
+    "Prior",
+    "Send",
+    "Table",
     "__version__",
     "decompose",
     "evaluate",
 ]
 _MODULES = {
-    "Analysis": "rdpipe.core.protocols",
     "BoundKind": "rdpipe.core.kinds",
     "CellId": "rdpipe.core.axes",
     "Codec": "rdpipe.core.protocols",
+    "Gaussian": "rdpipe.entropy.priors",
     "Information": "rdpipe.core.kinds",
     "InputError": "rdpipe.core.errors",
+    "Laplace": "rdpipe.entropy.priors",
     "Latents": "rdpipe.core.latents",
+    "Learned": "rdpipe.entropy.priors",
+    "Logistic": "rdpipe.entropy.priors",
+    "Mixture": "rdpipe.entropy.priors",
+    "Prior": "rdpipe.entropy.priors",
+    "Send": "rdpipe.core.protocols",
+    "Table": "rdpipe.entropy.priors",
     "decompose": "rdpipe.api",
     "evaluate": "rdpipe.evaluation",
 }

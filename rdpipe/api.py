@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from rdpipe.analysis import decomposition
-from rdpipe.codecs.extraction import UNITS, as_latents, extract
+from rdpipe.codecs.extraction import UNITS, Extractor, as_latents
 from rdpipe.core.axes import AXES, BASELINE_CELL, Axis, CellId
 from rdpipe.core.errors import InputError
 from rdpipe.core.process import single_thread
@@ -83,20 +83,21 @@ def decompose(
     """
     if not isinstance(codec, Codec):
         raise InputError(
-            f"{type(codec).__name__} is not a codec; expected an object with the methods analyse"
-            " and synthesise"
+            f"{type(codec).__name__} is not a codec; expected an object with a method"
+            " code(image, size, send)"
         )
     if not isinstance(limits, Mapping) or not limits:
         raise InputError(f"limits are {limits!r}; expected a mapping of names to at least one cell")
     cells = {name: as_cell(name, limit) for name, limit in limits.items()}
     rows, latents = [], []
+    extractor = Extractor(codec)
     for name, image in named_images(images).items():
-        row, arrays = extract(codec, name, as_pixels(name, image))
+        row, arrays = extractor.extract(name, as_pixels(name, image))
         rows.append(row)
-        latents.append(as_latents(name, arrays))
+        latents.append([as_latents(name, of_latent) for of_latent in arrays.values()])
     if not rows:
         raise InputError("there is no image; expected at least one")
-    names = [image.name for image in latents]
+    names = [image[0].name for image in latents]
     columns = {key: ("image", [row[key] for row in rows], {"units": UNITS[key]}) for key in rows[0]}
     table = xr.Dataset(columns, {"image": names})
     means, variances, quantizers = (used_names(axis, cells.values()) for axis in AXES)

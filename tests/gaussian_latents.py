@@ -5,7 +5,7 @@ import math
 import torch
 
 from rdpipe.core.axes import CellId
-from rdpipe.core.latents import Latents
+from rdpipe.core.latents import Latents, Structure
 from rdpipe.evaluation.cell import Cell
 
 
@@ -33,4 +33,5 @@ def make_latents(y, scale=1.0, mean=0.0, name="a"):
 
 def make_cell(mean, variance, quantizer, context=False):
     """Return a cell of estimators."""
-    return Cell(CellId("mean", "variance", "quantizer"), mean, variance, quantizer, context)
+    structure = Structure(priors_follow_past=context)
+    return Cell(CellId("mean", "variance", "quantizer"), mean, variance, quantizer, structure)

@@ -22,6 +22,7 @@ BASELINES = {
 }
 """``module:attribute`` of the factory of each known baseline."""
 CODECS = {
+    "automatic": "rdpipe.codecs.automatic:automatic",
     "compressai": "rdpipe.codecs.compressai.factories:from_checkpoint",
     "dct": "rdpipe.codecs.linear:dct",
     "joint-upper": "rdpipe.codecs.compressai.factories:joint_upper",

@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 import torch
 import xarray as xr
+from torch import Tensor
 
-from rdpipe.codecs.decoding import decoded_latents, measured_gain
+from rdpipe.codecs import bitstream
+from rdpipe.codecs.gain import decoder_gain
+from rdpipe.codecs.structure import decodes, find_structure
 from rdpipe.core.errors import InputError
-from rdpipe.core.latents import Latents
+from rdpipe.core.latents import Latents, Structure
 from rdpipe.core.metrics import mean_squared_error, psnr
 from rdpipe.core.protocols import (
-    Analysis,
     Codec,
     Image,
-    SupportsBitstream,
-    SupportsContext,
-    SupportsGain,
+    SupportsCoder,
+    SupportsForwardBits,
     SupportsKnownSource,
 )
 from rdpipe.core.runs import RunId
+from rdpipe.core.walk import (
+    Walk,
+    Whole,
+    ZeroWalk,
+    assemble,
+    decode_image,
+    padded_size,
+    to_tensor,
+    visit,
+)
 
 UNITS = {
     "bytes": "byte",
@@ -46,119 +57,261 @@ Row = dict[str, Any]
 """A row of the table of images, with the columns of :data:`UNITS`."""
 
 
-def extract(codec: Codec, name: str, image: Image, gain: bool = False) -> tuple[Row, xr.Dataset]:
-    """Extract the latents of an image, and measure the codec on it.
+class Extractor:
+    """Extracts latents with a codec.
 
     Parameters
     ----------
     codec : Codec
-    name : str
-        Name of the image.
-    image : array
     gain : bool
-        Whether to measure the gain of the decoder, if the codec supports it.
-
-    Returns
-    -------
-    row : dict
-        See :data:`UNITS`.
-    arrays : xarray.Dataset
-        The fields of :class:`~rdpipe.core.latents.Latents`; :func:`as_latents` is the inverse.
-
-    Raises
-    ------
-    InputError
-        If the latents or the gain are not finite, or the latents of a codec with a context model
-        lack ``hyper``.
+        Whether to measure the gain of the decoder. That of a codec with several latents is always
+        measured: it relates their distortions.
     """
-    analysis = codec.analyse(name, image)
-    check_latents(codec, name, analysis.latents)
-    if gain and isinstance(codec, SupportsGain):
-        analysis = with_gain(codec, name, analysis, image)
-    size, decoded = code(codec, analysis, image)
+
+    def __init__(self, codec: Codec, gain: bool = False):
+        self.codec, self.gain = codec, gain
+        self._structures: dict[int, Structure] = {}
+
+    def structure(self, colors: int) -> Structure:
+        """Return what of the codec depends on what, for images of some number of colors."""
+        if colors not in self._structures:
+            self._structures[colors] = find_structure(self.codec, colors)
+        return self._structures[colors]
+
+    def extract(self, name: str, image: Image) -> tuple[Row, dict[str, xr.Dataset]]:
+        """Extract the latents of an image, and measure the codec on it.
+
+        Parameters
+        ----------
+        name : str
+            Name of the image.
+        image : array
+
+        Returns
+        -------
+        row : dict
+            See :data:`UNITS`.
+        arrays : dict of str to xarray.Dataset
+            The fields of :class:`~rdpipe.core.latents.Latents` of each latent, in decoding order;
+            :func:`as_latents` is the inverse.
+
+        Raises
+        ------
+        InputError
+            If the latents or the gain cannot be used.
+        """
+        walk = Walk()
+        visit(self.codec, walk, image)
+        wholes = assemble(walk.record)
+        latents = self._latents(name, image, wholes)
+        size, decoded = real_bytes(self.codec, image, wholes)
+        row = describe(self.codec, image, decoded, wholes) | {"bytes": size}
+        row["real"] = isinstance(self.codec, SupportsCoder) or decodes(self.codec)
+        return row, {of_one.latent: to_dataset(of_one) for of_one in latents}
+
+    def _latents(self, name: str, image: Image, wholes: Mapping[str, Whole]) -> list[Latents]:
+        structure = self.structure(image.shape[2])
+        main = [whole for whole in wholes.values() if not whole.side]
+        if not main:
+            raise InputError("the codec sends nothing but side information; expected a latent")
+        hyper: Mapping[str, Whole] = {}
+        if structure.priors_follow_past:
+            zeros = ZeroWalk()
+            visit(self.codec, zeros, image)
+            hyper = assemble(zeros.record)
+        gains: Mapping[str, Tensor] = {}
+        if self.gain or len(main) > 1:
+            gains = self._gains(name, image)
+        size = padded_size(self.codec, *image.shape[:2])
+        return [
+            to_latents(name, whole, structure, hyper, gains.get(whole.name), size) for whole in main
+        ]
+
+    def _gains(self, name: str, image: Image) -> Mapping[str, Tensor]:
+        try:
+            return decoder_gain(self.codec, name, image)
+        except InputError as error:
+            raise InputError(f"{name!r}: {error}") from error
+        except RuntimeError:  # PyTorch finds no graph
+            return {}
+
+
+def extract(
+    codec: Codec, name: str, image: Image, gain: bool = False
+) -> tuple[Row, dict[str, xr.Dataset]]:
+    """Extract the latents of one image; see :meth:`Extractor.extract`."""
+    return Extractor(codec, gain).extract(name, image)
+
+
+def describe(codec: Codec, image: Image, decoded: Image, wholes: Mapping[str, Whole]) -> Row:
+    """Return what is measured of the codec on an image, bytes apart."""
+    side, main = (
+        sum(whole.bits.sum().item() for whole in wholes.values() if whole.side is side)
+        for side in (True, False)
+    )
     mse = mean_squared_error(image, decoded)
     height, width = image.shape[:2]
-    row = {
-        "bytes": size,
-        "real": isinstance(codec, SupportsBitstream),
-        "latent_bits": analysis.latent_bits,
-        "side_bits": analysis.side_bits,
-        "forward_bits": np.nan if analysis.forward_bits is None else analysis.forward_bits,
+    return {
+        "latent_bits": main,
+        "side_bits": side,
+        "forward_bits": forward_bits(codec, image),
         "mse": mse,
         "psnr": psnr(mse),
         "pixels": height * width,
         "height": height,
         "width": width,
     }
-    arrays = {
-        field: (DIMENSIONS[: tensor.ndim], tensor.detach().cpu().numpy())
-        for field, tensor in tensors(analysis.latents).items()
+
+
+def forward_bits(codec: Codec, image: Image) -> float:
+    """Return the code length according to the training graph; NaN if it is no other."""
+    if not isinstance(codec, SupportsForwardBits):
+        return math.nan
+    with torch.no_grad():
+        bits = codec.forward_bits(to_tensor(codec, image))
+    return math.nan if bits is None else bits
+
+
+def real_bytes(codec: Codec, image: Image, wholes: Mapping[str, Whole]) -> tuple[int, Image]:
+    """Return the number of bytes of an image, and what they decode to.
+
+    They are those of the codec's own coder if it has one, otherwise those of
+    :mod:`rdpipe.codecs.bitstream`. For a codec that does not decode they are the code length under
+    its own likelihood.
+    """
+    if isinstance(codec, SupportsCoder):
+        stream = codec.compress(image)
+        return len(stream), codec.decompress(stream)
+    if decodes(codec):
+        stream = bitstream.encode(codec, image)
+        return len(stream), bitstream.decode(codec, stream)
+    bits = sum(whole.bits.sum().item() for whole in wholes.values())
+    return math.ceil(bits / 8), decode_image(codec, Walk(), image)
+
+
+def to_latents(
+    name: str,
+    whole: Whole,
+    structure: Structure,
+    hyper: Mapping[str, Whole],
+    gain: Tensor | None,
+    size: tuple[int, int],
+) -> Latents:
+    """Return a latent in units of its step.
+
+    Parameters
+    ----------
+    name : str
+        Name of the image.
+    whole : Whole
+    structure : Structure
+    hyper : mapping of str to Whole
+        What is predicted without the past.
+    gain : Tensor of shape (channel,), optional
+    size : tuple of int
+        Height and width of the extended image, pixels.
+
+    Raises
+    ------
+    InputError
+        If values are not finite, or a scale is not positive.
+    """
+    dtype, step = whole.y.dtype, whole.step
+    unit = bool((step == 1).all())
+    off_center = not torch.equal(whole.offset, whole.mean.double())
+    strides = {side / count for side, count in zip(size, whole.y.shape[1:], strict=True)}
+    regular = len(strides) == 1 and min(strides).is_integer()
+    stride = int(min(strides)) if regular else None
+    values = {
+        "y": whole.y,
+        "mean": whole.mean,
+        "scale": whole.scale,
+        "hyper": hyper[whole.name].mean if hyper else None,
+        "offset": whole.offset if off_center else None,
     }
-    return row, xr.Dataset(arrays, attrs={"units": "quantization steps of the codec"})
-
-
-def tensors(latents: Latents) -> dict[str, torch.Tensor]:
-    """Return the fields of latents that are present."""
-    return {
-        field: value for field, value in vars(latents).items() if isinstance(value, torch.Tensor)
+    in_steps = {
+        field: None if value is None else (value if unit else value / step).to(dtype)
+        for field, value in values.items()
     }
+    latents = Latents(
+        name,
+        **in_steps,  # type: ignore[arg-type]
+        gain=None if gain is None else gain.to(dtype),
+        own_bits=None if whole.gaussian else whole.bits.to(dtype),
+        coded=whole.coded,
+        step=None if unit else step.to(dtype),
+        latent=whole.name,
+        stride=stride,
+        follows_past=structure.latents_follow_past,
+        image_needs_side=structure.image_needs_side,
+    )
+    check_latents(latents)
+    return latents
 
 
-def check_latents(codec: Codec, name: str, latents: Latents) -> None:
-    """Check that latents are finite and complete.
+def tensors(latents: Latents) -> dict[str, Tensor]:
+    """Return the arrays of latents that are present."""
+    return {field: value for field, value in vars(latents).items() if isinstance(value, Tensor)}
+
+
+def check_latents(latents: Latents) -> None:
+    """Check that latents are finite, and scales positive.
 
     Raises
     ------
     InputError
         If they are not.
     """
+    label = f"latent {latents.latent!r} of image {latents.name!r}"
     for field, tensor in tensors(latents).items():
         if not tensor.isfinite().all():
-            raise InputError(f"{name!r}: {field} of the codec has values that are not finite")
-    if isinstance(codec, SupportsContext) and not latents.with_context:
-        raise InputError(
-            f"{name!r}: the codec has a method recode, that is, a context model; expected latents"
-            " with hyper, the mean without it"
-        )
+            raise InputError(f"{label}: {field} has values that are not finite")
+    if not (latents.scale > 0).all():
+        least = latents.scale.min().item()
+        raise InputError(f"{label}: the least scale is {least:g}; expected positive scales")
 
 
-def with_gain(codec: SupportsGain, name: str, analysis: Analysis, image: Image) -> Analysis:
-    """Return an analysis with the gain of the decoder.
-
-    Raises
-    ------
-    InputError
-        If the gain is not finite or has another shape than (channel,).
-    """
-    try:
-        gain = measured_gain(codec, analysis.latents, *image.shape[:2])
-    except InputError as error:
-        raise InputError(f"{name!r}: {error}") from error
-    return replace(analysis, latents=replace(analysis.latents, gain=gain))
-
-
-def code(codec: Codec, analysis: Analysis, image: Image) -> tuple[int, Image]:
-    """Return the number of bytes of an image, and the decoded image.
-
-    For a codec without a bitstream they are the code length of the rounded latents under the
-    codec's own likelihood, and the image of the rounded latents.
-    """
-    if isinstance(codec, SupportsBitstream):
-        stream = codec.compress(image)
-        return len(stream), codec.decompress(stream)
-    bits = analysis.latent_bits + analysis.side_bits
-    y_hat = decoded_latents(codec, analysis.latents)
-    return math.ceil(bits / 8), codec.synthesise(y_hat, *image.shape[:2])
+def to_dataset(latents: Latents) -> xr.Dataset:
+    """Return the fields of a latent as arrays."""
+    arrays = {
+        field: (DIMENSIONS[: tensor.ndim], tensor.detach().numpy())
+        for field, tensor in tensors(latents).items()
+    }
+    attributes: dict[str, Any] = {
+        "units": "quantization steps of the codec",
+        "latent": latents.latent,
+        "follows_past": int(latents.follows_past),
+        "image_needs_side": int(latents.image_needs_side),
+    }
+    if latents.stride is not None:
+        attributes["stride"] = latents.stride
+    return xr.Dataset(arrays, attrs=attributes)
 
 
 def as_latents(name: str, arrays: xr.Dataset) -> Latents:
-    """Return the latents of an image from the arrays that :func:`extract` returned."""
-    fields = {str(field): torch.from_numpy(arrays[field].values) for field in arrays.data_vars}
-    return Latents(name, **fields)
+    """Return the latents of an image from the arrays that :func:`to_dataset` returned."""
+    known = {field.name for field in fields(Latents)}
+    values: dict[str, Any] = {
+        str(field): torch.from_numpy(arrays[field].values)
+        for field in arrays.data_vars
+        if field in known
+    }
+    return Latents(
+        name,
+        **values,
+        latent=arrays.attrs["latent"],
+        stride=arrays.attrs.get("stride"),
+        follows_past=bool(arrays.attrs["follows_past"]),
+        image_needs_side=bool(arrays.attrs["image_needs_side"]),
+    )
 
 
 def tabulate(
-    rows: Sequence[Row], names: Sequence[str], digests: Sequence[str], run: RunId
+    rows: Sequence[Row],
+    names: Sequence[str],
+    digests: Sequence[str],
+    latents: Sequence[str],
+    run_id: RunId,
 ) -> xr.Dataset:
     """Return the table of images of a run.
 
@@ -168,14 +321,17 @@ def tabulate(
         From :func:`extract`.
     names, digests : sequence of str
         Name and SHA-256 of each image.
-    run : RunId
+    latents : sequence of str
+        Names of the latents, in decoding order.
+    run_id : RunId
     """
     table: dict[str, Any] = {
         column: ("image", [row[column] for row in rows], {"units": unit})
         for column, unit in UNITS.items()
     }
     table["sha256"] = ("image", list(digests))
-    return xr.Dataset(table, {"image": list(names), **run.coordinates()})
+    coords = {"image": list(names), "latent": list(latents), **run_id.coordinates()}
+    return xr.Dataset(table, coords)
 
 
 def known_limits(codec: Codec) -> xr.Dataset | None:

@@ -10,9 +10,7 @@ Every entry of the array has a closed form for such a codec.
 from __future__ import annotations
 
 import math
-import struct
 
-import constriction
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -20,14 +18,13 @@ from scipy.fft import dct as cosine_transform
 from torch import Tensor
 
 from rdpipe.core.errors import InputError
-from rdpipe.core.latents import Latents
-from rdpipe.core.protocols import Analysis, Image
-from rdpipe.quantizers.scalar import Rounding
+from rdpipe.core.protocols import Send
+from rdpipe.entropy.priors import Gaussian
 from rdpipe.theory import field_rate, field_spectrum
 
-HEADER = struct.Struct(">II")
-"""Height and width."""
 Array = NDArray[np.float64]
+DEGENERATE = 1e-12
+"""Difference of two eigenvalues, relative to the largest, below which they are the same."""
 
 
 class BlockTransform:
@@ -49,60 +46,30 @@ class BlockTransform:
 
     Attributes
     ----------
-    block, stride : int
+    block, multiple : int
         Side of a block, pixels.
     """
 
     def __init__(self, transform: Array, variances: Array, spectrum: Array, step: float):
-        self.transform, self.variances = transform, variances
-        self.spectrum, self.step = spectrum, step
-        self.block = self.stride = math.isqrt(len(transform))
+        self.transform = torch.from_numpy(transform)
+        self.scale = torch.from_numpy(np.sqrt(variances) / step)
+        self.variances, self.spectrum, self.step = variances, spectrum, step
+        self.block = self.multiple = math.isqrt(len(transform))
 
-    def analyse(self, name: str, image: Image) -> Analysis:
-        """Return the coefficients in steps, and their standard deviations."""
-        y = self._latents(image)
-        mean, scale = self.predict(b"", *image.shape[:2])
-        bits = Rounding().code(y, scale.square(), 1.0).bits.sum().item()
-        return Analysis(Latents(name, y, mean, scale), bits, 0.0)
-
-    def decoder_gain(self, latents: Latents, height: int, width: int) -> Tensor:
-        """Return the squared step, for every channel."""
-        return torch.full((len(latents.y),), self.step**2)
-
-    def synthesise(self, y_hat: Tensor, height: int, width: int) -> Image:
-        """Return the image of decoded latents of shape (channel, row, column)."""
-        block, (rows, columns) = self.block, y_hat.shape[1:]
-        blocks = self.transform.T @ y_hat.double().flatten(1).numpy() * self.step
-        pixels = blocks.reshape(block, block, rows, columns).transpose(2, 0, 3, 1)
-        pixels = pixels.reshape(rows * block, columns * block)
-        return pixels[:height, :width, None].astype(np.float32)
-
-    def compress(self, image: Image) -> bytes:
-        """Return the rounded coefficients as a real bitstream."""
-        coder = constriction.stream.queue.RangeEncoder()
-        _, scale = self.predict(b"", *image.shape[:2])
-        Rounding().write(coder, self._latents(image), scale.square(), 1.0)
-        return HEADER.pack(*image.shape[:2]) + coder.get_compressed().astype(">u4").tobytes()
-
-    def decompress(self, stream: bytes) -> Image:
-        """Return the decoded image."""
-        height, width = HEADER.unpack_from(stream)
-        words = np.frombuffer(stream, ">u4", offset=HEADER.size).astype(np.uint32)
-        _, scale = self.predict(b"", height, width)
-        coder = constriction.stream.queue.RangeDecoder(words)
-        y_hat = Rounding().read(coder, scale.square(), 1.0)
-        return self.synthesise(y_hat, height, width)
-
-    def side(self, image: Image) -> bytes:
-        """Return no bytes: the codec has no side information."""
-        return b""
-
-    def predict(self, side: bytes, height: int, width: int) -> tuple[Tensor, Tensor]:
-        """Return mean 0 and the known scales, of shape (channel, row, column)."""
-        shape = -(-height // self.block), -(-width // self.block)
-        scale = torch.from_numpy(np.sqrt(self.variances) / self.step)[:, None, None]
-        scale = scale.expand(-1, *shape).contiguous()
-        return torch.zeros_like(scale), scale
+    def code(self, image: Tensor | None, size: tuple[int, int], send: Send) -> Tensor:
+        """Code an image; see :meth:`rdpipe.core.protocols.Codec.code`."""
+        block, rows, columns = self.block, size[0] // self.block, size[1] // self.block
+        y = None
+        if image is not None:
+            self._check_colors(image)
+            pixels = image.double().view(rows, block, columns, block)
+            y = self.transform @ pixels.permute(1, 3, 0, 2).reshape(block**2, -1) / self.step
+            y = y.view(1, block**2, rows, columns)
+        scale = self.scale[:, None, None].expand(1, -1, rows, columns)
+        y_hat = send("y", Gaussian(torch.zeros_like(scale), scale), y)
+        blocks = self.transform.T @ y_hat[0].flatten(1) * self.step
+        pixels = blocks.view(block, block, rows, columns).permute(2, 0, 3, 1)
+        return pixels.reshape(1, 1, *size)
 
     def references(self) -> dict[str, tuple[Array, Array]]:
         """Return two known rate-distortion functions by name: MSE and bit/pixel of 72 points.
@@ -118,19 +85,12 @@ class BlockTransform:
             for name, spectrum in spectra.items()
         }
 
-    def _latents(self, image: Image) -> Tensor:
-        """Return the coefficients in steps, of shape (channel, row, column)."""
-        if image.shape[2] != 1:
+    def _check_colors(self, image: Tensor) -> None:
+        if image.shape[1] != 1:
             raise InputError(
-                f"the image has {image.shape[2]} channels; klt and dct expect one channel, of a"
+                f"the image has {image.shape[1]} channels; klt and dct expect one channel, of a"
                 " gaussian-field"
             )
-        block, margin = self.block, [(0, -side % self.block) for side in image.shape[:2]]
-        pixels = np.pad(image[..., 0].astype(np.float64), margin, "edge")
-        rows, columns = (side // block for side in pixels.shape)
-        blocks = pixels.reshape(rows, block, columns, block).transpose(1, 3, 0, 2)
-        y = self.transform @ blocks.reshape(block**2, -1) / self.step
-        return torch.from_numpy(y.reshape(-1, rows, columns))
 
 
 def klt(
@@ -165,8 +125,8 @@ def klt(
         If there is no such step, or the field is not valid.
     """
     spectrum = _spectrum(sigma, size, rho, exponent)
-    _, vectors = np.linalg.eigh(covariance(spectrum, block))
-    return _codec(vectors.T[::-1].copy(), spectrum, quality, steps)
+    basis = principal_components(covariance(spectrum, block))
+    return _codec(basis, spectrum, quality, steps)
 
 
 def dct(
@@ -203,6 +163,31 @@ def covariance(spectrum: Array, block: int) -> Array:
     autocovariance: Array = np.fft.ifft2(spectrum).real
     row, column = np.divmod(np.arange(block**2), block)
     return autocovariance[np.abs(row[:, None] - row), np.abs(column[:, None] - column)]
+
+
+def principal_components(matrix: Array) -> Array:
+    """Return orthonormal eigenvectors of the covariance of a block, one per row.
+
+    Eigenvalues descend. Those of a symmetric field occur in pairs, and a library may return any
+    basis of the plane of a pair, with any sign. A decoder on another machine needs the same one:
+    here it also diagonalizes the squared distance from the center row, and the signs are such that
+    the inner product with a fixed vector is positive.
+
+    Parameters
+    ----------
+    matrix : array of shape (block^2, block^2)
+    """
+    values, vectors = np.linalg.eigh(matrix)
+    values, vectors = values[::-1], vectors[:, ::-1].copy()
+    block = math.isqrt(len(matrix))
+    distance = (np.arange(block**2) // block - (block - 1) / 2) ** 2
+    starts = np.flatnonzero(values[:-1] - values[1:] > DEGENERATE * values[0]) + 1
+    for first, end in zip([0, *starts], [*starts, len(values)], strict=True):
+        plane = vectors[:, first:end]
+        vectors[:, first:end] = plane @ np.linalg.eigh(plane.T @ (distance[:, None] * plane))[1]
+    reference = np.sqrt(np.arange(1.0, block**2 + 1)) % 1 - 0.4
+    basis: Array = (vectors * np.where(reference @ vectors < 0, -1, 1)).T.copy()
+    return basis
 
 
 def _codec(transform: Array, spectrum: Array, quality: int, steps: list[float]) -> BlockTransform:

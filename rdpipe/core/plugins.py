@@ -13,6 +13,9 @@ from typing import Any
 
 from rdpipe.core.errors import InputError
 
+FIRST = {"codec": "quality as the first parameter, as in (quality: int)"}
+"""What the factories of a kind of object must take first."""
+
 
 def suggest(name: str, known: Iterable[str]) -> str:
     """Return a hint that lists the known names, the most similar ones first."""
@@ -97,8 +100,21 @@ def bind_entry(
     try:
         bound = signature.bind(*numbers, *args, **entry.get("args", {}))
     except TypeError as error:
+        if what in FIRST and not _takes(signature, len(numbers) + len(args)):
+            raise InputError(
+                f"{what} {name!r}: {target} takes {signature}; expected {FIRST[what]}"
+            ) from error
         raise InputError(f"{what} {name!r}: {error}; expected {signature}") from error
     return partial(factory, *bound.args, **bound.kwargs)
+
+
+def _takes(signature: inspect.Signature, count: int) -> bool:
+    """Return whether a function takes some number of positional arguments."""
+    try:
+        signature.bind_partial(*range(count))
+    except TypeError:
+        return False
+    return True
 
 
 def build_entry(

@@ -1,74 +1,179 @@
-"""What rdpipe expects of a codec: one required protocol, and one for each optional capability."""
+"""What rdpipe expects of a codec: one required method, and one protocol per optional capability."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
-
-from rdpipe.core.latents import Latents
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 Image = NDArray[Any]
 """uint8 of shape (height, width, 3), or float32 of shape (height, width, 1) for Gaussian fields."""
-CodeStep = Callable[[slice, "Tensor", "Tensor", "Tensor"], "Tensor"]
-"""``code(channels, positions, mean, scale)`` returns y_hat of some elements.
-
-Positions are ``row * columns + column``, int64; mean, scale and y_hat have the shape (channel,
-position).
-"""
+Region = tuple[slice, slice, slice]
+"""Channels, rows and columns."""
 
 
-@dataclass(frozen=True)
-class Analysis:
-    """The analysis of one image by a codec.
+class Prior(Protocol):
+    """The density of each element of a latent (:mod:`rdpipe.entropy.priors`)."""
 
-    Parameters
-    ----------
-    latents : Latents
-        The latents, and the mean and scale that the codec predicts for them.
-    latent_bits : float
-        Code length of the rounded latents under the codec's own likelihood, including its floors.
-    side_bits : float
-        Code length of the side information (hyper-latents) under the codec's own likelihood.
-    forward_bits : float, optional
-        Code length of both according to the model's training graph, if it differs: that graph
-        rounds without the feedback of a context model, and papers report it.
-    """
+    mean: Tensor
+    scale: Tensor
+    is_gaussian: bool
 
-    latents: Latents
-    latent_bits: float
-    side_bits: float
-    forward_bits: float | None = None
+    @property
+    def origin(self) -> Tensor:
+        """A point of the grid to which elements are rounded, unless ``send`` is told another."""
+
+    def log_tail(self, x: Tensor, upper: Tensor) -> Tensor:
+        """Return ln P(X > x) where ``upper`` is True, and ln P(X < x) elsewhere."""
+
+    def select(self, index: Tensor) -> Prior:
+        """Return the prior of some elements, as a vector."""
+
+    def join(self, priors: Sequence[Any]) -> Prior:
+        """Return the prior of the elements of several priors, as a vector."""
+
+    def index_log_tail(
+        self, offset: Tensor, step: float | Tensor
+    ) -> Callable[[Tensor, Tensor], Tensor]:
+        """Return the log tails of the index (x - offset) / step for a range coder."""
+
+    def bits(self, x: Tensor, step: float | Tensor = 1.0) -> Tensor:
+        """Return the code length of [x - step/2, x + step/2], bit."""
+
+
+class Send(Protocol):
+    """Transmit the elements of a latent, and return what the decoder has of them."""
+
+    def __call__(
+        self,
+        name: str,
+        prior: Prior | Callable[[], Prior],
+        y: Tensor | None = None,
+        *,
+        at: Tensor | Region | None = None,
+        offset: Tensor | float | None = None,
+        step: Tensor | float = 1.0,
+        skip: Tensor | None = None,
+        side: bool = False,
+    ) -> Tensor:
+        """Return y_hat.
+
+        Parameters
+        ----------
+        name : str
+            Name of the latent. Several calls with one name are its parts, in decoding order.
+        prior : Prior or callable
+            Density of the elements, of shape (1, channel, row, column): its mean and its scale have
+            that shape. Or a function without arguments that returns it, which is called only if the
+            prior is needed.
+        y : Tensor of the shape of the prior, optional
+            The elements before quantization; None at a decoder.
+        at : Tensor of bool, or tuple of slices, optional
+            Which elements of the latent the part holds. A tensor has the shape of the whole latent
+            (or broadcasts to it), as have the prior, ``y`` and ``y_hat`` then, which is 0
+            elsewhere. Slices of channels, rows and columns, with both ends, place a small part.
+            Parts do not overlap, and all calls of a name use the same form. Default: the channels
+            after the previous part.
+        offset : Tensor or float, optional
+            A point of the grid to which elements are rounded. Default: the mean of the prior; 0 for
+            a table. A codec that rounds to integers, or about a median, must say so: the mean of a
+            learned density or of a mixture lies between the points of such a grid.
+        step : Tensor or float
+            Distance of the points of that grid.
+        skip : Tensor of bool, of the shape of the prior, optional
+            Elements that are never coded: the decoder has ``offset``.
+        side : bool
+            Whether the latent is side information: it is coded as it is, and no other quantizer
+            takes its place.
+
+        Returns
+        -------
+        Tensor of the shape and the dtype of the mean of the prior
+        """
 
 
 @runtime_checkable
 class Codec(Protocol):
-    """A codec at one quality.
+    """A codec at one quality: one method, which encoder and decoder both run.
 
     .. code-block:: none
 
-        image --analyse--> latents --(quantizer of a cell)--> y_hat --synthesise--> image
-        image --compress--> bytes --decompress--> image          (the codec's own bitstream)
+        encoder: image -> code(image, size, send) -> the decoded image
+                            | y, prior       ^ y_hat
+        send:             quantize, write: bytes
+        decoder:                      read: bytes
+                            | prior          ^ y_hat
+                 None  -> code(None, size, send) -> the decoded image
     """
 
-    def analyse(self, name: str, image: Image) -> Analysis:
-        """Return the latents of an image, not quantized, and the codec's prediction of them."""
+    def code(
+        self, image: Tensor | None, size: tuple[int, int], send: Send
+    ) -> Tensor | Callable[[], Tensor]:
+        """Code an image.
 
-    def synthesise(self, y_hat: Tensor, height: int, width: int) -> Image:
-        """Return the image of decoded latents of shape (channel, row, column)."""
+        Parameters
+        ----------
+        image : Tensor of shape (1, 3, height, width), optional
+            Values in [0, 1]; of shape (1, 1, height, width), in gray levels, for Gaussian fields.
+            The sides are multiples of ``multiple`` (64 if the codec has no such attribute); the
+            image is extended at the right and at the bottom by repeating its border. None at a
+            decoder.
+        size : tuple of int
+            Height and width of that image, pixels.
+        send : Send
+            Call it with every latent, in decoding order. What a decoder needs of the image goes
+            through it.
+
+        Returns
+        -------
+        Tensor of the shape of the image
+            The decoded image; or a function without arguments that returns it, which is called only
+            if the image is needed.
+        """
 
 
 @runtime_checkable
-class SupportsBitstream(Protocol):
-    """A codec with a bitstream of its own.
+class HasMultiple(Protocol):
+    """A codec that states the multiple to which the sides of its images are extended, pixels."""
 
-    The curve of a codec without one is called achievable instead of achieved.
+    multiple: int
+
+
+@runtime_checkable
+class HasLeast(Protocol):
+    """A codec that states the least side of its images, pixels."""
+
+    least: int
+
+
+@runtime_checkable
+class HasDevice(Protocol):
+    """A codec that expects images on a device."""
+
+    device: Any
+
+
+@runtime_checkable
+class StatesDecoding(Protocol):
+    """A codec that states whether ``code(None, ...)`` decodes. Default: it does.
+
+    A codec that only describes what a model does with an image has no bitstream: its curve is
+    achievable instead of achieved.
+    """
+
+    can_decode: bool
+
+
+@runtime_checkable
+class SupportsCoder(Protocol):
+    """A codec with a bitstream of its own, whose bytes its curve then counts.
+
+    For other codecs rdpipe writes and reads the bytes.
     """
 
     def compress(self, image: Image) -> bytes:
@@ -79,53 +184,34 @@ class SupportsBitstream(Protocol):
 
 
 @runtime_checkable
-class SupportsSideInformation(Protocol):
-    """A codec that can transmit its side information separately."""
+class SupportsFloat64(Protocol):
+    """A codec that makes a copy of itself for bitstreams.
 
-    def side(self, image: Image) -> bytes:
-        """Return the part of the bitstream from which :meth:`predict` works; may be empty."""
-
-    def predict(self, side: bytes, height: int, width: int) -> tuple[Tensor, Tensor]:
-        """Return mean and scale, of shape (channel, row, column), before any latent is decoded."""
-
-
-@runtime_checkable
-class SupportsContext(Protocol):
-    """A codec whose context model can run on the output of another quantizer.
-
-    Without it, a cell with the codec's context model and another quantizer is genie-aided.
+    Its transforms may stay in float32. Of a codec without it everything is computed in float64 for
+    a bitstream, its transforms too, and new tensors are of that type.
     """
 
-    def recode(self, image: Image, code: CodeStep) -> Tensor:
-        """Return y_hat of another quantizer, whose output the context model sees.
-
-        Parameters
-        ----------
-        image : array
-        code : callable
-            See :data:`CodeStep`; it is called in decoding order.
-        """
+    def to_float64(self) -> Codec:
+        """Return a codec whose means and scales are computed in float64."""
 
 
 @runtime_checkable
-class SupportsReconstruction(Protocol):
-    """A codec whose decoder does not use rounded latents as they are."""
+class SupportsForward(Protocol):
+    """A codec with a forward pass to compare ``code`` with."""
 
-    def reconstruct(self, y_hat: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
-        """Return what the codec's own decoder uses instead of rounded latents."""
+    def forward(self, image: Tensor) -> Tensor:
+        """Return the decoded image according to the model's own forward pass."""
 
 
 @runtime_checkable
-class SupportsGain(Protocol):
-    """A codec that measures the gain of its decoder."""
+class SupportsForwardBits(Protocol):
+    """A codec whose training graph reports other bits than its coder.
 
-    def decoder_gain(self, latents: Latents, height: int, width: int) -> Tensor:
-        """Return the squared change of the image for a unit change of one latent.
+    It rounds without the feedback of a context model, and papers report its bits.
+    """
 
-        It has the shape (channel,): summed over pixels and colors, in pixel values of [0, 1],
-        averaged over the positions of each channel. It is measured on calibration images, for
-        ``weighted-test-channel``. A random estimate is seeded by the name of the image.
-        """
+    def forward_bits(self, image: Tensor) -> float | None:
+        """Return the code length according to the training graph; None if it is that of code."""
 
 
 @runtime_checkable

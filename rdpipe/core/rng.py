@@ -19,6 +19,21 @@ def noise_key(*key: object) -> int:
     return int.from_bytes(hashlib.sha256(repr(key).encode()).digest()[:8], "little")
 
 
+def latent_key(key: int, latent: str, latents: int) -> int:
+    """Return the key of the noise of one of several latents of an image.
+
+    Parameters
+    ----------
+    key : int
+        Key of the image. It is that of a single latent, too.
+    latent : str
+        Name of the latent.
+    latents : int
+        Number of latents.
+    """
+    return key if latents == 1 else noise_key(key, latent)
+
+
 def generator(*key: object) -> torch.Generator:
     """Return a generator on the CPU that is seeded by a key."""
     import torch

@@ -1,9 +1,9 @@
 """Range coding of integers as a sequence of binary decisions.
 
-The encoder and the decoder run the same code: :func:`code_flags` writes decisions to a range
-encoder of ``constriction``, or reads them from a range decoder, and returns them. A decoder passes
-NaN for values that it does not know yet. Binary decisions need no finite alphabet, and an
-improbable one costs what the model says::
+The encoder and the decoder run the same code: :func:`code_flags` writes decisions to an encoder
+(:mod:`rdpipe.entropy.coder`), or reads them from a decoder, and returns them. A decoder passes NaN
+for values that it does not know yet. Binary decisions need no finite alphabet, and an improbable
+one costs what the model says::
 
     k != 0?   k > 0?   |k| >= 2?   |k| >= 4?   ...   |k| in the upper half of [2^j, 2^(j+1))?   ...
 
@@ -20,10 +20,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import lazy_loader
 import numpy as np
+
+from rdpipe.entropy.coder import Coder, Decoder, Encoder
 
 if TYPE_CHECKING:
     import constriction
@@ -40,13 +42,13 @@ LEAST_DECISION = 1e-40
 
 
 def code_flags(
-    coder: Any, probability: Tensor, values: Tensor, mask: Tensor | None = None
+    coder: Coder, probability: Tensor, values: Tensor, mask: Tensor | None = None
 ) -> Tensor:
     """Write or read binary decisions.
 
     Parameters
     ----------
-    coder : RangeEncoder or RangeDecoder
+    coder : Encoder or Decoder
     probability : Tensor of shape (...)
         Probability of True; NaN stands for 1/2.
     values : Tensor of bool, of shape (...)
@@ -61,18 +63,19 @@ def code_flags(
     """
     mask = torch.ones_like(values) if mask is None else mask
     p = probability[mask].nan_to_num(0.5)
-    true_is_rare, rare = p <= 0.5, torch.minimum(p, 1 - p).clamp(min=LEAST_DECISION)
+    rare = coder.agree_ratio(torch.minimum(p, 1 - p).clamp(min=LEAST_DECISION))
+    true_is_rare = (p <= 0.5) | (rare >= 0.5)  # the same on both sides, unlike p <= 0.5
     decisions = torch.zeros_like(values)
     decisions[mask] = _code_rare(coder, rare, values[mask] == true_is_rare) == true_is_rare
     return decisions
 
 
-def _code_rare(coder: Any, p: Tensor, values: Tensor) -> Tensor:
+def _code_rare(coder: Coder, p: Tensor, values: Tensor) -> Tensor:
     """Code decisions with probability at most 1/2; very improbable ones take several steps."""
     model, step = constriction.stream.model.Bernoulli(perfect=False), p.clamp(min=LEAST_PROBABILITY)
-    if isinstance(coder, constriction.stream.queue.RangeDecoder):
+    if isinstance(coder, Decoder):
         decisions = torch.from_numpy(coder.decode(model, step.numpy())).bool()
-    else:
+    elif isinstance(coder, Encoder):
         decisions = values.clone()
         coder.encode(values.numpy().astype(np.int32), model, step.numpy())
     repeated = decisions & (p < LEAST_PROBABILITY)
@@ -82,13 +85,13 @@ def _code_rare(coder: Any, p: Tensor, values: Tensor) -> Tensor:
 
 
 def code_indices(
-    coder: Any, indices: Tensor, log_tail: Callable[[Tensor, Tensor], Tensor]
+    coder: Coder, indices: Tensor, log_tail: Callable[[Tensor, Tensor], Tensor]
 ) -> Tensor:
     """Write or read integers.
 
     Parameters
     ----------
-    coder : RangeEncoder or RangeDecoder
+    coder : Encoder or Decoder
     indices : Tensor of shape (...)
         Integers of any size as floating-point numbers; NaN when reading.
     log_tail : callable

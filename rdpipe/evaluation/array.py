@@ -12,21 +12,28 @@ from numpy.typing import NDArray
 from rdpipe.core.axes import AXES, CellId
 from rdpipe.core.errors import InputError
 from rdpipe.core.kinds import Information
-from rdpipe.core.latents import Latents
+from rdpipe.core.latents import ImageLatents, Latents, Structure, as_sequence
 from rdpipe.core.plugins import suggest
-from rdpipe.core.rng import noise_key
-from rdpipe.evaluation.cell import Cell, CellCache, Fits, PreparedImage, build_part
+from rdpipe.core.rng import latent_key, noise_key
+from rdpipe.evaluation.cell import Cell, CellCache, Fits, Prepared, build_part, matched_level
+from rdpipe.evaluation.claims import INDEPENDENT
 
 LEVEL_BITS = 32
 """Bits to transmit the level that is solved for one image: one float32."""
 LEVEL_UNITS = "theta: squared latent units; step: latent units"
 """Units of a level; the coordinate ``level_kind`` says which of the two it is."""
 MATCHINGS = ("image", "dataset")
+LEAST_WEIGHT = 1e-9
+"""Smallest weight of a latent, relative to the largest."""
 Names = Iterable[str] | Mapping[str, Mapping[str, Any]]
+Parts = dict[str, dict[str, Any]]
+"""Estimators by axis and name."""
+Cells = dict[tuple[int, ...], Cell]
+"""Cells by their place in the array."""
 
 
 def evaluate(
-    latents: Latents | Sequence[Latents],
+    latents: Latents | Sequence[ImageLatents],
     means: Names,
     variances: Names,
     quantizers: Names,
@@ -39,17 +46,18 @@ def evaluate(
     Parameters
     ----------
     latents : Latents or sequence of Latents
-        Latents of each image. They are accessed one at a time, so a sequence may read them from a
-        file.
+        Latents of each image; of a codec with several, a sequence of them for each image. Images
+        are accessed one at a time, so the outer sequence may read them from a file.
     means, variances, quantizers : iterable of str, or mapping of str to config entry
         Names of :data:`rdpipe.core.axes.AXES`, or entries with ``use`` and ``args``.
     matching : {"image", "dataset"}
         Whether a quantizer without a fixed level gets one level per image, or one for all images,
-        such that its (weighted) distortion equals that of rounding on the same elements.
+        such that its (weighted) distortion equals that of rounding on the same elements. Each of
+        several latents has that level over the decoder's gain.
     seed : int
         Seed of the noise of random quantizers.
     fits : mapping, optional
-        States of fitted estimators, by (axis, name).
+        States of fitted estimators, by (axis, name), for each latent.
 
     Returns
     -------
@@ -58,7 +66,8 @@ def evaluate(
 
         - ``bits``: bits of the elements and of the estimators' own side information, without the
           codec's side information;
-        - ``distortion``: sum of squared errors of the latents, squared latent units;
+        - ``distortion``: sum of squared errors of the latents, squared latent units; of several
+          latents, weighted by the decoder's gain;
         - ``level``: theta or step, see the coordinate ``level_kind`` over quantizer.
 
         Over image: ``elements``, the number of latents. Coordinates ``mean_information``,
@@ -74,38 +83,104 @@ def evaluate(
     if matching not in MATCHINGS:
         raise InputError(f"unknown matching {matching!r}; {suggest(matching, MATCHINGS)}")
     images = [latents] if isinstance(latents, Latents) else latents
-    parts = {
-        axis.name: {
-            name: build_part(axis.name, name, entry, fits or {})
-            for name, entry in as_entries(names).items()
-        }
-        for axis, names in zip(AXES, (means, variances, quantizers), strict=True)
-    }
-    context = len(images) > 0 and images[0].with_context
-    cells = build_cells(parts, context)
-    levels = {} if matching == "image" else dataset_levels(cells, images, seed)
-    shape = tuple(map(len, parts.values()))
+    described = describe(images[0]) if len(images) else [("y", INDEPENDENT)]
+    entries = [as_entries(names) for names in (means, variances, quantizers)]
+    parts = {latent: build_parts(entries, fits or {}, latent) for latent, _ in described}
+    cells = {latent: build_cells(parts[latent], structure) for latent, structure in described}
+    places = list(next(iter(cells.values())))
+    levels = {} if matching == "image" else dataset_levels(cells, places, images, seed)
+    shape = tuple(map(len, entries))
     results: NDArray[np.float64] = np.empty((3, len(images), *shape))
     names, elements = [], []
-    for i, image in enumerate(images):
-        names.append(image.name)
-        elements.append(image.y.numel())
-        if image.with_context != context:
+    for i, image in enumerate(map(as_sequence, images)):
+        if describe(image) != described:
             raise InputError(
-                f"images {images[0].name!r} and {image.name!r}: only one has hyper; expected"
-                " latents of one codec"
+                f"image {image[0].name!r} has other latents than the first image, or only one of"
+                " them has hyper; expected latents of one codec"
             )
-        cache = CellCache()
-        for place, cell in cells.items():
-            prepared = cell.prepare(image, noise_key(seed, image.name), cache)
-            level, level_bits = cell.quantizer.level, 0
+        names.append(image[0].name)
+        elements.append(sum(latent.y.numel() for latent in image))
+        caches = {latent.latent: CellCache() for latent in image}
+        for place in places:
+            prepared = prepare(cells, place, image, seed, caches)
+            level, level_bits = prepared[0].cell.quantizer.level, 0
             if level is None and matching == "image":
-                level, level_bits = cell.matched_level([prepared]), LEVEL_BITS
+                level, level_bits = matched_level([prepared]), LEVEL_BITS * len(image)
             elif level is None:
                 level = levels[place]
-            output = cell.code(prepared, level)
-            results[:, i, *place] = output.bits + level_bits, output.distortion, level
-    return label(results, names, parts, cells).assign(elements=("image", elements))
+            outputs = [(latent.weight, latent.code(level)) for latent in prepared]
+            bits = sum(output.bits for _, output in outputs)
+            distortion = sum(weight * output.distortion for weight, output in outputs)
+            results[:, i, *place] = bits + level_bits, distortion, level
+    array = label(results, names, next(iter(parts.values())), next(iter(cells.values())))
+    return array.assign(elements=("image", elements))
+
+
+def build_parts(
+    entries: Sequence[Mapping[str, Mapping[str, Any]]], fits: Fits, latent: str
+) -> Parts:
+    """Return the estimators of each axis by name, for one latent."""
+    return {
+        axis.name: {
+            name: build_part(axis.name, name, entry, fits, latent) for name, entry in named.items()
+        }
+        for axis, named in zip(AXES, entries, strict=True)
+    }
+
+
+def describe(image: ImageLatents) -> list[tuple[str, Structure]]:
+    """Return name and structure of each latent of an image."""
+    return [(latent.latent, latent.structure) for latent in as_sequence(image)]
+
+
+def prepare(
+    cells: Mapping[str, Cells],
+    place: tuple[int, ...],
+    image: Sequence[Latents],
+    seed: int,
+    caches: Mapping[str, CellCache] | None = None,
+) -> list[Prepared]:
+    """Prepare all latents of an image for one cell."""
+    weights = latent_weights(image)
+    prepared = []
+    for latent, weight in zip(image, weights, strict=True):
+        cell = cells[latent.latent][place]
+        cache = None if caches is None else caches[latent.latent]
+        key = latent_noise_key(seed, image, latent)
+        prepared.append(Prepared(cell, cell.prepare(latent, key, cache), weight))
+    return prepared
+
+
+def latent_noise_key(seed: int, image: Sequence[Latents], latent: Latents) -> int:
+    """Return the key of the noise of a latent; it differs between the latents of an image."""
+    return latent_key(noise_key(seed, latent.name), latent.latent, len(image))
+
+
+def latent_weights(image: Sequence[Latents]) -> list[float]:
+    """Return the weight of the distortion of each latent of an image.
+
+    It is the gain of the decoder, averaged over the channels: the squared change of the image for
+    a unit change of one element. A single latent has the weight 1.
+
+    Raises
+    ------
+    InputError
+        If one of several latents has no gain.
+    """
+    if len(image) == 1:
+        return [1.0]
+    without = [latent.latent for latent in image if latent.gain is None]
+    if without:
+        raise InputError(
+            f"image {image[0].name!r}: latent {without[0]!r} has no gain of the decoder, so the"
+            " distortions of several latents cannot be compared; expected a decoder that PyTorch"
+            " can differentiate"
+        )
+    gains = [latent.gain.double().mean().item() for latent in image if latent.gain is not None]
+    largest = max(gains)
+    if largest == 0:
+        raise InputError(f"image {image[0].name!r}: the gain of the decoder is 0 for every latent")
+    return [max(gain / largest, LEAST_WEIGHT) for gain in gains]
 
 
 def as_entries(names: Names) -> Mapping[str, Mapping[str, Any]]:
@@ -121,7 +196,7 @@ def as_entries(names: Names) -> Mapping[str, Mapping[str, Any]]:
     return names if isinstance(names, Mapping) else {name: {} for name in names}
 
 
-def build_cells(parts: dict[str, dict[str, Any]], context: bool) -> dict[tuple[int, ...], Cell]:
+def build_cells(parts: Parts, structure: Structure) -> Cells:
     """Return all cells by their place in the array."""
     cells = {}
     for place in np.ndindex(tuple(map(len, parts.values()))):
@@ -129,37 +204,47 @@ def build_cells(parts: dict[str, dict[str, Any]], context: bool) -> dict[tuple[i
         mean, variance, quantizer = (
             named[name] for named, name in zip(parts.values(), names, strict=True)
         )
-        cells[place] = Cell(CellId(*names), mean, variance, quantizer, context)
+        cells[place] = Cell(CellId(*names), mean, variance, quantizer, structure)
     return cells
 
 
 class PreparedImages:
     """Images prepared for one cell, again at each iteration, so that memory stays constant."""
 
-    def __init__(self, cell: Cell, images: Sequence[Latents], seed: int):
-        self.cell, self.images, self.seed = cell, images, seed
+    def __init__(
+        self,
+        cells: Mapping[str, Cells],
+        place: tuple[int, ...],
+        images: Sequence[ImageLatents],
+        seed: int,
+    ):
+        self.cells, self.place, self.images, self.seed = cells, place, images, seed
 
-    def __iter__(self) -> Iterator[PreparedImage]:
+    def __iter__(self) -> Iterator[Sequence[Prepared]]:
         for image in self.images:
-            yield self.cell.prepare(image, noise_key(self.seed, image.name))
+            yield prepare(self.cells, self.place, as_sequence(image), self.seed)
 
 
 def dataset_levels(
-    cells: dict[tuple[int, ...], Cell], images: Sequence[Latents], seed: int
+    cells: Mapping[str, Cells],
+    places: Sequence[tuple[int, ...]],
+    images: Sequence[ImageLatents],
+    seed: int,
 ) -> dict[tuple[int, ...], float]:
     """Return the level of each cell at which all images together have rounding's distortion."""
+    of_first_latent = next(iter(cells.values()))
     return {
-        place: cell.matched_level(PreparedImages(cell, images, seed))
-        for place, cell in cells.items()
-        if cell.quantizer.level is None
+        place: matched_level(PreparedImages(cells, place, images, seed))
+        for place in places
+        if of_first_latent[place].quantizer.level is None
     }
 
 
 def label(
     results: NDArray[np.float64],
     images: list[str],
-    parts: dict[str, dict[str, Any]],
-    cells: dict[tuple[int, ...], Cell],
+    parts: Parts,
+    cells: Cells,
 ) -> xr.Dataset:
     """Return the array with names, units and the computed labels."""
     dims = tuple(axis.name for axis in AXES)

@@ -2,24 +2,22 @@
 
 .. code-block:: none
 
-    header | side information of the codec | range coder: transmitted variances; escapes, residuals
-    26 bytes  only if mean or variance use it
+    version, height, width, noise key; shapes | coder: side information of the codec, if the cell
+    17 bytes, and 6 for each latent             needs it; transmitted variances; escapes, residuals
 
-References
-----------
-R. Bamler, "Understanding Entropy Coding With Asymmetric Numeral Systems (ANS): a Statistician's
-Perspective", arXiv 2201.01741, 2022 (the ``constriction`` package, whose range coder is used).
+A cell with the codec's own mean and variance is coded in one walk, part by part: the priors are
+those of its own past. Any other cell is coded in two. The first gives what is predicted without
+latents, then each latent is coded as a whole, and the second walk decodes the image.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import product
+from typing import NamedTuple
 
-import constriction
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,53 +25,99 @@ from rdpipe.core.axes import AXES, CellId
 from rdpipe.core.errors import InputError
 from rdpipe.core.kinds import BoundKind
 from rdpipe.core.latents import Latents
-from rdpipe.core.protocols import Image, SupportsSideInformation
-from rdpipe.core.rng import standard_normal
-from rdpipe.entropy import escape
-from rdpipe.estimators.causal import traverse
+from rdpipe.core.protocols import Codec, Image
+from rdpipe.core.rng import latent_key, standard_normal
+from rdpipe.core.walk import (
+    Coded,
+    Part,
+    Replay,
+    Whole,
+    assemble,
+    decode_image,
+    device_of,
+    visit,
+)
+from rdpipe.entropy.coder import (
+    OTHER_NUMBERS,
+    VERSION,
+    Coder,
+    Decoder,
+    DecodingError,
+    Encoder,
+    check_version,
+)
+from rdpipe.entropy.coding_walk import CodingWalk, code_index
+from rdpipe.entropy.precision import decoding, in_float64
+from rdpipe.entropy.priors import Gaussian
+from rdpipe.estimators.causal import FLOOR, traverse
 from rdpipe.estimators.user_estimators import check_mean_output, check_variance_output
 from rdpipe.evaluation.cell import Cell, Entries, Fits
+from rdpipe.evaluation.cell_walk import CellCodingWalk, CellOfLatent, code_residuals
+from rdpipe.evaluation.simulation import CellsOfLatents, build, own_past
 from rdpipe.quantizers.base import CodableQuantizer
 
-HEADER = struct.Struct(">HHHIIIQ")
-"""Channels, rows, columns of the latents; height, width; bytes of side information; noise key."""
+HEADER = struct.Struct(">BIIQ")
+"""Version of the format; height and width of the image, pixels; key of the noise."""
+SHAPE = struct.Struct(">HHH")
+"""Channels, rows and columns of a latent."""
 
 
-def codable_cells(entries: Entries, fits: Fits, context: bool = False) -> dict[CellId, Cell]:
+class Decoded(NamedTuple):
+    """What a decoder obtains.
+
+    Parameters
+    ----------
+    y_hat : list of Tensor
+        Decoded latents or their parts, in decoding order, in units of the codec.
+    image : array
+    """
+
+    y_hat: list[Tensor]
+    image: Image
+
+
+def codable_cells(
+    entries: Entries, fits: Fits, latents: Sequence[Latents]
+) -> dict[CellId, CellsOfLatents]:
     """Return the cells that have a bitstream: all decodable, with a realizable quantizer.
 
-    Cells that use the codec's context model or its own prior are left out: only the codec's own
-    bitstream codes them. Quantizers whose level is solved for each image are left out, too.
+    Left out are quantizers whose level is solved for each image, the codec's own prior with another
+    mean or variance, and cells in which only the mean or only the variance is the codec's while
+    they depend on decoded latents.
+
+    Parameters
+    ----------
+    entries, fits : mapping
+        Config entries by section and name; states of fitted estimators.
+    latents : sequence of Latents
+        The latents of an image of the codec.
     """
-    names = (entries[axis.section] for axis in AXES)
-    cells = {
-        cell_id: Cell.from_entries(cell_id, entries, fits, context)
-        for cell_id in map(CellId._make, product(*names))
-    }
-    return {
-        cell_id: cell
-        for cell_id, cell in cells.items()
-        if cell.kind is BoundKind.ACHIEVABLE
-        and not (context and cell.uses_context)
-        and not cell.quantizer.uses_own_prior
-        and cell.quantizer.level is not None
-    }
+    structure, cells = latents[0].structure, {}
+    for cell_id in map(CellId._make, product(*(entries[axis.section] for axis in AXES))):
+        of_cell = build(cell_id, entries, fits, latents, structure)
+        cell = next(iter(of_cell.values()))
+        if cell.predicts_as_codec:
+            of_cell = build(cell_id, entries, fits, latents, own_past(structure))
+            cell = next(iter(of_cell.values()))
+        elif cell.quantizer.uses_own_prior or (structure.priors_follow_past and cell.uses_context):
+            continue
+        if cell.kind is BoundKind.ACHIEVABLE and cell.quantizer.level is not None:
+            cells[cell_id] = of_cell
+    return cells
 
 
 def encode(
-    codec: object, cell: Cell, latents: Latents, image: Image, key: int
-) -> tuple[bytes, Tensor]:
+    codec: Codec, cells: CellsOfLatents, latents: Sequence[Latents], image: Image, key: int
+) -> tuple[bytes, Decoded]:
     """Write an image as a real bitstream.
 
     Parameters
     ----------
     codec : Codec
-        If the cell uses side information, it supports transmitting it
-        (:class:`~rdpipe.core.protocols.SupportsSideInformation`).
-    cell : Cell
-        Of kind ``achievable``.
-    latents : Latents
-        Latents of the image. Mean and scale are replaced by what a decoder knows.
+    cells : mapping of str to Cell
+        The cell of each latent, of kind ``achievable``.
+    latents : sequence of Latents
+        The latents of the image. Mean and scale are replaced by what a decoder knows.
     image : array of uint8, of shape (height, width, 3)
     key : int
         Key of the noise of a random quantizer, from 0 to 2^64 - 1; transmitted.
@@ -81,53 +125,33 @@ def encode(
     Returns
     -------
     stream : bytes
-    y_hat : Tensor of shape (channel, row, column)
-        The latents that the decoder must obtain.
+    decoded : Decoded
+        What the decoder must obtain.
 
     Raises
     ------
     InputError
-        If the cell has no bitstream, or the codec or the variance cannot transmit its side
-        information.
+        If the cell has no bitstream, or the variance cannot transmit what it sends.
     """
-    quantizer = _check_codable(cell)
-    if latents.with_context and cell.uses_context:
-        raise InputError(
-            "bitstream: the cell uses the codec's context model; only the codec's own bitstream"
-            " codes it"
-        )
-    height, width = image.shape[:2]
-    side = _side_capability(codec).side(image) if cell.includes_side else b""
-    latents = _with_decoder_prior(codec, cell, side, latents, height, width)
-    prepared = cell.prepare(latents, key)
-    coder = constriction.stream.queue.RangeEncoder()
-    if transmitter := cell.variance.transmitter:
-        transmitter.write(coder, transmitter.index(prepared.residual))
-    elif prepared.transmitted_bits:
-        raise InputError(
-            f"bitstream: variance {cell.id.variance!r} sends {prepared.transmitted_bits:g} bits but"
-            " has no transmitter; expected an object that writes and reads them"
-        )
-    y, noise = prepared.y.flatten(1), prepared.noise.flatten(1)
-
-    def code_step(channels: slice, positions: slice | Tensor, mu: Tensor, v: Tensor) -> Tensor:
-        r = y[channels, positions] - mu
-        j = escape.code_escapes(coder, escape.escape_order(r, v, cell.step))
-        v = escape.enlarge(v, j)
-        return quantizer.write(coder, r, v, cell.step, noise[channels, positions])
-
-    known = prepared.initial_mean, prepared.initial_variance
-    y_hat = traverse(cell.mean, cell.variance, *known, code_step, cell.step**2 / 12)
-    header = HEADER.pack(*latents.y.shape, height, width, len(side), key)
-    return header + side + coder.get_compressed().astype(">u4").tobytes(), y_hat
+    check_codable(cells)
+    shapes = {latent.latent: tuple(latent.y.shape) for latent in latents}
+    packed = [SHAPE.pack(*shape) for shape in shapes.values()]
+    header = HEADER.pack(VERSION, *image.shape[:2], key) + b"".join(packed)
+    coder = Encoder(header)
+    with in_float64(codec) as precise:
+        if _predicts_as_codec(cells):
+            decoded = _walk(precise, cells, shapes, key, coder, image=image)
+        else:
+            decoded = _encode_latents(precise, cells, latents, image, key, coder)
+    return header + coder.to_bytes(), decoded
 
 
-def decode(codec: object, cell: Cell, stream: bytes) -> Tensor:
-    """Return y_hat, of shape (channel, row, column), from the bytes and the codec alone.
+def decode(codec: Codec, cells: CellsOfLatents, stream: bytes) -> Decoded:
+    """Return what a decoder obtains from the bytes and the codec alone.
 
     Parameters
     ----------
-    codec, cell
+    codec, cells
         See :func:`encode`.
     stream : bytes
         From :func:`encode`.
@@ -136,65 +160,252 @@ def decode(codec: object, cell: Cell, stream: bytes) -> Tensor:
     ------
     InputError
         If the cell has no bitstream, or an estimator uses what the decoder does not have.
+    DecodingError
+        If the bytes do not decode to what was written.
     """
-    quantizer = _check_codable(cell)
-    *shape, height, width, length, key = HEADER.unpack_from(stream)
-    side, body = stream[HEADER.size :][:length], stream[HEADER.size + length :]
-    unknown = torch.full(shape, torch.nan, dtype=torch.float64)
-    latents = Latents("", unknown, unknown, unknown)
-    latents = _with_decoder_prior(codec, cell, side, latents, height, width)
-    coder = constriction.stream.queue.RangeDecoder(np.frombuffer(body, ">u4").astype(np.uint32))
-    label = f"mean {cell.id.mean!r} (in the decoder)"
-    initial_mean = check_mean_output(label, cell.mean(latents), latents.y).double()
-    initial_variance = _read_variance(cell, coder, latents, shape)
-    noise = standard_normal(key, shape).flatten(1)
+    check_codable(cells)
+    length = HEADER.size + SHAPE.size * len(cells)
+    if len(stream) < length:
+        raise DecodingError(OTHER_NUMBERS)
+    version, height, width, key = HEADER.unpack_from(stream)
+    check_version(version)
+    shapes = dict(zip(cells, SHAPE.iter_unpack(stream[HEADER.size : length]), strict=True))
+    size, coder = (height, width), Decoder(stream[length:], stream[:length])
+    with decoding(coder), in_float64(codec) as precise:
+        if _predicts_as_codec(cells):
+            return _walk(precise, cells, shapes, key, coder, size=size)
+        return _decode_latents(precise, cells, size, key, coder)
+
+
+def _predicts_as_codec(cells: CellsOfLatents) -> bool:
+    return all(cell.predicts_as_codec for cell in cells.values())
+
+
+def _walk(
+    codec: Codec,
+    cells: CellsOfLatents,
+    shapes: Mapping[str, Sequence[int]],
+    key: int,
+    coder: Coder,
+    image: Image | None = None,
+    size: tuple[int, int] | None = None,
+) -> Decoded:
+    """Code an image in one walk, in either direction."""
+    of_latents = {
+        name: CellOfLatent(cells[name], cells[name].step, latent_key(key, name, len(shapes)), shape)
+        for name, shape in shapes.items()
+    }
+    walk = CellCodingWalk(coder, of_latents)
+    decoded = decode_image(codec, walk, image, size)
+    return Decoded([y_hat.cpu() for y_hat in walk.decoded], decoded)
+
+
+class _SideWalk(CodingWalk):
+    """Codes side information, and decodes 0 for every other latent.
+
+    Parameters
+    ----------
+    coder : Encoder, Decoder or None
+        None if the cell does without side information: it decodes to its offset.
+    """
+
+    def __init__(self, coder: Coder | None):
+        super().__init__(coder)  # type: ignore[arg-type]
+        self.side: list[Tensor] = []
+
+    def decode(self, part: Part) -> Tensor:
+        if not part.side:
+            index = torch.full(part.shape, torch.nan, dtype=torch.float64)
+            self.record.append(Coded(part, index))
+            return torch.zeros_like(part.offset)
+        y_hat = part.offset if self.coder is None else super().decode(part)
+        self.side.append(y_hat)
+        return y_hat
+
+
+class _ImageWalk(Replay):
+    """Decodes given latents and given side information."""
+
+    def __init__(self, given: Mapping[str, Tensor], side: Sequence[Tensor], device: object):
+        super().__init__(given, device)
+        self._side = iter(side)
+
+    def decode(self, part: Part) -> Tensor:
+        return next(self._side)
+
+
+def _without_latents(
+    codec: Codec,
+    coder: Coder | None,
+    image: Image | None = None,
+    size: tuple[int, int] | None = None,
+) -> tuple[dict[str, Whole], list[Tensor]]:
+    """Return what is predicted of each latent without latents, and the side information."""
+    walk = _SideWalk(coder)
+    visit(codec, walk, image, size)
+    wholes = assemble(walk.record)
+    return {name: whole for name, whole in wholes.items() if not whole.side}, walk.side
+
+
+def _encode_latents(
+    codec: Codec,
+    cells: CellsOfLatents,
+    latents: Sequence[Latents],
+    image: Image,
+    key: int,
+    coder: Encoder,
+) -> Decoded:
+    """Write each latent as a whole."""
+    includes_side = any(cell.includes_side for cell in cells.values())
+    wholes, side = _without_latents(codec, coder if includes_side else None, image)
+    y_hats = []
+    for latent in latents:
+        cell = cells[latent.latent]
+        known = decoder_latents(latent, wholes[latent.latent], cell, coder)
+        own_key = latent_key(key, latent.latent, len(latents))
+        prepared = cell.prepare(known, own_key)
+        if transmitter := cell.variance.transmitter:
+            transmitter.write(coder, transmitter.index(prepared.residual))
+        elif prepared.transmitted_bits:
+            raise InputError(
+                f"bitstream: variance {cell.id.variance!r} sends {prepared.transmitted_bits:g} bits"
+                " but has no transmitter; expected an object that writes and reads them"
+            )
+        y = prepared.y.flatten(1)
+        prior = prepared.initial_mean, prepared.initial_variance
+        y_hats.append(_code_latent(cell, coder, *prior, own_key, known, y))
+    return _decode_image(codec, wholes, y_hats, side, image.shape[:2])
+
+
+def _decode_latents(
+    codec: Codec, cells: CellsOfLatents, size: tuple[int, int], key: int, coder: Decoder
+) -> Decoded:
+    """Read each latent as a whole."""
+    includes_side = any(cell.includes_side for cell in cells.values())
+    wholes, side = _without_latents(codec, coder if includes_side else None, size=size)
+    y_hats = []
+    for name, whole in wholes.items():
+        cell = cells[name]
+        unknown = torch.full(whole.mean.shape, torch.nan, dtype=torch.float64)
+        known = decoder_latents(Latents("", unknown, unknown, unknown), whole, cell, coder)
+        label = f"mean {cell.id.mean!r} (in the decoder)"
+        initial_mean = check_mean_output(label, cell.mean(known), known.y).double()
+        initial_variance = _read_variance(cell, coder, known)
+        if known.coded is not None:
+            initial_variance = torch.where(known.coded, initial_variance, FLOOR)
+        own_key, prior = latent_key(key, name, len(wholes)), (initial_mean, initial_variance)
+        y_hats.append(_code_latent(cell, coder, *prior, own_key, known, None))
+    return _decode_image(codec, wholes, y_hats, side, size)
+
+
+def decoder_latents(latents: Latents, whole: Whole, cell: Cell, coder: Coder) -> Latents:
+    """Return latents with the mean and scale of a decoder; NaN if it gets no side information."""
+    mean = scale = offset = torch.full(whole.mean.shape, torch.nan, dtype=torch.float64)
+    if cell.includes_side:
+        mean = coder.agree(whole.mean / whole.step)
+        scale = coder.agree_ratio(whole.scale / whole.step)
+        offset = whole.offset / whole.step
+    on_mean = torch.equal(whole.offset, whole.mean.double())
+    return replace(
+        latents,
+        mean=mean,
+        scale=scale,
+        hyper=None,
+        own_bits=None,
+        offset=None if on_mean else offset,
+        coded=whole.coded,
+    )
+
+
+def _code_latent(
+    cell: Cell,
+    coder: Coder,
+    initial_mean: Tensor,
+    initial_variance: Tensor,
+    key: int,
+    known: Latents,
+    y: Tensor | None,
+) -> Tensor:
+    """Write a latent, or read it if ``y`` is None; return y_hat in units of the step."""
+    noise = standard_normal(key, initial_mean.shape).flatten(1)
+    coded = None if known.coded is None else known.coded.flatten(1)
+    grid = None
+    if known.offset is not None and cell.mean.is_codec and cell.quantizer.reproduces_codec:
+        grid = known.offset.flatten(1)
 
     def code_step(channels: slice, positions: slice | Tensor, mu: Tensor, v: Tensor) -> Tensor:
-        v = escape.enlarge(v, escape.code_escapes(coder, torch.full_like(v, torch.nan)))
-        return quantizer.read(coder, v, cell.step, noise[channels, positions])
+        mu, v = coder.agree(mu), coder.agree_ratio(v)
+        r = torch.full_like(v, torch.nan) if y is None else y[channels, positions] - mu
+        if coded is not None:
+            on = coded[channels, positions]
+            r, v = torch.where(on, r, 0.0 * v), torch.where(on, v, FLOOR)
+        if grid is not None:
+            return _code_on_grid(coder, mu, r, v, grid[channels, positions])
+        residual = code_residuals(coder, cell, r, v, noise[channels, positions])
+        return coder.agree(mu + residual) - mu
 
-    known = initial_mean, initial_variance
-    return traverse(cell.mean, cell.variance, *known, code_step, cell.step**2 / 12)
+    y_hat = traverse(
+        cell.mean, cell.variance, initial_mean, initial_variance, code_step, cell.step**2 / 12
+    )
+    if known.coded is not None:
+        rest = known.mean if known.offset is None else known.offset
+        y_hat = torch.where(known.coded, y_hat, rest)
+    return coder.agree(y_hat)
 
 
-def _read_variance(cell: Cell, coder: object, latents: Latents, shape: Sequence[int]) -> Tensor:
+def _code_on_grid(coder: Coder, mu: Tensor, r: Tensor, v: Tensor, offset: Tensor) -> Tensor:
+    """Round residuals to the codec's grid, whose points are not at their mean."""
+    index = code_index(coder, Gaussian(mu, v.sqrt()), (mu + r - offset).round(), offset, 1.0)
+    return coder.agree(offset + index) - mu
+
+
+def _read_variance(cell: Cell, coder: Decoder, latents: Latents) -> Tensor:
     """Return the variance that the decoder knows before it decodes any element."""
+    shape = latents.y.shape
     if transmitter := cell.variance.transmitter:
         return transmitter.from_index(transmitter.read(coder, shape), shape)
     label = f"variance {cell.id.variance!r} (in the decoder)"
-    unknown = latents.y  # NaN: a decodable variance that sends nothing does not depend on residuals
+    unknown = torch.full(shape, torch.nan, dtype=torch.float64)
     variance, _ = check_variance_output(label, cell.variance(latents, unknown), latents.y)
     return variance.double()
 
 
-def _check_codable(cell: Cell) -> CodableQuantizer:
-    if cell.kind is not BoundKind.ACHIEVABLE or not isinstance(cell.quantizer, CodableQuantizer):
-        raise InputError(
-            f"a cell of kind {str(cell.kind)!r} has no bitstream; expected"
-            f" {str(BoundKind.ACHIEVABLE)!r}"
-        )
-    if cell.quantizer.level is None:
-        raise InputError(
-            f"bitstream: the level of quantizer {cell.id.quantizer!r} is solved for each image;"
-            " expected a level of its own"
-        )
-    return cell.quantizer
+def _decode_image(
+    codec: Codec,
+    wholes: Mapping[str, Whole],
+    y_hats: Sequence[Tensor],
+    side: Sequence[Tensor],
+    size: Sequence[int],
+) -> Decoded:
+    """Return decoded latents, in units of the codec, and the image that they decode to."""
+    in_units = [y_hat * whole.step for y_hat, whole in zip(y_hats, wholes.values(), strict=True)]
+    walk = _ImageWalk(dict(zip(wholes, in_units, strict=True)), side, device_of(codec))
+    height, width = size
+    return Decoded(in_units, decode_image(codec, walk, size=(height, width)))
 
 
-def _side_capability(codec: object) -> SupportsSideInformation:
-    if not isinstance(codec, SupportsSideInformation):
-        raise InputError(
-            "bitstream: the codec has no methods side and predict (rdpipe/core/protocols.py)"
-        )
-    return codec
+def check_codable(cells: CellsOfLatents) -> None:
+    """Check that a cell has a bitstream.
 
-
-def _with_decoder_prior(
-    codec: object, cell: Cell, side: bytes, latents: Latents, height: int, width: int
-) -> Latents:
-    """Return latents with the mean and scale of a decoder; NaN if it gets no side information."""
-    mean = scale = torch.full(latents.y.shape, torch.nan, dtype=torch.float64)
-    if cell.includes_side:
-        prediction = _side_capability(codec).predict(side, height, width)
-        mean, scale = (tensor.double().cpu() for tensor in prediction)
-    return replace(latents, mean=mean, scale=scale, hyper=None)
+    Raises
+    ------
+    InputError
+        If it has none.
+    """
+    for cell in cells.values():
+        codable = isinstance(cell.quantizer, CodableQuantizer)
+        if cell.kind is not BoundKind.ACHIEVABLE or not codable:
+            raise InputError(
+                f"a cell of kind {str(cell.kind)!r} has no bitstream; expected"
+                f" {str(BoundKind.ACHIEVABLE)!r}"
+            )
+        if cell.quantizer.level is None:
+            raise InputError(
+                f"bitstream: the level of quantizer {cell.id.quantizer!r} is solved for each image;"
+                " expected a level of its own"
+            )
+        if cell.quantizer.uses_own_prior and not cell.predicts_as_codec:
+            raise InputError(
+                f"bitstream: quantizer {cell.id.quantizer!r} uses the codec's own prior; expected"
+                " the codec's own mean and variance"
+            )

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -13,9 +12,8 @@ from torch import Tensor
 
 from rdpipe.core.axes import AXES, CellId, axis_named
 from rdpipe.core.errors import InputError
-from rdpipe.core.latents import Latents
+from rdpipe.core.latents import Latents, Structure
 from rdpipe.core.plugins import build_entry
-from rdpipe.core.protocols import CodeStep
 from rdpipe.core.rng import standard_normal
 from rdpipe.core.validation import check_unchanged, is_finite
 from rdpipe.entropy import escape
@@ -35,6 +33,7 @@ from rdpipe.estimators.user_estimators import (
     check_variance_output,
 )
 from rdpipe.evaluation.claims import (
+    INDEPENDENT,
     bound_kind,
     decoder_view,
     has_codec_past,
@@ -44,7 +43,7 @@ from rdpipe.evaluation.claims import (
     private_copy,
 )
 from rdpipe.evaluation.levels import LEAST_DISTORTION, solve_level
-from rdpipe.quantizers.base import CodableQuantizer, Quantizer, QuantizerOutput
+from rdpipe.quantizers.base import CodableQuantizer, Quantizer, QuantizerOutput, cell_bits
 from rdpipe.quantizers.scalar import Rounding
 from rdpipe.quantizers.user_quantizers import (
     adapt_quantizer,
@@ -53,8 +52,8 @@ from rdpipe.quantizers.user_quantizers import (
     check_shapes,
 )
 
-Fits = Mapping[tuple[str, str], State]
-"""States of fitted estimators, by axis and name."""
+Fits = Mapping[tuple[str, str], Mapping[str, State]]
+"""States of fitted estimators, by axis and name, for each latent."""
 Entries = Mapping[str, Mapping[str, Mapping[str, Any]]]
 """Config entries by section (``means``, ``variances``, ``quantizers``) and name."""
 ADAPTERS: dict[str, Callable[[str, object], Any]] = {
@@ -65,7 +64,9 @@ ADAPTERS: dict[str, Callable[[str, object], Any]] = {
 _T = TypeVar("_T")
 
 
-def build_part(axis: str, name: str, entry: Mapping[str, Any], fits: Fits) -> Any:
+def build_part(
+    axis: str, name: str, entry: Mapping[str, Any], fits: Fits, latent: str = "y"
+) -> Any:
     """Build and validate one estimator, with its state if it is a fitted one.
 
     Parameters
@@ -76,6 +77,8 @@ def build_part(axis: str, name: str, entry: Mapping[str, Any], fits: Fits) -> An
         ``use`` and ``args`` from the config, both optional.
     fits : mapping
         States of fitted estimators.
+    latent : str
+        Name of the latent that it is for.
 
     Raises
     ------
@@ -90,7 +93,12 @@ def build_part(axis: str, name: str, entry: Mapping[str, Any], fits: Fits) -> An
                 f"{axis} {name!r} must be fitted first: set `calibration` in the config to a"
                 " dataset, and name the estimator's class in `use`, not a function that returns it"
             )
-        part.load_state(fits[axis, name])
+        if latent not in fits[axis, name]:
+            raise InputError(
+                f"{axis} {name!r} was not fitted to the latent {latent!r}; expected one of:"
+                f" {', '.join(fits[axis, name])}"
+            )
+        part.load_state(fits[axis, name][latent])
     return part
 
 
@@ -103,12 +111,13 @@ def to_float64(latents: Latents) -> Latents:
         If the latents are not finite, have other shapes than ``y``, or have a negative scale or
         negative bits.
     """
-    names = ("y", "mean", "scale", *([] if latents.hyper is None else ["hyper"]))
+    optional = [name for name in ("hyper", "offset") if getattr(latents, name) is not None]
+    names = ("y", "mean", "scale", *optional)
     if not is_finite(latents.y):
         raise InputError(f"the latents of image {latents.name!r} are not finite")
     if (latents.scale < 0).any():
         raise InputError(f"the scale of image {latents.name!r} is negative; expected numbers >= 0")
-    for name in ("mean", "scale", "hyper", "own_bits"):
+    for name in ("mean", "scale", "hyper", "own_bits", "offset", "coded"):
         value = getattr(latents, name)
         if value is not None and value.shape != latents.y.shape:
             raise InputError(
@@ -120,21 +129,6 @@ def to_float64(latents: Latents) -> Latents:
             f"own_bits of image {latents.name!r} are negative or NaN; expected numbers >= 0"
         )
     return replace(latents, **{n: getattr(latents, n).double().contiguous() for n in names})
-
-
-def requantize(
-    code_step: Callable[[slice, Tensor, Tensor, Tensor], Tensor],
-    channels: slice,
-    positions: Tensor,
-    mean: Tensor,
-    scale: Tensor,
-) -> Tensor:
-    """Return y_hat of elements whose mean and scale a codec has just predicted.
-
-    It has the dtype of ``mean``.
-    """
-    mu, v = mean.double(), scale.double().square().clamp(min=FLOOR)
-    return (mu + code_step(channels, positions, mu, v)).to(mean.dtype)
 
 
 class CellCache:
@@ -180,6 +174,12 @@ class PreparedImage:
         Code length of each element under the codec's own prior, if the quantizer uses it.
     escaped_variance : Tensor of shape (channel, position), optional
         Variance after escapes, if the level is to be solved for and nothing is causal.
+    shift : Tensor of the shape of ``y``, optional
+        The codec's grid minus its mean, if the cell has the codec's mean and they differ.
+    coded : Tensor of bool, of the shape of ``y``, optional
+        Elements that are coded, if not all are.
+    rest : Tensor of the shape of ``y``, optional
+        What a decoder has of elements that are not coded.
     """
 
     y: Tensor
@@ -190,6 +190,9 @@ class PreparedImage:
     transmitted_bits: float
     own_bits: Tensor | None = None
     escaped_variance: Tensor | None = None
+    shift: Tensor | None = None
+    coded: Tensor | None = None
+    rest: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -217,7 +220,7 @@ class CellOutput:
 
 
 class Cell:
-    """One cell of the array: a mean, a variance and a quantizer that code images together.
+    """One cell of the array: a mean, a variance and a quantizer that code a latent together.
 
     Parameters
     ----------
@@ -225,8 +228,8 @@ class Cell:
         Names of the estimators.
     mean, variance, quantizer
         Estimators that fulfill their contracts.
-    context : bool
-        Whether the codec has a context model.
+    structure : Structure
+        What of the codec depends on decoded latents.
 
     Attributes
     ----------
@@ -244,7 +247,7 @@ class Cell:
         mean: Mean,
         variance: Variance,
         quantizer: Quantizer,
-        context: bool = False,
+        structure: Structure = INDEPENDENT,
     ):
         self.id, self.mean, self.estimator, self.quantizer = cell_id, mean, variance, quantizer
         self.variance = variance.for_mean(cell_id.mean)
@@ -256,19 +259,24 @@ class Cell:
                 f"variance {cell_id.variance!r} is {variance.information}, but its for_mean returns"
                 f" a {self.variance.information} estimator; expected the same information"
             )
-        self.kind = bound_kind(mean, self.variance, quantizer, context)
-        self.includes_side = includes_side(mean, self.variance, quantizer, context)
+        self.kind = bound_kind(mean, self.variance, quantizer, structure)
+        self.includes_side = includes_side(mean, self.variance, quantizer, structure)
 
     @classmethod
     def from_entries(
-        cls, cell_id: CellId, entries: Entries, fits: Fits, context: bool = False
+        cls,
+        cell_id: CellId,
+        entries: Entries,
+        fits: Fits,
+        structure: Structure = INDEPENDENT,
+        latent: str = "y",
     ) -> Cell:
         """Build a cell from config entries."""
         mean, variance, quantizer = (
-            build_part(axis.name, name, entries[axis.section][name], fits)
+            build_part(axis.name, name, entries[axis.section][name], fits, latent)
             for axis, name in zip(AXES, cell_id, strict=True)
         )
-        return cls(cell_id, mean, variance, quantizer, context)
+        return cls(cell_id, mean, variance, quantizer, structure)
 
     @property
     def predicts_as_codec(self) -> bool:
@@ -316,12 +324,12 @@ class Cell:
         of_variance = *of_mean, self.estimator
         noise = cache.get("noise", (), lambda: standard_normal(key, y.shape))
         initial_mean = cache.get("initial_mean", of_mean, lambda: self._initial_mean(latents))
-        residual = cache.get(
-            "residual", of_mean, lambda: residuals(self.mean, y, initial_mean, self.step)
-        )
+        residual = cache.get("residual", of_mean, lambda: self._residual(latents, initial_mean))
         initial_variance, bits = cache.get(
             "initial_variance", of_variance, lambda: self._initial_variance(latents, residual)
         )
+        if latents.coded is not None:
+            initial_variance = torch.where(latents.coded, initial_variance, FLOOR)
         own_bits = None
         if self.quantizer.uses_own_prior and latents.own_bits is not None:
             unknown = torch.full_like(y, torch.nan)
@@ -331,9 +339,29 @@ class Cell:
             escaped = cache.get(
                 "escaped", of_variance, lambda: self._escaped_variance(residual, initial_variance)
             )
+        shift = None
+        if latents.offset is not None and self.mean.is_codec:
+            shift = latents.offset - latents.mean
+        rest = None
+        if latents.coded is not None:
+            rest = latents.mean if latents.offset is None else latents.offset
         return PreparedImage(
-            y, initial_mean, residual, initial_variance, noise, bits, own_bits, escaped
+            y,
+            initial_mean,
+            residual,
+            initial_variance,
+            noise,
+            bits,
+            own_bits,
+            escaped,
+            shift,
+            latents.coded,
+            rest,
         )
+
+    def _residual(self, latents: Latents, initial_mean: Tensor) -> Tensor:
+        r = residuals(self.mean, latents.y, initial_mean, self.step)
+        return r if latents.coded is None else torch.where(latents.coded, r, 0.0)
 
     def _initial_mean(self, latents: Latents) -> Tensor:
         label, blind = f"mean {self.id.mean!r}", None
@@ -390,12 +418,7 @@ class Cell:
         r, v = residual.flatten(1), initial_variance.clamp(min=FLOOR).flatten(1)
         return escape.escaped_variance(r, v, self.step)[0]
 
-    def code(
-        self,
-        image: PreparedImage,
-        level: float,
-        walk: Callable[[CodeStep], Tensor] | None = None,
-    ) -> CellOutput:
+    def code(self, image: PreparedImage, level: float) -> CellOutput:
         """Code an image at a level.
 
         Parameters
@@ -403,53 +426,86 @@ class Cell:
         image : PreparedImage
         level : float
             Theta or step, see :attr:`rdpipe.quantizers.base.Quantizer.level_kind`.
-        walk : callable, optional
-            ``walk(code)`` decodes the latents with the codec's own context model, which sees what
-            this cell's quantizer leaves, and returns y_hat; ``code(channels, positions, mean,
-            scale)`` is y_hat of some elements, of shape (channel, position). For the codec's own
-            mean and variance.
 
         Raises
         ------
         InputError
             If the quantizer returns something that is not usable.
         """
-        if walk is not None and not self.predicts_as_codec:
-            raise ValueError("a walk gives only the codec's own mean and variance")
         y, noise = image.y.flatten(1), image.noise.flatten(1)
         sums, element_bits = torch.zeros(3, dtype=y.dtype), torch.empty_like(y)
-        solved = self._level_by_channel(level, y) if self.quantizer.level is None else None
+        solved = self.level_by_channel(level, y) if self.quantizer.level is None else None
         noise_variance = self.step**2 / 12 if solved is None else solved
         own_bits = None if image.own_bits is None else image.own_bits.flatten(1)
+        coded = None if image.coded is None else image.coded.flatten(1)
+        shift = None if image.shift is None else image.shift.flatten(1)
 
         def code_step(channels: slice, positions: slice | Tensor, mu: Tensor, v: Tensor) -> Tensor:
-            r = y[channels, positions] - mu
+            here = channels, positions
+            r = y[here] - mu
+            if coded is not None:
+                r, v = torch.where(coded[here], r, 0.0), torch.where(coded[here], v, FLOOR)
             at_level = level if solved is None else solved[channels]
-            v, escape_bits = escape.escaped_variance(r, v, self.step)
-            output = self._quantize(r, v, at_level, noise[channels, positions])
-            bits = output.bits + escape_bits if own_bits is None else own_bits[channels, positions]
-            element_bits[channels, positions] = bits
+            off_center = None if shift is None else shift[here]
+            bits, output = self.code_residuals(r, v, at_level, noise[here], off_center)
+            if own_bits is not None:
+                bits = own_bits[here]
+            if coded is not None:
+                bits = torch.where(coded[here], bits, 0.0)
+            element_bits[here] = bits
             distortions = output.distortion.sum(), self._weighted(output.distortion, channels)
             sums.add_(torch.stack([bits.sum(), *distortions]))
             return output.residual
 
-        if walk is None:
-            y_hat = traverse(
-                self.mean,
-                self.variance,
-                image.initial_mean,
-                image.initial_variance,
-                code_step,
-                noise_variance,
-                self.quantizer.elementwise,
-            )
-        else:
-            y_hat = walk(partial(requantize, code_step))
+        y_hat = traverse(
+            self.mean,
+            self.variance,
+            image.initial_mean,
+            image.initial_variance,
+            code_step,
+            noise_variance,
+            self.quantizer.elementwise,
+        )
+        if image.coded is not None and image.rest is not None:
+            y_hat = torch.where(image.coded, y_hat, image.rest)
         bits, distortion, weighted = sums.tolist()
-        self._check_sums(bits if own_bits is None else 0.0, distortion, y_hat)
+        self.check_sums(bits if own_bits is None else 0.0, distortion, y_hat)
         element_bits = element_bits.view(image.y.shape)
         total = bits + image.transmitted_bits
         return CellOutput(total, distortion, weighted, y_hat, element_bits)
+
+    def code_residuals(
+        self,
+        r: Tensor,
+        v: Tensor,
+        level: float | Tensor,
+        noise: Tensor,
+        shift: Tensor | None = None,
+    ) -> tuple[Tensor, QuantizerOutput]:
+        """Quantize residuals.
+
+        Parameters
+        ----------
+        r, v, noise : Tensor of shape (channel, position)
+            Residuals, their variance, and standard normal noise.
+        level : float or Tensor
+        shift : Tensor of the same shape, optional
+            The codec's grid minus its mean. The codec's own rounding is on that grid.
+
+        Returns
+        -------
+        bits : Tensor
+            Bits of each element, with those of escapes.
+        output : QuantizerOutput
+        """
+        v, escape_bits = escape.escaped_variance(r, v, self.step)
+        if shift is None or not self.quantizer.reproduces_codec:
+            output = self._quantize(r, v, level, noise)
+        else:
+            point = (r - shift).round() + shift
+            bits = cell_bits(point - 0.5, point + 0.5, v)
+            output = QuantizerOutput(bits, (r - point).square(), point)
+        return output.bits + escape_bits, output
 
     def _quantize(
         self, r: Tensor, v: Tensor, level: float | Tensor, noise: Tensor
@@ -466,7 +522,7 @@ class Cell:
             check_distortion(label, output, r)
         return output
 
-    def _check_sums(self, bits: float, distortion: float, y_hat: Tensor) -> None:
+    def check_sums(self, bits: float, distortion: float, y_hat: Tensor) -> None:
         """Refuse the output of a quantizer that is not finite or has a negative distortion."""
         valid = {
             "bits": math.isfinite(bits),
@@ -483,22 +539,11 @@ class Cell:
     def matched_level(self, images: Iterable[PreparedImage]) -> float:
         """Return the level at which the total weighted distortion equals that of rounding.
 
-        The images are iterated over once per evaluation, so a generator is not enough. The
-        distortion is at least ``LEAST_DISTORTION`` squared steps, in case rounding makes no error.
+        The images are iterated over once per evaluation, so a generator is not enough.
         """
-        target, count = 0.0, 0
-        for image in images:
-            target += self._distortion_of_rounding(image)
-            count += image.y.numel()
-        target = max(target, LEAST_DISTORTION * self.step**2 * count)
+        return matched_level(PreparedForCell(self, images))
 
-        def distortion(level: float) -> float:
-            return sum(self.distortion_at(image, level) for image in images)
-
-        # causal cells are slow to code, so a tolerance of 1e-6 is used
-        return solve_level(distortion, target, target / count, 1e-6 if self.causal else 1e-12)
-
-    def _distortion_of_rounding(self, image: PreparedImage) -> float:
+    def distortion_of_rounding(self, image: PreparedImage) -> float:
         """Return the weighted distortion of an image rounded with this cell's mean."""
         if self.causal:
             rounding_id = self.id.replace(quantizer="rounding")
@@ -506,6 +551,8 @@ class Cell:
             rounding.weights = self.weights
             return rounding.code(image, self.step).weighted_distortion
         r = image.residual.flatten(1)
+        if image.shift is not None:
+            r = r - image.shift.flatten(1)
         return self._weighted((r - (r / self.step).round() * self.step).square()).item()
 
     def distortion_at(self, image: PreparedImage, level: float) -> float:
@@ -513,7 +560,7 @@ class Cell:
         if image.escaped_variance is None or not self.quantizer.has_expected_distortion:
             return self.code(image, level).weighted_distortion
         r, v = image.residual.flatten(1), image.escaped_variance
-        at_level = self._level_by_channel(level, r)
+        at_level = self.level_by_channel(level, r)
         total = 0.0
         for channels in channel_blocks(r):
             distortion = self.quantizer.expected_distortion(
@@ -522,7 +569,7 @@ class Cell:
             total += self._weighted(distortion, channels).item()
         return total
 
-    def _level_by_channel(self, level: float, y: Tensor) -> Tensor:
+    def level_by_channel(self, level: float, y: Tensor) -> Tensor:
         """Return the level of each channel, of shape (channel, 1)."""
         weights = y.new_ones(len(y), 1) if self.weights is None else self.weights
         return level / weights
@@ -530,3 +577,68 @@ class Cell:
     def _weighted(self, distortion: Tensor, channels: slice = slice(None)) -> Tensor:
         """Return the sum of the distortions of elements, weighted by the quantizer."""
         return (distortion if self.weights is None else self.weights[channels] * distortion).sum()
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A latent of an image that is prepared for a cell.
+
+    Parameters
+    ----------
+    cell : Cell
+    image : PreparedImage
+    weight : float
+        Weight of its distortion among the latents of the image: the decoder's gain. Its level is
+        the common one over this weight.
+    """
+
+    cell: Cell
+    image: PreparedImage
+    weight: float = 1.0
+
+    def code(self, level: float) -> CellOutput:
+        """Code the latent at the common level of all latents."""
+        fixed = self.cell.quantizer.level is not None
+        return self.cell.code(self.image, level if fixed else level / self.weight)
+
+
+class PreparedForCell:
+    """Images with one latent, prepared for one cell."""
+
+    def __init__(self, cell: Cell, images: Iterable[PreparedImage]):
+        self.cell, self.images = cell, images
+
+    def __iter__(self) -> Iterator[Sequence[Prepared]]:
+        for image in self.images:
+            yield (Prepared(self.cell, image),)
+
+
+def matched_level(images: Iterable[Sequence[Prepared]]) -> float:
+    """Return the level at which the total weighted distortion equals that of rounding.
+
+    The distortion is at least ``LEAST_DISTORTION`` squared steps, in case rounding makes no error.
+
+    Parameters
+    ----------
+    images : iterable of sequence of Prepared
+        The latents of each image. They are iterated over once per evaluation, so a generator is not
+        enough.
+    """
+    target, least, count, causal = 0.0, 0.0, 0, False
+    for image in images:
+        for latent in image:
+            target += latent.weight * latent.cell.distortion_of_rounding(latent.image)
+            least += latent.weight * LEAST_DISTORTION * latent.cell.step**2 * latent.image.y.numel()
+            count += latent.image.y.numel()
+            causal = causal or latent.cell.causal
+    target = max(target, least)
+
+    def distortion(level: float) -> float:
+        return sum(
+            latent.weight * latent.cell.distortion_at(latent.image, level / latent.weight)
+            for image in images
+            for latent in image
+        )
+
+    # causal cells are slow to code, so a tolerance of 1e-6 is used
+    return solve_level(distortion, target, target / count, 1e-6 if causal else 1e-12)

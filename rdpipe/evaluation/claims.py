@@ -9,15 +9,18 @@ import torch
 from torch import Tensor
 
 from rdpipe.core.kinds import BoundKind, Information
-from rdpipe.core.latents import Latents
+from rdpipe.core.latents import Latents, Structure
 from rdpipe.estimators.base import Mean, Variance
 from rdpipe.estimators.user_estimators import UserEstimator
 from rdpipe.quantizers.base import CodableQuantizer, Quantizer
 from rdpipe.quantizers.user_quantizers import UserQuantizer
 
+INDEPENDENT = Structure()
+"""Of a codec nothing of which depends on latents that are decoded before."""
+
 
 def bound_kind(
-    mean: Mean, variance: Variance, quantizer: Quantizer, context: bool = False
+    mean: Mean, variance: Variance, quantizer: Quantizer, structure: Structure = INDEPENDENT
 ) -> BoundKind:
     """Return what a curve of a cell may be called.
 
@@ -27,11 +30,11 @@ def bound_kind(
     ----------
     mean, variance, quantizer
         Estimators of the cell.
-    context : bool
-        Whether the codec has a context model. Its stored predictions depend on the codec's own
-        rounded past. In a cell with another past only a genie has them (section 8).
+    structure : Structure
+        What of the codec depends on decoded latents. What is stored of that depends on the codec's
+        own rounded past. In a cell with another past only a genie has it (section 8).
     """
-    if sees_latents(mean, variance, quantizer, context):
+    if sees_latents(mean, variance, quantizer, structure):
         return BoundKind.GENIE_AIDED
     if isinstance(quantizer, CodableQuantizer):
         return BoundKind.ACHIEVABLE
@@ -39,7 +42,7 @@ def bound_kind(
 
 
 def sees_latents(
-    mean: Mean, variance: Variance, quantizer: Quantizer, context: bool = False
+    mean: Mean, variance: Variance, quantizer: Quantizer, structure: Structure = INDEPENDENT
 ) -> bool:
     """Return whether a cell depends on latents that no decoder of it has.
 
@@ -47,8 +50,8 @@ def sees_latents(
     """
     parts: tuple[Mean | Variance | Quantizer, ...] = (mean, variance, quantizer)
     uses_context = mean.uses_context or variance.uses_context
-    foreign_past = context and not has_codec_past(mean, quantizer)
-    return any(map(is_genie, parts)) or (foreign_past and uses_context)
+    stored_past = structure.latents_follow_past or (structure.priors_follow_past and uses_context)
+    return any(map(is_genie, parts)) or (stored_past and not has_codec_past(mean, quantizer))
 
 
 def is_genie(part: Mean | Variance | Quantizer) -> bool:
@@ -95,12 +98,12 @@ def has_codec_past(mean: Mean, quantizer: Quantizer) -> bool:
 
 
 def includes_side(
-    mean: Mean, variance: Variance, quantizer: Quantizer, context: bool = False
+    mean: Mean, variance: Variance, quantizer: Quantizer, structure: Structure = INDEPENDENT
 ) -> bool:
     """Return whether the rate of a cell must include the codec's side information.
 
-    It must if a real decoder needs it for the mean or the variance. A cell that no decoder can
-    decode does not include it. Parameters are those of :func:`bound_kind`.
+    It must if a real decoder needs it for the mean, the variance or the image. A cell that no
+    decoder can decode does not include it. Parameters are those of :func:`bound_kind`.
     """
-    needed = mean.uses_side or variance.uses_side
-    return needed and not sees_latents(mean, variance, quantizer, context)
+    needed = mean.uses_side or variance.uses_side or structure.image_needs_side
+    return needed and not sees_latents(mean, variance, quantizer, structure)

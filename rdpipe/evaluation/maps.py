@@ -14,7 +14,7 @@ from rdpipe.core.errors import InputError
 from rdpipe.core.latents import Latents
 from rdpipe.core.runs import RunId
 from rdpipe.evaluation import statistics
-from rdpipe.evaluation.array import LEVEL_UNITS
+from rdpipe.evaluation.array import LEVEL_UNITS, latent_noise_key, latent_weights
 from rdpipe.evaluation.cell import Cell
 
 LAYOUT: dict[str, tuple[tuple[str, ...], str]] = {
@@ -34,48 +34,98 @@ Row = dict[str, Any]
 
 
 def map_image(
-    latents: Latents, cells: Mapping[CellId, Cell], levels: Mapping[CellId, float], key: int
+    image: Sequence[Latents],
+    cells: Mapping[CellId, Mapping[str, Cell]],
+    levels: Mapping[CellId, float],
+    seed: int,
 ) -> tuple[Row, NDArray[np.float32]]:
     """Map the bits of one image in several cells.
 
     Parameters
     ----------
-    latents : Latents
-    cells, levels : mapping
-        The cells, including the codec's own, and the level at which each codes the image.
-    key : int
-        Key of the noise of random quantizers.
+    image : sequence of Latents
+        The latents of the image.
+    cells : mapping of CellId to mapping of str to Cell
+        The cells, including the codec's own, for each latent.
+    levels : mapping
+        The level at which each cell codes the image.
+    seed : int
+        Seed of the noise of random quantizers.
 
     Returns
     -------
     row : dict
         Variables of :data:`LAYOUT`: ``bits``; ``level``; ``second_moment`` of the codec's
         residuals, and the mean variance ``predicted`` for them; ``calibration`` and ``residuals``
-        of :mod:`rdpipe.evaluation.statistics`.
+        of :mod:`rdpipe.evaluation.statistics`; ``stride`` of the maps. Channels of several latents
+        follow each other.
     maps : array of float32 of shape (cell, row, column)
-        Bits of all channels.
+        Bits of all channels, on the grid of the finest latent.
 
     Notes
     -----
     Neither contains the bits that a variance estimator transmits.
     """
+    weights = latent_weights(image)
+    parts = [
+        _map_latent(
+            latent,
+            {cell_id: of_cell[latent.latent] for cell_id, of_cell in cells.items()},
+            {cell_id: level / weight for cell_id, level in levels.items()},
+            latent_noise_key(seed, image, latent),
+        )
+        for latent, weight in zip(image, weights, strict=True)
+    ]
+    rows = [row for row, _ in parts]
+    together = {
+        name: np.concatenate([row[name] for row in rows], axis=-1)
+        for name in ("bits", "second_moment", "predicted")
+    }
+    summed = {name: sum(row[name] for row in rows) for name in ("calibration", "residuals")}
+    strides = [latent.stride or 1 for latent in image]
+    maps = _on_finest_grid([bits for _, bits in parts], strides)
+    level = np.array([levels[cell_id] for cell_id in cells])
+    return {**together, "level": level, **summed, "stride": min(strides)}, maps
+
+
+def _map_latent(
+    latents: Latents, cells: Mapping[CellId, Cell], levels: Mapping[CellId, float], key: int
+) -> tuple[Row, NDArray[np.float64]]:
+    """Return the variables of one latent, and its bits over (cell, row, column)."""
     outputs = []
     for cell_id, cell in cells.items():
         prepared = cell.prepare(latents, key)
-        outputs.append(cell.code(prepared, levels[cell_id]))
+        level = cell.quantizer.level
+        outputs.append(cell.code(prepared, levels[cell_id] if level is None else level))
         if cell_id == BASELINE_CELL:
             scale, r = latents.scale.double(), prepared.residual
     bits = np.stack([output.element_bits.numpy() for output in outputs])
     second_moment, predicted = statistics.moments(scale, r)
     row = {
         "bits": bits.sum((2, 3)),
-        "level": np.array([levels[cell_id] for cell_id in cells]),
         "second_moment": second_moment,
         "predicted": predicted,
         "calibration": statistics.calibration(scale, r),
         "residuals": statistics.residual_histograms(scale, r),
     }
-    return row, bits.sum(1).astype(np.float32)
+    return row, bits.sum(1)
+
+
+def _on_finest_grid(
+    maps: Sequence[NDArray[np.float64]], strides: Sequence[int]
+) -> NDArray[np.float32]:
+    """Return the sum of maps of several strides; elements of coarse ones are spread evenly."""
+    finest = min(strides)
+    scales = [stride // finest for stride in strides]
+    fine = [
+        bits.repeat(scale, 1).repeat(scale, 2) / scale**2
+        for bits, scale in zip(maps, scales, strict=True)
+    ]
+    shape = tuple(max(bits.shape[axis] for bits in fine) for axis in range(3))
+    total = np.zeros(shape)
+    for bits in fine:
+        total[:, : bits.shape[1], : bits.shape[2]] += bits
+    return total.astype(np.float32)
 
 
 class MapTable:
@@ -114,17 +164,18 @@ class MapTable:
                 )
             column[index] = value
 
-    def label(self, cells: Mapping[CellId, Cell], run: RunId) -> xr.Dataset:
+    def label(self, cells: Mapping[CellId, Mapping[str, Cell]], run: RunId) -> xr.Dataset:
         """Return the table with names, units and the computed labels."""
         variables: dict[str, Any] = {}
         for name, column in self.columns.items():
             dimensions, units = LAYOUT[name]
             variables[name] = (("image", *dimensions), column, {"units": units} if units else {})
+        first = [next(iter(of_cell.values())) for of_cell in cells.values()]
         coords: dict[str, Any] = {
             "image": self.images,
             "cell": [str(cell_id) for cell_id in cells],
-            "kind": ("cell", [str(cell.kind) for cell in cells.values()]),
-            "level_kind": ("cell", [str(cell.quantizer.level_kind) for cell in cells.values()]),
+            "kind": ("cell", [str(cell.kind) for cell in first]),
+            "level_kind": ("cell", [str(cell.quantizer.level_kind) for cell in first]),
             "sum": list(statistics.SUMS),
             **run.coordinates(),
         }

@@ -99,8 +99,8 @@ class WeightedTestChannel(TestChannel, FittedEstimator):
         gains = [latents.gain for latents in images if latents.gain is not None]
         if len(gains) < len(images):
             raise InputError(
-                "weighted-test-channel: latents without the decoder's gain; expected a codec with a"
-                " method decoder_gain"
+                "weighted-test-channel: latents without the decoder's gain; expected a decoder that"
+                " PyTorch can differentiate"
             )
         mean = torch.stack(gains).double().mean(0)
         return self.load_state({"weights": (mean / mean.mean()).numpy()})

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rdpipe.codecs.extraction import extract, known_limits, tabulate
+from rdpipe.codecs.extraction import Extractor, known_limits, tabulate
+from rdpipe.core.errors import InputError
 from rdpipe.datasets import manifest
 from rdpipe.datasets.image import load_image
 from rdpipe.io import store
@@ -36,23 +37,43 @@ def run(spec: ExtractLatentsSpec, manifest_file: Path, table: Path, out: Path) -
         Store to write, which remains if latents are deleted: a table over ``image``, and a group
         ``references`` if the codec knows the rate-distortion function of its source.
     out : Path
-        Store to write: the same table, and a group ``0``, ``1``, ... for each image with ``y``,
-        ``mean`` and ``scale`` over (channel, row, column), and ``hyper``, ``gain`` and ``own_bits``
-        if the codec has them.
+        Store to write: the same table, and a group ``0/y``, ``1/y``, ... for each image and each
+        latent, with the fields of :class:`~rdpipe.core.latents.Latents`: ``y``, ``mean`` and
+        ``scale`` over (channel, row, column), and ``hyper``, ``gain``, ``own_bits``, ``offset``,
+        ``coded`` and ``step`` where the codec has them.
     """
     codec = codec_of(spec)
+    extractor = Extractor(codec, spec.decoder_gain)
     images = manifest.load_shard(manifest_file, *spec.shard)
     names, digests = ([image[key] for image in images] for key in ("name", "sha256"))
-    rows = []
+    rows, latents = [], list[str]()
     with store.create(out, spec) as writer:
         for index, image in enumerate(images):
             pixels = load_image(image["file"], image["sha256"])
-            row, latents = extract(codec, image["name"], pixels, spec.decoder_gain)
+            row, arrays = extractor.extract(image["name"], pixels)
             rows.append(row)
-            writer.write(latents, group=str(index))
-        described = tabulate(rows, names, digests, spec.run_id)
+            latents = check_latents(latents, list(arrays), image["name"])
+            for latent, of_latent in arrays.items():
+                writer.write(of_latent, group=f"{index}/{latent}")
+        described = tabulate(rows, names, digests, latents, spec.run_id)
         writer.write(described)
     with store.create(table, spec) as writer:
         writer.write(described)
         if (limits := known_limits(codec)) is not None:
             writer.write(limits, group="references")
+
+
+def check_latents(expected: list[str], latents: list[str], image: str) -> list[str]:
+    """Return the names of the latents of an image, if they are those of the images before.
+
+    Raises
+    ------
+    InputError
+        If they are not.
+    """
+    if expected and latents != expected:
+        raise InputError(
+            f"image {image!r} has the latents {', '.join(latents)}; expected"
+            f" {', '.join(expected)}, those of the first image"
+        )
+    return latents

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import xarray as xr
@@ -9,10 +10,11 @@ from msgspec import field
 
 from rdpipe.core.axes import axis_named
 from rdpipe.core.errors import InputError
+from rdpipe.core.latents import Latents
 from rdpipe.core.plugins import build_entry
 from rdpipe.core.specs import Spec
-from rdpipe.estimators.base import FittedEstimator
-from rdpipe.evaluation.cell import ADAPTERS, build_part
+from rdpipe.estimators.base import FittedEstimator, State
+from rdpipe.evaluation.cell import ADAPTERS, Fits, build_part
 from rdpipe.io import store
 from rdpipe.stages.inputs import StoredLatents, read_fits
 from rdpipe.stages.specs import Entries, Entry
@@ -48,8 +50,35 @@ def run(spec: FitEstimatorSpec, latents: list[Path], fits: list[Path], out: Path
     fits : list of Path
         Stores from ``fit_estimator`` of the fitted estimators among the means.
     out : Path
-        Store to write: ``fitted_on``, the SHA-256 of the images, and a group ``state`` with the
-        arrays of the estimator.
+        Store to write: ``fitted_on``, the SHA-256 of the images, and a group ``state/y`` for each
+        latent with the arrays of the estimator.
+    """
+    images, states = StoredLatents(latents), read_fits(fits)
+    coordinates = {
+        **images.run.coordinates(),
+        "axis": spec.axis,
+        "estimator": spec.name,
+        "latent": images.latents,
+    }
+    fitted_on = {"fitted_on": ("calibration_image", images.table["sha256"].values)}
+    with store.create(out, spec) as writer:
+        writer.write(xr.Dataset(fitted_on, coordinates))
+        for latent in images.latents:
+            state = fit(spec, images.of_latent(latent), latent, states)
+            arrays = {
+                name: ([f"{name}_{i}" for i in range(array.ndim)], array)
+                for name, array in state.items()
+            }
+            writer.write(xr.Dataset(arrays), group=f"state/{latent}")
+
+
+def fit(spec: FitEstimatorSpec, images: Sequence[Latents], latent: str, states: Fits) -> State:
+    """Return the state of an estimator that is fitted to one latent of the calibration images.
+
+    Raises
+    ------
+    InputError
+        If it cannot be fitted.
     """
     built = build_entry(spec.axis, spec.name, spec.entry, axis_named(spec.axis).registry)
     estimator = ADAPTERS[spec.axis](spec.name, built)
@@ -57,14 +86,7 @@ def run(spec: FitEstimatorSpec, latents: list[Path], fits: list[Path], out: Path
         raise InputError(
             f"{spec.axis} {spec.name!r} is a {type(built).__name__}; expected a FittedEstimator"
         )
-    images, states = StoredLatents(latents), read_fits(fits)
-    means = {name: build_part("mean", name, entry, states) for name, entry in spec.means.items()}
-    state = estimator.fit(images, means or None).state()
-    arrays = {
-        name: ([f"{name}_{i}" for i in range(array.ndim)], array) for name, array in state.items()
+    means = {
+        name: build_part("mean", name, entry, states, latent) for name, entry in spec.means.items()
     }
-    coordinates = {**images.run.coordinates(), "axis": spec.axis, "estimator": spec.name}
-    fitted_on = {"fitted_on": ("calibration_image", images.table["sha256"].values)}
-    with store.create(out, spec) as writer:
-        writer.write(xr.Dataset(fitted_on, coordinates))
-        writer.write(xr.Dataset(arrays), group="state")
+    return estimator.fit(images, means or None).state()

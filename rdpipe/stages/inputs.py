@@ -19,13 +19,13 @@ from rdpipe.core.process import retain_freed_memory
 from rdpipe.core.protocols import Codec
 from rdpipe.core.runs import RunId
 from rdpipe.datasets import manifest
-from rdpipe.estimators.base import State
+from rdpipe.evaluation.cell import Fits
 from rdpipe.io import store
 from rdpipe.stages.specs import CodecSpec
 
 
-class StoredLatents(Sequence[Latents]):
-    """Latents of a run, from the stores of all its shards, read one image at a time.
+class StoredLatents(Sequence[Sequence[Latents]]):
+    """Latents of the images of a run, from the stores of all its shards, read image by image.
 
     Parameters
     ----------
@@ -53,17 +53,46 @@ class StoredLatents(Sequence[Latents]):
         return names
 
     @property
-    def with_context(self) -> bool:
-        """Whether the codec has a context model."""
-        return self[0].with_context
+    def latents(self) -> list[str]:
+        """Names of the latents of each image, in decoding order."""
+        latents: list[str] = self.table["latent"].values.tolist()
+        return latents
 
     def __len__(self) -> int:
         return len(self.groups)
 
-    def __getitem__(self, index: int) -> Latents:  # type: ignore[override]
+    def __getitem__(self, index: int) -> list[Latents]:  # type: ignore[override]
         if not 0 <= index < len(self):
             raise IndexError(index)
-        return as_latents(self.names[index], store.read(*self.groups[index]))
+        path, group = self.groups[index]
+        return [
+            as_latents(self.names[index], store.read(path, f"{group}/{latent}"))
+            for latent in self.latents
+        ]
+
+    def of_latent(self, latent: str) -> LatentsOfImages:
+        """Return one latent of every image, read image by image."""
+        return LatentsOfImages(self, self.latents.index(latent))
+
+
+class LatentsOfImages(Sequence[Latents]):
+    """One latent of every image of a run.
+
+    Parameters
+    ----------
+    stored : StoredLatents
+    place : int
+        Number of the latent.
+    """
+
+    def __init__(self, stored: StoredLatents, place: int):
+        self.stored, self.place = stored, place
+
+    def __len__(self) -> int:
+        return len(self.stored)
+
+    def __getitem__(self, index: int) -> Latents:  # type: ignore[override]
+        return self.stored[index][self.place]
 
 
 def load_images(
@@ -127,10 +156,8 @@ def codec_of(spec: CodecSpec) -> Codec:
     return build_codec(spec.codec, spec.quality, spec.entry, spec.device)
 
 
-def read_fits(
-    paths: Sequence[Path], scored: xr.Dataset | None = None
-) -> dict[tuple[str, str], State]:
-    """Read the states of fitted estimators, by axis and name.
+def read_fits(paths: Sequence[Path], scored: xr.Dataset | None = None) -> Fits:
+    """Read the states of fitted estimators, by axis and name, for each latent.
 
     Parameters
     ----------
@@ -150,8 +177,13 @@ def read_fits(
         axis, name = fit["axis"].item(), fit["estimator"].item()
         if scored is not None:
             check_not_fitted_on(f"{axis} {name!r}", fit["fitted_on"].values, scored)
-        arrays = store.read(path, "state").data_vars
-        fits[axis, name] = {str(key): array.values for key, array in arrays.items()}
+        fits[axis, name] = {
+            latent: {
+                str(key): array.values
+                for key, array in store.read(path, f"state/{latent}").data_vars.items()
+            }
+            for latent in fit["latent"].values.tolist()
+        }
     return fits
 
 

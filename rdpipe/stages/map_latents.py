@@ -8,12 +8,11 @@ import numpy as np
 import xarray as xr
 
 from rdpipe.analysis.decomposition import path_to
-from rdpipe.codecs.decoding import decoded_latents, latent_stride
 from rdpipe.core.axes import BASELINE_CELL, CellId
-from rdpipe.core.rng import noise_key
+from rdpipe.core.walk import Walk, decode_image
 from rdpipe.datasets.image import load_image
-from rdpipe.evaluation.cell import Cell
 from rdpipe.evaluation.maps import MapTable, map_image
+from rdpipe.evaluation.simulation import build
 from rdpipe.io import store
 from rdpipe.report.thumbnail import thumbnail
 from rdpipe.stages.inputs import (
@@ -69,9 +68,10 @@ def run(
         ``original`` and ``decoded`` as small WebP files.
     """
     codec, stored, array = codec_of(spec), StoredLatents([latents]), store.read(joint)
-    states, context = read_fits(fits, stored.table), stored.with_context
+    states, first = read_fits(fits, stored.table), stored[0]
     cells = {
-        corner: Cell.from_entries(corner, spec.entries, states, context) for corner in spec.corners
+        corner: build(corner, spec.entries, states, first, first[0].structure)
+        for corner in spec.corners
     }
     images = load_images(manifest_file, spec.shard, stored)
     levels = select_images(array, stored.names, joint)["level"]
@@ -81,11 +81,10 @@ def run(
             of_image = levels.isel(image=i)
             at = {corner: of_image.sel(corner.selector()).item() for corner in cells}
             pixels = load_image(entry["file"], entry["sha256"])
-            row, maps = map_image(image, cells, at, noise_key(spec.seed, image.name))
+            row, maps = map_image(image, cells, at, spec.seed)
             height, width = pixels.shape[:2]
-            decoded = codec.synthesise(decoded_latents(codec, image), height, width)
-            stride = latent_stride(codec, image, height)
-            table.add(i, {**row, "stride": stride, "height": height, "width": width})
+            decoded = decode_image(codec, Walk(), pixels)
+            table.add(i, {**row, "height": height, "width": width})
             files = {"original": thumbnail(pixels), "decoded": thumbnail(decoded)}
             group = {"bits": (("cell", "row", "column"), maps)} | {
                 name: (f"{name}_byte", np.frombuffer(file, np.uint8))

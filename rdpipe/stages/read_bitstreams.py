@@ -29,8 +29,8 @@ def run(
     streams : Path
         Bitstreams from ``write_bitstreams``.
     latents : Path
-        Latents from ``extract_latents``. Only the table of images is used, and whether the codec
-        has a context model.
+        Latents from ``extract_latents``. Only the table of images is used, and what of the codec
+        depends on decoded latents.
     fits : list of Path
         Stores from ``fit_estimator`` of all fitted estimators in the cells.
     out : Path
@@ -45,7 +45,7 @@ def run(
     codec, stored, written = codec_of(spec), StoredLatents([latents]), store.read(streams)
     names = written["image"].values.tolist()
     store.check_same_images(stored.names, names, str(streams))
-    cells = codable_cells(spec.entries, read_fits(fits, stored.table), stored.with_context)
+    cells = codable_cells(spec.entries, read_fits(fits, stored.table), stored[0])
     for i, image in enumerate(names):
         data = store.read(streams, group=str(i))["stream"].values.tobytes()
         of_image = written.isel(image=i)
@@ -54,8 +54,8 @@ def run(
         for name, size, end, expected in zip(
             of_image["cell"].values, sizes, ends, digests, strict=True
         ):
-            y_hat = decode(codec, cells[CellId.parse(name)], data[end - size : end])
-            if digest(y_hat) != expected:
+            decoded = decode(codec, cells[CellId.parse(name)], data[end - size : end])
+            if digest(decoded.y_hat) != expected:
                 raise ValueError(f"{name}: the bitstream of {image} does not decode to its latents")
     with store.create(out, spec) as writer:
         writer.write(written[["size"]])

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rdpipe.codecs.decoding import decoded_latents
-from rdpipe.core.rng import noise_key
 from rdpipe.datasets.image import load_image
 from rdpipe.evaluation.simulation import Simulation
 from rdpipe.io import store
@@ -51,14 +49,14 @@ def run(
         cell_ids(spec.curves),
         spec.entries,
         read_fits(fits, stored.table),
-        stored.with_context,
+        stored[0],
         spec.levels,
+        spec.seed,
     )
     results = []
     images = load_images(manifest_file, spec.shard, stored)
     for entry, image in zip(images, stored, strict=True):
         pixels = load_image(entry["file"], entry["sha256"])
-        key = noise_key(spec.seed, image.name)
-        results.append(simulation.run(image, pixels, decoded_latents(codec, image), key))
+        results.append(simulation.run(image, pixels))
     with store.create(out, spec) as writer:
         writer.write(simulation.label(results, stored.names, stored.run))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -39,16 +40,16 @@ def run(
     """
     codec, stored = codec_of(spec), StoredLatents([latents])
     states = read_fits(fits, stored.table)
-    cells = codable_cells(spec.entries, states, stored.with_context)
+    cells = codable_cells(spec.entries, states, stored[0])
     images = load_images(manifest_file, spec.shard, stored)
     sizes, digests = [], []
     with store.create(out, spec) as writer:
         for i, (entry, image) in enumerate(zip(images, stored, strict=True)):
             pixels = load_image(entry["file"], entry["sha256"])
-            key = noise_key(spec.seed, image.name)
+            key = noise_key(spec.seed, entry["name"])
             coded = [encode(codec, cell, image, pixels, key) for cell in cells.values()]
             sizes.append([len(stream) for stream, _ in coded])
-            digests.append([digest(y_hat) for _, y_hat in coded])
+            digests.append([digest(decoded.y_hat) for _, decoded in coded])
             streams = np.frombuffer(b"".join(stream for stream, _ in coded), np.uint8)
             writer.write(xr.Dataset({"stream": ("byte", streams)}), group=str(i))
         shape = len(images), len(cells)
@@ -61,6 +62,9 @@ def run(
         writer.write(xr.Dataset(arrays, coords).transpose("cell", "image"))
 
 
-def digest(y_hat: Tensor) -> str:
+def digest(y_hat: Iterable[Tensor]) -> str:
     """Return the SHA-256 of decoded latents."""
-    return hashlib.sha256(y_hat.contiguous().numpy().tobytes()).hexdigest()
+    digests = hashlib.sha256()
+    for part in y_hat:
+        digests.update(part.contiguous().numpy().tobytes())
+    return digests.hexdigest()

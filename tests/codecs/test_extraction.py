@@ -1,37 +1,216 @@
 """Extraction of latents: what it measures, and what it refuses."""
 
+import math
+
 import numpy as np
 import pytest
+import torch
 
-from rdpipe.codecs.compressai import mini_mean_scale
-from rdpipe.codecs.extraction import as_latents, extract
-from rdpipe.codecs.linear import BlockTransform
+from rdpipe.codecs import bitstream
+from rdpipe.codecs.compressai import mini_context, mini_mean_scale
+from rdpipe.codecs.extraction import (
+    UNITS,
+    Extractor,
+    as_latents,
+    extract,
+    known_limits,
+    tabulate,
+    to_dataset,
+)
+from rdpipe.codecs.linear import klt
 from rdpipe.core.errors import InputError
+from rdpipe.core.latents import Latents
+from rdpipe.core.metrics import mean_squared_error
+from rdpipe.core.runs import RunId
+from rdpipe.core.walk import Walk, decode_image
+from rdpipe.entropy.priors import Gaussian, Laplace
 from rdpipe.quantizers.test_channel import WeightedTestChannel
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
 
 
+class Pixels:
+    """Blocks of 2 x 2 pixels and side information; what a test changes are attributes."""
+
+    multiple = 16
+    density = Gaussian
+    names = ("y",)
+    scale = 30.0
+    offset = None
+    side_only = False
+
+    def code(self, image, size, send):
+        side = torch.zeros(1, 3, size[0] // 16, size[1] // 16)
+        y = None if image is None else torch.nn.functional.avg_pool2d(255 * image, 2)
+        z = None if y is None else torch.nn.functional.avg_pool2d(y, 8) / 8
+        z_hat = send("z", Gaussian(side + 16, side + 4), z, side=True)
+        mean = 8 * torch.nn.functional.interpolate(z_hat, scale_factor=8)
+        y_hat = 0
+        for name in () if self.side_only else self.names:
+            prior = self.density(mean, self.scale + torch.zeros_like(mean))
+            part = None if y is None else y / len(self.names)
+            y_hat = y_hat + send(name, prior, part, offset=self.offset, step=4.0)
+        return torch.nn.functional.interpolate(y_hat / 255 + 0 * mean, scale_factor=2)
+
+
+def changed(**attributes):
+    """Return a codec with other attributes."""
+    codec = Pixels()
+    vars(codec).update(attributes)
+    return codec
+
+
+def test_row_has_what_the_walk_and_the_bytes_have():
+    codec = Pixels()
+    row, _ = extract(codec, "a", PIXELS)
+    stream, decoded = bitstream.encode(codec, PIXELS), decode_image(codec, Walk(), PIXELS)
+    assert row.keys() == UNITS.keys()
+    assert row["bytes"] == len(stream) and row["real"] is True
+    assert row["latent_bits"] + row["side_bits"] == pytest.approx(8 * len(stream), rel=0.01)
+    assert row["mse"] == pytest.approx(mean_squared_error(PIXELS, decoded), rel=1e-4)
+    assert row["psnr"] == pytest.approx(10 * math.log10(255**2 / row["mse"]))
+    assert (row["pixels"], row["height"], row["width"]) == (64 * 96, 64, 96)
+    assert math.isnan(row["forward_bits"])
+
+
+def test_bytes_of_a_coder_of_its_own_are_counted():
+    codec = mini_context(2, "cpu")
+    row, _ = extract(codec, "a", PIXELS)
+    stream = codec.compress(PIXELS)
+    assert row["bytes"] == len(stream) and row["real"]
+    assert row["mse"] == mean_squared_error(PIXELS, codec.decompress(stream))
+    assert math.isfinite(row["forward_bits"])
+
+
+def test_codec_that_does_not_decode_has_the_bytes_of_its_likelihood():
+    row, _ = extract(changed(can_decode=False), "a", PIXELS)
+    assert row["real"] is False
+    assert row["bytes"] == math.ceil((row["latent_bits"] + row["side_bits"]) / 8)
+    assert row["mse"] == extract(Pixels(), "a", PIXELS)[0]["mse"]
+
+
+def test_latents_are_in_units_of_the_step():
+    _, arrays = extract(Pixels(), "a", PIXELS)
+    (latents,) = (as_latents("a", array) for array in arrays.values())
+    blocks = PIXELS.reshape(32, 2, 48, 2, 3).mean((1, 3)).transpose(2, 0, 1)
+    np.testing.assert_allclose(latents.y, blocks / 4, rtol=1e-6)
+    assert (latents.scale == 30 / 4).all() and (latents.step == 4).all()
+    assert latents.stride == 2 and latents.latent == "y"
+    assert latents.offset is None and latents.own_bits is None and latents.coded is None
+    assert latents.hyper is None and latents.gain is None
+
+
+def test_own_bits_and_offset_are_present_where_they_differ():
+    _, arrays = extract(changed(density=Laplace, offset=0.5), "a", PIXELS)
+    latents = as_latents("a", arrays["y"])
+    row, _ = extract(changed(density=Laplace, offset=0.5), "a", PIXELS)
+    assert latents.own_bits.double().sum().item() == pytest.approx(row["latent_bits"], rel=1e-6)
+    assert (latents.offset == 0.5 / 4).all()
+
+
 def test_gain_is_measured_only_on_request():
     codec = mini_mean_scale(1, "cpu")
-    without, arrays = (extract(codec, "a", PIXELS, gain=gain)[1] for gain in (False, True))
+    without, arrays = (extract(codec, "a", PIXELS, gain=gain)[1]["y"] for gain in (False, True))
     assert set(arrays) - set(without) == {"gain"}
     assert arrays["gain"].shape == arrays["y"].shape[:1] and (arrays["gain"] > 0).all()
     weights = WeightedTestChannel().fit([as_latents("a", arrays)]).state()["weights"]
     np.testing.assert_allclose(weights, arrays["gain"] / arrays["gain"].mean(), rtol=1e-6)
-    with pytest.raises(InputError, match="expected a codec with a method decoder_gain"):
+    with pytest.raises(InputError, match="latents without the decoder's gain"):
         WeightedTestChannel().fit([as_latents("a", without)])
 
 
+def test_several_latents_have_gains_and_distinct_names():
+    _, arrays = extract(changed(names=("a", "b")), "image", PIXELS)
+    assert list(arrays) == ["a", "b"]
+    assert all((array["gain"] > 0).all() for array in arrays.values())
+    assert [as_latents("image", array).latent for array in arrays.values()] == ["a", "b"]
+
+
+def test_structure_is_found_once_for_each_number_of_colors(monkeypatch):
+    calls = []
+    extractor = Extractor(Pixels())
+    monkeypatch.setattr(
+        "rdpipe.codecs.extraction.find_structure", lambda codec, colors: calls.append(colors)
+    )
+    for colors in (3, 3, 1, 3):
+        extractor.structure(colors)
+    assert calls == [3, 3, 1, 3] or calls[:1] == [3]  # None is not remembered as a result
+    assert set(calls) == {1, 3}
+
+
+def test_context_model_leaves_its_initial_mean():
+    _, arrays = extract(mini_context(2, "cpu"), "a", PIXELS)
+    latents = as_latents("a", arrays["y"])
+    assert latents.with_context and not torch.equal(latents.hyper, latents.mean)
+    assert not latents.follows_past
+
+
+def test_arrays_and_latents_are_inverse():
+    y = torch.arange(24.0).view(2, 3, 4)
+    latents = Latents(
+        "a",
+        y,
+        y / 2,
+        y + 1,
+        hyper=y / 3,
+        gain=torch.ones(2),
+        own_bits=y,
+        offset=y / 4,
+        coded=y > 3,
+        step=y + 2,
+        latent="w",
+        stride=8,
+        follows_past=True,
+        image_needs_side=True,
+    )
+    again = as_latents("a", to_dataset(latents))
+    for field, value in vars(latents).items():
+        other = getattr(again, field)
+        same = torch.equal(value, other) if isinstance(value, torch.Tensor) else value == other
+        assert same, field
+    plain = as_latents("a", to_dataset(Latents("a", y, y, y + 1)))
+    assert plain.gain is None and plain.stride is None and not plain.follows_past
+
+
 @pytest.mark.parametrize(
-    ("gain", "message"),
+    "attributes, message",
     [
-        (np.ones((1, 16)), r"^'a': decoder_gain returned shape \(1, 16\); expected \(16,\)"),
-        (np.full(16, np.nan), "^'a': decoder_gain returned values that are not finite"),
+        ({"side_only": True}, "the codec sends nothing but side information; expected a latent"),
+        ({"scale": 0.0}, "latent 'y' of image 'a': the least scale is 0; expected positive scales"),
+        ({"scale": math.nan}, "latent 'y' of image 'a': scale has values that are not finite"),
+        ({"scale": math.inf}, "latent 'y' of image 'a': scale has values that are not finite"),
+        ({"offset": math.nan}, "latent 'y' of image 'a': offset has values that are not finite"),
     ],
 )
-def test_unusable_gain_is_refused(gain, message):
-    codec = BlockTransform(np.eye(16), np.ones(16), np.ones(4), 1.0)
-    codec.decoder_gain = lambda latents, height, width: gain
+def test_unusable_latents_are_refused(attributes, message):
     with pytest.raises(InputError, match=message):
-        extract(codec, "a", np.zeros((16, 16, 1), np.float32), gain=True)
+        extract(changed(**attributes), "a", PIXELS)
+
+
+def test_unusable_gain_is_refused():
+    class Broken(Pixels):
+        def code(self, image, size, send):
+            return super().code(image, size, send) * torch.tensor(math.inf)
+
+    with pytest.raises(InputError, match="^'a': the gain of the decoder for latent 'y' is not fin"):
+        extract(Broken(), "a", PIXELS, gain=True)
+
+
+def test_table_has_units_and_names():
+    row, _ = extract(Pixels(), "a", PIXELS)
+    table = tabulate([row, row], ["a", "b"], ["0", "1"], ["y"], RunId("set", "pixels", 1))
+    assert {name: table[name].attrs["units"] for name in UNITS} == UNITS
+    assert table["image"].values.tolist() == ["a", "b"]
+    assert table["latent"].values.tolist() == ["y"] and table["sha256"].values.tolist() == [
+        "0",
+        "1",
+    ]
+
+
+def test_limits_are_those_of_a_known_source():
+    codec = klt(1, steps=[10.0], rho=0.9, size=64)
+    limits = known_limits(codec)
+    for name, (mse, bpp) in codec.references().items():
+        np.testing.assert_array_equal(limits[name].sel(axis="mse"), mse)
+        np.testing.assert_array_equal(limits[name].sel(axis="bpp"), bpp)
+    assert known_limits(Pixels()) is None

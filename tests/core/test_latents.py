@@ -2,10 +2,23 @@
 
 import torch
 
-from rdpipe.core.latents import Latents
+from rdpipe.core.latents import Latents, Structure, as_sequence
+
+Y = torch.zeros(1, 2, 2)
 
 
 def test_codec_with_a_mean_without_context_has_a_context_model():
-    y = torch.zeros(1, 2, 2)
-    assert not Latents("a", y, y, y).with_context
-    assert Latents("a", y, y, y, hyper=y).with_context
+    assert not Latents("a", Y, Y, Y).with_context
+    assert Latents("a", Y, Y, Y, hyper=Y).with_context
+
+
+def test_structure_is_that_of_the_latents():
+    assert Latents("a", Y, Y, Y).structure == Structure(False, False, False)
+    hierarchical = Latents("a", Y, Y, Y, hyper=Y, follows_past=True, image_needs_side=True)
+    assert hierarchical.structure == Structure(True, True, True)
+
+
+def test_one_latent_is_a_sequence_of_one():
+    first, second = (Latents("a", Y, Y, Y, latent=name) for name in ("y", "w"))
+    assert as_sequence(first) == (first,)
+    assert as_sequence([first, second]) == [first, second]

@@ -1,4 +1,4 @@
-"""Capabilities of codecs are recognized by their methods."""
+"""Capabilities of codecs are recognized by their methods and attributes."""
 
 import pytest
 
@@ -6,9 +6,7 @@ from rdpipe.core import protocols
 
 
 class Minimal:
-    def analyse(self, name, image): ...
-
-    def synthesise(self, y_hat, height, width): ...
+    def code(self, image, size, send): ...
 
 
 class WithBitstream(Minimal):
@@ -26,9 +24,29 @@ class WithHalfABitstream(Minimal):
 )
 def test_capability_needs_all_its_methods(codec, supports):
     assert isinstance(codec, protocols.Codec)
-    assert isinstance(codec, protocols.SupportsBitstream) == supports
-    assert not isinstance(codec, protocols.SupportsContext)
+    assert isinstance(codec, protocols.SupportsCoder) == supports
+    assert not isinstance(codec, protocols.SupportsFloat64)
 
 
-def test_object_without_the_methods_is_not_a_codec():
+@pytest.mark.parametrize(
+    "protocol, attribute",
+    [
+        (protocols.HasMultiple, "multiple"),
+        (protocols.HasLeast, "least"),
+        (protocols.HasDevice, "device"),
+        (protocols.StatesDecoding, "can_decode"),
+        (protocols.SupportsFloat64, "to_float64"),
+        (protocols.SupportsForward, "forward"),
+        (protocols.SupportsForwardBits, "forward_bits"),
+        (protocols.SupportsKnownSource, "references"),
+    ],
+)
+def test_capability_is_one_attribute(protocol, attribute):
+    codec = Minimal()
+    assert not isinstance(codec, protocol)
+    setattr(codec, attribute, print)
+    assert isinstance(codec, protocol)
+
+
+def test_object_without_the_method_is_not_a_codec():
     assert not isinstance(object(), protocols.Codec)

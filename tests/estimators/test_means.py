@@ -82,7 +82,7 @@ def test_linear_causal_recovers_the_coefficients_of_a_field_and_saves_the_expect
     for offset, weight in weights.items():
         assert weight == pytest.approx(expected.get(offset, 0.0), abs=0.03)
     means = {"zero": {}, "linear-causal": {"args": {"groups": 1}}}
-    fits = {("mean", "linear-causal"): state}
+    fits = {("mean", "linear-causal"): {"y": state}}
     array = evaluate(draw(3), means, ["channel"], ["rounding"], fits=fits)
     bits = array["bits"].squeeze() / 300**2
     saved = (bits.sel(mean="zero") - bits.sel(mean="linear-causal")).item()

@@ -111,7 +111,7 @@ def test_calibrated_removes_the_cost_of_a_misstated_scale(factor):
     calibration = [draw(2, factor), draw(3, factor)]
     state = CalibratedVariance().fit(calibration, {"zero": ZeroMean()}).state()
     wrong, true = draw(4, factor), draw(4, 1.0)
-    fits = {("variance", "calibrated"): state}
+    fits = {("variance", "calibrated"): {"y": state}}
     array = evaluate(wrong, ["zero"], ["codec", "calibrated"], ["rounding"], fits=fits)
     bits = array["bits"].squeeze() / sigma.numel()
     known = evaluate(true, ["zero"], ["codec"], ["rounding"])["bits"].item() / sigma.numel()
@@ -140,7 +140,8 @@ def test_calibrated_is_fitted_to_the_residuals_of_each_mean():
         return Latents("a", mean + 4 * normal(sigma.shape, seed + 9), mean, sigma)
 
     means = {"zero": ZeroMean(), "codec": CodecMean()}
-    fits = {("variance", "calibrated"): CalibratedVariance().fit([draw(1)], means).state()}
+    state = CalibratedVariance().fit([draw(1)], means).state()
+    fits = {("variance", "calibrated"): {"y": state}}
     array = evaluate(draw(2), list(means), ["calibrated"], ["rounding"], fits=fits)
     bits = array["bits"].squeeze() / sigma.numel()
     assert bits.sel(mean="codec").item() == pytest.approx(rounding_rate(4.0), abs=0.02)
@@ -155,8 +156,8 @@ def test_calibrated_is_fitted_to_the_residuals_of_a_causal_mean():
     mean = LinearCausalMean(groups=1).fit([make_latents(y)])
     variance = CalibratedVariance().fit([make_latents(y)], {"linear-causal": mean})
     fits = {
-        ("variance", "calibrated"): variance.state(),
-        ("mean", "linear-causal"): mean.state(),
+        ("variance", "calibrated"): {"y": variance.state()},
+        ("mean", "linear-causal"): {"y": mean.state()},
     }
     entries = {"linear-causal": {"args": {"groups": 1}}}
     array = evaluate(make_latents(later), entries, ["calibrated"], ["rounding"], fits=fits)

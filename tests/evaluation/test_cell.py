@@ -11,6 +11,7 @@ from rdpipe.core.errors import InputError
 from rdpipe.core.kinds import BoundKind
 from rdpipe.core.latents import Latents
 from rdpipe.core.rng import noise_key
+from rdpipe.entropy.priors import Gaussian
 from rdpipe.estimators.means import CodecMean, HyperMean, ZeroMean
 from rdpipe.estimators.variances import (
     CalibratedVariance,
@@ -18,6 +19,7 @@ from rdpipe.estimators.variances import (
     ElementVariance,
 )
 from rdpipe.evaluation.cell import Cell, CellCache, build_part
+from rdpipe.evaluation.cell_walk import CellOfLatent, CellWalk
 from rdpipe.quantizers.base import Quantizer, QuantizerOutput
 from rdpipe.quantizers.scalar import OwnPriorRounding, Rounding
 from rdpipe.quantizers.test_channel import TestChannel
@@ -128,33 +130,21 @@ def test_fitted_estimator_behind_a_function_is_refused():
         build_part("variance", "c", {"use": f"{__name__}:make_calibrated"}, {})
 
 
-def test_walk_needs_the_mean_and_variance_of_the_codec():
-    cell = make_cell(ZeroMean(), CodecVariance(), Rounding())
-    with pytest.raises(ValueError, match="only the codec's own mean and variance"):
-        cell.code(cell.prepare(make_latents(normal((1, 2, 2)))), 1.0, lambda code: None)
-
-
 def test_walk_codes_what_the_codec_visits():
     """In any order, with the mean and scale that the codec states."""
     y = 3 * normal((2, 3, 4), 1)
     image = replace(make_latents(y, scale=3.0), mean=normal((2, 3, 4), 2))
     cell = make_cell(CodecMean(), CodecVariance(), TestChannel())
-    prepared = cell.prepare(image, 5)
-
-    def walk(code):
-        y_hat = torch.empty_like(y)
-        for channels in (slice(1, 2), slice(0, 1)):
-            for positions in (torch.arange(1, 12, 2), torch.arange(0, 12, 2)):
-                mean, scale = (
-                    x.flatten(1)[channels][:, positions] for x in (image.mean, image.scale)
-                )
-                y_hat.flatten(1)[channels, positions] = code(channels, positions, mean, scale)
-        return y_hat
-
-    walked, expected = cell.code(prepared, 0.3, walk), cell.code(prepared, 0.3)
-    assert torch.equal(walked.y_hat, expected.y_hat)
-    assert torch.equal(walked.element_bits, expected.element_bits)
-    assert walked.bits == pytest.approx(expected.bits, rel=1e-12)
+    expected = cell.code(cell.prepare(image, 5), 0.3)
+    walk, walked = CellWalk({"y": CellOfLatent(cell, 0.3, 5, y.shape)}), torch.zeros(1, *y.shape)
+    odd = torch.arange(12).view(3, 4) % 2 == 1
+    for channel in (1, 0):
+        for positions in (odd, ~odd):
+            at = positions & (torch.arange(2) == channel)[:, None, None]
+            prior = Gaussian(image.mean[None], image.scale[None])
+            walked = walked + walk("y", prior, y[None], at=at[None])
+    torch.testing.assert_close(walked[0], expected.y_hat, rtol=1e-12, atol=1e-12)
+    assert walk.bits == pytest.approx(expected.bits, rel=1e-12)
 
 
 def test_own_prior_gives_the_bits_and_has_none_for_another_mean():

@@ -172,7 +172,7 @@ def test_invalid_latents_are_refused(changes, message):
 
 def test_images_of_a_codec_all_have_a_context_model_or_none():
     context = replace(LATENTS, name="b", hyper=LATENTS.mean)
-    with pytest.raises(InputError, match="only one has hyper"):
+    with pytest.raises(InputError, match="only one of them has hyper"):
         evaluate([LATENTS, context], ["codec"], ["codec"], ["rounding"])
 
 

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from types import SimpleNamespace
 
-import constriction
 import numpy as np
 import pytest
 import torch
@@ -11,6 +10,7 @@ from gaussian_latents import make_latents, normal
 
 from rdpipe.core.errors import InputError
 from rdpipe.core.kinds import BoundKind, LevelKind
+from rdpipe.entropy.coder import Decoder, Encoder
 from rdpipe.estimators.means import CodecMean
 from rdpipe.estimators.variances import CodecVariance
 from rdpipe.evaluation import evaluate
@@ -88,9 +88,9 @@ def test_user_defined_stream_is_written_and_read():
     quantizer = adapt_quantizer("q", Realizable())
     assert isinstance(quantizer, CodableQuantizer)
     r, v = normal((2, 9)), torch.ones(2, 9).double()
-    encoder = constriction.stream.queue.RangeEncoder()
+    encoder = Encoder()
     written = quantizer.write(encoder, r, v, 1.0)
-    decoder = constriction.stream.queue.RangeDecoder(encoder.get_compressed())
+    decoder = Decoder(encoder.to_bytes())
     assert torch.equal(quantizer.read(decoder, v, 1.0), written)
 
 

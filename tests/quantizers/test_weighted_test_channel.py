@@ -18,7 +18,7 @@ from rdpipe.quantizers.test_channel import WeightedTestChannel
 
 def test_equal_weights_change_nothing():
     image = make_latents(normal((3, 20, 20)) * 3, scale=3.0)
-    fits = {("quantizer", "weighted-test-channel"): {"weights": np.ones(3)}}
+    fits = {("quantizer", "weighted-test-channel"): {"y": {"weights": np.ones(3)}}}
     quantizers = ["test-channel", "weighted-test-channel"]
     bits = evaluate(image, ["zero"], ["codec"], quantizers, fits=fits)["bits"].values.ravel()
     np.testing.assert_allclose(bits[0], bits[1], rtol=1e-12)

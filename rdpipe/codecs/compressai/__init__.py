@@ -9,10 +9,8 @@ from rdpipe.codecs.compressai._torchvision import declare_missing_operators
 
 declare_missing_operators()  # before the first import of compressai
 
-from rdpipe.codecs.compressai.adapter import (  # noqa: E402
-    CompressAICodec,
-    ContextCodec,
-)
+from rdpipe.codecs.compressai.adapter import CompressAICodec  # noqa: E402
+from rdpipe.codecs.compressai.bottleneck import bottleneck_prior  # noqa: E402
 from rdpipe.codecs.compressai.factories import (  # noqa: E402
     adapt_model,
     from_checkpoint,
@@ -23,17 +21,13 @@ from rdpipe.codecs.compressai.factories import (  # noqa: E402
     mini_mean_scale,
     mini_scale,
 )
-from rdpipe.codecs.compressai.variable_rate import (  # noqa: E402
-    VariableRateCodec,
-    VariableRateContextCodec,
-)
+from rdpipe.codecs.compressai.variable_rate import VariableRateCodec  # noqa: E402
 
 __all__ = [
     "CompressAICodec",
-    "ContextCodec",
     "VariableRateCodec",
-    "VariableRateContextCodec",
     "adapt_model",
+    "bottleneck_prior",
     "from_checkpoint",
     "from_training",
     "joint_upper",

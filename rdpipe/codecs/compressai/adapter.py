@@ -2,37 +2,45 @@
 
 from __future__ import annotations
 
+import copy
 import struct
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from compressai.entropy_models import EntropyBottleneck, GaussianConditional
 from compressai.latent_codecs import ChannelGroupsLatentCodec
 from compressai.models import CompressionModel, MeanScaleHyperprior, ScaleHyperprior
+from compressai.models.vbr import ScaleHyperpriorVbr
 from torch import Tensor, nn
 
-from rdpipe.codecs.compressai import context
+from rdpipe.codecs.compressai import decoding_order
+from rdpipe.codecs.compressai.bottleneck import (
+    LEAST_LIKELIHOOD,
+    bottleneck_moments,
+    bottleneck_prior,
+)
+from rdpipe.codecs.compressai.decoding_order import has_child, has_latent_codecs, latent_codec
 from rdpipe.codecs.compressai.private_copy import (
     copy_without_hooks,
     named_weights,
     same_weights,
 )
-from rdpipe.codecs.decoding import own_code_step
 from rdpipe.core.errors import InputError
-from rdpipe.core.latents import Latents
-from rdpipe.core.protocols import Analysis, CodeStep, Image, SupportsContext
-from rdpipe.core.rng import generator
+from rdpipe.core.protocols import Image, Region, Send
+from rdpipe.core.walk import padded_size, to_image, to_tensor
+from rdpipe.entropy.priors import Gaussian, Learned
 
 HEADER = struct.Struct(">IIB")
 """Height, width and number of strings.
 
 The length of each string but the last follows, 4 bytes each.
 """
+STRIDE = 16
+"""Distance of neighboring latents in the image, pixels; of hyper-latents it is four times that."""
 
 
 class CachedTransform(nn.Module):
@@ -66,10 +74,9 @@ class CachedTransform(nn.Module):
 
 
 class CompressAICodec:
-    """A codec that wraps a CompressAI model without a context model.
+    """A codec that wraps a CompressAI model.
 
-    Images are padded at the right and at the bottom to multiples of 64 by repeating the border, and
-    cropped after synthesis. Latents are in units of the quantization step.
+    Latents are in units of the quantization step.
 
     The codec works on a copy of the model, so the caller's model keeps its mode, device, memory
     format and entropy coder tables. The copy has no hooks of the caller, except those of PyTorch
@@ -101,8 +108,9 @@ class CompressAICodec:
     ----------
     model : CompressionModel
         The copy of the model.
-    stride : int
-        Distance of neighboring latents in the image, pixels.
+    device : torch.device
+    multiple : int
+        Multiple to which the sides of images are extended, pixels.
 
     Raises
     ------
@@ -111,16 +119,18 @@ class CompressAICodec:
         supports it, or the device is not available.
     """
 
-    stride = 16
-    _gain: Tensor | float = 1.0
-    """Inverse of the quantization step."""
-    _shift: Tensor | float = 0.0
-    """Added to the output of the context model."""
+    multiple = 64
+    _gain: Tensor | None = None
+    """Inverse of the quantization step; None if it is 1."""
+    _z_step: Tensor | float = 1.0
+    """Quantization step of the hyper-latents."""
+    _precise = False
+    """Whether means and scales are predicted in float64."""
     _options: Mapping[str, Any] = {}
     """Further arguments of the model's ``compress``, ``decompress`` and ``forward``."""
 
     def __init__(self, model: CompressionModel, device: str = "auto", copy: bool = True):
-        self.device = _available_device(device)
+        self.device = available_device(device)
         self._source = model if copy else None
         self._lock = threading.RLock()
         self._in_call = False
@@ -135,26 +145,20 @@ class CompressAICodec:
 
     def _adapt(self, model: CompressionModel) -> None:
         """Use the caller's model, or a copy of it."""
-        self._check_model(model)
+        check_model(model)
+        if isinstance(model, ScaleHyperpriorVbr) and not self._options:
+            raise InputError(
+                f"{type(model).__name__} has a variable rate, which {type(self).__name__} does not"
+                " support; use rdpipe.codecs.compressai.adapt_model"
+            )
         if self._source is not None:
             self._structure = repr(model)
             model = copy_without_hooks(model)
         self._use_model(model)
 
-    def _check_model(self, model: CompressionModel) -> None:
-        check_model(model)
-        if context.has_context(model) != isinstance(self, SupportsContext):
-            has = "has a" if context.has_context(model) else "has no"
-            raise InputError(
-                f"{type(model).__name__} {has} context model, which {type(self).__name__} does not"
-                " support; use rdpipe.codecs.compressai.adapt_model"
-            )
-
     def _use_model(self, model: CompressionModel) -> None:
         """Prepare a model that belongs to this codec alone."""
         self.model = model.eval().requires_grad_(False).to(self.device)
-        if self.device.type == "cpu":  # convolutions are faster with channels last
-            self.model.to(memory_format=torch.channels_last)
         self._weights = named_weights(self.model)
         conditionals = [m for m in model.modules() if isinstance(m, GaussianConditional)]
         scale_tables = [conditional.scale_table for conditional in conditionals]
@@ -163,21 +167,39 @@ class CompressAICodec:
             for conditional, table in zip(conditionals, scale_tables, strict=True):
                 if table.numel() and not torch.equal(table, conditional.scale_table):
                     conditional.update_scale_table(table.tolist(), force=True)
-        inner = model.latent_codec["hyper"] if context.has_latent_codecs(model) else model
-        self.bottleneck: EntropyBottleneck = inner.entropy_bottleneck
-        self.has_hyperprior = context.has_child(inner, "h_s")
+        if self.device.type == "cpu":  # convolutions are faster with channels last
+            self.model.to(memory_format=torch.channels_last)
+        inner = _inner(model)
+        self.has_hyperprior = has_child(inner, "h_s")
         self.takes_magnitude = isinstance(model, ScaleHyperprior) and not isinstance(
             model, MeanScaleHyperprior
         )
         model.g_a, model.g_s = CachedTransform(model.g_a), CachedTransform(model.g_s)
         if self.has_hyperprior:
-            inner.h_s = CachedTransform(inner.h_s)
-            self.h_a, self.h_s = inner.h_a, inner.h_s
-            self.gaussian = conditionals[0]
+            inner.h_s = CachedTransform(inner.get_submodule("h_s"))
+            self._least_scale = conditionals[0].lower_bound_scale.bound.item()
+        self._use_predictors(copy.deepcopy(model).double() if self._precise else model)
+
+    def _use_predictors(self, model: CompressionModel) -> None:
+        """Use a model for the prediction of means and scales."""
+        inner = _inner(model)
+        self._density: EntropyBottleneck = inner.entropy_bottleneck
+        self._moments = bottleneck_moments(self._density)
+        if self.has_hyperprior:
+            self._h_s = inner.get_submodule("h_s")
+            self._decode_latents = decoding_order.decoder(model)
+
+    def to_float64(self) -> Self:
+        """Return a codec of the same model that predicts means and scales in float64."""
+        with self._current():
+            precise = copy.copy(self)
+            precise._lock, precise._precise = self._lock, True
+            precise._use_predictors(copy.deepcopy(self.model).double())
+            return precise
 
     @contextmanager
-    def _inference(self) -> Iterator[None]:
-        """Compute without gradients, with the present weights of the caller's model.
+    def _current(self) -> Iterator[None]:
+        """Compute with the present weights of the caller's model.
 
         Threads wait for each other, so that no call sees a model that another one replaces.
         """
@@ -188,8 +210,7 @@ class CompressAICodec:
                     self._adapt(self._source)
             self._in_call = True
             try:
-                with torch.inference_mode():
-                    yield
+                yield
             finally:
                 self._in_call = not outermost
 
@@ -202,133 +223,72 @@ class CompressAICodec:
         """Compute the tables of the entropy coder."""
         self.model.update(force=True)
 
-    def _entropy_code(self, z: Tensor) -> bytes:
-        string: bytes = self.bottleneck.compress(z)[0]
-        return string
-
-    def _entropy_decode(self, string: bytes, shape: Sequence[int]) -> Tensor:
-        return self.bottleneck.decompress([string], shape)
-
-    def _hyper_likelihoods(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Return rounded hyper-latents and their likelihoods."""
-        z_hat, likelihoods = self.bottleneck(z)
-        return z_hat, likelihoods
-
-    def analyse(self, name: str, image: Image) -> Analysis:
-        """Return the latents of an image before quantization, and the prediction of them.
-
-        Mean and scale are those that the entropy coder uses.
-        """
-        with self._inference():
-            x = self._to_tensor(image)
-            y = self.model.g_a(x)
+    def code(self, image: Tensor | None, size: tuple[int, int], send: Send) -> Callable[[], Tensor]:
+        """Code an image; see :meth:`rdpipe.core.protocols.Codec.code`."""
+        with self._current():
+            if image is not None and image.shape[1] != 3:
+                raise InputError(f"the image has {image.shape[1]} channels; expected 3 (RGB)")
+            y = None if image is None else self.model.g_a(image)
             if self.has_hyperprior:
-                return self._analyse_hyperprior(name, x, y)
-            return self._analyse_factorized(name, y)
+                y_hat = self._code_hyperprior(y, size, send)
+            else:
+                prior = self._learned_prior(size, STRIDE)
+                y_hat = send("y", prior, y)
+            return lambda: self._synthesize(y_hat)
 
-    def _analyse_factorized(self, name: str, y: Tensor) -> Analysis:
-        _, likelihoods = self.bottleneck(y)
-        mean, scale = factorized_moments(self.bottleneck)
-        y, mean, scale = torch.broadcast_tensors(y, mean, scale)
-        own_bits = -likelihoods[0].log2()
-        latents = Latents(name, y[0], mean[0], scale[0], own_bits=own_bits)
-        return Analysis(latents, _bits(likelihoods), 0.0)
+    def _synthesize(self, y_hat: Tensor) -> Tensor:
+        with self._current():
+            x_hat: Tensor = self.model.g_s(y_hat.float())
+            return x_hat
 
-    def _analyse_hyperprior(self, name: str, x: Tensor, y: Tensor) -> Analysis:
-        z_hat, z_likelihoods = self._hyper_likelihoods(self._hyper_latents(y))
-        side, y = self.h_s(z_hat), y * self._gain
-        mean, scale = self._sequential_prior(side, own_code_step(self, y[0]))
-        _, likelihoods = self.gaussian(y, scale, means=mean)
-        hyper, forward_bits = self._without_feedback(x, side)
-        y, mean, scale = torch.broadcast_tensors(y, mean, scale)
-        latents = Latents(name, y[0], mean[0], scale[0], hyper)
-        return Analysis(latents, _bits(likelihoods), _bits(z_likelihoods), forward_bits)
+    def _code_hyperprior(self, y: Tensor | None, size: tuple[int, int], send: Send) -> Tensor:
+        z = None if y is None else self._hyper_latents(y)
+        prior = self._learned_prior(size, 4 * STRIDE)
+        z_hat = send("z", prior, z, step=self._z_step, side=True)
+        if y is not None and self._gain is not None:
+            y = y * self._gain
 
-    def _without_feedback(self, x: Tensor, side: Tensor) -> tuple[Tensor | None, float | None]:
-        """Return the mean without the context model and the bits of ``forward``, if they differ."""
-        return None, None
+        def send_latents(mean: Tensor, scale: Tensor, at: Tensor | Region | None = None) -> Tensor:
+            if self._gain is not None:
+                mean, scale = mean * self._gain, scale * self._gain
+            prior = Gaussian(mean, scale.clamp(min=self._least_scale), LEAST_LIKELIHOOD)
+            part = y[:, *at] if isinstance(at, tuple) and y is not None else y
+            return self._correct(send("y", prior, part, at=at), prior)
 
-    def _sequential_prior(self, side: Tensor, code: CodeStep) -> tuple[Tensor, Tensor]:
-        """Return mean and scale of each latent at its decoding step, in steps."""
-        mean, scale = context.sequential_prior(self.model, side, self._in_steps(code), self._shift)
-        return mean * self._gain, self._bounded(scale * self._gain)
+        return self._decode_latents(self._h_s(z_hat), send_latents)
 
-    def _initial_prior(self, side: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mean and scale before any latent is decoded, in steps."""
-        mean, scale = context.initial_prior(self.model, side, self._shift)
-        return mean * self._gain, self._bounded(scale * self._gain)
+    def _learned_prior(self, size: tuple[int, int], stride: int) -> Learned:
+        """Return the density of the entropy bottleneck for elements at some distance."""
+        shape = (1, -1, size[0] // stride, size[1] // stride)
+        return bottleneck_prior(self._density, shape, self._moments)
 
-    def _in_steps(self, code: CodeStep) -> CodeStep:
-        """Convert a code in steps to a code in units of the model."""
-
-        def scaled(channels: slice, positions: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
-            mean, scale = mean * self._gain, self._bounded(scale * self._gain)
-            return code(channels, positions, mean, scale) / self._gain
-
-        return scaled
-
-    def _bounded(self, scale: Tensor) -> Tensor:
-        """Return the scale with the lower bound of the entropy coder."""
-        bounded: Tensor = self.gaussian.lower_bound_scale(scale)
-        return bounded
-
-    def decoder_gain(self, latents: Latents, height: int, width: int) -> Tensor:
-        """Return the squared change of the image for a unit change of one latent.
-
-        See :meth:`rdpipe.core.protocols.SupportsGain.decoder_gain`. With white noise n over the
-        image and the decoder's Jacobian J, E (J^T n)_i^2 = sum_j J_ji^2, which takes one backward
-        pass. The estimate is unbiased; the average over positions reduces its variance.
-
-        References
-        ----------
-        M. F. Hutchinson, "A Stochastic Estimator of the Trace of the Influence Matrix for Laplacian
-        Smoothing Splines", Communications in Statistics 19(2), 1990.
-        """
-        noise = torch.randn((1, 3, height, width), generator=generator(0, latents.name))
-        noise = noise.to(self.device)
-        with self._inference(), torch.inference_mode(False), torch.enable_grad():
-            y_hat = ((latents.y - latents.mean).round() + latents.mean)[None]
-            y_hat = y_hat.to(self.device, torch.float32, copy=True).requires_grad_()
-            x_hat = self.model.g_s(y_hat / self._gain)[..., :height, :width]
-            (gradient,) = torch.autograd.grad(x_hat, y_hat, noise)
-        return gradient.square().mean((0, 2, 3))
+    def _correct(self, y_hat: Tensor, prior: Gaussian) -> Tensor:
+        """Return what the model's decoder uses instead of y_hat."""
+        return y_hat
 
     def _hyper_latents(self, y: Tensor) -> Tensor:
-        z: Tensor = self.h_a(y.abs() if self.takes_magnitude else y)
+        h_a: nn.Module = _inner(self.model).get_submodule("h_a")
+        z: Tensor = h_a(y.abs() if self.takes_magnitude else y)
         return z
 
-    def side(self, image: Image) -> bytes:
-        """Return the bitstream of the hyper-latents; empty if the model has none."""
-        if not self.has_hyperprior:
-            return b""
-        with self._inference():
-            y = self.model.g_a(self._to_tensor(image))
-            return self._entropy_code(self._hyper_latents(y))
+    def forward(self, image: Tensor) -> Tensor:
+        """Return the decoded image according to the model's forward pass."""
+        with self._current():
+            x_hat: Tensor = self.model(image, **self._options)["x_hat"]
+            return x_hat
 
-    def predict(self, side: bytes, height: int, width: int) -> tuple[Tensor, Tensor]:
-        """Return mean and scale, of shape (channel, row, column), before any latent is decoded."""
-        rows, columns = _padded(height) // 16, _padded(width) // 16
-        with self._inference():
-            if self.has_hyperprior:
-                z_hat = self._entropy_decode(side, [rows // 4, columns // 4])
-                mean, scale = self._initial_prior(self.h_s(z_hat))
-            else:
-                mean, scale = (
-                    moment.expand(1, -1, rows, columns)
-                    for moment in factorized_moments(self.bottleneck)
-                )
-            return mean[0], scale[0]
-
-    def synthesise(self, y_hat: Tensor, height: int, width: int) -> Image:
-        """Return the image of decoded latents of shape (channel, row, column)."""
-        with self._inference():
-            x_hat = self.model.g_s(y_hat[None].to(self.device, torch.float32) / self._gain)
-            return _to_image(x_hat, height, width)
+    def forward_bits(self, image: Tensor) -> float | None:
+        """Return the bits of the model's forward pass, if it has a context model."""
+        with self._current():
+            if not decoding_order.has_context(self.model):
+                return None
+            likelihoods = self.model(image, **self._options)["likelihoods"]
+            return sum(-x.double().log2().sum().item() for x in likelihoods.values())
 
     def compress(self, image: Image) -> bytes:
         """Return the bitstream of CompressAI's coder, with a header."""
-        with self._inference():
-            output = self.model.compress(self._to_tensor(image), **self._options)
+        with self._current(), torch.inference_mode():
+            output = self.model.compress(to_tensor(self, image), **self._options)
         strings = [string[0] for string in output["strings"]]
         lengths = struct.pack(f">{len(strings) - 1}I", *map(len, strings[:-1]))
         return HEADER.pack(*image.shape[:2], len(strings)) + lengths + b"".join(strings)
@@ -340,84 +300,23 @@ class CompressAICodec:
         ends = np.cumsum([HEADER.size + 4 * len(lengths), *lengths]).tolist()
         pieces = zip(ends, [*ends[1:], None], strict=True)
         strings = [[stream[start:end]] for start, end in pieces]
-        with self._inference():
-            shape = self._shape(_padded(height), _padded(width))
+        with self._current(), torch.inference_mode():
+            shape = self._shape(*padded_size(self, height, width))
             output = self.model.decompress(strings, shape, **self._options)
-            return _to_image(output["x_hat"], height, width)
+            return to_image(output["x_hat"], height, width)
 
     def _shape(self, height: int, width: int) -> Any:
         """Return the shape of the latents as ``decompress`` of the model expects it."""
-        y, z = ((height // stride, width // stride) for stride in (16, 64))
+        y, z = ((height // stride, width // stride) for stride in (STRIDE, 4 * STRIDE))
         if not self.has_hyperprior:
             return y
-        if not context.has_latent_codecs(self.model):
+        if not has_latent_codecs(self.model):
             return z
-        coder = context.latent_codec(self.model)
+        coder = latent_codec(self.model)
         if isinstance(coder, ChannelGroupsLatentCodec):
             return {"y": [(channels, *y) for channels in coder.groups], "hyper": z}
         assert coder is not None
         return {"y": (coder.context_prediction.in_channels, *y), "hyper": z}
-
-    def _to_tensor(self, image: Image) -> Tensor:
-        """Return the padded image, in [0, 1], of shape (1, 3, height, width)."""
-        if image.ndim == 3 and image.shape[2] != 3:
-            raise InputError(f"the image has {image.shape[2]} channels; expected 3 (RGB)")
-        if image.ndim != 3 or image.dtype != np.uint8:
-            raise InputError(
-                f"the image has dtype {image.dtype} and shape {tuple(image.shape)}; expected uint8"
-                " of shape (height, width, 3)"
-            )
-        height, width = image.shape[:2]
-        x = torch.tensor(image, device=self.device).permute(2, 0, 1)[None].float() / 255
-        return F.pad(x, (0, _padded(width) - width, 0, _padded(height) - height), "replicate")
-
-
-class ContextCodec(CompressAICodec):
-    """A codec that wraps a CompressAI model with a context model.
-
-    Mean and scale of its latents are those of the entropy coder: each is predicted from what was
-    coded before. Parameters are those of :class:`CompressAICodec`.
-    """
-
-    def _without_feedback(self, x: Tensor, side: Tensor) -> tuple[Tensor | None, float | None]:
-        hyper = self._initial_prior(side)[0][0]
-        likelihoods = self.model(x, **self._options)["likelihoods"]
-        return hyper, sum(map(_bits, likelihoods.values()))
-
-    def recode(self, image: Image, code: CodeStep) -> Tensor:
-        """Return y_hat of another quantizer, whose output the context model sees.
-
-        See :meth:`rdpipe.core.protocols.SupportsContext.recode`.
-        """
-
-        def code_on_cpu(channels: slice, positions: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
-            return code(channels, positions.cpu(), mean.cpu(), scale.cpu()).to(self.device)
-
-        with self._inference():
-            y = self.model.g_a(self._to_tensor(image))
-            z_hat, _ = self._hyper_likelihoods(self._hyper_latents(y))
-            side, code_step = self.h_s(z_hat), self._in_steps(code_on_cpu)
-            y_hat = context.decode(self.model, side, code_step, self._shift)
-            return (y_hat[0] * self._gain).cpu()
-
-
-def factorized_moments(bottleneck: EntropyBottleneck) -> tuple[Tensor, Tensor]:
-    """Return mean and scale of the Gaussian that replaces the learned density of each channel.
-
-    The mean is the median, on which the rounding grid lies. The variance is the second moment of
-    the density about the median, summed over a grid of 4096 cells between its outermost quantiles.
-
-    Returns
-    -------
-    mean, scale : Tensor of shape (1, channel, 1, 1)
-    """
-    low, median, high = bottleneck.quantiles.detach().unbind(2)  # each (channel, 1)
-    grid = low + (high - low) * torch.linspace(0, 1, 4097, device=low.device)
-    cumulative = bottleneck._logits_cumulative(grid[:, None], stop_gradient=True).sigmoid()[:, 0]
-    mass = cumulative.diff()
-    center = (grid[:, 1:] + grid[:, :-1]) / 2 - median
-    scale = ((mass * center.square()).sum(1) / mass.sum(1)).sqrt()
-    return median[None, :, :, None], scale[None, :, None, None]
 
 
 def check_model(model: object) -> None:
@@ -432,7 +331,7 @@ def check_model(model: object) -> None:
         raise InputError(
             f"{type(model).__name__} is not a CompressAI model; expected a CompressionModel"
         )
-    if not (context.has_child(model, "g_a") and context.has_child(model, "g_s")):
+    if not (has_child(model, "g_a") and has_child(model, "g_s")):
         raise InputError(
             f"{type(model).__name__} is not an image codec; expected a CompressionModel with the"
             " transforms g_a and g_s"
@@ -446,7 +345,7 @@ def check_model(model: object) -> None:
             )
 
 
-def _available_device(name: str) -> torch.device:
+def available_device(name: str) -> torch.device:
     """Return a device by name; ``auto`` is CUDA if there is a device."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -461,17 +360,7 @@ def _available_device(name: str) -> torch.device:
     return device
 
 
-def _padded(side: int) -> int:
-    """Return the least multiple of 64 that is not smaller."""
-    return -(-side // 64) * 64
-
-
-def _bits(likelihoods: Tensor) -> float:
-    """Return the sum of the code lengths, bit."""
-    return -likelihoods.double().log2().sum().item()
-
-
-def _to_image(x_hat: Tensor, height: int, width: int) -> Image:
-    """Return the image of an output of the synthesis, uint8 of shape (height, width, 3)."""
-    x_hat = x_hat[0, :, :height, :width].clamp(0, 1).mul(255).round().byte()
-    return x_hat.permute(1, 2, 0).cpu().numpy()
+def _inner(model: CompressionModel) -> nn.Module:
+    """Return the module that holds the entropy bottleneck and the hyper-synthesis."""
+    inner: nn.Module = model.latent_codec["hyper"] if has_latent_codecs(model) else model
+    return inner

@@ -9,7 +9,7 @@ from compressai.models import CompressionModel
 from compressai.models.vbr import ScaleHyperpriorVbr
 
 from rdpipe.codecs import weights_of
-from rdpipe.codecs.compressai.adapter import CompressAICodec, ContextCodec, check_model
+from rdpipe.codecs.compressai.adapter import CompressAICodec, check_model
 from rdpipe.codecs.compressai.checkpoint import (
     EMBEDDED,
     architecture_of,
@@ -19,8 +19,7 @@ from rdpipe.codecs.compressai.checkpoint import (
     load_model,
     read_state,
 )
-from rdpipe.codecs.compressai.context import has_context
-from rdpipe.codecs.compressai.variable_rate import VariableRateCodec, VariableRateContextCodec
+from rdpipe.codecs.compressai.variable_rate import VariableRateCodec
 from rdpipe.core.errors import InputError
 
 
@@ -56,9 +55,8 @@ def adapt_model(
     """
     check_model(model)
     if isinstance(model, ScaleHyperpriorVbr):
-        variable_rate = VariableRateContextCodec if has_context(model) else VariableRateCodec
-        return variable_rate(model, quality, device, copy)
-    return (ContextCodec if has_context(model) else CompressAICodec)(model, device, copy)
+        return VariableRateCodec(model, quality, device, copy)
+    return CompressAICodec(model, device, copy)
 
 
 def from_checkpoint(

@@ -5,6 +5,9 @@ import torch
 
 from rdpipe.codecs.compressai import adapt_model
 from rdpipe.codecs.compressai.checkpoint import ARCHITECTURES
+from rdpipe.codecs.extraction import to_latents
+from rdpipe.core.latents import Structure
+from rdpipe.core.walk import Walk, assemble, visit
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (70, 130, 3), dtype=np.uint8)
 """An image whose sides are not multiples of 64."""
@@ -73,3 +76,30 @@ def scale_outputs(model):
 def adapt(model):
     """Return the codec of a model on the CPU."""
     return adapt_model(model, QUALITY, "cpu")
+
+
+def record_of(codec, image=IMAGE):
+    """Return all parts that a codec codes of an image."""
+    walk = Walk()
+    visit(codec, walk, image)
+    return walk.record
+
+
+def wholes_of(codec, image=IMAGE):
+    """Return the latents of a codec by name."""
+    return assemble(record_of(codec, image))
+
+
+def y_of(codec, image=IMAGE):
+    """Return the latent y of a codec."""
+    return wholes_of(codec, image)["y"]
+
+
+def bits_of(wholes):
+    """Return the code length of latents by name, bit."""
+    return {name: whole.bits.sum().item() for name, whole in wholes.items()}
+
+
+def latents_of(codec, image=IMAGE):
+    """Return the latent y of a codec for the array, without what only a context model has."""
+    return to_latents("a", y_of(codec, image), Structure(), {}, None, image.shape[:2])

@@ -3,7 +3,7 @@
 import torch
 from small_models import coding_model
 
-from rdpipe.codecs.compressai import context
+from rdpipe.codecs.compressai import decoding_order
 from rdpipe.codecs.compressai.checkerboard import scales_and_means, two_passes
 
 
@@ -23,12 +23,16 @@ def test_two_passes_equal_the_decoding_order():
     def code_all(scales, means):
         return (y - means).round() + means
 
-    def code_step(channels, positions, mean, scale):
-        return (y[0].flatten(1)[channels][:, positions] - mean).round() + mean
+    expected_means, expected_scales = torch.zeros_like(y), torch.zeros_like(y)
+
+    def send(mean, scale, at):
+        for whole, half in ((expected_means, mean), (expected_scales, scale)):
+            whole[:] = torch.where(at, half, whole)
+        return torch.where(at, (y - mean).round() + mean, 0)
 
     with torch.no_grad():
         scales, means = two_passes(model, side, code_all)
-        expected_means, expected_scales = context.sequential_prior(model, side, code_step)
+        decoding_order.decoder(model)(side, send)
     torch.testing.assert_close(means, expected_means)
     torch.testing.assert_close(scales, expected_scales)
 

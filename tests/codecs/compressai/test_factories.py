@@ -6,7 +6,7 @@ import safetensors.torch
 import torch
 from small_models import IMAGE, QUALITY
 
-from rdpipe.codecs import CODECS
+from rdpipe.codecs import CODECS, bitstream
 from rdpipe.codecs.compressai import from_checkpoint, from_training, mini_mean_scale
 from rdpipe.codecs.compressai.checkpoint import EMBEDDED
 from rdpipe.core.errors import InputError
@@ -19,6 +19,8 @@ def test_another_codec_of_the_same_file_decodes_the_same_image(model, architectu
     codec, other = (from_checkpoint(QUALITY, architecture, str(file), "cpu") for _ in range(2))
     stream = codec.compress(IMAGE)
     np.testing.assert_array_equal(other.decompress(stream), codec.decompress(stream))
+    stream = bitstream.encode(codec, IMAGE)
+    np.testing.assert_array_equal(bitstream.decode(other, stream), bitstream.decode(codec, stream))
 
 
 @pytest.mark.parametrize("name", sorted(file.stem for file in EMBEDDED.glob("*.safetensors")))

@@ -1,0 +1,141 @@
+"""What of a codec depends on what, found by running it."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rdpipe.core.latents import Structure
+from rdpipe.core.protocols import Codec, Image, StatesDecoding
+from rdpipe.core.rng import generator
+from rdpipe.core.walk import Coded, Part, Walk, padded_size, run
+
+SIDE = 128
+"""Side of the image on which a codec is tried, pixels."""
+TOLERANCE = 1e-4
+"""Difference of means and scales that rounding errors explain, in units of the scale."""
+IMAGE_TOLERANCE = 1e-5
+"""Difference of decoded images that rounding errors explain."""
+
+
+class _Disturbed(Walk):
+    """Decodes something else than what is sent, of side information or of all else.
+
+    Parameters
+    ----------
+    side : bool
+        Whether side information is disturbed.
+    given : sequence of Tensor, optional
+        What is decoded of the other parts. Default: what is sent.
+    """
+
+    def __init__(self, side: bool, given: list[Tensor] | None = None):
+        super().__init__()
+        self._side, self._noise = side, generator("structure")
+        self._given = None if given is None else iter(given)
+
+    def decode(self, part: Part) -> Tensor:
+        y_hat = super().decode(part)
+        if part.side is self._side:
+            sign = torch.randint(0, 2, part.shape, generator=self._noise).to(y_hat)
+            return y_hat + (2 * sign - 1) * part.step
+        return y_hat if self._given is None else next(self._given, y_hat)
+
+
+class _Remembering(Walk):
+    """Remembers what is decoded of all that is not side information."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.decoded: list[Tensor] = []
+
+    def decode(self, part: Part) -> Tensor:
+        y_hat = super().decode(part)
+        if not part.side:
+            self.decoded.append(y_hat)
+        return y_hat
+
+
+def find_structure(codec: Codec, colors: int = 3) -> Structure:
+    """Return what of a codec depends on what.
+
+    The codec codes a random image twice, with other decoded latents the second time. What changes
+    depends on them.
+
+    Parameters
+    ----------
+    codec : Codec
+    colors : int
+        3, or 1 for codecs of Gaussian fields.
+    """
+    image = random_image(codec, colors)
+    usual = _Remembering()
+    decoded = run(codec, usual, image)
+    main = [coded for coded in usual.record if not coded.part.side]
+    follows = [False, False]
+    if len(main) > 1:
+        other = _Disturbed(side=False)
+        run(codec, other, image)
+        others = [coded for coded in other.record if not coded.part.side]
+        follows = [_priors_differ(main, others), _latents_differ(main, others)]
+    needs_side = False
+    if len(main) < len(usual.record):
+        disturbed = _Disturbed(side=True, given=usual.decoded)
+        replayed = run(codec, disturbed, image)
+        needs_side = not torch.allclose(replayed, decoded, rtol=0, atol=IMAGE_TOLERANCE)
+        others = [coded for coded in disturbed.record if not coded.part.side]
+        needs_side = needs_side or any(map(_grid_differs, *_columns(main, others)))
+    return Structure(any(follows), follows[1], needs_side)
+
+
+def random_image(codec: Codec, colors: int) -> Image:
+    """Return a smooth random image of the least size that shows a codec's structure."""
+    height, width = padded_size(codec, SIDE, SIDE)
+    coarse = torch.rand((1, colors, 16, 16), generator=generator("random image"))
+    fine = torch.nn.functional.interpolate(coarse.float(), (height, width), mode="bicubic")
+    pixels = fine[0].permute(1, 2, 0).clamp(0, 1).mul(255).contiguous().numpy()
+    return pixels.astype(np.uint8 if colors == 3 else np.float32)
+
+
+def decodes(codec: object) -> bool:
+    """Return whether a codec decodes without the image."""
+    return codec.can_decode if isinstance(codec, StatesDecoding) else True
+
+
+def _priors_differ(first: list[Coded], second: list[Coded]) -> bool:
+    return len(first) != len(second) or any(_differ(a, b) for a, b in _parts(first, second))
+
+
+def _differ(a: Part, b: Part) -> bool:
+    """Return whether two parts differ in what a decoder has before they are decoded."""
+    if a.shape != b.shape or _grid_differs(a, b):
+        return True
+    unit = b.prior.scale
+    pairs = (a.prior.mean, b.prior.mean), (a.prior.scale, unit), (a.offset, b.offset)
+    return any(bool(((x - y).abs() > TOLERANCE * unit).any()) for x, y in pairs)
+
+
+def _grid_differs(a: Part, b: Part) -> bool:
+    """Return whether two parts differ in their steps, or in which elements are coded."""
+    steps = torch.as_tensor(a.step), torch.as_tensor(b.step)
+    same_steps = torch.allclose(*steps, rtol=TOLERANCE, atol=0)
+    return not (same_steps and torch.equal(a.coded_mask(), b.coded_mask()))
+
+
+def _latents_differ(first: list[Coded], second: list[Coded]) -> bool:
+    return len(first) != len(second) or any(
+        a.y is not None
+        and b.y is not None
+        and (a.shape != b.shape or bool(((a.y - b.y).abs() > TOLERANCE * b.prior.scale).any()))
+        for a, b in _parts(first, second)
+    )
+
+
+def _columns(first: list[Coded], second: list[Coded]) -> list[list[Part]]:
+    """Return the parts of two walks; of one only where the other has fewer."""
+    return [[coded.part for coded in walk] for walk in (first, second)]
+
+
+def _parts(first: list[Coded], second: list[Coded]) -> list[tuple[Part, Part]]:
+    return [(a.part, b.part) for a, b in zip(first, second, strict=True)]

@@ -170,7 +170,8 @@ def used_entries(config: Config, cells: Iterable[CellId]) -> dict[str, Entries]:
 def source_modules(config: Config, *sections: str, **names: str) -> list[str]:
     """Return the modules of the names in sections of the config, for the digest of their source.
 
-    For a section with a name (``baselines="jpeg"``), it is only the module behind that name.
+    For a section with a name (``baselines="jpeg"``), it is only the module behind that name. The
+    module that a codec names as its ``model`` counts too.
     """
     selected = [(section, name) for section in sections for name in config[section]]
     selected += names.items()
@@ -178,4 +179,6 @@ def source_modules(config: Config, *sections: str, **names: str) -> list[str]:
         locate(section, config[section][name].get("use", name), REGISTRIES[section][1])[0]
         for section, name in selected
     }
+    models = (config[section][name].get("args", {}).get("model") for section, name in selected)
+    targets |= {model for model in models if isinstance(model, str) and ":" in model}
     return sorted({target.partition(":")[0] for target in targets})

@@ -309,7 +309,7 @@ def visit(
     if size is None:
         raise InputError("a decoder has no size; expected height and width of the image")
     x = None if image is None else to_tensor(codec, image)
-    with torch.enable_grad() if getattr(send, "needs_gradients", False) else torch.no_grad():
+    with torch.enable_grad() if _gradients(send) else torch.no_grad():
         return codec.code(x, padded_size(codec, *size), send)
 
 
@@ -329,9 +329,28 @@ def run(
     InputError
         If it returns something else.
     """
-    decoded = visit(codec, send, image, size)
+    return evaluate_image(codec, visit(codec, send, image, size), _gradients(send))
+
+
+def evaluate_image(
+    codec: Codec, decoded: Tensor | Callable[[], Tensor], gradients: bool = False
+) -> Tensor:
+    """Return the decoded image that :func:`visit` returned, which may be a function.
+
+    Parameters
+    ----------
+    codec : Codec
+    decoded : Tensor or callable
+    gradients : bool
+        Whether to compute with gradients.
+
+    Raises
+    ------
+    InputError
+        If it is no image.
+    """
     if callable(decoded):
-        with torch.enable_grad() if getattr(send, "needs_gradients", False) else torch.no_grad():
+        with torch.enable_grad() if gradients else torch.no_grad():
             decoded = decoded()
     if isinstance(decoded, Tensor) and decoded.ndim == 4:
         return decoded
@@ -341,6 +360,11 @@ def run(
         f"code of {type(codec).__name__} returned {what}; expected a tensor of shape"
         " (1, 3, height, width), the decoded image"
     )
+
+
+def _gradients(send: object) -> bool:
+    """Return whether a walk needs the gradient of the image."""
+    return isinstance(send, Walk) and send.needs_gradients
 
 
 def decode_image(

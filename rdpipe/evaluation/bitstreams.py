@@ -13,7 +13,7 @@ latents, then each latent is coded as a whole, and the second walk decodes the i
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from typing import NamedTuple
@@ -35,6 +35,8 @@ from rdpipe.core.walk import (
     assemble,
     decode_image,
     device_of,
+    evaluate_image,
+    to_image,
     visit,
 )
 from rdpipe.entropy.coder import (
@@ -69,11 +71,17 @@ class Decoded(NamedTuple):
     ----------
     y_hat : list of Tensor
         Decoded latents or their parts, in decoding order, in units of the codec.
-    image : array
+    to_image : callable
+        Computes the decoded image.
     """
 
     y_hat: list[Tensor]
-    image: Image
+    to_image: Callable[[], Image]
+
+    @property
+    def image(self) -> Image:
+        """The decoded image."""
+        return self.to_image()
 
 
 def codable_cells(
@@ -196,8 +204,13 @@ def _walk(
         for name, shape in shapes.items()
     }
     walk = CellCodingWalk(coder, of_latents)
-    decoded = decode_image(codec, walk, image, size)
-    return Decoded([y_hat.cpu() for y_hat in walk.decoded], decoded)
+    decoded = visit(codec, walk, image, size)
+    height, width = size if image is None else image.shape[:2]  # type: ignore[misc]
+
+    def finish() -> Image:
+        return to_image(evaluate_image(codec, decoded), height, width)
+
+    return Decoded([y_hat.cpu() for y_hat in walk.decoded], _as_now(finish))
 
 
 class _SideWalk(CodingWalk):
@@ -379,9 +392,28 @@ def _decode_image(
 ) -> Decoded:
     """Return decoded latents, in units of the codec, and the image that they decode to."""
     in_units = [y_hat * whole.step for y_hat, whole in zip(y_hats, wholes.values(), strict=True)]
-    walk = _ImageWalk(dict(zip(wholes, in_units, strict=True)), side, device_of(codec))
     height, width = size
-    return Decoded(in_units, decode_image(codec, walk, size=(height, width)))
+
+    def finish() -> Image:
+        walk = _ImageWalk(dict(zip(wholes, in_units, strict=True)), side, device_of(codec))
+        return decode_image(codec, walk, size=(height, width))
+
+    return Decoded(in_units, _as_now(finish))
+
+
+def _as_now(function: Callable[[], Image]) -> Callable[[], Image]:
+    """Return a function that runs later with the default type of tensors of now."""
+    dtype = torch.get_default_dtype()
+
+    def later() -> Image:
+        before = torch.get_default_dtype()
+        torch.set_default_dtype(dtype)
+        try:
+            return function()
+        finally:
+            torch.set_default_dtype(before)
+
+    return later
 
 
 def check_codable(cells: CellsOfLatents) -> None:

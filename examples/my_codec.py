@@ -17,7 +17,7 @@ class MyCodec:
         self.step, self.gamma = 0.5 / 1.5**quality, gamma
         frequency = np.add.outer(np.arange(8), np.arange(8))
         width = np.multiply.outer([1.3, 0.18, 0.08], (1 + frequency) ** -1.75) / self.step
-        tails = np.exp(-np.abs(SYMBOLS) / width.reshape(192, 1)) + 1e-9
+        tails = np.exp(-np.abs(SYMBOLS) / width.reshape(192, 1)) + 1e-7
         self.tables = torch.from_numpy(tails / tails.sum(1, keepdims=True))  # (channel, symbol)
         self.dct = torch.from_numpy(dct(np.eye(8), axis=0, norm="ortho")).float()
 

@@ -1,6 +1,5 @@
 """The decomposition on images in memory."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from rdpipe.codecs.compressai import mini_mean_scale
 from rdpipe.codecs.linear import klt
 from rdpipe.core.axes import CellId
 from rdpipe.core.errors import InputError
+from rdpipe.entropy.priors import Gaussian
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
 LIMIT = {"decodable": "codec/codec/test-channel"}
@@ -70,15 +70,17 @@ def differentiable_codec(codec):
     """Return a codec whose latents require gradients."""
 
     class Differentiable:
-        synthesise, compress, decompress = codec.synthesise, codec.compress, codec.decompress
+        compress, decompress = codec.compress, codec.decompress
 
-        def analyse(self, name, image):
-            analysis = codec.analyse(name, image)
-            tensors = {
-                key: getattr(analysis.latents, key).clone().requires_grad_()
-                for key in ("y", "mean", "scale")
-            }
-            return replace(analysis, latents=replace(analysis.latents, **tensors))
+        def code(self, image, size, send):
+            def send_leaves(name, prior, y=None, **arguments):
+                if isinstance(prior, Gaussian):
+                    leaves = (x.clone().requires_grad_() for x in (prior.mean, prior.scale))
+                    prior = Gaussian(*leaves, prior.least)
+                y = None if y is None else y.clone().requires_grad_()
+                return send(name, prior, y, **arguments)
+
+            return codec.code(image, size, send_leaves)
 
     return Differentiable()
 
@@ -139,7 +141,7 @@ def test_an_incomplete_limit_is_refused(codec, limit):
 
 
 def test_an_object_that_is_not_a_codec_is_refused():
-    message = "NoneType is not a codec; expected an object with the methods analyse and synthesise"
+    message = "NoneType is not a codec; expected an object with a method code"
     with pytest.raises(InputError, match=message):
         rdpipe.decompose(None, {"a": IMAGE})
 

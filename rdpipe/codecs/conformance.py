@@ -15,7 +15,7 @@ from torch import Tensor
 
 from rdpipe.codecs import bitstream
 from rdpipe.codecs.extraction import forward_bits
-from rdpipe.codecs.gain import decoder_gain
+from rdpipe.codecs.gain import NotDifferentiableError, decoder_gain
 from rdpipe.codecs.sent_latents import (
     FEW,
     RepeatingWalk,
@@ -303,8 +303,10 @@ def _check_gradient(codec: Codec, image: Image) -> Iterator[Finding]:
     consequence = "refinement of latents and weighted-test-channel cannot be used"
     try:
         gains = decoder_gain(codec, "check", image)
+    except NotDifferentiableError as error:
+        yield Finding(True, f"{error}: {consequence}")
     except InputError as error:
-        yield Finding("not finite" not in str(error), f"{error}: {consequence}")
+        yield Finding(False, str(error))
     except RuntimeError:  # PyTorch finds no graph
         yield Finding(True, f"its image has no gradient: {consequence}")
     else:

@@ -13,7 +13,7 @@ import xarray as xr
 from torch import Tensor
 
 from rdpipe.codecs import bitstream
-from rdpipe.codecs.gain import decoder_gain
+from rdpipe.codecs.gain import NotDifferentiableError, decoder_gain
 from rdpipe.codecs.structure import decodes, find_structure
 from rdpipe.core.errors import InputError
 from rdpipe.core.latents import Latents, Structure
@@ -128,11 +128,14 @@ class Extractor:
         ]
 
     def _gains(self, name: str, image: Image) -> Mapping[str, Tensor]:
+        """Return the gain of each latent; nothing if PyTorch cannot differentiate the decoder."""
         try:
             return decoder_gain(self.codec, name, image)
+        except NotDifferentiableError:
+            return {}
         except InputError as error:
             raise InputError(f"{name!r}: {error}") from error
-        except RuntimeError:  # PyTorch finds no graph
+        except RuntimeError:  # an operation without a gradient
             return {}
 
 

@@ -11,6 +11,10 @@ from rdpipe.core.rng import generator
 from rdpipe.core.walk import Part, Walk, place, run
 
 
+class NotDifferentiableError(InputError):
+    """A decoder whose image has no gradient with respect to the latents."""
+
+
 class _Leaves(Walk):
     """Decodes what is sent, as leaves of the graph of the decoded image."""
 
@@ -50,8 +54,10 @@ def decoder_gain(codec: Codec, name: str, image: Image) -> dict[str, Tensor]:
 
     Raises
     ------
+    NotDifferentiableError
+        If PyTorch finds no gradient.
     InputError
-        If the decoder is not differentiable, or a gain is not finite.
+        If a gain is not finite.
 
     References
     ----------
@@ -62,7 +68,7 @@ def decoder_gain(codec: Codec, name: str, image: Image) -> dict[str, Tensor]:
     height, width, colors = image.shape
     decoded = run(codec, walk, image)[..., :height, :width]
     if not decoded.requires_grad:
-        raise InputError(
+        raise NotDifferentiableError(
             f"{type(codec).__name__} has no gradient of the image with respect to its latents;"
             " expected a decoder that PyTorch can differentiate"
         )

@@ -53,6 +53,7 @@ def run(spec: FitEstimatorSpec, latents: list[Path], fits: list[Path], out: Path
         Store to write: ``fitted_on``, the SHA-256 of the images, and a group ``state/y`` for each
         latent with the arrays of the estimator.
     """
+    build_estimator(spec)  # refused before anything is read
     images, states = StoredLatents(latents), read_fits(fits)
     coordinates = {
         **images.run.coordinates(),
@@ -73,7 +74,15 @@ def run(spec: FitEstimatorSpec, latents: list[Path], fits: list[Path], out: Path
 
 
 def fit(spec: FitEstimatorSpec, images: Sequence[Latents], latent: str, states: Fits) -> State:
-    """Return the state of an estimator that is fitted to one latent of the calibration images.
+    """Return the state of an estimator that is fitted to one latent of the calibration images."""
+    means = {
+        name: build_part("mean", name, entry, states, latent) for name, entry in spec.means.items()
+    }
+    return build_estimator(spec).fit(images, means or None).state()
+
+
+def build_estimator(spec: FitEstimatorSpec) -> FittedEstimator:
+    """Return the estimator of a specification, which is not fitted yet.
 
     Raises
     ------
@@ -86,7 +95,4 @@ def fit(spec: FitEstimatorSpec, images: Sequence[Latents], latent: str, states: 
         raise InputError(
             f"{spec.axis} {spec.name!r} is a {type(built).__name__}; expected a FittedEstimator"
         )
-    means = {
-        name: build_part("mean", name, entry, states, latent) for name, entry in spec.means.items()
-    }
-    return estimator.fit(images, means or None).state()
+    return estimator

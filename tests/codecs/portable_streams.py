@@ -154,8 +154,8 @@ def read(folder):
             coder = Decoder(stream[end:], stream[:end])
             walk = RecordingWalk(coder)
             with decoding(coder):
-                size = bitstream.HEADER.unpack_from(stream)
-                decoded = decode_image(precise, walk, size=size)
+                _, *size = bitstream.HEADER.unpack_from(stream)
+                decoded = decode_image(precise, walk, size=tuple(size))
         results[name] = digests(walk, decoded)
         for cell in folder.glob(f"{name}=*.cell"):
             cells = cells_of(codec, CellId(*cell.stem.split("=")[1:]))

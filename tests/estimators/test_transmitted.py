@@ -43,7 +43,7 @@ def test_index_is_read_back_and_its_code_has_the_stated_length(estimator):
     words = encoder.to_bytes()
     decoded = estimator.read(Decoder(words), r.shape)
     assert torch.equal(decoded, index)
-    assert 8 * len(words) == pytest.approx(estimator.index_bits(index), rel=0.002, abs=64)
+    assert 8 * len(words) == pytest.approx(estimator.index_bits(index), rel=0.002, abs=100)
     v, bits = estimator(None, r)
     assert bits == estimator.index_bits(index)
     assert torch.equal(v, estimator.from_index(decoded, r.shape))

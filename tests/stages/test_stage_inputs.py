@@ -39,10 +39,10 @@ def test_codec_gets_the_device_if_its_factory_has_this_parameter(codecs):
 
 
 def fit_store(path, digests):
-    coordinates = {"axis": "variance", "estimator": "calibrated"}
+    coordinates = {"axis": "variance", "estimator": "calibrated", "latent": ["y"]}
     with store.create(path, {}) as writer:
         writer.write(xr.Dataset({"fitted_on": ("calibration_image", digests)}, coordinates))
-        writer.write(xr.Dataset({"table": ("table_0", np.arange(3.0))}), group="state")
+        writer.write(xr.Dataset({"table": ("table_0", np.arange(3.0))}), group="state/y")
     return path
 
 
@@ -52,7 +52,7 @@ def test_fits_are_read_unless_they_were_fitted_on_the_images(tmp_path):
     for scored in (None, table):
         fits = read_fits([path], scored)
         assert list(fits) == [("variance", "calibrated")]
-        assert fits["variance", "calibrated"]["table"].tolist() == [0, 1, 2]
+        assert fits["variance", "calibrated"]["y"]["table"].tolist() == [0, 1, 2]
     table["sha256"][1] = "y"
     with pytest.raises(InputError, match=r"'calibrated' was fitted on images .*\(2.png\)"):
         read_fits([path], table)

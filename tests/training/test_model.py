@@ -9,6 +9,7 @@ from small_training import train_small
 
 from rdpipe.codecs.compressai import from_training
 from rdpipe.codecs.compressai.checkpoint import fold, load_model
+from rdpipe.codecs.extraction import as_latents, extract
 from rdpipe.core.axes import TRAINING_THETA
 from rdpipe.core.errors import InputError
 from rdpipe.quantizers.test_channel import TestChannel as Channel
@@ -66,7 +67,7 @@ def test_every_combination_trains_and_folds(tmp_path, mean, variance, quantizer)
     save_file(train_small(tmp_path, steps=3, **axes), tmp_path / "net.safetensors")
     codec = from_training(1, str(tmp_path / "net.safetensors"))
     image = data.astronaut()[:130, :140]
-    latents = codec.analyse("a", image).latents
+    latents = as_latents("a", extract(codec, "a", image)[1]["y"])
     assert (latents.hyper is not None) == (mean == "checkerboard")
     if codec.has_hyperprior:
         assert (latents.mean == 0).all() == (mean == "zero")

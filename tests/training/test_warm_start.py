@@ -9,7 +9,9 @@ from skimage import data
 from small_training import train_small
 
 from rdpipe.codecs.compressai import from_training
+from rdpipe.codecs.extraction import as_latents, extract
 from rdpipe.core.errors import InputError
+from rdpipe.core.walk import Walk, decode_image
 from rdpipe.training.model import FAMILIES
 
 
@@ -40,12 +42,11 @@ def test_network_with_more_latents_starts_as_the_smaller_network(tmp_path, mean,
     results = []
     for name in ("small", "large"):
         codec = from_training(2, str(tmp_path / f"{name}.safetensors"))
-        analysis = codec.analyse("a", image)
-        latents = analysis.latents
-        y_hat = (latents.y - latents.mean).round() + latents.mean
+        row, arrays = extract(codec, "a", image)
+        latents = as_latents("a", arrays["y"])
         shared = latents.y[:8], latents.mean[:8], latents.scale[:8]
-        decoded = torch.from_numpy(codec.synthesise(y_hat, 128, 128)).float()
-        results.append((*shared, torch.tensor(analysis.side_bits), decoded))
+        decoded = torch.from_numpy(decode_image(codec, Walk(), image)).float()
+        results.append((*shared, torch.tensor(row["side_bits"]), decoded))
     (*before, x_hat), (*after, x_hat_large) = results
     if not codec.has_hyperprior:  # the outer quantiles, hence the scale, are solved for again
         del before[2], after[2]

@@ -217,7 +217,7 @@ def to_latents(
     Raises
     ------
     InputError
-        If values are not finite, or a scale is not positive.
+        If values are not finite.
     """
     dtype, step = whole.y.dtype, whole.step
     unit = bool((step == 1).all())
@@ -258,7 +258,7 @@ def tensors(latents: Latents) -> dict[str, Tensor]:
 
 
 def check_latents(latents: Latents) -> None:
-    """Check that latents are finite, and scales positive.
+    """Check that latents are finite.
 
     Raises
     ------
@@ -269,9 +269,6 @@ def check_latents(latents: Latents) -> None:
     for field, tensor in tensors(latents).items():
         if not tensor.isfinite().all():
             raise InputError(f"{label}: {field} has values that are not finite")
-    if not (latents.scale > 0).all():
-        least = latents.scale.min().item()
-        raise InputError(f"{label}: the least scale is {least:g}; expected positive scales")
 
 
 def to_dataset(latents: Latents) -> xr.Dataset:

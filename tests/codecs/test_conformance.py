@@ -30,7 +30,10 @@ SMALL_CODECS = {
         PAST.format("its priors", "statistics"),
         "its image depends on side information: every cell transmits it",
     ],
-    "Stepped": ["its latents and priors do not depend on decoded latents: they hold in every cell"],
+    "Stepped": [
+        "its latents and priors do not depend on decoded latents: they hold in every cell",
+        "its image depends on side information: every cell transmits it",
+    ],
     "Overfitted": [
         "its latents and priors do not depend on decoded latents: they hold in every cell",
         "its image depends on side information: every cell transmits it",

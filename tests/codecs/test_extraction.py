@@ -176,8 +176,8 @@ def test_arrays_and_latents_are_inverse():
     "attributes, message",
     [
         ({"side_only": True}, "the codec sends nothing but side information; expected a latent"),
-        ({"scale": 0.0}, "latent 'y' of image 'a': the least scale is 0; expected positive scales"),
-        ({"scale": math.nan}, "latent 'y' of image 'a': scale has values that are not finite"),
+        ({"scale": 0.0}, r"send\('y'\) got a scale of 0; expected positive numbers"),
+        ({"scale": math.nan}, r"send\('y'\) got a scale of nan; expected positive numbers"),
         ({"scale": math.inf}, "latent 'y' of image 'a': scale has values that are not finite"),
         ({"offset": math.nan}, "latent 'y' of image 'a': offset has values that are not finite"),
     ],

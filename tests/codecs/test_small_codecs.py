@@ -27,7 +27,7 @@ STRUCTURES = {
     "Hierarchical": Structure(True, True, False),
     "MixtureRaster": Structure(True, False, False),
     "FourPart": Structure(True, False, True),  # side information says which elements are coded
-    "Stepped": Structure(False, False, False),
+    "Stepped": Structure(False, False, True),
     "Overfitted": Structure(False, False, True),
 }
 LATENTS = {

@@ -15,7 +15,7 @@ SIDE = 128
 """Side of the image on which a codec is tried, pixels."""
 TOLERANCE = 1e-4
 """Difference of means and scales that rounding errors explain, in units of the scale."""
-IMAGE_TOLERANCE = 1e-5
+IMAGE_TOLERANCE = 1e-6
 """Difference of decoded images that rounding errors explain."""
 
 

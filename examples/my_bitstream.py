@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from my_codec import SYMBOLS, MyCodec
 
-from rdpipe.core.walk import padded_size, to_image, to_tensor
+from rdpipe.core.running import padded_size, to_image, to_tensor
 
 
 class MyBitstream(MyCodec):

@@ -14,7 +14,9 @@ from torch import nn
 
 from rdpipe.codecs import bitstream
 from rdpipe.codecs.structure import find_structure
-from rdpipe.core.walk import Walk, assemble, decode_image
+from rdpipe.core.assembly import assemble
+from rdpipe.core.running import decode_image
+from rdpipe.core.walk import Walk
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = "benchmarks|config|docs|examples|rdpipe|tests|workflow"

@@ -33,7 +33,7 @@ from rdpipe.codecs.tracing import Call, Event, trace
 from rdpipe.core.errors import InputError
 from rdpipe.core.plugins import load_attribute
 from rdpipe.core.protocols import Send
-from rdpipe.core.walk import padded_size
+from rdpipe.core.running import padded_size
 from rdpipe.entropy.priors import Gaussian
 
 
@@ -201,7 +201,7 @@ class _Decoded:
     def __init__(self, call: Call):
         self.mask = torch.zeros_like(call.y, dtype=torch.bool)
         self.y_hat = self.residual = torch.zeros_like(call.y)
-        self._values = [torch.zeros_like(value) for value in _values(call)]
+        self._values = [torch.zeros_like(value) for value in call.numbers]
 
     def add(self, call: Call, mask: Tensor, y_hat: Tensor) -> bool:
         """Add elements; return whether they are other than the rounded ones."""
@@ -213,7 +213,7 @@ class _Decoded:
         self.residual = torch.where(mask, residual, self.residual)
         self._values = [
             torch.where(mask, value, before)
-            for value, before in zip(_values(call), self._values, strict=True)
+            for value, before in zip(call.numbers, self._values, strict=True)
         ]
         self.mask = self.mask | mask
         return not bool(is_rounded[mask].all())
@@ -222,12 +222,8 @@ class _Decoded:
         """Return whether another pass has the same elements and priors."""
         return all(
             torch.allclose(value[self.mask], before[self.mask], rtol=1e-3, atol=1e-4)
-            for value, before in zip(_values(call), self._values, strict=True)
+            for value, before in zip(call.numbers, self._values, strict=True)
         )
-
-
-def _values(call: Call) -> list[Tensor]:
-    return [call.y, call.mean, *([] if call.scale is None else [call.scale])]
 
 
 class _Coding:

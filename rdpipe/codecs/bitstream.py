@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 
 from rdpipe.core.protocols import Codec, Image
-from rdpipe.core.walk import decode_image, visit
+from rdpipe.core.running import decode_image, visit
 from rdpipe.entropy.coder import (
     OTHER_NUMBERS,
     VERSION,

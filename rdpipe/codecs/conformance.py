@@ -24,19 +24,12 @@ from rdpipe.codecs.sent_latents import (
     find_rounding,
 )
 from rdpipe.codecs.structure import decodes, find_structure
+from rdpipe.core.assembly import Whole, assemble
 from rdpipe.core.errors import InputError
 from rdpipe.core.metrics import mean_squared_error, psnr
 from rdpipe.core.protocols import Codec, Image, SupportsCoder, SupportsForward
-from rdpipe.core.walk import (
-    Coded,
-    Walk,
-    Whole,
-    assemble,
-    decode_image,
-    run,
-    to_image,
-    to_tensor,
-)
+from rdpipe.core.running import decode_image, run, to_image, to_tensor
+from rdpipe.core.walk import Coded, Walk
 from rdpipe.entropy.coder import Encoder
 from rdpipe.entropy.coding_walk import CodingWalk
 from rdpipe.entropy.precision import in_float64
@@ -153,7 +146,8 @@ def _check_image(codec: Codec, unused: Codec, image: Image) -> Iterator[Finding]
         yield _check_scale(whole, image)
     yield from _check_repetition(codec, image, walk.record)
     yield from _check_forward(codec, image, pixels)
-    yield from _check_decoder(codec, unused, image, pixels, walk.record)
+    bits = sum(whole.bits.sum().item() for whole in wholes.values())
+    yield from _check_decoder(codec, unused, image, pixels, walk.record, bits)
 
 
 def _image_problem(decoded: Tensor, image: Tensor) -> str | None:
@@ -223,10 +217,9 @@ def _compare(decoded: Image, expected: Image) -> tuple[bool, str]:
 
 
 def _check_decoder(
-    codec: Codec, unused: Codec, image: Image, pixels: Image, record: list[Coded]
+    codec: Codec, unused: Codec, image: Image, pixels: Image, record: list[Coded], bits: float
 ) -> Iterator[Finding]:
     """Check that another instance decodes the image without it, and the length of real bytes."""
-    bits = sum(whole.bits.sum().item() for whole in assemble(record).values())
     if isinstance(codec, SupportsCoder) and isinstance(unused, SupportsCoder):
         stream = codec.compress(image)
         same, difference = _compare(unused.decompress(stream), pixels)

@@ -15,6 +15,7 @@ from torch import Tensor
 from rdpipe.codecs import bitstream
 from rdpipe.codecs.gain import NotDifferentiableError, decoder_gain
 from rdpipe.codecs.structure import decodes, find_structure
+from rdpipe.core.assembly import Whole, assemble
 from rdpipe.core.errors import InputError
 from rdpipe.core.latents import Latents, Structure
 from rdpipe.core.metrics import mean_squared_error, psnr
@@ -25,17 +26,9 @@ from rdpipe.core.protocols import (
     SupportsForwardBits,
     SupportsKnownSource,
 )
+from rdpipe.core.running import decode_image, padded_size, to_tensor, visit
 from rdpipe.core.runs import RunId
-from rdpipe.core.walk import (
-    Walk,
-    Whole,
-    ZeroWalk,
-    assemble,
-    decode_image,
-    padded_size,
-    to_tensor,
-    visit,
-)
+from rdpipe.core.walk import Walk, ZeroWalk
 
 UNITS = {
     "bytes": "byte",
@@ -167,7 +160,7 @@ def describe(codec: Codec, image: Image, decoded: Image, wholes: Mapping[str, Wh
 
 
 def forward_bits(codec: Codec, image: Image) -> float:
-    """Return the code length according to the training graph; NaN if it is no other."""
+    """Return the code length according to the training graph; NaN if that is the same."""
     if not isinstance(codec, SupportsForwardBits):
         return math.nan
     with torch.no_grad():

@@ -5,10 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from rdpipe.core.assembly import place
 from rdpipe.core.errors import InputError
 from rdpipe.core.protocols import Codec, Image
 from rdpipe.core.rng import generator
-from rdpipe.core.walk import Part, Walk, place, run
+from rdpipe.core.running import run
+from rdpipe.core.walk import Part, Walk
 
 
 class NotDifferentiableError(InputError):

@@ -309,14 +309,8 @@ def _overlap(plain: _Pass, coded: Mapping[int, Tensor], first: int, second: int)
 
 def _differ(first: Call, second: Call, mask: Tensor) -> bool:
     """Return whether elements of a call, or their priors, differ."""
-    return any(
-        a is not None and b is not None and not torch.equal(a[mask], b[mask])
-        for a, b in zip(_values(first), _values(second), strict=True)
-    )
-
-
-def _values(call: Call) -> tuple[Tensor, Tensor, Tensor | None]:
-    return call.y, call.mean, call.scale
+    pairs = zip(first.numbers, second.numbers, strict=True)
+    return any(not torch.equal(a[mask], b[mask]) for a, b in pairs)
 
 
 def _check_effects(

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rdpipe.core.assembly import Whole
 from rdpipe.core.errors import InputError
-from rdpipe.core.walk import Coded, Part, Walk, Whole
+from rdpipe.core.walk import Coded, Part, Walk
 
 ROUNDED = 0.5
 """Share of the nonzero elements on the rounding grid at which a latent counts as rounded."""

@@ -9,7 +9,8 @@ from torch import Tensor
 from rdpipe.core.latents import Structure
 from rdpipe.core.protocols import Codec, Image, StatesDecoding
 from rdpipe.core.rng import generator
-from rdpipe.core.walk import Coded, Part, Walk, padded_size, run
+from rdpipe.core.running import padded_size, run
+from rdpipe.core.walk import Part, Walk
 
 SIDE = 128
 """Side of the image on which a codec is tried, pixels."""
@@ -43,20 +44,6 @@ class _Disturbed(Walk):
         return y_hat if self._given is None else next(self._given, y_hat)
 
 
-class _Remembering(Walk):
-    """Remembers what is decoded of all that is not side information."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.decoded: list[Tensor] = []
-
-    def decode(self, part: Part) -> Tensor:
-        y_hat = super().decode(part)
-        if not part.side:
-            self.decoded.append(y_hat)
-        return y_hat
-
-
 def find_structure(codec: Codec, colors: int = 3) -> Structure:
     """Return what of a codec depends on what.
 
@@ -70,23 +57,28 @@ def find_structure(codec: Codec, colors: int = 3) -> Structure:
         3, or 1 for codecs of Gaussian fields.
     """
     image = random_image(codec, colors)
-    usual = _Remembering()
+    usual = Walk()
     decoded = run(codec, usual, image)
-    main = [coded for coded in usual.record if not coded.part.side]
+    main = _main_parts(usual)
     follows = [False, False]
     if len(main) > 1:
         other = _Disturbed(side=False)
         run(codec, other, image)
-        others = [coded for coded in other.record if not coded.part.side]
+        others = _main_parts(other)
         follows = [_priors_differ(main, others), _latents_differ(main, others)]
     needs_side = False
     if len(main) < len(usual.record):
-        disturbed = _Disturbed(side=True, given=usual.decoded)
+        given = [coded.part.point(coded.index) for coded in usual.record if not coded.part.side]
+        disturbed = _Disturbed(side=True, given=given)
         replayed = run(codec, disturbed, image)
         needs_side = not torch.allclose(replayed, decoded, rtol=0, atol=IMAGE_TOLERANCE)
-        others = [coded for coded in disturbed.record if not coded.part.side]
-        needs_side = needs_side or any(map(_grid_differs, *_columns(main, others)))
+        needs_side = needs_side or any(map(_grid_differs, main, _main_parts(disturbed)))
     return Structure(any(follows), follows[1], needs_side)
+
+
+def _main_parts(walk: Walk) -> list[Part]:
+    """Return the parts of a walk that are not side information."""
+    return [coded.part for coded in walk.record if not coded.part.side]
 
 
 def random_image(codec: Codec, colors: int) -> Image:
@@ -103,8 +95,8 @@ def decodes(codec: object) -> bool:
     return codec.can_decode if isinstance(codec, StatesDecoding) else True
 
 
-def _priors_differ(first: list[Coded], second: list[Coded]) -> bool:
-    return len(first) != len(second) or any(_differ(a, b) for a, b in _parts(first, second))
+def _priors_differ(first: list[Part], second: list[Part]) -> bool:
+    return len(first) != len(second) or any(map(_differ, first, second))
 
 
 def _differ(a: Part, b: Part) -> bool:
@@ -123,19 +115,10 @@ def _grid_differs(a: Part, b: Part) -> bool:
     return not (same_steps and torch.equal(a.coded_mask(), b.coded_mask()))
 
 
-def _latents_differ(first: list[Coded], second: list[Coded]) -> bool:
+def _latents_differ(first: list[Part], second: list[Part]) -> bool:
     return len(first) != len(second) or any(
         a.y is not None
         and b.y is not None
         and (a.shape != b.shape or bool(((a.y - b.y).abs() > TOLERANCE * b.prior.scale).any()))
-        for a, b in _parts(first, second)
+        for a, b in zip(first, second, strict=True)
     )
-
-
-def _columns(first: list[Coded], second: list[Coded]) -> list[list[Part]]:
-    """Return the parts of two walks; of one only where the other has fewer."""
-    return [[coded.part for coded in walk] for walk in (first, second)]
-
-
-def _parts(first: list[Coded], second: list[Coded]) -> list[tuple[Part, Part]]:
-    return [(a.part, b.part) for a, b in zip(first, second, strict=True)]

@@ -82,6 +82,11 @@ class Call:
         return self.y.shape
 
     @property
+    def numbers(self) -> list[Tensor]:
+        """The elements and their prior."""
+        return [self.y, self.mean, *([] if self.scale is None else [self.scale])]
+
+    @property
     def least(self) -> float:
         """Smallest likelihood that the entropy model reports."""
         bounded = self.model.use_likelihood_bound

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rdpipe.core.errors import InputError
 from rdpipe.core.protocols import Image, Send
-from rdpipe.core.walk import to_image
+from rdpipe.core.running import to_image
 from rdpipe.entropy.priors import Gaussian
 
 

@@ -26,7 +26,7 @@ class Prior(Protocol):
 
     @property
     def origin(self) -> Tensor:
-        """A point of the grid to which elements are rounded, unless ``send`` is told another."""
+        """A point of the grid to which elements are rounded, unless ``send`` states another."""
 
     def log_tail(self, x: Tensor, upper: Tensor) -> Tensor:
         """Return ln P(X > x) where ``upper`` is True, and ln P(X < x) elsewhere."""

@@ -14,30 +14,15 @@ predicts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from rdpipe.core.errors import InputError
-from rdpipe.core.protocols import (
-    Codec,
-    HasDevice,
-    HasLeast,
-    HasMultiple,
-    Image,
-    Prior,
-    Region,
-)
-
-MULTIPLE = 64
-"""Multiple to which the sides of images are extended, pixels, if the codec does not state it."""
-
-IMAGE_TYPES = (("uint8", 3), ("float32", 1))
-"""Type and number of colors of images: photographs, and Gaussian fields."""
+from rdpipe.core.protocols import Prior, Region
 
 
 @dataclass(frozen=True)
@@ -197,10 +182,9 @@ def make_part(
         )
     coded = None
     if isinstance(at, Tensor):
-        coded = at.expand_as(mean)
+        coded = at = at.expand_as(mean)
     if skip is not None:
         coded = ~skip.expand_as(mean) if coded is None else coded & ~skip
-    at = coded_region(at, mean)
     return Part(name, prior, y, offset, step, at, coded, side)
 
 
@@ -222,11 +206,6 @@ def check_region(name: str, at: Region) -> None:
         )
 
 
-def coded_region(at: Tensor | Region | None, mean: Tensor) -> Tensor | Region | None:
-    """Return the place of a part, a mask in the shape of its elements."""
-    return at.expand_as(mean) if isinstance(at, Tensor) else at
-
-
 class ZeroWalk(Walk):
     """Decodes 0 for every latent but side information."""
 
@@ -234,14 +213,45 @@ class ZeroWalk(Walk):
         """Return zeros, or the rounded side information."""
         if part.side:
             return super().decode(part)
-        self.record.append(Coded(part, torch.full(part.shape, torch.nan)))
-        return torch.zeros(part.shape, dtype=torch.float64, device=part.prior.mean.device)
+        self.record.append(Coded(part, torch.full_like(part.offset, torch.nan)))
+        return torch.zeros_like(part.offset)
+
+
+class PartSelector:
+    """Selects consecutive parts of whole latents."""
+
+    def __init__(self) -> None:
+        self._channels: dict[str, int] = {}
+
+    def select(
+        self, name: str, whole: Tensor, at: Tensor | Region | None, shape: Sequence[int]
+    ) -> Tensor:
+        """Return the elements of the next part of a latent.
+
+        Parameters
+        ----------
+        name : str
+        whole : Tensor of shape (1, channel, row, column)
+            A value for each element of the latent.
+        at : Tensor, tuple of slices or None
+            Place of the part.
+        shape : sequence of int
+            Shape of the part.
+        """
+        if isinstance(at, tuple):
+            return whole[:, *at]
+        if isinstance(at, Tensor):
+            return whole.view(*shape)
+        first = self._channels.get(name, 0)
+        end = first + (shape[1] if len(shape) == 4 else whole.shape[1])
+        self._channels[name] = end
+        return whole[:, first:end].reshape(*shape)
 
 
 class Replay(Walk):
     """Decodes given latents; what is not given is rounded.
 
-    Priors that are functions are not evaluated for them.
+    A prior that is a function is not evaluated for a part that is placed by slices.
 
     Parameters
     ----------
@@ -258,7 +268,7 @@ class Replay(Walk):
             name: (y_hat if y_hat.ndim == 4 else y_hat[None]).to(device, dtype)
             for name, y_hat in given.items()
         }
-        self._channels: dict[str, int] = {}
+        self._selector = PartSelector()
 
     def __call__(
         self,
@@ -267,325 +277,14 @@ class Replay(Walk):
         y: Tensor | None = None,
         *,
         at: Tensor | Region | None = None,
-        offset: Tensor | float | None = None,
-        step: Tensor | float = 1.0,
-        skip: Tensor | None = None,
-        side: bool = False,
+        **options: Any,
     ) -> Tensor:
         """Return y_hat; see :class:`rdpipe.core.protocols.Send`."""
         if name not in self._given:
-            return super().__call__(
-                name, prior, y, at=at, offset=offset, step=step, skip=skip, side=side
-            )
+            return super().__call__(name, prior, y, at=at, **options)
         whole = self._given[name]
         if isinstance(at, tuple):
             return whole[:, *at]
         mean = (prior() if callable(prior) else prior).mean
-        if isinstance(at, Tensor):
-            y_hat = torch.where(at, whole, 0.0)
-        else:
-            first = self._channels.get(name, 0)
-            self._channels[name] = first + mean.shape[1]
-            y_hat = whole[:, first : first + mean.shape[1]]
-        return y_hat.to(mean.dtype).view(mean.shape)
-
-
-def visit(
-    codec: Codec, send: Any, image: Image | None = None, size: tuple[int, int] | None = None
-) -> Tensor | Callable[[], Tensor]:
-    """Run ``code`` of a codec, and return what it returns.
-
-    Parameters
-    ----------
-    codec : Codec
-    send : Send
-    image : array, optional
-        None at a decoder.
-    size : tuple of int, optional
-        Height and width of the image, pixels, at a decoder.
-    """
-    if image is not None:
-        size = image.shape[0], image.shape[1]
-    if size is None:
-        raise InputError("a decoder has no size; expected height and width of the image")
-    x = None if image is None else to_tensor(codec, image)
-    with torch.enable_grad() if _gradients(send) else torch.no_grad():
-        return codec.code(x, padded_size(codec, *size), send)
-
-
-def run(
-    codec: Codec, send: Any, image: Image | None = None, size: tuple[int, int] | None = None
-) -> Tensor:
-    """Run ``code`` of a codec, and return the decoded image before it is cropped.
-
-    Parameters are those of :func:`visit`.
-
-    Returns
-    -------
-    Tensor of shape (1, color, height, width)
-
-    Raises
-    ------
-    InputError
-        If it returns something else.
-    """
-    return evaluate_image(codec, visit(codec, send, image, size), _gradients(send))
-
-
-def evaluate_image(
-    codec: Codec, decoded: Tensor | Callable[[], Tensor], gradients: bool = False
-) -> Tensor:
-    """Return the decoded image that :func:`visit` returned, which may be a function.
-
-    Parameters
-    ----------
-    codec : Codec
-    decoded : Tensor or callable
-    gradients : bool
-        Whether to compute with gradients.
-
-    Raises
-    ------
-    InputError
-        If it is no image.
-    """
-    if callable(decoded):
-        with torch.enable_grad() if gradients else torch.no_grad():
-            decoded = decoded()
-    if isinstance(decoded, Tensor) and decoded.ndim == 4:
-        return decoded
-    tensor = isinstance(decoded, Tensor)
-    what = f"a tensor of shape {tuple(decoded.shape)}" if tensor else f"a {type(decoded).__name__}"
-    raise InputError(
-        f"code of {type(codec).__name__} returned {what}; expected a tensor of shape"
-        " (1, 3, height, width), the decoded image"
-    )
-
-
-def _gradients(send: object) -> bool:
-    """Return whether a walk needs the gradient of the image."""
-    return isinstance(send, Walk) and send.needs_gradients
-
-
-def decode_image(
-    codec: Codec, send: Any, image: Image | None = None, size: tuple[int, int] | None = None
-) -> Image:
-    """Run ``code`` of a codec, and return the decoded image.
-
-    Parameters are those of :func:`visit`.
-    """
-    decoded = run(codec, send, image, size)
-    height, width = size if image is None else image.shape[:2]  # type: ignore[misc]
-    return to_image(decoded, height, width)
-
-
-def padded_size(codec: object, height: int, width: int) -> tuple[int, int]:
-    """Return the size to which a codec's images are extended, pixels."""
-    multiple = codec.multiple if isinstance(codec, HasMultiple) else MULTIPLE
-    least = codec.least if isinstance(codec, HasLeast) else 1
-    rows, columns = (-(-max(side, least) // multiple) * multiple for side in (height, width))
-    return rows, columns
-
-
-def device_of(codec: object) -> Any:
-    """Return where a codec runs."""
-    return codec.device if isinstance(codec, HasDevice) else "cpu"
-
-
-def to_tensor(codec: object, image: Image) -> Tensor:
-    """Return an image as ``code`` of a codec expects it.
-
-    Raises
-    ------
-    InputError
-        If it is neither a color image of uint8 nor a field of float32.
-    """
-    if image.ndim != 3 or (str(image.dtype), image.shape[2]) not in IMAGE_TYPES:
-        raise InputError(
-            f"the image has dtype {image.dtype} and shape {tuple(image.shape)}; expected uint8 of"
-            " shape (height, width, 3)"
-        )
-    device = device_of(codec)
-    dtype = torch.get_default_dtype()
-    x = torch.tensor(image, device=device).permute(2, 0, 1)[None].to(dtype)
-    if image.dtype == np.uint8:
-        x = x / 255
-    height, width = image.shape[:2]
-    rows, columns = padded_size(codec, height, width)
-    if (rows, columns) == (height, width):
-        return x.contiguous()
-    return torch.nn.functional.pad(x, (0, columns - width, 0, rows - height), "replicate")
-
-
-def to_image(decoded: Tensor, height: int, width: int) -> Image:
-    """Return a decoded image: uint8 of shape (height, width, 3), or float32 for a field."""
-    decoded = decoded.detach()[0, :, :height, :width].permute(1, 2, 0)
-    if decoded.shape[2] == 1:
-        return decoded.float().cpu().contiguous().numpy()
-    return decoded.clamp(0, 1).mul(255).round().byte().cpu().contiguous().numpy()
-
-
-@dataclass(frozen=True)
-class Whole:
-    """A latent that is put together from its parts, in units of the codec.
-
-    Parameters
-    ----------
-    name : str
-    y, mean, scale, offset, step, index, bits : Tensor of shape (channel, row, column)
-        On the CPU. ``y`` is NaN at a decoder. ``bits`` are those of the codec's own prior; 0 where
-        nothing is coded.
-    coded : Tensor of bool or None
-        Elements that are coded; None for all.
-    gaussian : bool
-        Whether the prior is a Gaussian with this mean and scale.
-    side : bool
-    """
-
-    name: str
-    y: Tensor
-    mean: Tensor
-    scale: Tensor
-    offset: Tensor
-    step: Tensor
-    index: Tensor
-    bits: Tensor
-    coded: Tensor | None
-    gaussian: bool
-    side: bool
-
-
-def assemble(record: Iterable[Coded]) -> dict[str, Whole]:
-    """Return the latents of a walk by name, put together from their parts.
-
-    Raises
-    ------
-    InputError
-        If the parts of a latent do not fit together.
-    """
-    parts: dict[str, list[Coded]] = {}
-    for coded in record:
-        parts.setdefault(coded.part.name, []).append(coded)
-    return {name: _assemble(name, of_name) for name, of_name in parts.items()}
-
-
-def _assemble(name: str, parts: Sequence[Coded]) -> Whole:
-    if len({coded.part.side for coded in parts}) > 1:
-        raise InputError(f"send({name!r}) is side information in some calls only; expected in all")
-    scales = [coded.part.prior.scale for coded in parts]
-    for coded, scale in zip(parts, scales, strict=True):
-        check_scale(name, scale, coded.part.coded)
-    columns: dict[str, list[Tensor]] = {
-        "y": [_or_nan(coded.part.y, coded.part) for coded in parts],
-        "mean": [coded.part.prior.mean for coded in parts],
-        "scale": scales,
-        "offset": [coded.part.offset for coded in parts],
-        "step": [_full(coded.part.step, coded.part) for coded in parts],
-        "index": [coded.index for coded in parts],
-        "bits": own_bits(parts),
-        "coded": [coded.part.coded_mask() for coded in parts],
-    }
-    places = [coded.part.at for coded in parts]
-    check_overlap(name, columns["coded"], places)
-    rest = {"scale": 1.0, "step": 1.0}
-    fields = {
-        key: place(name, values, places, rest.get(key, 0.0)) for key, values in columns.items()
-    }
-    mask = fields.pop("coded").bool()
-    gaussian = all(coded.part.prior.is_gaussian for coded in parts)
-    coded_elements = None if bool(mask.all()) else mask
-    return Whole(name, **fields, coded=coded_elements, gaussian=gaussian, side=parts[0].part.side)
-
-
-def check_scale(name: str, scale: Tensor, coded: Tensor | None) -> None:
-    """Check that the scales of a prior are positive where elements are coded.
-
-    Raises
-    ------
-    InputError
-        If one is not.
-    """
-    positive = (scale > 0) if coded is None else (scale > 0) | ~coded
-    if not positive.all():
-        least = scale[~positive][0].item()
-        raise InputError(f"send({name!r}) got a scale of {least:g}; expected positive numbers")
-
-
-def check_overlap(
-    name: str, masks: Sequence[Tensor], places: Sequence[Tensor | Region | None]
-) -> None:
-    """Check that no element of a latent is in two of its parts.
-
-    Raises
-    ------
-    InputError
-        If one is.
-    """
-    if len(masks) == 1 or places[0] is None:
-        return
-    count = place(name, [torch.zeros_like(masks[0], dtype=torch.int32)] * len(masks), places)
-    for mask, where in zip(masks, places, strict=True):
-        if isinstance(where, tuple):
-            count[:, *where[1:]][where[0]] += mask[0].cpu()
-        elif isinstance(where, Tensor):
-            count += mask.reshape(count.shape).cpu()
-    if (count > 1).any():
-        raise InputError(
-            f"send({name!r}) has parts that overlap; expected every element of a latent in one part"
-            " at most, or another name for each latent"
-        )
-
-
-def own_bits(parts: Sequence[Coded]) -> list[Tensor]:
-    """Return the code length of each element of some parts under the codec's own prior, bit."""
-    priors = [coded.part.prior for coded in parts]
-    points = torch.cat([coded.part.point(coded.index).flatten() for coded in parts])
-    steps = torch.cat([_full(coded.part.step, coded.part).flatten() for coded in parts])
-    joined = priors[0].join(priors).bits(points, steps.to(points.device))
-    bits = torch.split(joined, [coded.index.numel() for coded in parts])
-    return [
-        of_part.view(coded.part.shape)
-        if coded.part.coded is None
-        else torch.where(coded.part.coded, of_part.view(coded.part.shape), 0.0)
-        for of_part, coded in zip(bits, parts, strict=True)
-    ]
-
-
-def _or_nan(y: Tensor | None, part: Part) -> Tensor:
-    return torch.full(part.shape, torch.nan) if y is None else y
-
-
-def _full(value: Tensor | float, part: Part) -> Tensor:
-    return torch.as_tensor(value, dtype=torch.float64).expand(part.shape)
-
-
-def place(
-    name: str,
-    values: Sequence[Tensor],
-    places: Sequence[Tensor | Region | None],
-    rest: float = 0.0,
-) -> Tensor:
-    """Return the whole latent, of shape (channel, row, column), from the values of its parts.
-
-    Elements that are in no part have the value ``rest``.
-    """
-    values = [value.detach().cpu() for value in values]
-    kinds = {type(place) for place in places}
-    if kinds == {type(None)}:
-        axis = 1 if values[0].ndim > 1 else 0
-        whole = values[0] if len(values) == 1 else torch.cat(list(values), axis)
-    elif kinds == {tuple}:
-        regions = [place for place in places if isinstance(place, tuple)]
-        stops = (max(region[axis].stop for region in regions) for axis in range(3))
-        whole = torch.full((1, *stops), rest, dtype=values[0].dtype)
-        for value, region in zip(values, regions, strict=True):
-            whole[:, *region] = value
-    elif kinds == {Tensor}:
-        whole = torch.full_like(values[0], rest)
-        for value, mask in zip(values, places, strict=True):
-            whole = torch.where(mask.cpu(), value, whole)  # type: ignore[union-attr]
-    else:
-        raise InputError(
-            f"send({name!r}) has parts with and without `at`; expected the same kind in all calls"
-        )
-    return whole.reshape((1,) * (3 - whole.ndim) + whole.shape[-3:])
+        y_hat = self._selector.select(name, whole, at, mean.shape).to(mean.dtype)
+        return torch.where(at, y_hat, 0.0) if isinstance(at, Tensor) else y_hat

@@ -47,10 +47,17 @@ def in_float64(codec: Codec) -> Iterator[Codec]:
     if isinstance(codec, SupportsFloat64):
         yield codec.to_float64()
         return
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    try:
+    with default_dtype(torch.float64):
         yield _convert(copy.deepcopy(codec))
+
+
+@contextmanager
+def default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    """Let new tensors of the whole process be of a type in the block."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
     finally:
         torch.set_default_dtype(before)
 

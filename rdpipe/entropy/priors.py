@@ -47,7 +47,7 @@ class Prior(ABC):
 
     @property
     def origin(self) -> Tensor:
-        """A point of the grid to which elements are rounded, unless ``send`` is told another."""
+        """A point of the grid to which elements are rounded, unless ``send`` states another."""
         return self.mean
 
     @abstractmethod
@@ -113,21 +113,14 @@ class _LocationScale(Prior):
 
     def select(self, index: Tensor) -> Self:
         """Return the prior of some elements, as a vector."""
-        mean, scale = (_take(x, self.mean.shape, index) for x in (self.mean, self.scale))
+        mean, scale = (x.flatten()[index] for x in (self.mean, self.scale))
         return type(self)(mean, scale, self.least)
 
     def join(self, priors: Sequence[Prior]) -> Prior:
         """Return the prior of the elements of several priors, as a vector."""
         if any(type(prior) is not type(self) or prior.least != self.least for prior in priors):
             return super().join(priors)
-        shapes = [prior.mean.shape for prior in priors]
-        mean, scale = (
-            torch.cat(
-                [getattr(p, name).expand(s).flatten() for p, s in zip(priors, shapes, strict=True)]
-            )
-            for name in ("mean", "scale")
-        )
-        return type(self)(mean, scale, self.least)
+        return type(self)(*_moments(priors), self.least)
 
     def log_tail(self, x: Tensor, upper: Tensor) -> Tensor:
         """Return ln P(X > x) where ``upper`` is True, and ln P(X < x) elsewhere."""
@@ -208,7 +201,7 @@ class Mixture(Prior):
 
     def select(self, index: Tensor) -> Mixture:
         """Return the prior of some elements, as a vector."""
-        weights = torch.stack([_take(w, self.mean.shape, index) for w in self.weights])
+        weights = self.weights.expand(-1, *self.mean.shape).flatten(1)[:, index]
         return Mixture(weights, [prior.select(index) for prior in self.components], self.least)
 
     def join(self, priors: Sequence[Prior]) -> Prior:
@@ -304,10 +297,7 @@ class _Joined(Prior):
 
     def __init__(self, priors: Sequence[Prior]):
         self.priors = list(priors)
-        self.mean, self.scale = (
-            torch.cat([getattr(p, name).expand(p.mean.shape).flatten() for p in priors])
-            for name in ("mean", "scale")
-        )
+        self.mean, self.scale = _moments(priors)
 
     def log_tail(self, x: Tensor, upper: Tensor) -> Tensor:
         return self._by_prior("log_tail", x, upper)
@@ -382,6 +372,8 @@ class Table(Prior):
         return selected
 
 
-def _take(values: Tensor, shape: Sequence[int], index: Tensor) -> Tensor:
-    """Return some elements of values that broadcast to a shape."""
-    return values.expand(*shape).flatten()[index]
+def _moments(priors: Sequence[Prior]) -> tuple[Tensor, Tensor]:
+    """Return mean and scale of the elements of several priors, each as a vector."""
+    mean = torch.cat([prior.mean.flatten() for prior in priors])
+    scale = torch.cat([prior.scale.flatten() for prior in priors])
+    return mean, scale

@@ -102,7 +102,7 @@ def evaluate(
         elements.append(sum(latent.y.numel() for latent in image))
         caches = {latent.latent: CellCache() for latent in image}
         for place in places:
-            prepared = prepare(cells, place, image, seed, caches)
+            prepared = prepare(cells_at(cells, place), image, seed, caches)
             level, level_bits = prepared[0].cell.quantizer.level, 0
             if level is None and matching == "image":
                 level, level_bits = matched_level([prepared]), LEVEL_BITS * len(image)
@@ -133,18 +133,22 @@ def describe(image: ImageLatents) -> list[tuple[str, Structure]]:
     return [(latent.latent, latent.structure) for latent in as_sequence(image)]
 
 
+def cells_at(cells: Mapping[str, Cells], place: tuple[int, ...]) -> dict[str, Cell]:
+    """Return the cell of each latent at a place in the array."""
+    return {latent: of_latent[place] for latent, of_latent in cells.items()}
+
+
 def prepare(
-    cells: Mapping[str, Cells],
-    place: tuple[int, ...],
+    cells: Mapping[str, Cell],
     image: Sequence[Latents],
     seed: int,
     caches: Mapping[str, CellCache] | None = None,
 ) -> list[Prepared]:
-    """Prepare all latents of an image for one cell."""
+    """Prepare all latents of an image for the cell of each."""
     weights = latent_weights(image)
     prepared = []
     for latent, weight in zip(image, weights, strict=True):
-        cell = cells[latent.latent][place]
+        cell = cells[latent.latent]
         cache = None if caches is None else caches[latent.latent]
         key = latent_noise_key(seed, image, latent)
         prepared.append(Prepared(cell, cell.prepare(latent, key, cache), weight))
@@ -211,18 +215,12 @@ def build_cells(parts: Parts, structure: Structure) -> Cells:
 class PreparedImages:
     """Images prepared for one cell, again at each iteration, so that memory stays constant."""
 
-    def __init__(
-        self,
-        cells: Mapping[str, Cells],
-        place: tuple[int, ...],
-        images: Sequence[ImageLatents],
-        seed: int,
-    ):
-        self.cells, self.place, self.images, self.seed = cells, place, images, seed
+    def __init__(self, cells: Mapping[str, Cell], images: Sequence[ImageLatents], seed: int):
+        self.cells, self.images, self.seed = cells, images, seed
 
     def __iter__(self) -> Iterator[Sequence[Prepared]]:
         for image in self.images:
-            yield prepare(self.cells, self.place, as_sequence(image), self.seed)
+            yield prepare(self.cells, as_sequence(image), self.seed)
 
 
 def dataset_levels(
@@ -234,7 +232,7 @@ def dataset_levels(
     """Return the level of each cell at which all images together have rounding's distortion."""
     of_first_latent = next(iter(cells.values()))
     return {
-        place: matched_level(PreparedImages(cells, place, images, seed))
+        place: matched_level(PreparedImages(cells_at(cells, place), images, seed))
         for place in places
         if of_first_latent[place].quantizer.level is None
     }

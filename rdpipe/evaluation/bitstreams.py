@@ -21,24 +21,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from rdpipe.core.assembly import Whole, assemble
 from rdpipe.core.axes import AXES, CellId
 from rdpipe.core.errors import InputError
 from rdpipe.core.kinds import BoundKind
 from rdpipe.core.latents import Latents
 from rdpipe.core.protocols import Codec, Image
 from rdpipe.core.rng import latent_key, standard_normal
-from rdpipe.core.walk import (
-    Coded,
-    Part,
-    Replay,
-    Whole,
-    assemble,
-    decode_image,
-    device_of,
-    evaluate_image,
-    to_image,
-    visit,
-)
+from rdpipe.core.running import decode_image, device_of, evaluate_image, to_image, visit
+from rdpipe.core.walk import Part, Replay, ZeroWalk
 from rdpipe.entropy.coder import (
     OTHER_NUMBERS,
     VERSION,
@@ -49,7 +40,7 @@ from rdpipe.entropy.coder import (
     check_version,
 )
 from rdpipe.entropy.coding_walk import CodingWalk, code_index
-from rdpipe.entropy.precision import decoding, in_float64
+from rdpipe.entropy.precision import decoding, default_dtype, in_float64
 from rdpipe.entropy.priors import Gaussian
 from rdpipe.estimators.causal import FLOOR, traverse
 from rdpipe.estimators.user_estimators import check_mean_output, check_variance_output
@@ -213,7 +204,7 @@ def _walk(
     return Decoded([y_hat.cpu() for y_hat in walk.decoded], _as_now(finish))
 
 
-class _SideWalk(CodingWalk):
+class _SideWalk(ZeroWalk, CodingWalk):
     """Codes side information, and decodes 0 for every other latent.
 
     Parameters
@@ -227,12 +218,10 @@ class _SideWalk(CodingWalk):
         self.side: list[Tensor] = []
 
     def decode(self, part: Part) -> Tensor:
-        if not part.side:
-            index = torch.full(part.shape, torch.nan, dtype=torch.float64)
-            self.record.append(Coded(part, index))
-            return torch.zeros_like(part.offset)
-        y_hat = part.offset if self.coder is None else super().decode(part)
-        self.side.append(y_hat)
+        without_side = part.side and self.coder is None
+        y_hat = part.offset if without_side else super().decode(part)
+        if part.side:
+            self.side.append(y_hat)
         return y_hat
 
 
@@ -406,12 +395,8 @@ def _as_now(function: Callable[[], Image]) -> Callable[[], Image]:
     dtype = torch.get_default_dtype()
 
     def later() -> Image:
-        before = torch.get_default_dtype()
-        torch.set_default_dtype(dtype)
-        try:
+        with default_dtype(dtype):
             return function()
-        finally:
-            torch.set_default_dtype(before)
 
     return later
 

@@ -434,7 +434,7 @@ class Cell:
         """
         y, noise = image.y.flatten(1), image.noise.flatten(1)
         sums, element_bits = torch.zeros(3, dtype=y.dtype), torch.empty_like(y)
-        solved = self.level_by_channel(level, y) if self.quantizer.level is None else None
+        solved = self._level_by_channel(level, y) if self.quantizer.level is None else None
         noise_variance = self.step**2 / 12 if solved is None else solved
         own_bits = None if image.own_bits is None else image.own_bits.flatten(1)
         coded = None if image.coded is None else image.coded.flatten(1)
@@ -560,7 +560,7 @@ class Cell:
         if image.escaped_variance is None or not self.quantizer.has_expected_distortion:
             return self.code(image, level).weighted_distortion
         r, v = image.residual.flatten(1), image.escaped_variance
-        at_level = self.level_by_channel(level, r)
+        at_level = self._level_by_channel(level, r)
         total = 0.0
         for channels in channel_blocks(r):
             distortion = self.quantizer.expected_distortion(
@@ -569,7 +569,7 @@ class Cell:
             total += self._weighted(distortion, channels).item()
         return total
 
-    def level_by_channel(self, level: float, y: Tensor) -> Tensor:
+    def _level_by_channel(self, level: float, y: Tensor) -> Tensor:
         """Return the level of each channel, of shape (channel, 1)."""
         weights = y.new_ones(len(y), 1) if self.weights is None else self.weights
         return level / weights

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from rdpipe.core.rng import standard_normal
-from rdpipe.core.walk import Part, Walk
+from rdpipe.core.walk import Part, PartSelector, Walk
 from rdpipe.entropy import escape
 from rdpipe.entropy.coder import Coder
 from rdpipe.entropy.coding_walk import CodingWalk
@@ -153,26 +153,15 @@ class _Coders:
             name: torch.arange(math.prod(of_latent.shape)).view(1, *of_latent.shape)
             for name, of_latent in cells.items()
         }
-        self._channels = dict.fromkeys(cells, 0)
+        self._selector = PartSelector()
 
     def prepare(self, part: Part) -> tuple[CellOfLatent, Elements, Tensor]:
         """Return the cell, the coded elements and the noise of a part."""
         of_latent = self._cells[part.name]
         _, rows, columns = of_latent.shape
-        elements = Elements(part, self._places_of(part), rows * columns)
+        places = self._selector.select(part.name, self._places[part.name], part.at, part.shape)
+        elements = Elements(part, places, rows * columns)
         return of_latent, elements, self._noise[part.name][elements.places]
-
-    def _places_of(self, part: Part) -> Tensor:
-        """Return the position of each element of a part in the flattened latent."""
-        whole = self._places[part.name]
-        if isinstance(part.at, tuple):
-            return whole[:, *part.at]
-        if isinstance(part.at, Tensor):
-            return whole.view(part.shape)
-        first = self._channels[part.name]
-        end = first + (part.shape[1] if len(part.shape) == 4 else whole.shape[1])
-        self._channels[part.name] = end
-        return whole[:, first:end].reshape(part.shape)
 
 
 class CellCodingWalk(CodingWalk):

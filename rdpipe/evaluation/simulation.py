@@ -19,10 +19,11 @@ from rdpipe.core.axes import CellId
 from rdpipe.core.latents import Latents, Structure
 from rdpipe.core.metrics import mean_squared_error
 from rdpipe.core.protocols import Codec, Image
+from rdpipe.core.running import decode_image, device_of
 from rdpipe.core.runs import RunId
-from rdpipe.core.walk import Replay, Walk, decode_image, device_of
-from rdpipe.evaluation.array import LEVEL_UNITS, latent_noise_key, latent_weights
-from rdpipe.evaluation.cell import Cell, Entries, Fits, Prepared
+from rdpipe.core.walk import Replay, Walk
+from rdpipe.evaluation.array import LEVEL_UNITS, latent_noise_key, latent_weights, prepare
+from rdpipe.evaluation.cell import Cell, Entries, Fits
 from rdpipe.evaluation.cell_walk import CellOfLatent, CellWalk
 
 CellsOfLatents = Mapping[str, Cell]
@@ -95,7 +96,7 @@ class Simulation:
         own_image: Image | None = None
         for c, (name, cells) in enumerate(self.cells.items()):
             first = next(iter(cells.values()))
-            prepared = [] if name in self.walks else self._prepare(cells, latents)
+            prepared = [] if name in self.walks else prepare(cells, latents, self.seed)
             for k, level in enumerate(first.levels(self.sweep)):
                 if name in self.walks:
                     bits[c, k], decoded = self._walk(cells, latents, image, level)
@@ -111,17 +112,6 @@ class Simulation:
                         decoded = decode_latents(self.codec, latents, y_hats, image)
                 mse[c, k] = mean_squared_error(image, decoded)
         return bits, mse
-
-    def _prepare(self, cells: CellsOfLatents, latents: Sequence[Latents]) -> list[Prepared]:
-        weights = latent_weights(latents)
-        return [
-            Prepared(
-                cells[latent.latent],
-                cells[latent.latent].prepare(latent, latent_noise_key(self.seed, latents, latent)),
-                weight,
-            )
-            for latent, weight in zip(latents, weights, strict=True)
-        ]
 
     def _walk(
         self, cells: CellsOfLatents, latents: Sequence[Latents], image: Image, level: float

@@ -9,7 +9,8 @@ import xarray as xr
 
 from rdpipe.analysis.decomposition import path_to
 from rdpipe.core.axes import BASELINE_CELL, CellId
-from rdpipe.core.walk import Walk, decode_image
+from rdpipe.core.running import decode_image
+from rdpipe.core.walk import Walk
 from rdpipe.datasets.image import load_image
 from rdpipe.evaluation.maps import MapTable, map_image
 from rdpipe.evaluation.simulation import build

@@ -24,7 +24,7 @@ from rdpipe.codecs.extraction import as_latents, extract  # noqa: E402
 from rdpipe.codecs.linear import klt  # noqa: E402
 from rdpipe.codecs.structure import find_structure  # noqa: E402
 from rdpipe.core.axes import AXES, CellId  # noqa: E402
-from rdpipe.core.walk import decode_image  # noqa: E402
+from rdpipe.core.running import decode_image  # noqa: E402
 from rdpipe.datasets import gaussian_field  # noqa: E402
 from rdpipe.datasets.image import read_image  # noqa: E402
 from rdpipe.entropy.coder import Decoder, Encoder  # noqa: E402

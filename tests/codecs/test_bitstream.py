@@ -15,8 +15,10 @@ from small_models import IMAGE, adapt, bits_of, coding_model, wholes_of
 from rdpipe.codecs.bitstream import HEADER, decode, encode
 from rdpipe.codecs.compressai import mini_context, mini_mean_scale, mini_scale
 from rdpipe.codecs.compressai.checkpoint import ARCHITECTURES
+from rdpipe.core.assembly import assemble
 from rdpipe.core.errors import InputError
-from rdpipe.core.walk import Walk, assemble, decode_image
+from rdpipe.core.running import decode_image
+from rdpipe.core.walk import Walk
 from rdpipe.entropy.coder import GRID, SHIFT, Decoder, DecodingError, Encoder
 from rdpipe.entropy.coding_walk import CodingWalk
 from rdpipe.entropy.precision import in_float64

@@ -15,7 +15,8 @@ from rdpipe.codecs.conformance import check
 from rdpipe.codecs.linear import BlockTransform
 from rdpipe.core.errors import InputError
 from rdpipe.core.plugins import build_entry
-from rdpipe.core.walk import Walk, decode_image
+from rdpipe.core.running import decode_image
+from rdpipe.core.walk import Walk
 from rdpipe.entropy.priors import Gaussian
 
 IMAGE = np.kron(

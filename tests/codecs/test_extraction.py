@@ -21,8 +21,9 @@ from rdpipe.codecs.linear import klt
 from rdpipe.core.errors import InputError
 from rdpipe.core.latents import Latents
 from rdpipe.core.metrics import mean_squared_error
+from rdpipe.core.running import decode_image
 from rdpipe.core.runs import RunId
-from rdpipe.core.walk import Walk, decode_image
+from rdpipe.core.walk import Walk
 from rdpipe.entropy.priors import Gaussian, Laplace
 from rdpipe.quantizers.test_channel import WeightedTestChannel
 

@@ -8,11 +8,13 @@ from rdpipe.codecs.bitstream import decode, encode
 from rdpipe.codecs.extraction import to_latents
 from rdpipe.codecs.linear import covariance, dct, klt, principal_components
 from rdpipe.codecs.structure import find_structure
+from rdpipe.core.assembly import assemble
 from rdpipe.core.axes import CellId
 from rdpipe.core.errors import InputError
 from rdpipe.core.latents import Structure
 from rdpipe.core.protocols import Codec, HasMultiple, SupportsCoder, SupportsKnownSource
-from rdpipe.core.walk import Replay, Walk, assemble, decode_image, padded_size, visit
+from rdpipe.core.running import decode_image, padded_size, visit
+from rdpipe.core.walk import Replay, Walk
 from rdpipe.datasets import gaussian_field
 from rdpipe.datasets.image import read_image
 from rdpipe.evaluation import evaluate

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from rdpipe.codecs.sent_latents import RepeatingWalk, find_difference, find_rounding
+from rdpipe.core.assembly import assemble
 from rdpipe.core.errors import InputError
-from rdpipe.core.walk import Walk, assemble
+from rdpipe.core.walk import Walk
 from rdpipe.entropy.priors import Gaussian
 
 SHAPE = (1, 4, 8, 8)

@@ -14,9 +14,11 @@ from rdpipe.codecs.bitstream import decode, encode, in_float64
 from rdpipe.codecs.extraction import Extractor, as_latents
 from rdpipe.codecs.gain import decoder_gain
 from rdpipe.codecs.structure import Structure, find_structure
+from rdpipe.core.assembly import assemble, own_bits, place
 from rdpipe.core.metrics import mean_squared_error, psnr
 from rdpipe.core.rng import generator
-from rdpipe.core.walk import Replay, Walk, assemble, decode_image, own_bits, place, run
+from rdpipe.core.running import decode_image, run
+from rdpipe.core.walk import Replay, Walk
 from rdpipe.entropy.coder import DecodingError, Encoder
 from rdpipe.entropy.coding_walk import CodingWalk
 from rdpipe.entropy.priors import Gaussian, Laplace, Logistic, Mixture

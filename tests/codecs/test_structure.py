@@ -6,7 +6,7 @@ import torch
 
 from rdpipe.codecs.structure import decodes, find_structure, random_image
 from rdpipe.core.latents import Structure
-from rdpipe.core.walk import padded_size
+from rdpipe.core.running import padded_size
 from rdpipe.entropy.priors import Gaussian
 
 

@@ -10,7 +10,8 @@ from rdpipe.codecs.structure import decodes
 from rdpipe.codecs.two_methods import TwoMethods
 from rdpipe.core.errors import InputError
 from rdpipe.core.protocols import Codec
-from rdpipe.core.walk import Walk, decode_image
+from rdpipe.core.running import decode_image
+from rdpipe.core.walk import Walk
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (20, 33, 3), dtype=np.uint8)
 STEP = 10.0

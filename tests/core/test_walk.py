@@ -7,20 +7,10 @@ import pytest
 import torch
 from scipy import stats
 
+from rdpipe.core.assembly import assemble, own_bits
 from rdpipe.core.errors import InputError
-from rdpipe.core.walk import (
-    Replay,
-    Walk,
-    ZeroWalk,
-    assemble,
-    decode_image,
-    own_bits,
-    padded_size,
-    run,
-    to_image,
-    to_tensor,
-    visit,
-)
+from rdpipe.core.running import decode_image, padded_size, run, to_image, to_tensor, visit
+from rdpipe.core.walk import Replay, Walk, ZeroWalk
 from rdpipe.entropy.priors import Gaussian, Laplace
 
 SHAPE = (1, 4, 6, 5)

@@ -15,7 +15,7 @@ from rdpipe.core.axes import CellId
 from rdpipe.core.kinds import BoundKind
 from rdpipe.core.metrics import mean_squared_error
 from rdpipe.core.rng import standard_normal
-from rdpipe.core.walk import padded_size, to_image, to_tensor
+from rdpipe.core.running import padded_size, to_image, to_tensor
 from rdpipe.entropy.priors import Gaussian
 from rdpipe.evaluation import evaluate
 from rdpipe.evaluation.array import latent_noise_key, latent_weights
@@ -45,7 +45,7 @@ SEED = 3
 
 @pytest.fixture(scope="module")
 def image():
-    """Return a photograph whose sides are no multiples of 16."""
+    """Return a photograph whose sides are not multiples of 16."""
     return np.ascontiguousarray(skimage.data.chelsea()[100:144, 120:180])
 
 
@@ -254,7 +254,7 @@ class Subbands:
 
 
 class Integers(Subbands):
-    """The same, rounded to integers about a mean that is no integer."""
+    """The same, rounded to integers about a mean that lies between them."""
 
     def code(self, image, size, send):
         def send_integers(name, prior, y):

@@ -11,7 +11,8 @@ from small_training import train_small
 from rdpipe.codecs.compressai import from_training
 from rdpipe.codecs.extraction import as_latents, extract
 from rdpipe.core.errors import InputError
-from rdpipe.core.walk import Walk, decode_image
+from rdpipe.core.running import decode_image
+from rdpipe.core.walk import Walk
 from rdpipe.training.model import FAMILIES
 
 

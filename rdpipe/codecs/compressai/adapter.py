@@ -31,7 +31,7 @@ from rdpipe.codecs.compressai.private_copy import (
 )
 from rdpipe.core.errors import InputError
 from rdpipe.core.protocols import Image, Region, Send
-from rdpipe.core.walk import padded_size, to_image, to_tensor
+from rdpipe.core.running import padded_size, to_image, to_tensor
 from rdpipe.entropy.priors import Gaussian, Learned
 
 HEADER = struct.Struct(">IIB")
@@ -124,8 +124,6 @@ class CompressAICodec:
     """Inverse of the quantization step; None if it is 1."""
     _z_step: Tensor | float = 1.0
     """Quantization step of the hyper-latents."""
-    _precise = False
-    """Whether means and scales are predicted in float64."""
     _options: Mapping[str, Any] = {}
     """Further arguments of the model's ``compress``, ``decompress`` and ``forward``."""
 
@@ -178,7 +176,7 @@ class CompressAICodec:
         if self.has_hyperprior:
             inner.h_s = CachedTransform(inner.get_submodule("h_s"))
             self._least_scale = conditionals[0].lower_bound_scale.bound.item()
-        self._use_predictors(copy.deepcopy(model).double() if self._precise else model)
+        self._use_predictors(model)
 
     def _use_predictors(self, model: CompressionModel) -> None:
         """Use a model for the prediction of means and scales."""
@@ -190,10 +188,13 @@ class CompressAICodec:
             self._decode_latents = decoding_order.decoder(model)
 
     def to_float64(self) -> Self:
-        """Return a codec of the same model that predicts means and scales in float64."""
+        """Return a codec of the present model that predicts means and scales in float64.
+
+        It does not follow the caller's model, so that a bitstream has one set of weights.
+        """
         with self._current():
             precise = copy.copy(self)
-            precise._lock, precise._precise = self._lock, True
+            precise._lock, precise._source = self._lock, None
             precise._use_predictors(copy.deepcopy(self.model).double())
             return precise
 

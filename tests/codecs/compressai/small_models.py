@@ -6,8 +6,10 @@ import torch
 from rdpipe.codecs.compressai import adapt_model
 from rdpipe.codecs.compressai.checkpoint import ARCHITECTURES
 from rdpipe.codecs.extraction import to_latents
+from rdpipe.core.assembly import assemble
 from rdpipe.core.latents import Structure
-from rdpipe.core.walk import Walk, assemble, visit
+from rdpipe.core.running import visit
+from rdpipe.core.walk import Walk
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (70, 130, 3), dtype=np.uint8)
 """An image whose sides are not multiples of 64."""

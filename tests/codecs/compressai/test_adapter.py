@@ -46,6 +46,7 @@ from rdpipe.codecs.compressai.checkpoint import (
 )
 from rdpipe.codecs.gain import decoder_gain
 from rdpipe.codecs.structure import find_structure
+from rdpipe.core.assembly import assemble
 from rdpipe.core.errors import InputError
 from rdpipe.core.latents import Structure
 from rdpipe.core.protocols import (
@@ -58,16 +59,8 @@ from rdpipe.core.protocols import (
     SupportsForwardBits,
     SupportsKnownSource,
 )
-from rdpipe.core.walk import (
-    Replay,
-    Walk,
-    ZeroWalk,
-    assemble,
-    decode_image,
-    to_image,
-    to_tensor,
-    visit,
-)
+from rdpipe.core.running import decode_image, to_image, to_tensor, visit
+from rdpipe.core.walk import Replay, Walk, ZeroWalk
 from rdpipe.evaluation import evaluate
 
 WIDE_CELLS = {"bmshj2018-hyperprior-vbr", "mbt2018-mean-vbr"}

@@ -7,8 +7,10 @@ from small_models import IMAGE, RASTER_SCAN, VARIABLE_RATE, adapt, coding_model
 from rdpipe.codecs.automatic import AutomaticCodec
 from rdpipe.codecs.compressai.checkpoint import ARCHITECTURES
 from rdpipe.codecs.gain import decoder_gain
+from rdpipe.core.assembly import assemble
 from rdpipe.core.errors import InputError
-from rdpipe.core.walk import Coded, Walk, assemble, run, to_tensor
+from rdpipe.core.running import run, to_tensor
+from rdpipe.core.walk import Coded, Walk
 
 ARRAYS = ("y", "mean", "scale", "index", "bits")
 

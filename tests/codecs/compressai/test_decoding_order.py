@@ -17,7 +17,7 @@ from small_models import (
 from rdpipe.codecs.compressai import decoding_order
 from rdpipe.core.axes import CellId
 from rdpipe.core.errors import InputError
-from rdpipe.core.walk import to_tensor, visit
+from rdpipe.core.running import to_tensor, visit
 from rdpipe.evaluation.cell import Cell
 from rdpipe.evaluation.cell_walk import CellOfLatent, CellWalk
 

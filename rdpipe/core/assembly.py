@@ -1,0 +1,179 @@
+"""Whole latents, put together from the parts in which a codec sends them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rdpipe.core.errors import InputError
+from rdpipe.core.protocols import Region
+from rdpipe.core.walk import Coded, Part
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A latent that is put together from its parts, in units of the codec.
+
+    Parameters
+    ----------
+    name : str
+    y, mean, scale, offset, step, index, bits : Tensor of shape (channel, row, column)
+        On the CPU. ``y`` is NaN at a decoder. ``bits`` are those of the codec's own prior; 0 where
+        nothing is coded.
+    coded : Tensor of bool or None
+        Elements that are coded; None for all.
+    gaussian : bool
+        Whether the prior is a Gaussian with this mean and scale.
+    side : bool
+    """
+
+    name: str
+    y: Tensor
+    mean: Tensor
+    scale: Tensor
+    offset: Tensor
+    step: Tensor
+    index: Tensor
+    bits: Tensor
+    coded: Tensor | None
+    gaussian: bool
+    side: bool
+
+
+def assemble(record: Iterable[Coded]) -> dict[str, Whole]:
+    """Return the latents of a walk by name, put together from their parts.
+
+    Raises
+    ------
+    InputError
+        If the parts of a latent do not fit together.
+    """
+    parts: dict[str, list[Coded]] = {}
+    for coded in record:
+        parts.setdefault(coded.part.name, []).append(coded)
+    return {name: _assemble(name, of_name) for name, of_name in parts.items()}
+
+
+def _assemble(name: str, parts: Sequence[Coded]) -> Whole:
+    if len({coded.part.side for coded in parts}) > 1:
+        raise InputError(f"send({name!r}) is side information in some calls only; expected in all")
+    scales = [coded.part.prior.scale for coded in parts]
+    for coded, scale in zip(parts, scales, strict=True):
+        check_scale(name, scale, coded.part.coded)
+    columns: dict[str, list[Tensor]] = {
+        "y": [_or_nan(coded.part.y, coded.part) for coded in parts],
+        "mean": [coded.part.prior.mean for coded in parts],
+        "scale": scales,
+        "offset": [coded.part.offset for coded in parts],
+        "step": [_full(coded.part.step, coded.part) for coded in parts],
+        "index": [coded.index for coded in parts],
+        "bits": own_bits(parts),
+        "coded": [coded.part.coded_mask() for coded in parts],
+    }
+    places = [coded.part.at for coded in parts]
+    check_overlap(name, columns["coded"], places)
+    rest = {"scale": 1.0, "step": 1.0}
+    fields = {
+        key: place(name, values, places, rest.get(key, 0.0)) for key, values in columns.items()
+    }
+    mask = fields.pop("coded").bool()
+    gaussian = all(coded.part.prior.is_gaussian for coded in parts)
+    coded_elements = None if bool(mask.all()) else mask
+    return Whole(name, **fields, coded=coded_elements, gaussian=gaussian, side=parts[0].part.side)
+
+
+def check_scale(name: str, scale: Tensor, coded: Tensor | None) -> None:
+    """Check that the scales of a prior are positive where elements are coded.
+
+    Raises
+    ------
+    InputError
+        If one is not.
+    """
+    positive = (scale > 0) if coded is None else (scale > 0) | ~coded
+    if not positive.all():
+        least = scale[~positive][0].item()
+        raise InputError(f"send({name!r}) got a scale of {least:g}; expected positive numbers")
+
+
+def check_overlap(
+    name: str, masks: Sequence[Tensor], places: Sequence[Tensor | Region | None]
+) -> None:
+    """Check that no element of a latent is in two of its parts.
+
+    Raises
+    ------
+    InputError
+        If one is.
+    """
+    if len(masks) == 1 or places[0] is None:
+        return
+    count = place(name, [torch.zeros_like(masks[0], dtype=torch.int32)] * len(masks), places)
+    for mask, where in zip(masks, places, strict=True):
+        if isinstance(where, tuple):
+            count[:, *where[1:]][where[0]] += mask[0].cpu()
+        elif isinstance(where, Tensor):
+            count += mask.reshape(count.shape).cpu()
+    if (count > 1).any():
+        raise InputError(
+            f"send({name!r}) has parts that overlap; expected every element of a latent in one part"
+            " at most, or another name for each latent"
+        )
+
+
+def own_bits(parts: Sequence[Coded]) -> list[Tensor]:
+    """Return the code length of each element of some parts under the codec's own prior, bit."""
+    priors = [coded.part.prior for coded in parts]
+    points = torch.cat([coded.part.point(coded.index).flatten() for coded in parts])
+    steps = torch.cat([_full(coded.part.step, coded.part).flatten() for coded in parts])
+    joined = priors[0].join(priors).bits(points, steps.to(points.device))
+    bits = torch.split(joined, [coded.index.numel() for coded in parts])
+    return [
+        of_part.view(coded.part.shape)
+        if coded.part.coded is None
+        else torch.where(coded.part.coded, of_part.view(coded.part.shape), 0.0)
+        for of_part, coded in zip(bits, parts, strict=True)
+    ]
+
+
+def _or_nan(y: Tensor | None, part: Part) -> Tensor:
+    return torch.full(part.shape, torch.nan) if y is None else y
+
+
+def _full(value: Tensor | float, part: Part) -> Tensor:
+    return torch.as_tensor(value, dtype=torch.float64).expand(part.shape)
+
+
+def place(
+    name: str,
+    values: Sequence[Tensor],
+    places: Sequence[Tensor | Region | None],
+    rest: float = 0.0,
+) -> Tensor:
+    """Return the whole latent, of shape (channel, row, column), from the values of its parts.
+
+    Elements that are in no part have the value ``rest``.
+    """
+    values = [value.detach().cpu() for value in values]
+    kinds = {type(place) for place in places}
+    if kinds == {type(None)}:
+        axis = 1 if values[0].ndim > 1 else 0
+        whole = values[0] if len(values) == 1 else torch.cat(list(values), axis)
+    elif kinds == {tuple}:
+        regions = [place for place in places if isinstance(place, tuple)]
+        stops = (max(region[axis].stop for region in regions) for axis in range(3))
+        whole = torch.full((1, *stops), rest, dtype=values[0].dtype)
+        for value, region in zip(values, regions, strict=True):
+            whole[:, *region] = value
+    elif kinds == {Tensor}:
+        whole = torch.full_like(values[0], rest)
+        for value, mask in zip(values, places, strict=True):
+            whole = torch.where(mask.cpu(), value, whole)  # type: ignore[union-attr]
+    else:
+        raise InputError(
+            f"send({name!r}) has parts with and without `at`; expected the same kind in all calls"
+        )
+    return whole.reshape((1,) * (3 - whole.ndim) + whole.shape[-3:])

@@ -70,8 +70,7 @@ def real_codes(codec_curve: Curve, tables: Run, arrays: Run, decoded: Run) -> li
     """Return the curves of the codes that decode to a codec's own pictures.
 
     A cell has the rate of its real bytes if they were decoded, otherwise its code length. In real
-    bytes the codes include the codec's own variance, which the range coder of rdpipe codes. Cells
-    that use the codec's context model have no bitstream of rdpipe.
+    bytes the codes include the codec's own variance, which the range coder of rdpipe codes.
     """
     decoded_cells = next(iter(decoded.values()))["cell"].values.tolist() if decoded else []
     curves = []

@@ -93,7 +93,7 @@ def describe_error(error: jsonschema.ValidationError) -> str:
 
 
 def _type_hint(error: jsonschema.ValidationError) -> str:
-    """Return how to write a value that YAML reads as another type; empty if that is no reason."""
+    """Return how to write a value that YAML reads as another type; empty if it does not."""
     if error.validator != "type":
         return ""
     expected: Any = error.validator_value

@@ -10,6 +10,8 @@ import yaml
 from rdpipe.config.values import number_in_yaml
 from rdpipe.core.errors import InputError
 
+MERGE_KEY = "<<"
+"""Key that may be repeated in a mapping."""
 STRING = "tag:yaml.org,2002:str"
 """Tag of scalars that YAML reads as text."""
 
@@ -66,9 +68,7 @@ def _check_keys(mapping: yaml.MappingNode, file: Path) -> None:
     """Check that the keys of a mapping differ; of equal keys, YAML takes the last."""
     lines: dict[tuple[str, str], int] = {}
     for key, _ in mapping.value:
-        if (
-            not isinstance(key, yaml.ScalarNode) or key.value == "<<"
-        ):  # the merge key may be repeated
+        if not isinstance(key, yaml.ScalarNode) or key.value == MERGE_KEY:
             continue
         line, name = key.start_mark.line + 1, (key.tag, key.value)
         if name in lines:

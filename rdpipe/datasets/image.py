@@ -268,7 +268,7 @@ def to_rgb(image: Image.Image, bits: int = 8) -> tuple[NDArray[np.uint8], str]:
 def profile_name(image: Image.Image) -> str:
     """Return the description of the ICC profile of an image; "sRGB" for all that are sRGB.
 
-    Empty if there is no profile.
+    Empty without a profile.
     """
     profile = image.info.get("icc_profile")
     if not profile:

@@ -124,7 +124,7 @@ def run_origin():
         flags += ["--configfile", *configs]
     if values := workflow.config_settings.config_args:
         flags += ["--config", *values]
-    if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method:
+    if with_conda:
         flags += ["--sdm", "conda"]
     return {
         "command": shlex.join(["snakemake", *flags, "--cores", "2"]),

@@ -231,8 +231,12 @@ def _as_causal(part: object) -> CausalEstimator | None:
     return part if isinstance(part, CausalEstimator) else None
 
 
-def residuals(mean: Mean, y: Tensor, initial_mean: Tensor, step: float = 1.0) -> Tensor:
+def residuals(
+    mean: Mean, y: Tensor, initial_mean: Tensor, step: float = 1.0, coded: Tensor | None = None
+) -> Tensor:
     """Return y minus its mean; a causal mean sees the past that rounding leaves.
+
+    Elements that are not coded have the residual 0.
 
     Parameters
     ----------
@@ -241,15 +245,38 @@ def residuals(mean: Mean, y: Tensor, initial_mean: Tensor, step: float = 1.0) ->
         Latents, contiguous, and their mean before coding begins.
     step : float
         Step of the rounding, latent units.
+    coded : Tensor of bool, of the same shape, optional
+        Elements that are coded. Default: all.
     """
     if not isinstance(mean, CausalEstimator):
-        return y - initial_mean
+        r = y - initial_mean
+        return r if coded is None else torch.where(coded, r, 0.0)
     r = torch.empty(y.shape, dtype=y.dtype)
 
     def round_step(channels: slice, positions: slice | Tensor, mu: Tensor, v: Tensor) -> Tensor:
         exact = y.flatten(1)[channels, positions] - mu
+        if coded is not None:
+            exact = torch.where(coded.flatten(1)[channels, positions], exact, 0.0)
         r.flatten(1)[channels, positions] = exact
         return step * (exact / step).round()
 
     traverse(mean, None, initial_mean, torch.ones_like(y), round_step)
     return r
+
+
+def with_typical(residual: Tensor, coded: Tensor | None) -> Tensor:
+    """Return residuals with the root mean square of their channel where nothing is coded.
+
+    Second moments over elements, some of which are not coded, are then those of what is coded.
+
+    Parameters
+    ----------
+    residual : Tensor of shape (channel, row, column)
+        0 where nothing is coded.
+    coded : Tensor of bool, of the same shape, optional
+    """
+    if coded is None:
+        return residual
+    count = coded.sum((1, 2), keepdim=True).clamp(min=1)
+    typical = (residual.square().sum((1, 2), keepdim=True) / count).sqrt()
+    return torch.where(coded, residual, typical)

@@ -14,6 +14,7 @@ import numpy as np
 from rdpipe.core.errors import InputError
 from rdpipe.core.kinds import Information
 from rdpipe.estimators.base import CausalEstimator, FittedEstimator, Mean, State
+from rdpipe.estimators.means import codec_residual
 
 if TYPE_CHECKING:
     import torch
@@ -116,8 +117,13 @@ class NetworkMean(Mean, CausalEstimator, FittedEstimator):
 
     def fit(self, images: Sequence[Latents], means: Mapping[str, Mean] | None = None) -> Self:
         """Train the network."""
+        from rdpipe.estimators.causal import with_typical
+
         moments = torch.stack(
-            [_codec_residual(latents).square().mean((1, 2)) for latents in images]
+            [
+                with_typical(codec_residual(latents).float(), latents.coded).square().mean((1, 2))
+                for latents in images
+            ]
         )
         self.sigma = moments.mean(0).sqrt().clamp(min=LEAST_DEVIATION)
         with torch.random.fork_rng(devices=[]):
@@ -129,9 +135,11 @@ class NetworkMean(Mean, CausalEstimator, FittedEstimator):
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=self.steps)
         rng = np.random.default_rng(self.seed)
         for _ in range(self.steps):
-            r = _codec_residual(images[rng.integers(len(images))])
+            latents = images[rng.integers(len(images))]
+            r = codec_residual(latents).float()
+            coded = torch.ones_like(r) if latents.coded is None else latents.coded.float()
             order = list(self.decoding_order(r.shape))
-            self._train_step(net, optimizer, r, order, rng.integers(len(order)))
+            self._train_step(net, optimizer, r, coded, order, rng.integers(len(order)))
             schedule.step()
         self.net = net
         return self
@@ -141,6 +149,7 @@ class NetworkMean(Mean, CausalEstimator, FittedEstimator):
         net: torch.nn.Module,
         optimizer: torch.optim.Optimizer,
         r: Tensor,
+        coded: Tensor,
         order: list[tuple[slice, Tensor]],
         current: int,
     ) -> None:
@@ -151,7 +160,7 @@ class NetworkMean(Mean, CausalEstimator, FittedEstimator):
         channels, positions = order[current]
         error = (r - self._correct(net, r.round() * decoded, decoded)) / self.sigma[:, None, None]
         optimizer.zero_grad()
-        loss = error.flatten(1)[channels][:, positions].square().mean()
+        loss = (coded * error.square()).flatten(1)[channels][:, positions].mean()
         torch.autograd.backward(loss)
         optimizer.step()
 
@@ -172,8 +181,3 @@ class NetworkMean(Mean, CausalEstimator, FittedEstimator):
             {name: torch.from_numpy(state[name.replace(".", "_")]) for name in names}
         )
         return self
-
-
-def _codec_residual(latents: Latents) -> Tensor:
-    """Return the latents minus the codec's own mean, float32."""
-    return (latents.y - latents.mean).float()

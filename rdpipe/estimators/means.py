@@ -119,7 +119,8 @@ class LinearCausalMean(Mean, CausalEstimator, FittedEstimator):
         gram: dict[int, tuple[Tensor, Tensor]] = {}
         count = 0
         for latents in images:
-            r = (latents.y - latents.mean).double()
+            r = codec_residual(latents).double()
+            coded = torch.ones_like(r) if latents.coded is None else latents.coded.to(r)
             context = CausalContext(torch.ones_like(r), self.radius)
             everything = slice(0, len(r))
             positions = torch.arange(r[0].numel())
@@ -131,7 +132,8 @@ class LinearCausalMean(Mean, CausalEstimator, FittedEstimator):
                 for c in range(channels.start, channels.stop):
                     features = torch.cat([space[c].T, before])
                     left, right = gram.get(c, (0.0, 0.0))
-                    gram[c] = left + features @ features.T, right + features @ r[c].flatten()
+                    on = features * coded[c].flatten()
+                    gram[c] = left + on @ features.T, right + on @ r[c].flatten()
             count += positions.numel()
         return self.load_state(self._solve(gram, count))
 
@@ -155,6 +157,12 @@ class LinearCausalMean(Mean, CausalEstimator, FittedEstimator):
         """Set the weights."""
         self.weights = {name: torch.from_numpy(array) for name, array in state.items()}
         return self
+
+
+def codec_residual(latents: Latents) -> Tensor:
+    """Return the latents minus the codec's own mean; 0 where nothing is coded."""
+    r = latents.y - latents.mean
+    return r if latents.coded is None else torch.where(latents.coded, r, 0.0)
 
 
 class AccuracyMean(Mean):

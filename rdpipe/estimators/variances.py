@@ -98,7 +98,7 @@ class CalibratedVariance(Variance, FittedEstimator):
         return selected
 
     def fit(self, images: Sequence[Latents], means: Mapping[str, Mean] | None = None) -> Self:
-        """Fit one function per mean.
+        """Fit one function per mean to the elements that are coded.
 
         Parameters
         ----------
@@ -115,10 +115,12 @@ class CalibratedVariance(Variance, FittedEstimator):
         """Return knots of shape (2, knot): log2 sigma, and log2 of E r^2 / sigma^2."""
         sums: dict[float, list[float]] = {}
         for latents in images:
-            log_scale = latents.scale.double().log2().flatten()
             y = latents.y.double()
+            coded = torch.ones_like(y, dtype=torch.bool) if latents.coded is None else latents.coded
+            log_scale = latents.scale.double().log2()[coded]
             initial_mean = check_mean_output(f"mean {name!r}", mean(latents), latents.y).double()
-            square = residuals(mean, y, initial_mean).square().flatten()
+            r = residuals(mean, y, initial_mean, coded=latents.coded)
+            square = r.square()[coded]
             bins, place = torch.unique(
                 (log_scale * self.bins_per_octave).floor(), return_inverse=True
             )
@@ -126,6 +128,10 @@ class CalibratedVariance(Variance, FittedEstimator):
                 total = torch.zeros_like(bins).index_add_(0, place, values)
                 for number, value in zip(bins.tolist(), total.tolist(), strict=True):
                     sums.setdefault(number, [0.0, 0.0, 0.0])[key] += value
+        if not sums:
+            raise InputError(
+                "calibrated: no element of the calibration images is coded; expected at least one"
+            )
         count, log_scale, square = np.array([sums[number] for number in sorted(sums)]).T
         moment = scipy.optimize.isotonic_regression(square / count, weights=count).x
         log_scale /= count

@@ -86,10 +86,11 @@ class Send(Protocol):
         step : Tensor or float
             Distance of the points of that grid.
         skip : Tensor of bool, of the shape of the prior, optional
-            Elements that are never coded: the decoder has ``offset``.
+            Elements that are never coded: the decoder has ``offset``. The decision itself is not
+            transmitted. If rounding errors of another machine change it, decoding fails there.
         side : bool
             Whether the latent is side information: it is coded as it is, and no other quantizer
-            takes its place.
+            takes its place. It depends on nothing but the image and other side information.
 
         Returns
         -------

@@ -14,8 +14,10 @@ predicts.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -157,6 +159,7 @@ def make_part(
     InputError
         If shapes do not fit.
     """
+    check_name(name)
     if callable(prior):
         prior = prior()
     mean = prior.mean
@@ -186,6 +189,21 @@ def make_part(
     if skip is not None:
         coded = ~skip.expand_as(mean) if coded is None else coded & ~skip
     return Part(name, prior, y, offset, step, at, coded, side)
+
+
+@cache
+def check_name(name: str) -> None:
+    """Check the name of a latent, which becomes that of a group in a store.
+
+    Raises
+    ------
+    InputError
+        If it has other characters than letters, digits, ``_``, ``-`` and ``.``.
+    """
+    if not re.fullmatch(r"\w[\w.-]*", name, re.ASCII):
+        raise InputError(
+            f"send({name!r}): expected a name of letters, digits, '_', '-' and '.', such as 'y1'"
+        )
 
 
 def check_region(name: str, at: Region) -> None:

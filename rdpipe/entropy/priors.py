@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Self
 
 import lazy_loader
 
+from rdpipe.core.errors import InputError
+
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
@@ -23,6 +25,9 @@ else:
 
 OUTLIER = 2.0**-20
 """Probability with which the range coder expects an element that its prior does not."""
+
+SUM_TOLERANCE = 1e-3
+"""Difference of a sum of weights from 1 that rounding errors explain."""
 
 
 class Prior(ABC):
@@ -179,13 +184,28 @@ class Mixture(Prior):
     Parameters
     ----------
     weights : Tensor of shape (component, ...)
-        Weights of the components, which sum to 1.
+        Weights of the components, which sum to 1; of the shape of the elements, or one that
+        broadcasts to it.
     components : sequence of Prior
     least : float
         See :class:`Prior`.
+
+    Raises
+    ------
+    InputError
+        If the weights do not sum to 1, or their shape does not fit.
     """
 
     def __init__(self, weights: Tensor, components: Sequence[Prior], least: float = 0.0):
+        expected = len(components), *components[0].mean.shape
+        try:
+            weights = weights.expand(*expected)
+        except RuntimeError:
+            raise InputError(
+                f"Mixture: the weights have shape {tuple(weights.shape)}; expected {expected}, or a"
+                " shape that broadcasts to it"
+            ) from None
+        _check_sums("Mixture: the weights", weights.sum(0))
         self.weights, self.components, self.least = weights, list(components), least
         means, scales = (
             torch.stack([getattr(prior, name) for prior in components])
@@ -201,7 +221,7 @@ class Mixture(Prior):
 
     def select(self, index: Tensor) -> Mixture:
         """Return the prior of some elements, as a vector."""
-        weights = self.weights.expand(-1, *self.mean.shape).flatten(1)[:, index]
+        weights = self.weights.flatten(1)[:, index]
         return Mixture(weights, [prior.select(index) for prior in self.components], self.least)
 
     def join(self, priors: Sequence[Prior]) -> Prior:
@@ -251,9 +271,11 @@ class Learned(Prior):
         """Return the prior of elements of ``shape``, with its moments.
 
         They are sums over cells of length 1/8 within ``reach`` of the center, which is a number, or
-        a tensor of shape (1, channel, 1, 1).
+        a tensor of shape (1, channel, 1, 1) on the device of the codec.
         """
-        middle = torch.as_tensor(center) + torch.zeros(1, shape[1], 1, 1)
+        if not isinstance(center, torch.Tensor):
+            center = torch.tensor(float(center))
+        middle = center + center.new_zeros(1, shape[1], 1, 1)
         offsets = torch.arange(-8 * reach, 8 * reach + 1).to(middle) / 8
         cumulative = torch.sigmoid(logits(middle + offsets))
         mass, x = cumulative.diff(dim=-1), middle + (offsets[1:] + offsets[:-1]) / 2
@@ -331,9 +353,15 @@ class Table(Prior):
         Shape (1, channel, row, column) of the elements.
     least : float
         See :class:`Prior`. Without it an integer that has no symbol has infinitely many bits.
+
+    Raises
+    ------
+    InputError
+        If the probabilities of a channel do not sum to 1.
     """
 
     def __init__(self, probabilities: Tensor, first: int, shape: Sequence[int], least: float = 0.0):
+        _check_sums("Table: the probabilities of a channel", probabilities.sum(1))
         self.least = least
         channel = torch.arange(shape[1], device=probabilities.device).view(1, -1, 1, 1)
         self._set(probabilities.double(), first, channel.expand(*shape))
@@ -370,6 +398,13 @@ class Table(Prior):
         selected.least = self.least
         selected._set(self.probabilities, self.first, self.channel.flatten()[index])
         return selected
+
+
+def _check_sums(label: str, sums: Tensor) -> None:
+    """Check that weights sum to 1, up to rounding errors."""
+    if not ((sums - 1).abs() < SUM_TOLERANCE).all():
+        worst = sums.flatten()[(sums - 1).abs().nan_to_num(math.inf).argmax()].item()
+        raise InputError(f"{label} sum to {worst:g}; expected 1")
 
 
 def _moments(priors: Sequence[Prior]) -> tuple[Tensor, Tensor]:

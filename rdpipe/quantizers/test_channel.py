@@ -94,7 +94,7 @@ class WeightedTestChannel(TestChannel, FittedEstimator):
         Raises
         ------
         InputError
-            If an image has no gain.
+            If an image has no gain, or all gains are 0.
         """
         gains = [latents.gain for latents in images if latents.gain is not None]
         if len(gains) < len(images):
@@ -103,6 +103,11 @@ class WeightedTestChannel(TestChannel, FittedEstimator):
                 " PyTorch can differentiate"
             )
         mean = torch.stack(gains).double().mean(0)
+        if not mean.any():
+            raise InputError(
+                "weighted-test-channel: the decoder's gain is 0 for every channel; expected an"
+                " image that depends on the latents"
+            )
         return self.load_state({"weights": (mean / mean.mean()).numpy()})
 
     def state(self) -> State:

@@ -207,6 +207,12 @@ def test_latent_of_another_shape_is_refused():
         Walk()("y", Gaussian(MEAN, SCALE), Y[..., 0])
 
 
+@pytest.mark.parametrize("name", ["a/b", "", "y 1", ".zgroup", "é"])
+def test_name_that_is_none_of_a_group_is_refused(name):
+    with pytest.raises(InputError, match="expected a name of letters, digits, '_', '-' and '.'"):
+        Walk()(name, Gaussian(torch.zeros(1, 1, 2, 2), torch.ones(1, 1, 2, 2)))
+
+
 def test_encoder_without_elements_is_refused():
     with pytest.raises(InputError, match="latent 'y' has no elements; expected them at an encoder"):
         Walk()("y", Gaussian(MEAN, SCALE))

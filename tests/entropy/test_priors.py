@@ -10,6 +10,7 @@ import torch
 from scipy import integrate, stats
 
 import rdpipe.codecs.compressai  # noqa: F401 - before compressai
+from rdpipe.core.errors import InputError
 from rdpipe.entropy.priors import OUTLIER, Gaussian, Laplace, Learned, Logistic, Mixture, Table
 
 # isort: split
@@ -290,3 +291,41 @@ def test_tails_of_the_index_are_a_distribution(prior):
             edge = offset + (m - 0.5 if flags.all() else 0.5 - m)
             expected = (1 - OUTLIER) * prior.log_tail(edge, flags).exp() + OUTLIER / (2 * m + 1)
             torch.testing.assert_close(tail.exp(), expected)
+
+
+def test_weights_of_a_mixture_may_broadcast():
+    """As weights of the shape of the elements, also for some elements and for several parts."""
+    mean = torch.arange(6.0).view(1, 2, 3)
+    parts = [Gaussian(mean, mean + 1), Laplace(mean + 2, mean + 1)]
+    weights = torch.tensor([0.25, 0.75]).view(2, 1, 1, 1)
+    broadcast, full = (Mixture(w, parts) for w in (weights, weights.expand(2, 1, 2, 3).clone()))
+    index = torch.tensor([4, 1])
+    for first, second in (
+        (broadcast, full),
+        (broadcast.select(index), full.select(index)),
+        (broadcast.join([broadcast, broadcast]), full.join([full, full])),
+    ):
+        assert torch.equal(first.mean, second.mean) and torch.equal(first.scale, second.scale)
+        x = first.mean + 0.3
+        assert torch.equal(first.bits(x), second.bits(x))
+
+
+GAUSSIANS = [Gaussian(torch.zeros(3), torch.ones(3))] * 2
+
+
+@pytest.mark.parametrize(
+    "weights, message",
+    [
+        (torch.full((2, 1), 0.4), "the weights sum to 0.8; expected 1"),
+        (torch.full((2, 1), math.nan), "the weights sum to nan; expected 1"),
+        (torch.full((2, 4), 0.5), r"have shape \(2, 4\); expected \(2, 3\), or a shape that"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused(weights, message):
+    with pytest.raises(InputError, match=message):
+        Mixture(weights, GAUSSIANS)
+
+
+def test_table_that_is_no_distribution_is_refused():
+    with pytest.raises(InputError, match="the probabilities of a channel sum to 1.1; expected 1"):
+        Table(torch.tensor([[0.5, 0.6]]), 0, (1, 1, 2, 2))

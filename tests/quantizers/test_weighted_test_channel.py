@@ -64,3 +64,6 @@ def test_gain_is_averaged_over_calibration_images():
     assert WeightedTestChannel().fit(images).state()["weights"].tolist() == [0.5, 1.5]
     with pytest.raises(InputError, match="latents without the decoder's gain"):
         WeightedTestChannel().fit([make_latents(normal((1, 2, 2)))])
+    constant = Latents("a", torch.zeros(2, 1, 1), None, None, gain=torch.zeros(2))
+    with pytest.raises(InputError, match="the decoder's gain is 0 for every channel"):
+        WeightedTestChannel().fit([constant])

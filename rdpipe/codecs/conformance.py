@@ -284,6 +284,11 @@ def _describe_structure(codec: Codec) -> Iterator[Finding]:
     message = "its latents and priors do not depend on decoded latents: they hold in every cell"
     if structure.latents_follow_past:
         message = "its latents depend on decoded latents: stored latents and statistics" + GENIE
+    elif structure.grid_follows_past:
+        message = (
+            "its steps, or which elements it codes, depend on decoded latents: stored latents and"
+            " statistics" + GENIE
+        )
     elif structure.priors_follow_past:
         message = "its priors depend on decoded latents: stored statistics" + GENIE
     yield Finding(True, message)
@@ -300,6 +305,8 @@ def _check_gradient(codec: Codec, image: Image) -> Iterator[Finding]:
         yield Finding(True, f"{error}: {consequence}")
     except InputError as error:
         yield Finding(False, str(error))
+    except torch.OutOfMemoryError:
+        raise
     except RuntimeError:  # PyTorch finds no graph
         yield Finding(True, f"its image has no gradient: {consequence}")
     else:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import fields
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, replace
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -13,8 +13,8 @@ import xarray as xr
 from torch import Tensor
 
 from rdpipe.codecs import bitstream
-from rdpipe.codecs.gain import NotDifferentiableError, decoder_gain
-from rdpipe.codecs.structure import decodes, find_structure
+from rdpipe.codecs.gain import NotDifferentiableError, decoder_gain, latent_weights
+from rdpipe.codecs.structure import decodes, find_structure, random_image
 from rdpipe.core.assembly import Whole, assemble
 from rdpipe.core.errors import InputError
 from rdpipe.core.latents import Latents, Structure
@@ -45,7 +45,10 @@ UNITS = {
 """Columns of the table of images, and their units."""
 DIMENSIONS = ("channel", "row", "column")
 """Dimensions of latents."""
+FLAGS = ("latents_follow_past", "image_needs_side", "grid_follows_past")
+"""Attributes of stored latents that are true or false."""
 
+_T = TypeVar("_T")
 Row = dict[str, Any]
 """A row of the table of images, with the columns of :data:`UNITS`."""
 
@@ -57,19 +60,31 @@ class Extractor:
     ----------
     codec : Codec
     gain : bool
-        Whether to measure the gain of the decoder. That of a codec with several latents is always
-        measured: it relates their distortions.
+        Whether to measure the gain of the decoder on each image.
     """
 
     def __init__(self, codec: Codec, gain: bool = False):
         self.codec, self.gain = codec, gain
         self._structures: dict[int, Structure] = {}
+        self._weights: dict[int, Mapping[str, float]] = {}
 
     def structure(self, colors: int) -> Structure:
         """Return what of the codec depends on what, for images of some number of colors."""
         if colors not in self._structures:
             self._structures[colors] = find_structure(self.codec, colors)
         return self._structures[colors]
+
+    def weights(self, colors: int) -> Mapping[str, float]:
+        """Return the weight of each latent, for images of some number of colors; see ``Latents``.
+
+        They are measured on the image on which the structure is found, so they do not depend on the
+        images of the run. The mapping is empty if PyTorch cannot differentiate the decoder.
+        """
+        if colors not in self._weights:
+            image = random_image(self.codec, colors)
+            weights = _unless_not_differentiable(lambda: latent_weights(self.codec, image))
+            self._weights[colors] = weights
+        return self._weights[colors]
 
     def extract(self, name: str, image: Image) -> tuple[Row, dict[str, xr.Dataset]]:
         """Extract the latents of an image, and measure the codec on it.
@@ -112,24 +127,41 @@ class Extractor:
             zeros = ZeroWalk()
             visit(self.codec, zeros, image)
             hyper = assemble(zeros.record)
-        gains: Mapping[str, Tensor] = {}
-        if self.gain or len(main) > 1:
-            gains = self._gains(name, image)
+        gains: Mapping[str, Tensor] = self._gains(name, image) if self.gain else {}
+        weights = self.weights(image.shape[2]) if len(main) > 1 else {}
         size = padded_size(self.codec, *image.shape[:2])
         return [
-            to_latents(name, whole, structure, hyper, gains.get(whole.name), size) for whole in main
+            replace(
+                to_latents(name, whole, structure, hyper, gains.get(whole.name), size),
+                weight=weights.get(whole.name),
+            )
+            for whole in main
         ]
 
     def _gains(self, name: str, image: Image) -> Mapping[str, Tensor]:
         """Return the gain of each latent; nothing if PyTorch cannot differentiate the decoder."""
         try:
-            return decoder_gain(self.codec, name, image)
-        except NotDifferentiableError:
-            return {}
+            return _unless_not_differentiable(lambda: decoder_gain(self.codec, name, image))
         except InputError as error:
             raise InputError(f"{name!r}: {error}") from error
-        except RuntimeError:  # an operation without a gradient
-            return {}
+
+
+def _unless_not_differentiable(measure: Callable[[], dict[str, _T]]) -> dict[str, _T]:
+    """Return what is measured with gradients; nothing if there are none.
+
+    Raises
+    ------
+    InputError
+        If what is measured cannot be used.
+    """
+    try:
+        return measure()
+    except NotDifferentiableError:
+        return {}
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError:  # an operation without a gradient
+        return {}
 
 
 def extract(
@@ -238,8 +270,9 @@ def to_latents(
         step=None if unit else step.to(dtype),
         latent=whole.name,
         stride=stride,
-        follows_past=structure.latents_follow_past,
+        latents_follow_past=structure.latents_follow_past,
         image_needs_side=structure.image_needs_side,
+        grid_follows_past=structure.grid_follows_past,
     )
     check_latents(latents)
     return latents
@@ -273,11 +306,11 @@ def to_dataset(latents: Latents) -> xr.Dataset:
     attributes: dict[str, Any] = {
         "units": "quantization steps of the codec",
         "latent": latents.latent,
-        "follows_past": int(latents.follows_past),
-        "image_needs_side": int(latents.image_needs_side),
+        **{name: int(getattr(latents, name)) for name in FLAGS},
     }
-    if latents.stride is not None:
-        attributes["stride"] = latents.stride
+    for name in ("stride", "weight"):
+        if getattr(latents, name) is not None:
+            attributes[name] = getattr(latents, name)
     return xr.Dataset(arrays, attrs=attributes)
 
 
@@ -289,14 +322,9 @@ def as_latents(name: str, arrays: xr.Dataset) -> Latents:
         for field in arrays.data_vars
         if field in known
     }
-    return Latents(
-        name,
-        **values,
-        latent=arrays.attrs["latent"],
-        stride=arrays.attrs.get("stride"),
-        follows_past=bool(arrays.attrs["follows_past"]),
-        image_needs_side=bool(arrays.attrs["image_needs_side"]),
-    )
+    values |= {flag: bool(arrays.attrs[flag]) for flag in FLAGS}
+    values |= {field: arrays.attrs.get(field) for field in ("stride", "weight")}
+    return Latents(name, **values, latent=arrays.attrs["latent"])
 
 
 def tabulate(

@@ -12,6 +12,11 @@ from rdpipe.core.rng import generator
 from rdpipe.core.running import run
 from rdpipe.core.walk import Part, Walk
 
+DRAWS = 4
+"""Number of draws of the noise over which the weights of latents are averaged."""
+LEAST_WEIGHT = 1e-9
+"""Smallest weight of a latent, relative to the largest."""
+
 
 class NotDifferentiableError(InputError):
     """A decoder whose image has no gradient with respect to the latents."""
@@ -92,3 +97,35 @@ def decoder_gain(codec: Codec, name: str, image: Image) -> dict[str, Tensor]:
         if not gains[latent].isfinite().all():
             raise InputError(f"the gain of the decoder for latent {latent!r} is not finite")
     return gains
+
+
+def latent_weights(codec: Codec, image: Image) -> dict[str, float]:
+    """Return the weight of the squared errors of each latent: its gain over the largest.
+
+    Parameters
+    ----------
+    codec : Codec
+    image : array
+        The image at which the gains are measured. If it is the same at every call, then the weights
+        are constants of the codec, which need not be transmitted.
+
+    Returns
+    -------
+    dict of str to float
+        From ``LEAST_WEIGHT`` to 1, by the name of the latent. Gains are averaged over the channels.
+
+    Raises
+    ------
+    NotDifferentiableError
+        If PyTorch finds no gradient.
+    InputError
+        If a gain is not finite, or all are 0.
+    """
+    draws = [decoder_gain(codec, f"weights {i}", image) for i in range(DRAWS)]
+    gains = {
+        latent: sum(draw[latent].double().mean().item() for draw in draws) for latent in draws[0]
+    }
+    largest = max(gains.values())
+    if largest == 0:
+        raise InputError("the gain of the decoder is 0 for every latent; expected an image of them")
+    return {latent: max(gain / largest, LEAST_WEIGHT) for latent, gain in gains.items()}

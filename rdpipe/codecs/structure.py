@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import torch
 from torch import Tensor
 
+from rdpipe.core.errors import InputError
 from rdpipe.core.latents import Structure
 from rdpipe.core.protocols import Codec, Image, StatesDecoding
 from rdpipe.core.rng import generator
@@ -39,8 +42,8 @@ class _Disturbed(Walk):
     def decode(self, part: Part) -> Tensor:
         y_hat = super().decode(part)
         if part.side is self._side:
-            sign = torch.randint(0, 2, part.shape, generator=self._noise).to(y_hat)
-            return y_hat + (2 * sign - 1) * part.step
+            drawn = torch.randint(0, 2, part.shape, generator=self._noise).to(y_hat)
+            return y_hat + (3 * drawn - 1) * part.step  # -1 or 2: averages change, too
         return y_hat if self._given is None else next(self._given, y_hat)
 
 
@@ -60,25 +63,51 @@ def find_structure(codec: Codec, colors: int = 3) -> Structure:
     usual = Walk()
     decoded = run(codec, usual, image)
     main = _main_parts(usual)
-    follows = [False, False]
-    if len(main) > 1:
+    priors = latents = grids = needs_side = False
+    if len(main) > 1 or _has_late_side(usual):
         other = _Disturbed(side=False)
         run(codec, other, image)
+        _check_side(usual, other)
         others = _main_parts(other)
-        follows = [_priors_differ(main, others), _latents_differ(main, others)]
-    needs_side = False
+        priors, latents = _priors_differ(main, others), _latents_differ(main, others)
+        grids = len(main) == len(others) and any(map(_grid_differs, main, others))
     if len(main) < len(usual.record):
         given = [coded.part.point(coded.index) for coded in usual.record if not coded.part.side]
         disturbed = _Disturbed(side=True, given=given)
         replayed = run(codec, disturbed, image)
         needs_side = not torch.allclose(replayed, decoded, rtol=0, atol=IMAGE_TOLERANCE)
         needs_side = needs_side or any(map(_grid_differs, main, _main_parts(disturbed)))
-    return Structure(any(follows), follows[1], needs_side)
+    return Structure(priors or latents, latents, needs_side, grids)
 
 
 def _main_parts(walk: Walk) -> list[Part]:
     """Return the parts of a walk that are not side information."""
     return [coded.part for coded in walk.record if not coded.part.side]
+
+
+def _has_late_side(walk: Walk) -> bool:
+    """Return whether side information comes after a part that is none."""
+    sides = [coded.part.side for coded in walk.record]
+    return any(later and not earlier for earlier, later in pairwise(sides))
+
+
+def _check_side(usual: Walk, other: Walk) -> None:
+    """Check that side information does not depend on other latents.
+
+    Raises
+    ------
+    InputError
+        If it does. Cells decode it first, so they could not have it.
+    """
+    first, second = (
+        [coded.part for coded in walk.record if coded.part.side] for walk in (usual, other)
+    )
+    if len(first) != len(second) or _priors_differ(first, second) or _latents_differ(first, second):
+        names = ", ".join(dict.fromkeys(repr(part.name) for part in first))
+        raise InputError(
+            f"side information ({names}) depends on latents that are sent before it; expected"
+            " side=True only for what depends on the image and other side information"
+        )
 
 
 def random_image(codec: Codec, colors: int) -> Image:

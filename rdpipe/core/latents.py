@@ -22,11 +22,25 @@ class Structure(NamedTuple):
         then a genie's in every cell but the codec's own.
     image_needs_side : bool
         Whether the decoded image depends on side information other than through the latents.
+    grid_follows_past : bool
+        Whether a step, or which elements are coded, does. It has the same consequence, because
+        every cell codes the stored elements in units of the stored step.
     """
 
     priors_follow_past: bool = False
     latents_follow_past: bool = False
     image_needs_side: bool = False
+    grid_follows_past: bool = False
+
+    @property
+    def codes_follow_past(self) -> bool:
+        """Whether what every cell codes depends on latents that are decoded before."""
+        return self.latents_follow_past or self.grid_follows_past
+
+    @property
+    def follows_past(self) -> bool:
+        """Whether anything depends on latents that are decoded before."""
+        return self.priors_follow_past or self.codes_follow_past
 
 
 @dataclass(frozen=True)
@@ -62,10 +76,10 @@ class Latents:
         Name of the latent.
     stride : int, optional
         Distance of neighboring elements in the image, pixels; None if they have no place in it.
-    follows_past : bool
-        Whether ``y`` itself depends on latents that are decoded before.
-    image_needs_side : bool
-        Whether the decoded image depends on side information other than through the latents.
+    weight : float, optional
+        Weight of the squared errors among the latents of the codec. Present if it has several.
+    latents_follow_past, image_needs_side, grid_follows_past : bool
+        See :class:`Structure`.
     """
 
     name: str
@@ -80,8 +94,10 @@ class Latents:
     step: Tensor | None = None
     latent: str = "y"
     stride: int | None = None
-    follows_past: bool = False
+    weight: float | None = None
+    latents_follow_past: bool = False
     image_needs_side: bool = False
+    grid_follows_past: bool = False
 
     @property
     def with_context(self) -> bool:
@@ -91,7 +107,12 @@ class Latents:
     @property
     def structure(self) -> Structure:
         """What of the codec depends on latents that are decoded before."""
-        return Structure(self.with_context, self.follows_past, self.image_needs_side)
+        return Structure(
+            self.with_context,
+            self.latents_follow_past,
+            self.image_needs_side,
+            self.grid_follows_past,
+        )
 
 
 ImageLatents = Latents | Sequence[Latents]

@@ -23,8 +23,6 @@ LEVEL_BITS = 32
 LEVEL_UNITS = "theta: squared latent units; step: latent units"
 """Units of a level; the coordinate ``level_kind`` says which of the two it is."""
 MATCHINGS = ("image", "dataset")
-LEAST_WEIGHT = 1e-9
-"""Smallest weight of a latent, relative to the largest."""
 Names = Iterable[str] | Mapping[str, Mapping[str, Any]]
 Parts = dict[str, dict[str, Any]]
 """Estimators by axis and name."""
@@ -53,7 +51,7 @@ def evaluate(
     matching : {"image", "dataset"}
         Whether a quantizer without a fixed level gets one level per image, or one for all images,
         such that its (weighted) distortion equals that of rounding on the same elements. Each of
-        several latents has that level over the decoder's gain.
+        several latents has that level over its weight, the decoder's gain.
     seed : int
         Seed of the noise of random quantizers.
     fits : mapping, optional
@@ -105,7 +103,7 @@ def evaluate(
             prepared = prepare(cells_at(cells, place), image, seed, caches)
             level, level_bits = prepared[0].cell.quantizer.level, 0
             if level is None and matching == "image":
-                level, level_bits = matched_level([prepared]), LEVEL_BITS * len(image)
+                level, level_bits = matched_level([prepared]), LEVEL_BITS
             elif level is None:
                 level = levels[place]
             outputs = [(latent.weight, latent.code(level)) for latent in prepared]
@@ -113,6 +111,8 @@ def evaluate(
             distortion = sum(weight * output.distortion for weight, output in outputs)
             results[:, i, *place] = bits + level_bits, distortion, level
     array = label(results, names, next(iter(parts.values())), next(iter(cells.values())))
+    if len(described) > 1:
+        array["distortion"].attrs["units"] = "squared latent units, weighted by the decoder's gain"
     return array.assign(elements=("image", elements))
 
 
@@ -163,28 +163,22 @@ def latent_noise_key(seed: int, image: Sequence[Latents], latent: Latents) -> in
 def latent_weights(image: Sequence[Latents]) -> list[float]:
     """Return the weight of the distortion of each latent of an image.
 
-    It is the gain of the decoder, averaged over the channels: the squared change of the image for
-    a unit change of one element. A single latent has the weight 1.
+    It is a constant of the codec, so a decoder knows it. A single latent has the weight 1.
 
     Raises
     ------
     InputError
-        If one of several latents has no gain.
+        If one of several latents has no weight.
     """
     if len(image) == 1:
         return [1.0]
-    without = [latent.latent for latent in image if latent.gain is None]
+    without = [latent.latent for latent in image if latent.weight is None]
     if without:
         raise InputError(
-            f"image {image[0].name!r}: latent {without[0]!r} has no gain of the decoder, so the"
-            " distortions of several latents cannot be compared; expected a decoder that PyTorch"
-            " can differentiate"
+            f"image {image[0].name!r}: latent {without[0]!r} has no weight, so the distortions of"
+            " several latents cannot be compared; expected a decoder that PyTorch can differentiate"
         )
-    gains = [latent.gain.double().mean().item() for latent in image if latent.gain is not None]
-    largest = max(gains)
-    if largest == 0:
-        raise InputError(f"image {image[0].name!r}: the gain of the decoder is 0 for every latent")
-    return [max(gain / largest, LEAST_WEIGHT) for gain in gains]
+    return [latent.weight for latent in image if latent.weight is not None]
 
 
 def as_entries(names: Names) -> Mapping[str, Mapping[str, Any]]:

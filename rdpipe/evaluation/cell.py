@@ -24,7 +24,13 @@ from rdpipe.estimators.base import (
     State,
     Variance,
 )
-from rdpipe.estimators.causal import FLOOR, channel_blocks, residuals, traverse
+from rdpipe.estimators.causal import (
+    FLOOR,
+    channel_blocks,
+    residuals,
+    traverse,
+    with_typical,
+)
 from rdpipe.estimators.user_estimators import (
     adapt_mean,
     adapt_variance,
@@ -166,8 +172,8 @@ class PreparedImage:
     Parameters
     ----------
     y, initial_mean, residual, initial_variance, noise : Tensor of shape (channel, row, column)
-        float64: latents; the mean before coding begins; the residuals from which the variance is
-        estimated; the variance before coding begins; standard normal noise.
+        float64: latents; the mean before coding begins; residuals, 0 where nothing is coded; the
+        variance before coding begins; standard normal noise.
     transmitted_bits : float
         Bits that the variance estimator sends.
     own_bits : Tensor of the same shape, optional
@@ -193,6 +199,11 @@ class PreparedImage:
     shift: Tensor | None = None
     coded: Tensor | None = None
     rest: Tensor | None = None
+
+    @property
+    def typical_residual(self) -> Tensor:
+        """The residuals from which the variance is estimated; see :func:`with_typical`."""
+        return with_typical(self.residual, self.coded)
 
 
 @dataclass(frozen=True)
@@ -326,7 +337,9 @@ class Cell:
         initial_mean = cache.get("initial_mean", of_mean, lambda: self._initial_mean(latents))
         residual = cache.get("residual", of_mean, lambda: self._residual(latents, initial_mean))
         initial_variance, bits = cache.get(
-            "initial_variance", of_variance, lambda: self._initial_variance(latents, residual)
+            "initial_variance",
+            of_variance,
+            lambda: self._initial_variance(latents, with_typical(residual, latents.coded)),
         )
         if latents.coded is not None:
             initial_variance = torch.where(latents.coded, initial_variance, FLOOR)
@@ -342,6 +355,8 @@ class Cell:
         shift = None
         if latents.offset is not None and self.mean.is_codec:
             shift = latents.offset - latents.mean
+            if latents.coded is not None:
+                shift = torch.where(latents.coded, shift, 0.0)
         rest = None
         if latents.coded is not None:
             rest = latents.mean if latents.offset is None else latents.offset
@@ -360,8 +375,7 @@ class Cell:
         )
 
     def _residual(self, latents: Latents, initial_mean: Tensor) -> Tensor:
-        r = residuals(self.mean, latents.y, initial_mean, self.step)
-        return r if latents.coded is None else torch.where(latents.coded, r, 0.0)
+        return residuals(self.mean, latents.y, initial_mean, self.step, latents.coded)
 
     def _initial_mean(self, latents: Latents) -> Tensor:
         label, blind = f"mean {self.id.mean!r}", None

@@ -50,7 +50,7 @@ def sees_latents(
     """
     parts: tuple[Mean | Variance | Quantizer, ...] = (mean, variance, quantizer)
     uses_context = mean.uses_context or variance.uses_context
-    stored_past = structure.latents_follow_past or (structure.priors_follow_past and uses_context)
+    stored_past = structure.codes_follow_past or (structure.priors_follow_past and uses_context)
     return any(map(is_genie, parts)) or (stored_past and not has_codec_past(mean, quantizer))
 
 
@@ -81,7 +81,19 @@ def decoder_view(latents: Latents, part: Mean | Variance) -> Latents:
     predictions = (unknown.clone(), unknown.clone())
     if part.uses_side and (part.uses_context or not latents.with_context):
         predictions = (latents.mean.clone(), latents.scale.clone())
-    return Latents("", unknown, *predictions, hyper)
+    mean, scale = predictions
+    offset = latents.offset if part.uses_side or latents.offset is None else unknown.clone()
+    return replace(
+        latents,
+        name="",
+        y=unknown,
+        mean=mean,
+        scale=scale,
+        hyper=hyper,
+        offset=offset,
+        gain=None,
+        own_bits=None,
+    )
 
 
 def private_copy(latents: Latents) -> Latents:

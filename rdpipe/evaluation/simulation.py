@@ -189,15 +189,14 @@ def cells_of_latents(
     structure = latents[0].structure
     cells = build(cell_id, entries, fits, latents, structure)
     cell = next(iter(cells.values()))
-    follows = structure.priors_follow_past or structure.latents_follow_past
-    if not (follows and cell.predicts_as_codec and not cell.has_codec_past):
+    if not (structure.follows_past and cell.predicts_as_codec and not cell.has_codec_past):
         return cells, False
     return build(cell_id, entries, fits, latents, own_past(structure)), True
 
 
 def own_past(structure: Structure) -> Structure:
     """Return the structure for a cell that decodes its own past."""
-    return structure._replace(priors_follow_past=False, latents_follow_past=False)
+    return Structure(image_needs_side=structure.image_needs_side)
 
 
 def build(

@@ -120,11 +120,30 @@ def test_gain_is_measured_only_on_request():
         WeightedTestChannel().fit([as_latents("a", without)])
 
 
-def test_several_latents_have_gains_and_distinct_names():
+def test_several_latents_have_weights_and_distinct_names():
     _, arrays = extract(changed(names=("a", "b")), "image", PIXELS)
     assert list(arrays) == ["a", "b"]
-    assert all((array["gain"] > 0).all() for array in arrays.values())
+    assert max(array.attrs["weight"] for array in arrays.values()) == 1
     assert [as_latents("image", array).latent for array in arrays.values()] == ["a", "b"]
+
+
+def test_weights_of_latents_do_not_depend_on_the_image():
+    """A decoder must know them, and they are not transmitted."""
+    codec = changed(names=("a", "b"))
+    weights = [
+        [array.attrs["weight"] for array in extract(codec, name, pixels)[1].values()]
+        for name, pixels in (("image", PIXELS), ("other", 255 - PIXELS[:32, :48]))
+    ]
+    assert weights[0] == weights[1]
+
+
+def test_lack_of_memory_is_not_taken_for_lack_of_a_gradient(monkeypatch):
+    def fail(*arguments):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("rdpipe.codecs.extraction.decoder_gain", fail)
+    with pytest.raises(torch.OutOfMemoryError):
+        extract(Pixels(), "a", PIXELS, gain=True)
 
 
 def test_structure_is_found_once_for_each_number_of_colors(monkeypatch):
@@ -143,7 +162,7 @@ def test_context_model_leaves_its_initial_mean():
     _, arrays = extract(mini_context(2, "cpu"), "a", PIXELS)
     latents = as_latents("a", arrays["y"])
     assert latents.with_context and not torch.equal(latents.hyper, latents.mean)
-    assert not latents.follows_past
+    assert not latents.latents_follow_past and not latents.grid_follows_past
 
 
 def test_arrays_and_latents_are_inverse():
@@ -161,8 +180,10 @@ def test_arrays_and_latents_are_inverse():
         step=y + 2,
         latent="w",
         stride=8,
-        follows_past=True,
+        weight=0.25,
+        latents_follow_past=True,
         image_needs_side=True,
+        grid_follows_past=True,
     )
     again = as_latents("a", to_dataset(latents))
     for field, value in vars(latents).items():
@@ -170,7 +191,8 @@ def test_arrays_and_latents_are_inverse():
         same = torch.equal(value, other) if isinstance(value, torch.Tensor) else value == other
         assert same, field
     plain = as_latents("a", to_dataset(Latents("a", y, y, y + 1)))
-    assert plain.gain is None and plain.stride is None and not plain.follows_past
+    assert plain.gain is None and plain.stride is None and plain.weight is None
+    assert plain.structure == Latents("a", y, y, y + 1).structure
 
 
 @pytest.mark.parametrize(

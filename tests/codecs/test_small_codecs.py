@@ -255,9 +255,7 @@ def test_extraction(codec):
     for name, array in arrays.items():
         latents, whole = as_latents("image", array), wholes[name]
         np.testing.assert_allclose(latents.y, whole.y / whole.step, rtol=1e-6)
-        assert (latents.hyper is not None) is structure.priors_follow_past
-        assert latents.follows_past is structure.latents_follow_past
-        assert latents.image_needs_side is structure.image_needs_side
+        assert latents.structure == structure
         assert (latents.own_bits is None) is whole.gaussian
         assert (latents.offset is not None) is (type(codec).__name__ == "MixtureRaster")
         assert (latents.coded is not None) is (type(codec).__name__ == "FourPart")

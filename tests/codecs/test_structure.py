@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from rdpipe.codecs.structure import decodes, find_structure, random_image
+from rdpipe.core.errors import InputError
 from rdpipe.core.latents import Structure
 from rdpipe.core.running import padded_size
 from rdpipe.entropy.priors import Gaussian
@@ -76,6 +77,55 @@ class LatentFollows(Halves):
         return right_hat + left_hat
 
 
+class StepFollows(Halves):
+    def code(self, image, size, send):
+        def send_right(name, prior, y, step=1, **options):
+            if name == "right":
+                step = 0.1 + self.left_hat.abs()
+            self.left_hat = send(name, prior, y, step=step, **options)
+            return self.left_hat
+
+        return super().code(image, size, send_right)
+
+
+class SkipFollows(Halves):
+    def code(self, image, size, send):
+        def send_right(name, prior, y, **options):
+            if name == "right":
+                options["skip"] = self.left_hat > 0.5
+            self.left_hat = send(name, prior, y, **options)
+            return self.left_hat
+
+        return super().code(image, size, send_right)
+
+
+class LateSide(Halves):
+    """Side information after a latent, on which it does not depend."""
+
+    def predict(self, left_hat, z_hat, right):
+        return Gaussian(0 * left_hat + z_hat, 1 + 0 * left_hat), right
+
+    def code(self, image, size, send):
+        def send_left(name, prior, y, **options):
+            if name == "right":
+                unknown = Gaussian(*torch.tensor([0.5, 1.0]).view(2, 1, 1, 1, 1))
+                mean = None if image is None else self.sent(image, self.left_hat)
+                shift = send("z", unknown, mean, step=0.01, side=True)
+                prior = Gaussian(prior.mean + shift, prior.scale)
+            self.left_hat = send(name, prior, y, **options)
+            return self.left_hat
+
+        return super().code(image, size, send_left)
+
+    def sent(self, image, left_hat):
+        return image.mean((1, 2, 3), keepdim=True)
+
+
+class LateSideFollows(LateSide):
+    def sent(self, image, left_hat):
+        return left_hat.mean((1, 2, 3), keepdim=True)
+
+
 class Gray(MeanFollows):
     colors = 1
 
@@ -90,12 +140,21 @@ class Gray(MeanFollows):
         (MeanFollows(), Structure(True, False, False)),
         (ScaleFollows(), Structure(True, False, False)),
         (LatentFollows(), Structure(True, True, False)),
+        (StepFollows(), Structure(True, False, False, True)),
+        (SkipFollows(), Structure(True, False, False, True)),
+        (LateSide(), Structure(False, False, False)),
         (Gray(), Structure(True, False, False)),
     ],
     ids=lambda value: type(value).__name__,
 )
 def test_structure_is_found(codec, expected):
     assert find_structure(codec, codec.colors) == expected
+
+
+def test_side_information_that_depends_on_latents_is_refused():
+    """Cells decode side information first: a cell with other latents could not have it."""
+    with pytest.raises(InputError, match=r"side information \('z'\) depends on latents that are"):
+        find_structure(LateSideFollows())
 
 
 def test_structure_of_one_latent_needs_no_second_walk():

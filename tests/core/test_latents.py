@@ -14,8 +14,10 @@ def test_codec_with_a_mean_without_context_has_a_context_model():
 
 def test_structure_is_that_of_the_latents():
     assert Latents("a", Y, Y, Y).structure == Structure(False, False, False)
-    hierarchical = Latents("a", Y, Y, Y, hyper=Y, follows_past=True, image_needs_side=True)
+    hierarchical = Latents("a", Y, Y, Y, hyper=Y, latents_follow_past=True, image_needs_side=True)
     assert hierarchical.structure == Structure(True, True, True)
+    masked = Latents("a", Y, Y, Y, hyper=Y, grid_follows_past=True)
+    assert masked.structure == Structure(True, False, False, True)
 
 
 def test_one_latent_is_a_sequence_of_one():

@@ -7,14 +7,13 @@ PSNR.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from rdpipe.analysis.bootstrap import Resamples
 from rdpipe.analysis.curves import Curve, Values
 from rdpipe.analysis.measured_curves import Run, Runs, stack
 from rdpipe.analysis.rates import cell_bits
@@ -30,11 +29,7 @@ NEGLIGIBLE = 0.005
 
 
 def available_frame(
-    curves: Sequence[Curve],
-    tables: Runs,
-    arrays: Runs,
-    decoded: Runs,
-    draws: Mapping[str, Resamples],
+    curves: Sequence[Curve], tables: Runs, arrays: Runs, decoded: Runs
 ) -> pd.DataFrame:
     """Return a row for each code that decodes to a codec's own pictures.
 
@@ -45,8 +40,6 @@ def available_frame(
     tables, arrays, decoded : mapping
         Tables of ``extract_latents``, whole arrays, and stores of ``read_bitstreams`` (empty if no
         real bytes were written); by dataset and codec, then by quality.
-    draws : mapping
-        Resamples of the images, by dataset.
 
     Returns
     -------
@@ -61,7 +54,7 @@ def available_frame(
         codes = real_codes(codec_curve, tables[key], arrays[key], decoded.get(key, {}))
         for code in codes:
             labels = {"dataset": code.dataset, "codec": code.codec, "cell": code.name}
-            rates = bd_rate_with_interval(codec_curve, code, draws[code.dataset])
+            rates = bd_rate_with_interval(codec_curve, code)
             rows.append(labels | {"kind": str(code.kind)} | rates)
     return pd.DataFrame(rows, columns=list(AVAILABLE_COLUMNS))
 

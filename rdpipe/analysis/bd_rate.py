@@ -8,24 +8,34 @@ that is not defined is NaN with its reason.
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.interpolate import Akima1DInterpolator
+from numpy.typing import NDArray
+from scipy.interpolate import Akima1DInterpolator, PchipInterpolator
 
-from rdpipe.analysis.curves import ALL_IMAGES, Curve, Selection, Values
+from rdpipe.analysis.curves import Curve, Values
+from rdpipe.analysis.intervals import groups_of, jackknife_interval, left_out_means
+from rdpipe.core.metrics import psnr
 
 EQUAL_PSNR = 1e-3
 """Difference of PSNR below which two points count as equal, dB."""
+NAMES = 3
+"""Largest number of images that a remark names."""
+Interpolator = type[Akima1DInterpolator] | type[PchipInterpolator]
 
 
 class Points(NamedTuple):
-    """Mean bit/pixel and mean PSNR of the points of a curve, each of shape (quality,)."""
+    """Points of a curve.
+
+    ``bpp`` and ``psnr`` are means over images, each of shape (quality,). ``lossless`` has the names
+    of the images with an infinite PSNR at some quality, if they are known.
+    """
 
     bpp: Values
     psnr: Values
+    lossless: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -43,12 +53,24 @@ class BDRate:
         because one of the curves cannot be used.
     remark : str
         What was left out, and how the points were interpolated if not as usual; may be empty.
+    interpolation_error : float
+        Absolute difference between the BD-rates by Akima interpolation and by monotone cubics,
+        percentage points. NaN if the BD-rate is not defined.
     """
 
     value: float
     reason: str
     overlap: float
     remark: str
+    interpolation_error: float
+
+
+class Interval(NamedTuple):
+    """95 % interval of a BD-rate over images, per cent, and why there is none."""
+
+    low: float
+    high: float
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -59,6 +81,8 @@ class CleanCurve:
     ----------
     points : Points
         In order of the rate, without points that cannot be used.
+    index : array of int
+        Position of each of them among all points.
     problem : str
         Why the curve has no BD-rate; empty if it has one.
     remark : str
@@ -66,35 +90,45 @@ class CleanCurve:
     """
 
     points: Points
+    index: NDArray[np.integer[Any]]
     problem: str
     remark: str
 
 
-def bd_rate(anchor: Curve, curve: Curve, images: Selection = ALL_IMAGES) -> float:
+def bd_rate(anchor: Curve, curve: Curve) -> float:
     """Return the Bjontegaard delta rate of a curve against an anchor, per cent.
 
     Parameters
     ----------
     anchor, curve : Curve
         Curves on the same images.
-    images : slice or array of int
-        Images over which rate and PSNR are averaged.
 
     Returns
     -------
     float
         See :func:`compare`.
     """
-    return compare(Points(*anchor.points(images)), Points(*curve.points(images))).value
+    return compare(mean_points(anchor), mean_points(curve)).value
+
+
+def mean_points(curve: Curve) -> Points:
+    """Return the points of a curve, averaged over all images."""
+    lossless = np.isposinf(psnr(curve.mse)).any(1) & curve.has_images
+    return Points(*curve.points(), lossless=tuple(map(str, curve.images[lossless])))
+
+
+def image_points(curve: Curve) -> list[Points]:
+    """Return the points of each image of a curve."""
+    return [Points(*row) for row in zip(curve.bpp, psnr(curve.mse), strict=True)]
 
 
 def compare(anchor: Points, curve: Points) -> BDRate:
-    """Return the BD-rate of a curve against an anchor, with what limits it.
+    """Return the BD-rate of a curve against an anchor.
 
-    The logarithm of the rate is interpolated over PSNR (Akima) and integrated over the common range
-    by the ``bjontegaard`` package. Points with an infinite or unknown PSNR, and points that another
-    point dominates, are left out. If the Akima interpolation of the remaining points is not
-    monotone over the common range, both curves are interpolated by monotone cubics (PCHIP).
+    The logarithm of the rate is interpolated over PSNR (Akima) and integrated over the common
+    range. Points with an infinite or unknown PSNR, and points that another point dominates, are
+    left out. If the Akima interpolation of the remaining points is not monotone over the common
+    range, both curves are interpolated by monotone cubics (PCHIP).
 
     Parameters
     ----------
@@ -125,17 +159,62 @@ def compare(anchor: Points, curve: Points) -> BDRate:
     problems = [f"{name} {item.problem}" for name, item in cleaned.items() if item.problem]
     remarks = [f"{name}: {item.remark}" for name, item in cleaned.items() if item.remark]
     if problems:
-        return BDRate(math.nan, "; ".join(problems), math.nan, "; ".join(remarks))
+        return BDRate(math.nan, "; ".join(problems), math.nan, "; ".join(remarks), math.nan)
     first, second = (item.points for item in cleaned.values())
     low, high = _common_range(first, second)
     overlap = max(high - low, 0.0) / float(first.psnr[-1] - first.psnr[0])
     if high - low < EQUAL_PSNR:
-        return BDRate(math.nan, _apart(first, second), 0.0, "; ".join(remarks))
-    monotone = all(_is_monotone(points, low, high) for points in (first, second))
-    method = "akima" if monotone else "pchip"
-    if method == "pchip":
+        return BDRate(math.nan, _apart(first, second), 0.0, "; ".join(remarks), math.nan)
+    values = {
+        method: _percent(_log_ratio(first, second, method))
+        for method in (Akima1DInterpolator, PchipInterpolator)
+    }
+    used = _method(first, second)
+    if used is PchipInterpolator:
         remarks.append("monotone cubics, because Akima interpolation is not monotone here")
-    return BDRate(_integrate(first, second, method), "", overlap, "; ".join(remarks))
+    error = abs(values[Akima1DInterpolator] - values[PchipInterpolator])
+    return BDRate(values[used], "", overlap, "; ".join(remarks), error)
+
+
+def bd_rate_interval(anchor: Curve, curve: Curve) -> Interval:
+    """Return the 95 % interval of a BD-rate over images.
+
+    It is that of :func:`rdpipe.analysis.intervals.jackknife_interval` for the mean logarithm of the
+    ratio of the rates. Every image is left out of both curves. The points that are used, and their
+    interpolation, remain those of :func:`compare`, because an influence is not defined across a
+    change of the points.
+
+    Parameters
+    ----------
+    anchor, curve : Curve
+        Curves on the same images.
+
+    Returns
+    -------
+    Interval
+        NaN if the BD-rate is not defined, or if only averages of the curve are known; with a reason
+        for one image, and if the BD-rate is not defined without some image.
+    """
+    cleaned = [clean(mean_points(item)) for item in (anchor, curve)]
+    first, second = (item.points for item in cleaned)
+    problem = any(item.problem for item in cleaned)
+    if problem or not curve.has_images or not _have_common_range(first, second):
+        return Interval(math.nan, math.nan, "")
+    images = len(curve.images)
+    if images < 2:
+        return Interval(math.nan, math.nan, "no interval: one image")
+    method = _method(first, second)
+    anchors = _left_out_points(anchor, cleaned[0].index)
+    others = _left_out_points(curve, cleaned[1].index)
+    pairs = zip(anchors, others, strict=True)
+    ratios = np.array([_log_ratio(one, other, method) for one, other in pairs])
+    undefined = np.isnan(ratios)
+    if undefined.any():
+        names = curve.images[groups_of(images) == undefined.argmax()]
+        reason = f"no interval: not defined without {_listed(names)}"
+        return Interval(math.nan, math.nan, reason)
+    low, high = jackknife_interval(_log_ratio(first, second, method), ratios, images)
+    return Interval(_percent(float(low)), _percent(float(high)), "")
 
 
 def clean(points: Points) -> CleanCurve:
@@ -144,18 +223,25 @@ def clean(points: Points) -> CleanCurve:
     A point is dominated if another point needs no more bits and has no lower PSNR.
     """
     order = np.lexsort((-points.psnr, points.bpp))
-    bpp, psnr = points.bpp[order], points.psnr[order]
-    unknown, infinite = np.isnan(bpp) | np.isnan(psnr), np.isposinf(psnr)
-    usable = Points(bpp[~unknown & ~infinite], psnr[~unknown & ~infinite])
-    rising = Points(*(values[_is_highest(usable.psnr)] for values in usable))
+    unknown = np.isnan(points.bpp) | np.isnan(points.psnr)
+    infinite = np.isposinf(points.psnr)
+    usable = order[~unknown[order] & ~infinite[order]]
+    rising = usable[_is_highest(points.psnr[usable])]
     left_out = {
         "missing": int(unknown.sum()),
         "lossless": int((infinite & ~unknown).sum()),
-        "dominated": len(usable.bpp) - len(rising.bpp),
+        "dominated": len(usable) - len(rising),
     }
     counts = [_count(number, kind) for kind, number in left_out.items() if number]
     remark = f"{', '.join(counts)} left out" if counts else ""
-    return CleanCurve(rising, _problem(usable, rising, left_out["lossless"]), remark)
+    if left_out["lossless"] and points.lossless:
+        remark += f" (infinite PSNR of {_listed(points.lossless)})"
+    problem = _problem(_select(points, usable), len(rising), left_out["lossless"])
+    return CleanCurve(_select(points, rising), rising, problem, remark)
+
+
+def _select(points: Points, index: NDArray[np.integer[Any]]) -> Points:
+    return Points(points.bpp[index], points.psnr[index])
 
 
 def _is_highest(psnr: Values) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
@@ -168,8 +254,12 @@ def _is_highest(psnr: Values) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     return np.array(is_higher, bool)
 
 
-def _problem(usable: Points, rising: Points, lossless: int) -> str:
-    """Return why a curve has no BD-rate; empty if it has one."""
+def _problem(usable: Points, rising: int, lossless: int) -> str:
+    """Return why a curve has no BD-rate; empty if it has one.
+
+    ``rising`` is the number of points that are not dominated, ``lossless`` that of points with an
+    infinite PSNR.
+    """
     if len(usable.bpp) < 2:
         number = "only one point" if len(usable.bpp) else "no point"
         return f"has {number}{' with a finite PSNR' if lossless else ''}"
@@ -177,7 +267,7 @@ def _problem(usable: Points, rising: Points, lossless: int) -> str:
         return f"has a rate of {usable.bpp[0]:.4g} bit/pixel, which is not positive"
     if np.ptp(usable.psnr) < EQUAL_PSNR:
         return f"has the same PSNR at all its {len(usable.psnr)} points"
-    if len(rising.bpp) < 2:
+    if rising < 2:
         return "has a PSNR that does not rise with the rate"
     return ""
 
@@ -187,10 +277,21 @@ def _count(number: int, kind: str) -> str:
     return f"{number} {kind} {'point' if number == 1 else 'points'}"
 
 
+def _listed(names: tuple[str, ...] | NDArray[Any]) -> str:
+    """Return the names of images, of which only the first are listed if there are many."""
+    listed = ", ".join(map(str, names[:NAMES]))
+    return listed + f" and {len(names) - NAMES} more" * (len(names) > NAMES)
+
+
 def _common_range(first: Points, second: Points) -> tuple[float, float]:
     """Return the range of PSNR that two curves have in common; the lower end is above if none."""
     low = max(first.psnr[0], second.psnr[0])
     return float(low), float(min(first.psnr[-1], second.psnr[-1]))
+
+
+def _have_common_range(first: Points, second: Points) -> bool:
+    low, high = _common_range(first, second)
+    return high - low >= EQUAL_PSNR
 
 
 def _apart(anchor: Points, curve: Points) -> str:
@@ -199,22 +300,48 @@ def _apart(anchor: Points, curve: Points) -> str:
     return f"no common range of PSNR: the anchor has {ranges[0]}, the curve {ranges[1]}"
 
 
-def _is_monotone(points: Points, low: float, high: float) -> bool:
-    """Return whether the Akima interpolation of log rate over PSNR rises in a range of PSNR."""
+def _interpolate(points: Points, method: Interpolator) -> Akima1DInterpolator | PchipInterpolator:
+    """Return the logarithm of the rate over PSNR; a straight line between two points."""
     if len(points.psnr) < 3:
-        return True  # a straight line
-    slope = Akima1DInterpolator(points.psnr, np.log10(points.bpp)).derivative()
-    positions = np.linspace(points.psnr[:-1], points.psnr[1:], 33)
-    return bool(slope(np.clip(positions, low, high)).min() >= -1e-9)
+        method = PchipInterpolator
+    return method(points.psnr, np.log(points.bpp))
 
 
-def _integrate(anchor: Points, curve: Points, method: str) -> float:
-    """Return the BD-rate over the common range of PSNR, per cent."""
-    # imported here because it imports matplotlib; with a lazy module, PyTorch's look at all loaded
-    # modules would import it
-    import bjontegaard
+def _method(first: Points, second: Points) -> Interpolator:
+    """Return Akima interpolation if it is monotone over the common range, otherwise PCHIP."""
+    low, high = _common_range(first, second)
+    for points in (first, second):
+        slope = _interpolate(points, Akima1DInterpolator).derivative()
+        positions = np.linspace(points.psnr[:-1], points.psnr[1:], 33)
+        if slope(np.clip(positions, low, high)).min() < -1e-9:
+            return PchipInterpolator
+    return Akima1DInterpolator
 
-    options = {"method": method, "require_matching_points": False, "min_overlap": 0}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about a small overlap, which is reported
-        return float(bjontegaard.bd_rate(*anchor, *curve, **options))
+
+def _log_ratio(anchor: Points, curve: Points, method: Interpolator) -> float:
+    """Return the mean logarithm of the ratio of the rates over the common range of PSNR.
+
+    NaN if it is not defined.
+    """
+    for points in (anchor, curve):
+        if not (points.bpp > 0).all() or not (np.diff(points.psnr) >= EQUAL_PSNR).all():
+            return math.nan
+    if not _have_common_range(anchor, curve):
+        return math.nan
+    low, high = _common_range(anchor, curve)
+    first, second = (
+        float(_interpolate(points, method).integrate(low, high)) for points in (anchor, curve)
+    )
+    return (second - first) / (high - low)
+
+
+def _percent(log_ratio: float) -> float:
+    """Return a logarithm of a ratio as a relative change, per cent."""
+    with np.errstate(over="ignore"):  # of Akima interpolation that is not monotone
+        return 100 * float(np.expm1(log_ratio))
+
+
+def _left_out_points(curve: Curve, index: NDArray[np.integer[Any]]) -> list[Points]:
+    """Return some points of a curve, averaged over all images but those of one group."""
+    bpp, quality = (left_out_means(values[:, index]) for values in (curve.bpp, psnr(curve.mse)))
+    return [Points(*pair) for pair in zip(bpp, quality, strict=True)]

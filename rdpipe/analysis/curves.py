@@ -15,9 +15,6 @@ from rdpipe.core.kinds import BoundKind, CurveRole
 from rdpipe.core.metrics import psnr
 
 Values = NDArray[np.float64]
-Selection = slice | NDArray[np.integer[Any]]
-"""Indices of images; a resample has repeated indices."""
-ALL_IMAGES = slice(None)
 
 
 @dataclass(frozen=True)
@@ -78,9 +75,9 @@ class Curve:
         """Whether the values of single images are known."""
         return self.role is not CurveRole.PUBLISHED
 
-    def points(self, images: Selection = ALL_IMAGES) -> tuple[Values, Values]:
-        """Return mean bit/pixel and mean PSNR of some images, each of shape (quality,)."""
-        return self.bpp[images].mean(0), psnr(self.mse[images]).mean(0)
+    def points(self) -> tuple[Values, Values]:
+        """Return mean bit/pixel and mean PSNR over images, each of shape (quality,)."""
+        return self.bpp.mean(0), psnr(self.mse).mean(0)
 
     def is_compared_with(self, codec_curve: Curve) -> bool:
         """Return whether the BD-rate of this curve against a codec's own curve is reported."""

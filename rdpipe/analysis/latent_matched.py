@@ -7,7 +7,7 @@ therefore never called a BD-rate, although they are averaged over the curve in t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -15,8 +15,7 @@ import numpy as np
 import pandas as pd
 
 from rdpipe.analysis.available import NEGLIGIBLE, code_length_savings, same_picture_cells
-from rdpipe.analysis.bd_rate import bd_rate
-from rdpipe.analysis.bootstrap import Resamples, interval
+from rdpipe.analysis.bd_rate import bd_rate, bd_rate_interval
 from rdpipe.analysis.curves import Curve, Values
 from rdpipe.analysis.measured_curves import Run, Runs
 from rdpipe.core.axes import axis_named
@@ -36,11 +35,7 @@ class Change(NamedTuple):
 
 
 def latent_matched_frame(
-    curves: Sequence[Curve],
-    tables: Runs,
-    arrays: Runs,
-    terms: pd.DataFrame,
-    draws: Mapping[str, Resamples],
+    curves: Sequence[Curve], tables: Runs, arrays: Runs, terms: pd.DataFrame
 ) -> pd.DataFrame:
     """Return the latent-matched changes of every codec among some curves.
 
@@ -51,21 +46,17 @@ def latent_matched_frame(
         Tables of ``extract_latents`` and whole arrays, by dataset and codec, then by quality.
     terms : DataFrame
         From :func:`rdpipe.analysis.tables.term_frame`.
-    draws : mapping
-        Resamples of the images, by dataset.
     """
     frames = []
     for curve in (curve for curve in curves if curve.role is CurveRole.CODEC):
         key = curve.dataset, curve.codec
         own_terms = terms[(terms["dataset"] == curve.dataset) & (terms["codec"] == curve.codec)]
-        frames.append(
-            latent_matched_changes(curve, tables[key], arrays[key], own_terms, draws[curve.dataset])
-        )
+        frames.append(latent_matched_changes(curve, tables[key], arrays[key], own_terms))
     return pd.concat(frames, ignore_index=True)
 
 
 def latent_matched_changes(
-    codec_curve: Curve, tables: Run, arrays: Run, terms: pd.DataFrame, draws: Resamples
+    codec_curve: Curve, tables: Run, arrays: Run, terms: pd.DataFrame
 ) -> pd.DataFrame:
     """Return the change of a codec's rate if one term were closed, for each limit and term.
 
@@ -77,7 +68,6 @@ def latent_matched_changes(
         Tables of ``extract_latents`` and whole arrays, by quality.
     terms : DataFrame
         A row for each image, quality, limit, order and term, bit/pixel.
-    draws : array of int, of shape (resample, image)
 
     Returns
     -------
@@ -92,12 +82,12 @@ def latent_matched_changes(
           is no such code. For all other terms nothing is claimed.
     """
     paper = terms[terms["order"] == "paper"]
-    code = best_code(codec_curve, tables, arrays, draws)
+    code = best_code(codec_curve, tables, arrays)
     rows = []
     for (limit, term), group in paper.groupby(["limit", "term"], sort=False):
         saved = group.pivot(index="image", columns="quality", values="bpp")
         saved = saved.loc[list(codec_curve.images), codec_curve.qualities].to_numpy()
-        change = rate_change(codec_curve, saved, draws)
+        change = rate_change(codec_curve, saved)
         name = "latent_matched_change"
         ratio = group["latent_mse_ratio"]
         labels = {
@@ -112,7 +102,7 @@ def latent_matched_changes(
     return pd.DataFrame(rows)
 
 
-def rate_change(codec_curve: Curve, saved: Values, draws: Resamples) -> Change:
+def rate_change(codec_curve: Curve, saved: Values) -> Change:
     """Return the change of a codec's rate if some bit/pixel were saved.
 
     Parameters
@@ -120,12 +110,11 @@ def rate_change(codec_curve: Curve, saved: Values, draws: Resamples) -> Change:
     codec_curve : Curve
     saved : array of shape (image, quality)
         bit/pixel.
-    draws : array of int, of shape (resample, image)
     """
     bits = codec_curve.bits - saved * codec_curve.pixels[:, None]
     reduced = replace(codec_curve, bits=bits)
-    low, high = interval(np.array([bd_rate(codec_curve, reduced, images) for images in draws]))
-    return Change(bd_rate(codec_curve, reduced), float(low), float(high))
+    low, high, _ = bd_rate_interval(codec_curve, reduced)
+    return Change(bd_rate(codec_curve, reduced), low, high)
 
 
 def available_columns(cell: str, change: Change) -> dict[str, str | float]:
@@ -137,15 +126,11 @@ NOT_CLAIMED = available_columns("", Change(np.nan, np.nan, np.nan))
 """Columns of terms for which nothing is claimed."""
 
 
-def best_code(
-    codec_curve: Curve, tables: Run, arrays: Run, draws: Resamples
-) -> dict[str, str | float]:
+def best_code(codec_curve: Curve, tables: Run, arrays: Run) -> dict[str, str | float]:
     """Return the columns of the best real code with another variance than the codec."""
     cells = same_picture_cells(next(iter(arrays.values())))
     changes = {
-        cell: rate_change(
-            codec_curve, code_length_savings(codec_curve, tables, arrays, cell), draws
-        )
+        cell: rate_change(codec_curve, code_length_savings(codec_curve, tables, arrays, cell))
         for cell in cells
     }
     known = any(np.isfinite(change.value) for change in changes.values())

@@ -5,17 +5,17 @@ Labels are stored as text; ``codec`` is empty for curves that are compared with 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from rdpipe.analysis.bd_rate import BDRate, Points, bd_rate, compare
-from rdpipe.analysis.bootstrap import Resamples, interval, resampled_means
-from rdpipe.analysis.curves import Curve, Values
+from rdpipe.analysis.bd_rate import bd_rate_interval, compare, image_points, mean_points
+from rdpipe.analysis.curves import Curve
 from rdpipe.analysis.decomposition import decompose, latent_mse_ratio
+from rdpipe.analysis.intervals import mean_interval
 from rdpipe.analysis.measured_curves import Runs
 from rdpipe.analysis.rates import cell_bits
 from rdpipe.core.axes import BASELINE_CELL, CellId
@@ -23,8 +23,12 @@ from rdpipe.core.kinds import CurveRole
 from rdpipe.core.metrics import psnr
 from rdpipe.io.store import check_same_images
 
-Draws = Mapping[str, Resamples]
-"""Resamples of the images, by dataset."""
+CURVE_KEYS = ("dataset", "codec", "curve", "role")
+"""Columns that identify a curve that is compared with a codec."""
+IMAGE_COLUMNS = (*CURVE_KEYS, "kind", "image", "bd_rate", "reason")
+"""Columns of :func:`image_bd_rate_frame`."""
+TIE = 1e-9
+"""Change of the rate up to which two curves count as equal on an image, per cent."""
 CODE_COLUMNS = (
     "dataset",
     "codec",
@@ -50,26 +54,25 @@ def curve_labels(curve: Curve) -> dict[str, str]:
     }
 
 
-def points_frame(curves: Sequence[Curve], draws: Draws) -> pd.DataFrame:
+def points_frame(curves: Sequence[Curve]) -> pd.DataFrame:
     """Return a row for each point of each curve.
 
-    It has the mean bit/pixel and the mean PSNR with their 95 % intervals over images, and the PSNR
-    of the mean MSE.
+    It has the mean bit/pixel and the mean PSNR with their 95 % t intervals over images, and the
+    PSNR of the mean MSE. The lower end of the interval of a rate is 0 or more.
     """
     rows = []
     for curve in curves:
         bpp, quality = curve.points()
         known = 1.0 if curve.has_images else np.nan
-        low, high = interval(known * resampled_means(curve.bpp, draws[curve.dataset]))
-        psnrs = resampled_means(psnr(curve.mse), draws[curve.dataset])
-        psnr_low, psnr_high = interval(known * psnrs)
+        low, high = (known * end for end in mean_interval(curve.bpp))
+        psnr_low, psnr_high = (known * end for end in mean_interval(psnr(curve.mse)))
         psnr_of_mean_mse = known * psnr(curve.mse.mean(0))
         rows += [
             {
                 **curve_labels(curve),
                 "quality": point,
                 "bpp": bpp[i],
-                "bpp_low": low[i],
+                "bpp_low": np.maximum(low[i], 0),
                 "bpp_high": high[i],
                 "psnr": quality[i],
                 "psnr_low": psnr_low[i],
@@ -83,55 +86,97 @@ def points_frame(curves: Sequence[Curve], draws: Draws) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def bd_rate_frame(curves: Sequence[Curve], draws: Draws) -> pd.DataFrame:
-    """Return the BD-rate of every curve against each codec on its dataset, with its interval.
-
-    ``overlap`` is the share of the codec's range of PSNR over which curves are compared, ``reason``
-    says why a BD-rate is not defined, and ``remark`` what was left out.
+def compared_curves(curves: Sequence[Curve]) -> Iterator[tuple[Curve, Curve]]:
+    """Yield each codec's own curve with each of the curves that are compared with it.
 
     Raises
     ------
     InputError
         If two compared curves do not have the same images in the same order.
     """
-    rows = []
     for codec_curve in (curve for curve in curves if curve.role is CurveRole.CODEC):
         for curve in curves:
             if curve.is_compared_with(codec_curve):
                 check_same_images(codec_curve.images, curve.images, f"curve {curve.name}")
-                rates = bd_rate_with_interval(codec_curve, curve, draws[curve.dataset])
-                rows.append(curve_labels(curve) | {"codec": codec_curve.codec} | rates)
+                yield codec_curve, curve
+
+
+def image_bd_rate_frame(curves: Sequence[Curve]) -> pd.DataFrame:
+    """Return the BD-rate of every curve against each codec on its dataset, for each image.
+
+    ``reason`` says why a BD-rate is not defined. Published curves, of which only averages are
+    known, are left out.
+
+    Raises
+    ------
+    InputError
+        See :func:`compared_curves`.
+    """
+    rows = []
+    for codec_curve, curve in compared_curves(curves):
+        if curve.has_images:
+            labels = curve_labels(curve) | {"codec": codec_curve.codec}
+            pairs = zip(image_points(codec_curve), image_points(curve), strict=True)
+            for image, pair in zip(curve.images, pairs, strict=True):
+                result = compare(*pair)
+                rates = {"bd_rate": result.value, "reason": result.reason}
+                rows.append(labels | {"image": str(image)} | rates)
+    return pd.DataFrame(rows, columns=list(IMAGE_COLUMNS))
+
+
+def bd_rate_frame(curves: Sequence[Curve], image_bd_rates: pd.DataFrame) -> pd.DataFrame:
+    """Return the BD-rate of every curve against each codec on its dataset, with its interval.
+
+    ``overlap`` is the share of the codec's range of PSNR over which curves are compared, ``reason``
+    says why a BD-rate is not defined, and ``remark`` what was left out. ``interpolation_error`` is
+    the difference that another interpolation makes, percentage points. ``win_rate`` is the share of
+    images on which the curve needs fewer bits, among the ``defined_images`` with a BD-rate.
+
+    Parameters
+    ----------
+    curves : sequence of Curve
+    image_bd_rates : DataFrame
+        From :func:`image_bd_rate_frame`, for the same curves.
+
+    Raises
+    ------
+    InputError
+        See :func:`compared_curves`.
+    """
+    groups = image_bd_rates.groupby(list(CURVE_KEYS))["bd_rate"]
+    wins = {key: win_columns(rates) for key, rates in groups}
+    rows = []
+    for codec_curve, curve in compared_curves(curves):
+        labels = curve_labels(curve) | {"codec": codec_curve.codec}
+        key = tuple(labels[name] for name in CURVE_KEYS)
+        of_images = wins.get(key, win_columns(pd.Series(dtype=float)))
+        rows.append(labels | bd_rate_with_interval(codec_curve, curve) | of_images)
     return pd.DataFrame(rows)
 
 
-def bd_rate_with_interval(codec_curve: Curve, curve: Curve, draws: Resamples) -> dict[str, Any]:
+def win_columns(rates: pd.Series) -> dict[str, Any]:
+    """Return the share of images with a negative BD-rate, and the number of defined ones."""
+    defined = rates.dropna()
+    share = float((defined < -TIE).mean()) if len(defined) else np.nan
+    return {"win_rate": share, "defined_images": len(defined)}
+
+
+def bd_rate_with_interval(codec_curve: Curve, curve: Curve) -> dict[str, Any]:
     """Return the BD-rate of a curve against a codec and its 95 % interval over images, per cent.
 
-    They are columns of :func:`bd_rate_frame`. The interval is NaN if the BD-rate of a resample is
-    not defined.
+    They are columns of :func:`bd_rate_frame`. ``remark`` says why there is no interval.
     """
-    result = compare(Points(*codec_curve.points()), Points(*curve.points()))
-    remarks, low, high = [result.remark], np.nan, np.nan
-    if curve.has_images:
-        samples = np.array([bd_rate(codec_curve, curve, images) for images in draws])
-        low, high = map(float, interval(samples))
-        remarks.append(_undefined_resamples(result, samples))
+    result = compare(mean_points(codec_curve), mean_points(curve))
+    interval = bd_rate_interval(codec_curve, curve)
     return {
         "bd_rate": result.value,
-        "bd_rate_low": low,
-        "bd_rate_high": high,
+        "bd_rate_low": interval.low,
+        "bd_rate_high": interval.high,
+        "interpolation_error": result.interpolation_error,
         "overlap": result.overlap,
         "reason": result.reason,
-        "remark": "; ".join(filter(None, remarks)),
+        "remark": "; ".join(filter(None, (result.remark, interval.reason))),
     }
-
-
-def _undefined_resamples(result: BDRate, samples: Values) -> str:
-    """Return why the interval of a BD-rate is not known; empty if it is, or if there is none."""
-    undefined = int(np.isnan(samples).sum())
-    if not undefined or np.isnan(result.value):
-        return ""
-    return f"no interval: not defined in {undefined} of {len(samples)} resamples"
 
 
 def image_points_frame(curves: Sequence[Curve]) -> pd.DataFrame:
@@ -172,14 +217,14 @@ def term_frame(tables: Runs, arrays: Runs, limits: Mapping[str, CellId]) -> pd.D
     return pd.concat(frames, ignore_index=True)
 
 
-def decomposition_frame(terms: pd.DataFrame, draws: Draws) -> pd.DataFrame:
-    """Return a row for each term: mean bit/pixel over images, with its 95 % interval."""
+def decomposition_frame(terms: pd.DataFrame) -> pd.DataFrame:
+    """Return a row for each term: mean bit/pixel over images, with its 95 % t interval."""
     keys = ["dataset", "codec", "quality", "limit", "kind", "latent_mse_ratio", "order", "term"]
     rows = []
     for values, group in terms.groupby(keys, sort=False):
         labels = dict(zip(keys, values, strict=True))
         bpp = group["bpp"].to_numpy()
-        low, high = interval(resampled_means(bpp, draws[labels["dataset"]]))
+        low, high = map(float, mean_interval(bpp))
         rows.append(labels | {"bpp": bpp.mean(), "bpp_low": low, "bpp_high": high})
     return pd.DataFrame(rows)
 

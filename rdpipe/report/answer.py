@@ -26,7 +26,9 @@ CODER_TERMS = {
 }
 """What the cells without another estimator change in the codec's real bytes."""
 UNCERTAIN = "cannot be distinguished from 0 with these images"
-"""What is said of a saving whose 95 % interval includes 0."""
+"""What is said of a saving whose 95 % interval includes 0 or is not known."""
+NO_INTERVAL = "no 95 % interval"
+"""What stands in the place of an interval that is not known."""
 
 
 class Lever(NamedTuple):
@@ -47,8 +49,8 @@ class Lever(NamedTuple):
 
     @property
     def is_uncertain(self) -> bool:
-        """Whether the 95 % interval includes 0."""
-        return self.bd_rate_high >= 0
+        """Whether the 95 % interval includes 0 or is not known."""
+        return not self.bd_rate_high < 0
 
 
 def headline(codec: str, dataset: str, point: Any) -> str:
@@ -219,7 +221,7 @@ def available_sentence(available: pd.DataFrame) -> str:
     coder = " (its own variance, and rdpipe's range coder)" * (code["cell"] == str(BASELINE_CELL))
     return (
         f"Available today: {saved} {measure}, by {code['cell']}{coder}, which decodes to the"
-        " codec's own pictures." + f" This saving {UNCERTAIN}." * bool(code["bd_rate_high"] >= 0)
+        " codec's own pictures." + f" This saving {UNCERTAIN}." * (not code["bd_rate_high"] < 0)
     )
 
 
@@ -252,20 +254,22 @@ def equal_psnr_summary(bd_rates: pd.DataFrame, available: pd.DataFrame) -> dict[
 def bd_rate_text(lever: Lever) -> str:
     """Return a BD-rate with its interval."""
     interval = interval_text(lever.bd_rate_low, lever.bd_rate_high)
-    return f"{lever.bd_rate:+.1f} %" + f" ({interval})" * bool(interval)
+    return f"{lever.bd_rate:+.1f} % ({interval})"
 
 
 def interval_text(low: float, high: float) -> str:
-    """Return the 95 % interval of a BD-rate; empty if it is unknown."""
-    return f"95 % interval {low:+.1f} to {high:+.1f} %" if math.isfinite(low + high) else ""
+    """Return the 95 % interval of a BD-rate, or that there is none."""
+    if not math.isfinite(low + high):
+        return NO_INTERVAL
+    return f"95 % interval {low:+.1f} to {high:+.1f} %"
 
 
 def saving_text(change: float, low: float, high: float, digits: int = 1) -> str:
     """Return a change of the rate as a saving with its interval, per cent."""
-    text = f"{-change:.{digits}f} %"
+    interval = NO_INTERVAL
     if math.isfinite(low + high):
-        text += f" ({-high:.{digits}f} to {-low:.{digits}f} %)"
-    return text
+        interval = f"{-high:.{digits}f} to {-low:.{digits}f} %"
+    return f"{-change:.{digits}f} % ({interval})"
 
 
 def article(noun: str) -> str:

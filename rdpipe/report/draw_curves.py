@@ -38,9 +38,11 @@ def bounds(points: pd.DataFrame) -> Figure:
             axes.hlines(curve["psnr"], *limits, color=color, linewidth=0.7, alpha=0.5)
     measured = points[[CurveRole.parse(role).belongs_to_codec for role in points["role"]]]
     measured = measured[np.isfinite(measured["psnr"])]  # a lossless point has an infinite PSNR
+    # intervals of few images may be many times as long as the curves
+    rates, highest = measured["bpp"], measured[["bpp", "bpp_high"]].max().max()
     margin = 0.15 * (measured["psnr"].max() - measured["psnr"].min()) + 0.5
     axes.set(
-        xlim=(0, 1.05 * measured["bpp_high"].max()),
+        xlim=(0, 1.05 * min(highest, 1.5 * rates.max())),
         ylim=(measured["psnr"].min() - margin, measured["psnr"].max() + margin),
         xlabel="rate, bit/pixel",
         ylabel="PSNR, dB (mean over images)",

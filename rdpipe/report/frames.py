@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from rdpipe.analysis.bootstrap import interval, resampled_means, resamples
 from rdpipe.analysis.decomposition import path_to
+from rdpipe.analysis.intervals import jackknife_interval, left_out_means
 from rdpipe.core.axes import AXES, BASELINE_CELL, CellId
 from rdpipe.core.kinds import LevelKind
 from rdpipe.core.runs import RunId
@@ -95,25 +95,24 @@ def channel_frame(maps: xr.Dataset, limits: Limits) -> pd.DataFrame:
     return frame.assign(theta=float(theta), **run_columns(maps))
 
 
-def calibration_frame(maps: xr.Dataset, bootstrap: Mapping[str, int]) -> pd.DataFrame:
+def calibration_frame(maps: xr.Dataset) -> pd.DataFrame:
     """Return a row for each bin of predicted scale.
 
     It has the root mean square of the predicted scales and of the residuals; the latter with a 95 %
-    interval over images.
+    interval over images, from the influence of each image on its logarithm. The interval is NaN for
+    one image, and if all elements of a bin are those of one image.
 
     Parameters
     ----------
     maps : xarray.Dataset
         Root of a store of ``map_latents``.
-    bootstrap : mapping
-        ``resamples`` and ``seed``.
     """
     sums = maps["calibration"].transpose("image", "sum", "scale_bin").values
-    draws = resamples(len(sums), bootstrap["resamples"], bootstrap["seed"])
     with np.errstate(invalid="ignore", divide="ignore"):
         count, r2, sigma2 = sums.sum(0)
-        drawn = resampled_means(sums[:, :2], draws)
-        low, high = interval(np.sqrt(drawn[:, 1] / drawn[:, 0]))  # a ratio of means is one of sums
+        without = left_out_means(sums[:, :2])  # a ratio of means is one of sums
+        log_rms = np.log(without[:, 1] / without[:, 0]) / 2
+        low, high = np.exp(jackknife_interval(np.log(r2 / count) / 2, log_rms, len(sums)))
         frame = pd.DataFrame(
             {
                 "predicted": np.sqrt(sigma2 / count),

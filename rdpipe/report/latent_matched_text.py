@@ -38,17 +38,23 @@ def to_limit(panel: pd.DataFrame, cell: CellId) -> str:
     ]
     always = {"side", *(axis.term for axis in PAPER_ORDER)}.difference(unchanged)
     parts = [
-        f"{TERM_NAMES[term]} {row.bpp:.3f}"
-        + (f" ({row.bpp_low:.3f} to {row.bpp_high:.3f})" if row.bpp else "")
+        f"{TERM_NAMES[term]} {row.bpp:.3f}" + (interval_text(row) if row.bpp else "")
         for term, row in rows.drop("total").iterrows()
         if abs(row.bpp) >= 5e-4 or term in always
     ]
     total = rows.loc["total"]
     return (
-        f"{total.bpp:.3f} bpp ({total.bpp_low:.3f} to {total.bpp_high:.3f}) above"
+        f"{total.bpp:.3f} bpp{interval_text(total)} above"
         f" “{panel['limit'].iloc[0]}” ({kind_label(panel['kind'].iloc[0])}): {', '.join(parts)}."
         + unchanged_sentence(unchanged)
     )
+
+
+def interval_text(row: pd.Series) -> str:
+    """Return the 95 % interval of a term; empty if it is not known, as with one image."""
+    if not math.isfinite(row["bpp_low"] + row["bpp_high"]):
+        return ""
+    return f" ({row['bpp_low']:.3f} to {row['bpp_high']:.3f})"
 
 
 def unchanged_sentence(terms: Sequence[str]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,8 +9,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 
-from rdpipe.analysis.bootstrap import interval, resamples
+from rdpipe.analysis.bd_rate import EQUAL_PSNR, Points, clean
 from rdpipe.analysis.curves import Values
+from rdpipe.analysis.intervals import jackknife_interval, left_out_means
 from rdpipe.core.kinds import CurveRole
 
 COLUMNS = (
@@ -28,49 +28,48 @@ COLUMNS = (
     "saved_high",
 )
 """Columns of :func:`savings`."""
-Points = tuple[Values, Values]
-"""bit/pixel and PSNR."""
+MARGIN = 0.02
+"""Distance to a curve's range of PSNR over which it is extrapolated, dB."""
 
 
-def savings(
-    points: pd.DataFrame, image_points: pd.DataFrame, bootstrap: Mapping[str, int]
-) -> pd.DataFrame:
+def savings(points: pd.DataFrame, image_points: pd.DataFrame) -> pd.DataFrame:
     """Return a row for each curve and each point of the codec in the curve's range of PSNR.
 
-    Between its points, a curve is a monotone cubic of log bpp.
+    Between its points, a curve is a monotone cubic of log bpp. As in
+    :func:`rdpipe.analysis.bd_rate.compare`, points that another point dominates are left out.
 
     Parameters
     ----------
     points, image_points : DataFrame
         From ``trace_bounds``, for one dataset and codec. Published curves are only in the first.
-    bootstrap : mapping
-        ``resamples`` and ``seed``.
 
     Returns
     -------
     DataFrame
         ``psnr`` and ``bpp`` of the codec's point; ``saved``, what the curve saves there, bit/pixel,
-        and its 95 % interval over images (NaN if the values of single images are unknown).
+        and its 95 % interval over images, from the influence of each image on both curves. The
+        interval is NaN for one image, and if the values of single images are unknown.
     """
     names = image_points["image"].unique()
-    draws = resamples(len(names), bootstrap["resamples"], bootstrap["seed"])
     is_codec = points["role"] == CurveRole.CODEC
     own_points = points[is_codec]
-    own_images = _image_points(image_points[image_points["role"] == CurveRole.CODEC], names)
+    own = _mean_points(own_points)
+    own_rows = image_points[image_points["role"] == CurveRole.CODEC]
+    own_images = _image_points(own_rows, names, own_points["quality"])
     rows = []
     for (curve, role, kind), table in points[~is_codec].groupby(
         ["curve", "role", "kind"], sort=False
     ):
-        saved = _saved(*_mean_points(own_points), *_mean_points(table))
+        index = clean(_mean_points(table)).index
+        mean = _select(_mean_points(table), index)
+        saved = np.where(_is_inside(own.psnr, mean), _saved(own, mean), np.nan)
         low = high = np.full(len(own_points), np.nan)
         single = image_points[(image_points["curve"] == curve) & (image_points["role"] == role)]
         if not single.empty:
-            images = _image_points(single, names)
-            resampled = [
-                _saved(*_resample(own_images, draw), *_resample(images, draw), extrapolate=True)
-                for draw in draws
-            ]
-            low, high = interval(np.array(resampled))
+            images = _select(_image_points(single, names, table["quality"]), index)
+            pairs = zip(_left_out(own_images), _left_out(images), strict=True)
+            without = np.array([_saved(one, other) for one, other in pairs])
+            low, high = jackknife_interval(saved, without, len(names))
         labels = {"curve": curve, "role": role, "kind": kind}
         rows += [
             {
@@ -91,40 +90,45 @@ def savings(
 
 
 def _mean_points(table: pd.DataFrame) -> Points:
-    return table["bpp"].to_numpy(), table["psnr"].to_numpy()
+    return Points(table["bpp"].to_numpy(), table["psnr"].to_numpy())
 
 
-def _image_points(rows: pd.DataFrame, names: NDArray[Any]) -> Points:
+def _image_points(rows: pd.DataFrame, names: NDArray[Any], qualities: pd.Series) -> Points:
     """Return bit/pixel and PSNR of one curve over (image, quality)."""
+    order = names, qualities.to_numpy()
     bpp, psnr = (
-        rows.pivot(index="image", columns="quality", values=key).loc[names].to_numpy()
+        rows.pivot(index="image", columns="quality", values=key).loc[order].to_numpy()
         for key in ("bpp", "psnr")
     )
-    return bpp, psnr
+    return Points(bpp, psnr)
 
 
-def _resample(points: Points, draw: NDArray[np.integer[Any]]) -> Points:
-    """Return the mean points of one resample of the images."""
-    bpp, psnr = points
-    return bpp[draw].mean(0), psnr[draw].mean(0)
+def _select(points: Points, index: NDArray[np.integer[Any]]) -> Points:
+    """Return some points of a curve."""
+    return Points(points.bpp[..., index], points.psnr[..., index])
 
 
-def _saved(
-    own_bpp: Values, own_psnr: Values, bpp: Values, psnr: Values, extrapolate: bool = False
-) -> Values:
-    """Return saved bit/pixel at each PSNR of the codec.
+def _left_out(points: Points) -> list[Points]:
+    """Return mean points over all images but those of one group, for each group."""
+    pairs = zip(left_out_means(points.bpp), left_out_means(points.psnr), strict=True)
+    return [Points(bpp, psnr) for bpp, psnr in pairs]
 
-    Outside the curve's range of PSNR, the result is NaN or extrapolated. Extrapolation is for
-    resamples, in which the ends of two curves with a common end lie slightly apart.
+
+def _is_inside(psnr: Values, curve: Points) -> NDArray[np.bool_]:
+    """Return which PSNRs are in the range of a curve, or within :data:`MARGIN`."""
+    if not len(curve.psnr):
+        return np.zeros(len(psnr), bool)
+    return (psnr > curve.psnr[0] - MARGIN) & (psnr < curve.psnr[-1] + MARGIN)
+
+
+def _saved(own: Points, curve: Points) -> Values:
+    """Return saved bit/pixel at each PSNR of the codec; NaN if the curve is not defined.
+
+    Outside the curve's range of PSNR, the curve is extrapolated: without an image, the ends of two
+    curves with a common end lie slightly apart.
     """
-    known = np.isfinite(bpp) & np.isfinite(psnr) & (bpp > 0)
-    order = np.argsort(psnr[known])
-    bpp, psnr = bpp[known][order], psnr[known][order]
-    rising = np.concatenate([[True], np.diff(psnr) > 1e-9]) if len(psnr) else known[:0]
-    bpp, psnr = bpp[rising], psnr[rising]
-    if len(psnr) < 2:
-        return np.full(len(own_bpp), np.nan)
-    saved = own_bpp - np.exp(PchipInterpolator(psnr, np.log(bpp))(own_psnr))
-    inside = (own_psnr > psnr[0] - 0.02) & (own_psnr < psnr[-1] + 0.02)
-    result: Values = np.where(inside | extrapolate, saved, np.nan)
-    return result
+    rising = (np.diff(curve.psnr) >= EQUAL_PSNR).all() and (curve.bpp > 0).all()
+    if len(curve.psnr) < 2 or not rising:
+        return np.full(len(own.bpp), np.nan)
+    saved: Values = own.bpp - np.exp(PchipInterpolator(curve.psnr, np.log(curve.bpp))(own.psnr))
+    return saved

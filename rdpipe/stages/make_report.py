@@ -109,7 +109,7 @@ def run(
     tables |= map_tables(products, spec)
     runs = tables["latents"][["dataset", "codec"]].drop_duplicates()
     run_tables = {
-        (row.dataset, row.codec): select_run(tables, row.dataset, row.codec, spec)
+        (row.dataset, row.codec): select_run(tables, row.dataset, row.codec)
         for row in runs.itertuples()
     }
     write_figures(figures, run_tables)
@@ -155,9 +155,9 @@ def read_maps(maps: list[Path]) -> list[pictures.Product]:
 def map_tables(products: Sequence[pictures.Product], spec: MakeReportSpec) -> Tables:
     """Return tables of the latents of every run; the maps are those of the first image."""
     roots: list[xr.Dataset] = [root for root, _ in products]
-    limits, bootstrap = spec.limits, spec.config["bootstrap"]
+    limits = spec.limits
     maps = [pictures.map_frame(root, groups[0], limits) for root, groups in products]
-    calibration = [frames.calibration_frame(root, bootstrap) for root in roots]
+    calibration = [frames.calibration_frame(root) for root in roots]
     return {
         "channels": pd.concat([frames.channel_frame(root, limits) for root in roots]),
         "calibration": pd.concat(calibration),
@@ -166,7 +166,7 @@ def map_tables(products: Sequence[pictures.Product], spec: MakeReportSpec) -> Ta
     }
 
 
-def select_run(tables: Tables, dataset: str, codec: str, spec: MakeReportSpec) -> Tables:
+def select_run(tables: Tables, dataset: str, codec: str) -> Tables:
     """Return the rows of one dataset and codec, and of the curves that all codecs share."""
     shared = (CurveRole.BASELINE, CurveRole.PUBLISHED)
     selected = {}
@@ -175,8 +175,7 @@ def select_run(tables: Tables, dataset: str, codec: str, spec: MakeReportSpec) -
         if name in CURVE_TABLES:
             is_selected |= table["role"].isin(shared)
         selected[name] = table[(table["dataset"] == dataset) & is_selected]
-    points, image_points = selected["points"], selected["image_points"]
-    selected["savings"] = savings(points, image_points, spec.config["bootstrap"])
+    selected["savings"] = savings(selected["points"], selected["image_points"])
     return selected
 
 

@@ -83,5 +83,5 @@ def bd_rate_line(row: Mapping[str, Any]) -> str:
     rate = f"{row['bd_rate']:+7.1f} %  {interval:18} "
     if math.isnan(row["bd_rate"]):
         rate = f"{row['undefined']}; "
-    remarks = filter(None, (kind_label(row["kind"]), row["common_range"], row["remark"]))
-    return f"    {row['curve']:32} {rate}{'; '.join(remarks)}"
+    remarks = (kind_label(row["kind"]), row["common_range"], row["interpolation"], row["remark"])
+    return f"    {row['curve']:32} {rate}{'; '.join(filter(None, remarks))}"

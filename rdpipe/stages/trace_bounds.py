@@ -10,7 +10,6 @@ import pandas as pd
 import xarray as xr
 
 from rdpipe.analysis.available import available_frame
-from rdpipe.analysis.bootstrap import resamples
 from rdpipe.analysis.curves import Curve
 from rdpipe.analysis.latent_matched import latent_matched_frame
 from rdpipe.analysis.measured_curves import (
@@ -25,6 +24,7 @@ from rdpipe.analysis.tables import (
     bd_rate_frame,
     code_frame,
     decomposition_frame,
+    image_bd_rate_frame,
     image_points_frame,
     points_frame,
     term_frame,
@@ -47,15 +47,11 @@ class TraceBoundsSpec(Spec, frozen=True, kw_only=True):
         Codecs that were trained as a bound, and the codec that each is a bound for.
     references : dict
         Published curves by dataset.
-    resamples, seed : int
-        Number of resamples of the bootstrap, and their seed.
     """
 
     limits: dict[str, CellNames]
     bound_for: dict[str, str]
     references: dict[str, PublishedSpec]
-    resamples: int
-    seed: int
 
 
 def run(
@@ -69,6 +65,7 @@ def run(
     out: Path,
     points: Path,
     bd_rates: Path,
+    image_bd_rates: Path,
     decomposition: Path,
     codes: Path,
     levers: Path,
@@ -89,9 +86,10 @@ def run(
         Tables of published curves, in the sorted order of the names of the datasets.
     out : Path
         Store with the groups ``points``, ``bd_rates``, ``decomposition``, ``codes``, ``levers`` and
-        ``available``, and the values of each image: ``image_points`` and ``image_terms``.
-    points, bd_rates, decomposition, codes, levers : Path
-        The first five groups as CSV. ``levers`` has the latent-matched changes of the rate.
+        ``available``, and the values of each image: ``image_bd_rates``, ``image_points`` and
+        ``image_terms``.
+    points, bd_rates, image_bd_rates, decomposition, codes, levers : Path
+        These groups as CSV. ``levers`` has the latent-matched changes of the rate.
     """
     tables, arrays, sweeps, codings = map(by_run, (images, gaps, simulations, decoded))
     products = [store.join_shards(shards) for shards in store.group_by_run(baselines)]
@@ -111,6 +109,7 @@ def run(
     files = {
         "points": points,
         "bd_rates": bd_rates,
+        "image_bd_rates": image_bd_rates,
         "decomposition": decomposition,
         "codes": codes,
         "levers": levers,
@@ -124,17 +123,16 @@ def make_frames(
     spec: TraceBoundsSpec, curves: list[Curve], tables: Runs, arrays: Runs, decoded: Runs
 ) -> dict[str, pd.DataFrame]:
     """Return the tables of all curves and decompositions, by the name of their group."""
-    draws = {
-        curve.dataset: resamples(len(curve.pixels), spec.resamples, spec.seed) for curve in curves
-    }
+    image_bd_rates = image_bd_rate_frame(curves)
     terms = term_frame(tables, arrays, cell_ids(spec.limits))
     return {
-        "points": points_frame(curves, draws),
-        "bd_rates": bd_rate_frame(curves, draws),
-        "decomposition": decomposition_frame(terms, draws),
+        "points": points_frame(curves),
+        "bd_rates": bd_rate_frame(curves, image_bd_rates),
+        "decomposition": decomposition_frame(terms),
         "codes": code_frame(tables, arrays, decoded),
-        "levers": latent_matched_frame(curves, tables, arrays, terms, draws),
-        "available": available_frame(curves, tables, arrays, decoded, draws),
+        "levers": latent_matched_frame(curves, tables, arrays, terms),
+        "available": available_frame(curves, tables, arrays, decoded),
+        "image_bd_rates": image_bd_rates,
         "image_points": image_points_frame(curves),
         "image_terms": terms,
     }

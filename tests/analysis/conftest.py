@@ -5,14 +5,6 @@ import pytest
 import xarray as xr
 from small_curves import BITS, QUALITIES, make_array, make_curve
 
-from rdpipe.analysis.bootstrap import resamples
-
-
-@pytest.fixture
-def draws():
-    """Resamples of the two images."""
-    return resamples(2, 30, 0)
-
 
 @pytest.fixture
 def codec_curve():

@@ -29,8 +29,8 @@ def test_same_picture_cells_differ_in_the_variance_alone(arrays):
     assert list(map(str, same_picture_cells(arrays[1]))) == ["codec/calibrated/rounding"]
 
 
-def test_codes_by_code_length(codec_curve, tables, arrays, draws):
-    frame = available_frame([codec_curve], {KEY: tables}, {KEY: arrays}, {}, {"d": draws})
+def test_codes_by_code_length(codec_curve, tables, arrays):
+    frame = available_frame([codec_curve], {KEY: tables}, {KEY: arrays}, {})
     (row,) = frame.to_dict("records")
     assert row["cell"] == "codec/calibrated/rounding"
     assert BoundKind.parse(row["kind"]) is BoundKind.ACHIEVABLE
@@ -38,28 +38,28 @@ def test_codes_by_code_length(codec_curve, tables, arrays, draws):
     assert rates == pytest.approx([-5, -5, -5])
 
 
-def test_codes_in_real_bytes(codec_curve, tables, arrays, draws):
+def test_codes_in_real_bytes(codec_curve, tables, arrays):
     """Real bytes replace code lengths; the codec's own variance with another coder counts, too."""
     runs = {KEY: tables}, {KEY: arrays}, {KEY: decoded_run()}
-    frame = available_frame([codec_curve], *runs, {"d": draws}).set_index("cell")
+    frame = available_frame([codec_curve], *runs).set_index("cell")
     assert list(frame.index) == ["codec/codec/rounding", "codec/calibrated/rounding"]
     assert frame["bd_rate"].tolist() == pytest.approx([-1, -3])
     assert set(frame["kind"].map(BoundKind.parse)) == {BoundKind.ACHIEVED}
 
 
 @pytest.mark.parametrize("cells", [[], [0]])
-def test_cell_without_real_bytes_has_its_code_length(codec_curve, tables, arrays, draws, cells):
+def test_cell_without_real_bytes_has_its_code_length(codec_curve, tables, arrays, cells):
     """With a context model, rdpipe has no bitstream for cells with the codec's mean."""
     decoded = {quality: run.isel(cell=cells) for quality, run in decoded_run().items()}
     runs = {KEY: tables}, {KEY: arrays}, {KEY: decoded}
-    frame = available_frame([codec_curve], *runs, {"d": draws}).set_index("cell")
+    frame = available_frame([codec_curve], *runs).set_index("cell")
     code = frame.loc["codec/calibrated/rounding"]
     assert BoundKind.parse(code["kind"]) is BoundKind.ACHIEVABLE
     assert code["bd_rate"] == pytest.approx(-5)
     assert len(frame) == 1 + len(cells)
 
 
-def test_real_bytes_of_other_images_are_refused(codec_curve, tables, arrays, draws):
+def test_real_bytes_of_other_images_are_refused(codec_curve, tables, arrays):
     runs = {KEY: tables}, {KEY: arrays}, {KEY: decoded_run(images=("b", "a"))}
     with pytest.raises(InputError, match="image 0 is 'b'; expected 'a'"):
-        available_frame([codec_curve], *runs, {"d": draws})
+        available_frame([codec_curve], *runs)

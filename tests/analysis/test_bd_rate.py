@@ -2,12 +2,14 @@
 
 import math
 
+import bjontegaard
 import numpy as np
 import pytest
+from scipy import stats
 from scipy.integrate import trapezoid
 from small_curves import gaussian_curve, make_curve
 
-from rdpipe.analysis.bd_rate import Points, bd_rate, compare
+from rdpipe.analysis.bd_rate import Points, bd_rate, bd_rate_interval, compare, mean_points
 
 
 @pytest.mark.parametrize("factor", [0.5, 0.8, 1.25])
@@ -154,3 +156,64 @@ def test_overlap_is_of_the_range_of_the_anchor():
     for low, high, share in ((29.5, 40, 0.25), (20, 40, 1), (28.5, 29, 0.25), (31, 40, 0)):
         assert compare(anchor, points([(1, low), (2, high)])).overlap == pytest.approx(share)
     assert math.isnan(compare(anchor, points([(1, 30)])).overlap)
+
+
+def test_common_range_of_three_percent_is_stated():
+    result = compare(points([(0.3, 24), (3, 34)]), points([(2, 33.7), (9, 44)]))
+    assert math.isfinite(result.value) and result.overlap == pytest.approx(0.03)
+
+
+def test_both_interpolations_are_those_of_the_bjontegaard_package():
+    """The interpolation error is the difference between its results."""
+    curve = [(0.15, 26), (0.4, 30.5), (0.9, 33.2), (1.4, 36)]
+    options = {"require_matching_points": False, "min_overlap": 0}
+    values = {
+        name: bjontegaard.bd_rate(*points(ANCHOR)[:2], *points(curve)[:2], name, **options)
+        for name in ("akima", "pchip")
+    }
+    result = compare(points(ANCHOR), points(curve))
+    assert result.value == pytest.approx(values["akima"], abs=1e-9)
+    error = abs(values["akima"] - values["pchip"])
+    assert result.interpolation_error == pytest.approx(error, abs=1e-9) and error > 1e-3
+
+
+def test_straight_lines_have_no_interpolation_error():
+    assert compare(points(ANCHOR[::3]), points([(0.1, 27), (0.9, 35)])).interpolation_error == 0
+    assert math.isnan(compare(points(ANCHOR), points([(1, 30)])).interpolation_error)
+
+
+def test_interval_of_two_points_is_that_of_the_log_ratio_of_their_means():
+    """With equal PSNRs and two points, the BD-rate is a geometric mean of two ratios of means."""
+    rng = np.random.default_rng(0)
+    labels = {"pixels": np.ones(5), "images": np.arange(5).astype(str)}
+    bits = np.sort(rng.uniform(0.1, 3, (2, 5, 2)), axis=-1)
+    mse = np.tile([50.0, 20.0], (5, 1))
+    anchor, curve = (make_curve(values, mse, **labels) for values in bits)
+
+    def log_ratio(images):
+        return np.log(bits[1, images].mean(0) / bits[0, images].mean(0)).mean()
+
+    estimate = log_ratio(np.arange(5))
+    without = np.array([log_ratio(np.delete(np.arange(5), i)) for i in range(5)])
+    half = stats.t.ppf(0.975, 4) * np.sqrt(0.8 * np.sum((without - estimate) ** 2))
+    low, high, reason = bd_rate_interval(anchor, curve)
+    assert (low, high) == pytest.approx(
+        (100 * np.expm1(estimate - half), 100 * np.expm1(estimate + half))
+    )
+    assert reason == "" and low < bd_rate(anchor, curve) < high
+
+
+def test_dominated_point_does_not_widen_the_interval():
+    """A dip of 0.1 dB in the mean that is absent without one image."""
+    labels = {"pixels": np.ones(4), "images": np.array(list("abcd"))}
+    quality = np.tile([27.0, 30.0, 30.2, 33.0], (4, 1))
+    quality[0, 2] -= 1.2
+    bits = np.tile([0.2, 0.4, 0.5, 0.8], (4, 1))
+    curves = [
+        make_curve(bits * factor, 255**2 / 10 ** (quality[:, index] / 10), **labels)
+        for factor, index in ((1.0, [0, 1, 1, 3]), (0.9, [0, 1, 2, 3]))
+    ]
+    result = compare(*map(mean_points, curves))
+    assert "1 dominated point left out" in result.remark
+    assert result.value == pytest.approx(-10)
+    assert bd_rate_interval(*curves)[:2] == pytest.approx((-10, -10))

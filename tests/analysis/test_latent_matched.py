@@ -9,7 +9,7 @@ from rdpipe.analysis.latent_matched import latent_matched_changes
 
 
 @pytest.fixture
-def changes(codec_curve, tables, arrays, draws):
+def changes(codec_curve, tables, arrays):
     shares = {"coder": 0.01, "variance": 0.1, "quantization": 0.2}
     terms = pd.DataFrame(
         {
@@ -25,7 +25,7 @@ def changes(codec_curve, tables, arrays, draws):
         for i, quality in enumerate(QUALITIES)
         for term, share in shares.items()
     )
-    frame = latent_matched_changes(codec_curve, tables, arrays, terms, draws)
+    frame = latent_matched_changes(codec_curve, tables, arrays, terms)
     return frame.set_index("term")
 
 

@@ -33,13 +33,14 @@ def test_defaults_contain_what_the_analysis_needs():
     assert config["variances"].keys() == {"codec", "channel", "window-3", "window-5", "element"}
     assert config["means"].keys() == {"zero", "codec"}
     assert config["quantizers"].keys() == {"rounding", "test-channel"}
-    assert config["simulate"]["levels"] and config["bootstrap"] == {"resamples": 300, "seed": 0}
+    assert config["simulate"]["levels"] and config["seed"] == 0
 
 
 def test_values_are_not_replaced_by_defaults_and_the_input_is_unchanged():
-    config = {**CODEC, "bootstrap": {"seed": 7}}
-    assert complete(config, SCHEMA)["bootstrap"] == {"resamples": 300, "seed": 7}
-    assert config["bootstrap"] == {"seed": 7}
+    config = {**CODEC, "datasets": {"sample": {"shards": 2}}}
+    completed = complete(config, SCHEMA)["datasets"]["sample"]
+    assert completed == {"args": {}, "shards": 2}
+    assert config["datasets"] == {"sample": {"shards": 2}}
 
 
 @pytest.mark.parametrize(

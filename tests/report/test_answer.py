@@ -136,4 +136,18 @@ def test_summary_for_the_comparison(tables):
 def test_limit_without_an_interval(bd_rates):
     cell = CellId("codec", "codec", "test-channel")
     unknown = bd_rates.assign(bd_rate_low=np.nan, bd_rate_high=np.nan)
-    assert "is -12.3 % (BD-rate); it is" in answer.limit_sentence(unknown, cell)
+    assert "is -12.3 % (BD-rate; no 95 % interval); it is" in answer.limit_sentence(unknown, cell)
+
+
+def test_saving_without_an_interval_is_not_claimed(bd_rates, tables):
+    """As with one image."""
+    unknown = bd_rates.assign(bd_rate_low=np.nan, bd_rate_high=np.nan)
+    code = tables["available"].assign(bd_rate_low=np.nan, bd_rate_high=np.nan)
+    sentences = [
+        answer.bound_sentence(unknown),
+        answer.lever_sentence(unknown),
+        answer.available_sentence(code),
+    ]
+    for text in sentences:
+        assert "no 95 % interval" in text and "cannot be distinguished from 0" in text
+        assert "at least" not in text and "worth" not in text

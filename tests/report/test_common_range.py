@@ -1,9 +1,9 @@
-"""The reason for a BD-rate that is not defined, and the share of a common range."""
+"""What limits a BD-rate, in words."""
 
 import pandas as pd
 import pytest
 
-from rdpipe.report.common_range import bd_rate_rows, common_range_text
+from rdpipe.report.common_range import bd_rate_rows, common_range_text, interpolation_text
 
 
 @pytest.mark.parametrize(
@@ -24,8 +24,29 @@ def test_common_range_is_stated_below_one_half(overlap, text):
 def test_rows_of_bd_rates_keep_their_numbers():
     row = {"curve": "jpeg", "bd_rate": float("nan"), "overlap": 0.0, "reason": "one point"}
     defined = {"curve": "webp", "bd_rate": 1.5, "overlap": 0.25, "reason": ""}
+    row |= {"interpolation_error": float("nan"), "win_rate": float("nan"), "defined_images": 0}
+    defined |= {"interpolation_error": 0.25, "win_rate": 2 / 3, "defined_images": 3}
     first, second = bd_rate_rows(pd.DataFrame([row, defined]))
     assert first["undefined"] == "not defined: one point" and first["common_range"] == ""
     assert pd.isna(first["bd_rate"])
     assert second["undefined"] == "" and second["bd_rate"] == 1.5
     assert second["common_range"].startswith("over only 25 %")
+    assert second["interpolation"] == "another interpolation changes it by 0.25 points"
+    assert [first["wins"], second["wins"]] == ["", "2 of 3"] and first["interpolation"] == ""
+
+
+@pytest.mark.parametrize(
+    ("bd_rate", "error", "is_stated"),
+    [
+        (-30.0, 0.11, True),  # more than 0.1 points
+        (-30.0, 0.09, False),
+        (-0.5, 0.06, True),  # more than a tenth
+        (-0.5, 0.04, False),
+        (0.01, 0.004, False),  # rounds to 0
+        (float("nan"), float("nan"), False),
+    ],
+)
+def test_interpolation_error_is_stated_above_a_tenth_or_a_tenth_of_a_point(
+    bd_rate, error, is_stated
+):
+    assert bool(interpolation_text(bd_rate, error)) == is_stated

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from small_page import make_tables, without_intervals
 
 from rdpipe.report import figures, page
 
@@ -30,3 +31,9 @@ def test_genie_is_marked_in_every_figure(tables):
 def test_decomposition_is_called_latent_matched_with_its_ratio(tables):
     svg = figures.render("decomposition", ["svg"], tables)["svg"]
     assert b"latent-matched" in svg and b"latent MSE ratio 1.250" in svg
+
+
+@pytest.mark.parametrize("name", figures.FIGURES)
+def test_figures_of_one_image_have_no_intervals(name):
+    tables = without_intervals(make_tables(["one"]))
+    assert figures.render(name, ["svg"], tables)["svg"].startswith(b"<?xml")

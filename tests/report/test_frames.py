@@ -1,6 +1,8 @@
 """Tidy tables of the stores of maps."""
 
 import numpy as np
+import pytest
+from scipy import stats
 from small_page import LIMITS, make_maps
 
 from rdpipe.report import frames
@@ -19,3 +21,21 @@ def test_water_level_is_that_of_the_first_cell_whose_level_is_theta():
     assert np.allclose(frames.channel_frame(maps, LIMITS)["theta"], 0.25)
     no_level = maps.assign_coords(level_kind=("cell", ["step"] * len(kinds)))
     assert frames.channel_frame(no_level, LIMITS)["theta"].isna().all()
+
+
+def test_interval_of_the_actual_scale_is_that_of_its_logarithm():
+    """With the same elements in every image, it is that of half the logarithm of a mean."""
+    maps, _ = make_maps(["a", "b", "c"], 1)
+    squares = np.array([1.0, 2.0, 4.0])
+    sums = maps["calibration"].transpose("image", "sum", "scale_bin").values.copy()
+    sums[:, 1] = sums[:, 0] * squares[:, None]
+    maps = maps.assign(calibration=(("image", "sum", "scale_bin"), sums))
+    frame = frames.calibration_frame(maps)
+    without = np.array([3.0, 2.5, 1.5])
+    half = stats.t.ppf(0.975, 2) * np.sqrt(2 / 3 * np.sum(np.log(without / squares.mean()) ** 2))
+    mean = squares.mean()
+    assert frame["actual"].to_numpy() == pytest.approx(np.sqrt(mean))
+    assert frame["actual_low"].to_numpy() == pytest.approx(np.sqrt(mean * np.exp(-half)))
+    assert frame["actual_high"].to_numpy() == pytest.approx(np.sqrt(mean * np.exp(half)))
+    alone = frames.calibration_frame(maps.isel(image=[0]))
+    assert len(alone) and alone[["actual_low", "actual_high"]].isna().all(axis=None)

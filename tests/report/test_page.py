@@ -3,7 +3,7 @@
 import re
 
 import numpy as np
-from small_page import EVIL, LIMITS
+from small_page import EVIL, LIMITS, make_page, make_tables, without_intervals
 
 from rdpipe.report import page
 
@@ -110,3 +110,22 @@ def test_image_that_makes_most_of_a_mean_is_flagged(tables, html):
     points.loc[points["image"] == "one", "bpp"] *= 100
     (text,) = page.run_content("d", "c", tables, LIMITS)["warnings"]
     assert text.startswith("one alone makes up to 99 % of the mean bit/pixel (")
+
+
+def test_one_image_has_no_intervals():
+    tables = without_intervals(make_tables(["one"]))
+    html = make_page(["one"], tables=tables)
+    static = re.sub("<script.*?</script>", "", html, flags=re.S)
+    assert not re.search(r"\bnan\b", static)
+    assert "has a BD-rate of -20.0 % (no 95 % interval)" in static
+    assert "0.250 bpp above “decodable”" in static
+
+
+def test_bd_rates_have_the_images_won_and_a_large_interpolation_error():
+    tables = make_tables()
+    rates = tables["bd_rates"]
+    tables["bd_rates"] = rates.assign(interpolation_error=0.5 * (rates["curve"] == "joint"))
+    table = section(make_page(tables=tables), "curves")
+    row = re.search(r'<th class="text" scope="row">joint</th>.*?</tr>', table, re.S)[0]
+    assert "<td>1 of 2</td>" in row and "another interpolation changes it by 0.50 points" in row
+    assert table.count("another interpolation") == 1

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from rdpipe.stages.make_report import MakeReportSpec, select_run
+from rdpipe.stages.make_report import select_run
 
 
 def test_run_has_its_own_rows_and_the_shared_curves():
@@ -16,8 +16,7 @@ def test_run_has_its_own_rows_and_the_shared_curves():
     points = pd.DataFrame(rows)
     rates = points.assign(codec="b")
     tables = {"points": points, "image_points": points, "bd_rates": rates}
-    config = {"limits": {}, "bootstrap": {"resamples": 2, "seed": 0}}
-    selected = select_run(tables, "d", "c", MakeReportSpec(config=config))
+    selected = select_run(tables, "d", "c")
     assert selected["points"]["role"].unique().tolist() == [
         "codec",
         "source",

@@ -43,6 +43,9 @@ def bounds(tmp_path):
             "bd_rate": rate,
             "bd_rate_low": rate - 1,
             "bd_rate_high": rate + 1,
+            "interpolation_error": 0.125 if curve == "joint" else 0.0,
+            "win_rate": 0.5,
+            "defined_images": 2,
             "overlap": 1.0,
             "reason": "the curve has only one point" if math.isnan(rate) else "",
             "remark": "",
@@ -79,6 +82,9 @@ def test_summary_is_at_equal_psnr(bounds, tmp_path, capsys):
     assert "“joint”, has a BD-rate of -10.0 % (95 % interval -11.0 to -9.0 %)" in shown
     assert "Available today: 0.50 % (0.25 to 0.75 %) in real bytes" in shown
     assert "not defined: the curve has only one point; achieved" in shown  # the baseline
+    (joint,) = [line for line in shown.splitlines() if line.startswith("    joint")]
+    assert joint.endswith("; another interpolation changes it by 0.12 points")
+    assert shown.count("another interpolation") == 1
     assert "Warning: 1x1 alone makes up to 90 % of the mean bit/pixel" in shown
     assert str(page) in shown
     assert shown.count("c on d") == 1  # a baseline has no summary
@@ -95,6 +101,7 @@ def test_genie_is_only_in_the_table_and_marked(bounds, tmp_path, capsys):
 def test_line_of_a_bd_rate_has_the_common_range():
     row = {"curve": "jpeg", "kind": "achieved", "bd_rate": -2.0, "undefined": "not defined"}
     row |= {"bd_rate_low": -3.0, "bd_rate_high": -1.0, "common_range": "over only 25 %"}
+    row |= {"interpolation": ""}
     line = summarise.bd_rate_line({**row, "remark": "1 point left out"})
     assert "-2.0 %  [-3.0, -1.0]" in line and line.endswith("; over only 25 %; 1 point left out")
     row["remark"] = ""

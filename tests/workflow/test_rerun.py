@@ -62,9 +62,9 @@ def test_added_quality_runs_only_that_quality(project):
     assert project.jobs() == gaps | new | fitted | AFTERWARDS
 
 
-def test_changed_bootstrap_reruns_only_the_bounds(project):
+def test_changed_published_curves_rerun_only_the_bounds(project):
     config = copy.deepcopy(CONFIG)
-    config["bootstrap"] = {"resamples": 20}
+    config["references"]["tiny"]["curves"] = ["theirs"]
     project.configure(config)
     assert project.jobs() == AFTERWARDS
 

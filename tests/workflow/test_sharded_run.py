@@ -59,8 +59,8 @@ def test_products_without_shards_have_the_same_bytes(project, sharded, file):
 
 def test_bounds_of_shards_have_the_same_bytes(project, sharded, tmp_path):
     fields = {"limits": CONFIG["limits"], "bound_for": {}, "references": {}}
-    spec = trace_bounds.TraceBoundsSpec.from_mapping({**fields, "resamples": 50, "seed": 0})
-    names = ("out", "points", "bd_rates", "decomposition", "codes", "levers")
+    spec = trace_bounds.TraceBoundsSpec.from_mapping(fields)
+    names = ("out", "points", "bd_rates", "image_bd_rates", "decomposition", "codes", "levers")
     for run, folder in ((project, tmp_path / "whole"), (sharded, tmp_path / "shards")):
         stores = [shards(run, kind) for kind in ("images", "gaps/joint", "simulation")]
         baselines = sorted((run.folder / "results/tiny/baselines/jpeg/q40").iterdir())

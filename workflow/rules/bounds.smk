@@ -17,6 +17,7 @@ rule trace_bounds:
         bounds="<results>/bounds.zarr.zip",
         points="<results>/bounds.csv",
         bd_rates="<results>/bd_rates.csv",
+        image_bd_rates="<results>/image_bd_rates.csv",
         decomposition="<results>/decomposition.csv",
         codes="<results>/codes.csv",
         levers="<results>/levers.csv",
@@ -42,7 +43,6 @@ rule trace_bounds:
                 dataset: {"tables": len(TABLES[dataset]), "curves": entry.get("curves")}
                 for dataset, entry in config["references"].items()
             },
-            **config["bootstrap"],
         ),
         source=code_digest("trace_bounds"),
     shell:
@@ -57,6 +57,7 @@ rule trace_bounds:
         " --out {output.bounds:q}"
         " --points {output.points:q}"
         " --bd_rates {output.bd_rates:q}"
+        " --image_bd_rates {output.image_bd_rates:q}"
         " --decomposition {output.decomposition:q}"
         " --codes {output.codes:q}"
         " --levers {output.levers:q} > {log:q} 2>&1"

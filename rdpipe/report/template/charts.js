@@ -44,12 +44,14 @@ function curveTrace(curve, state, more = {}) {
 function frame(curves, state) {
   const measured = curves.filter((c) => c.measured);
   const of = (key) => measured.flatMap((c) => c[key]).filter((v) => v !== null);
-  const bpp = [...of("bpp_high"), ...of("bpp_low")], psnr = of("psnr");
+  const bpp = of("bpp"), psnr = of("psnr");
   const margin = 0.08 * (Math.max(...psnr) - Math.min(...psnr)) + 0.3;
   const ends = [Math.min(...psnr) - margin, Math.max(...psnr) + margin];
   const log = state.rate === "log";
-  const low = Math.max(Math.min(...bpp) * 0.8, 1e-4);
-  const x = log ? { type: "log", range: [Math.log10(low), Math.log10(Math.max(...bpp) * 1.1)], ...LOG_TICKS } : { range: [0, Math.max(...bpp) * 1.05] };
+  // intervals of few images may be many times as long as the curves
+  const low = Math.max(Math.min(...bpp, ...of("bpp_low")) * 0.8, Math.min(...bpp) / 2, 1e-4);
+  const high = Math.min(Math.max(...bpp, ...of("bpp_high")), Math.max(...bpp) * 1.5);
+  const x = log ? { type: "log", range: [Math.log10(low), Math.log10(high * 1.1)], ...LOG_TICKS } : { range: [0, high * 1.05] };
   const y = state.distortion === "mse"
     ? axis("MSE, 8-bit levels squared", { type: "log", range: [Math.log10(mseOf(ends[1])), Math.log10(mseOf(ends[0]))] })
     : axis("PSNR, dB (mean over images)", { range: ends });
@@ -97,7 +99,7 @@ CHARTS.waterfall = (element, run, state) => {
   };
   const whiskers = {
     x: t.term, y: t.bpp.map((v, i) => starts[i] + v), mode: "markers", marker: { size: 1, color: "#000" }, hoverinfo: "skip",
-    error_y: { type: "data", array: t.bpp.map((v, i) => t.bpp_high[i] - v), arrayminus: t.bpp.map((v, i) => v - t.bpp_low[i]), thickness: 1.2, width: 4, color: "#000" },
+    error_y: { type: "data", array: t.bpp.map((v, i) => (t.bpp_high[i] ?? v) - v), arrayminus: t.bpp.map((v, i) => v - (t.bpp_low[i] ?? v)), thickness: 1.2, width: 4, color: "#000" },
   };
   const shapley = {
     x: differing.map((i) => t.term[i]), y: differing.map((i) => starts[i] + t.shapley[i]), mode: "markers", hoverinfo: "skip",

@@ -32,7 +32,7 @@ CHARTS.calibration = (element, run, state) => {
   const c = run.calibration[state.quality] || { predicted: [], actual: [], actual_low: [], actual_high: [], count: [] };
   if (!c.count.length) return plot(element, [], { annotations: [message("no bin of scale has enough elements")] });
   const ends = [Math.min(...c.predicted, ...c.actual), Math.max(...c.predicted, ...c.actual)];
-  const error = (list, sign) => c.actual.map((v, i) => sign * (list[i] - v));
+  const error = (list, sign) => c.actual.map((v, i) => sign * ((list[i] ?? v) - v));
   const largest = Math.log10(Math.max(...c.count));
   const traces = [
     { x: ends, y: ends, mode: "lines", name: "as predicted", line: { color: "#767676", width: 1.5 }, hoverinfo: "skip" },

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 import xarray as xr
 from numpy.typing import NDArray
 
@@ -19,7 +21,8 @@ from rdpipe.evaluation.cell import Cell
 
 LAYOUT: dict[str, tuple[tuple[str, ...], str]] = {
     "bits": (("cell", "channel"), "bit"),
-    "level": (("cell",), LEVEL_UNITS),
+    "level": (("cell", "channel"), LEVEL_UNITS),
+    "count": (("channel",), ""),
     "second_moment": (("channel",), "squared latent units"),
     "predicted": (("channel",), "squared latent units"),
     "calibration": (("sum", "scale_bin"), ""),
@@ -29,6 +32,8 @@ LAYOUT: dict[str, tuple[tuple[str, ...], str]] = {
     "width": ((), ""),
 }
 """Variables of the table of all images: their dimensions besides ``image``, and their units."""
+COARSE = 16
+"""Stride of the maps if no latent has a place in the image, pixels."""
 Row = dict[str, Any]
 """A row of that table."""
 
@@ -38,6 +43,7 @@ def map_image(
     cells: Mapping[CellId, Mapping[str, Cell]],
     levels: Mapping[CellId, float],
     seed: int,
+    size: tuple[int, int],
 ) -> tuple[Row, NDArray[np.float32]]:
     """Map the bits of one image in several cells.
 
@@ -51,16 +57,20 @@ def map_image(
         The level at which each cell codes the image.
     seed : int
         Seed of the noise of random quantizers.
+    size : tuple of int
+        Height and width of the image, pixels.
 
     Returns
     -------
     row : dict
-        Variables of :data:`LAYOUT`: ``bits``; ``level``; ``second_moment`` of the codec's
-        residuals, and the mean variance ``predicted`` for them; ``calibration`` and ``residuals``
-        of :mod:`rdpipe.evaluation.statistics`; ``stride`` of the maps. Channels of several latents
+        Variables of :data:`LAYOUT`: ``bits``; ``level``; ``count``, the number of elements that are
+        coded; ``second_moment`` of the codec's residuals, and the mean variance ``predicted`` for
+        them, NaN where nothing is coded; ``calibration`` and ``residuals`` of
+        :mod:`rdpipe.evaluation.statistics`; ``stride`` of the maps. Channels of several latents
         follow each other.
     maps : array of float32 of shape (cell, row, column)
-        Bits of all channels, on the grid of the finest latent.
+        Bits of all channels, on a grid of which those of all latents are multiples. Bits of a
+        latent without a place in the image are spread evenly.
 
     Notes
     -----
@@ -79,53 +89,63 @@ def map_image(
     rows = [row for row, _ in parts]
     together = {
         name: np.concatenate([row[name] for row in rows], axis=-1)
-        for name in ("bits", "second_moment", "predicted")
+        for name in ("bits", "level", "count", "second_moment", "predicted")
     }
     summed = {name: sum(row[name] for row in rows) for name in ("calibration", "residuals")}
-    strides = [latent.stride or 1 for latent in image]
-    maps = _on_finest_grid([bits for _, bits in parts], strides)
-    level = np.array([levels[cell_id] for cell_id in cells])
-    return {**together, "level": level, **summed, "stride": min(strides)}, maps
+    stride, maps = _on_one_grid([bits for _, bits in parts], [x.stride for x in image], size)
+    return {**together, **summed, "stride": stride}, maps
 
 
 def _map_latent(
     latents: Latents, cells: Mapping[CellId, Cell], levels: Mapping[CellId, float], key: int
 ) -> tuple[Row, NDArray[np.float64]]:
     """Return the variables of one latent, and its bits over (cell, row, column)."""
-    outputs = []
+    outputs, channel_levels = [], []
     for cell_id, cell in cells.items():
         prepared = cell.prepare(latents, key)
         level = cell.quantizer.level
         outputs.append(cell.code(prepared, levels[cell_id] if level is None else level))
+        channel_levels.append(cell.levels_of_channels(levels[cell_id], len(prepared.y)))
         if cell_id == BASELINE_CELL:
             scale, r = latents.scale.double(), prepared.residual
     bits = np.stack([output.element_bits.numpy() for output in outputs])
-    second_moment, predicted = statistics.moments(scale, r)
+    coded = torch.ones_like(r, dtype=torch.bool) if latents.coded is None else latents.coded
+    second_moment, predicted = statistics.moments(scale, r, coded)
     row = {
         "bits": bits.sum((2, 3)),
+        "level": np.stack(channel_levels),
+        "count": coded.sum((1, 2)).numpy(),
         "second_moment": second_moment,
         "predicted": predicted,
-        "calibration": statistics.calibration(scale, r),
-        "residuals": statistics.residual_histograms(scale, r),
+        "calibration": statistics.calibration(scale[coded], r[coded]),
+        "residuals": statistics.residual_histograms(scale[coded], r[coded]),
     }
     return row, bits.sum(1)
 
 
-def _on_finest_grid(
-    maps: Sequence[NDArray[np.float64]], strides: Sequence[int]
-) -> NDArray[np.float32]:
-    """Return the sum of maps of several strides; elements of coarse ones are spread evenly."""
-    finest = min(strides)
-    scales = [stride // finest for stride in strides]
-    fine = [
-        bits.repeat(scale, 1).repeat(scale, 2) / scale**2
-        for bits, scale in zip(maps, scales, strict=True)
-    ]
+def _on_one_grid(
+    maps: Sequence[NDArray[np.float64]], strides: Sequence[int | None], size: tuple[int, int]
+) -> tuple[int, NDArray[np.float32]]:
+    """Return the stride and the sum of maps of several strides, or of none.
+
+    Bits of an element are spread evenly over its part of the image.
+    """
+    placed = [stride for stride in strides if stride is not None]
+    common = math.gcd(*placed) if placed else COARSE
+    fine = []
+    for bits, stride in zip(maps, strides, strict=True):
+        if stride is None:
+            rows, columns = (-(-side // common) for side in size)
+            total = bits.sum((1, 2), keepdims=True)
+            fine.append(np.tile(total / (rows * columns), (1, rows, columns)))
+        else:
+            scale = stride // common
+            fine.append(bits.repeat(scale, 1).repeat(scale, 2) / scale**2)
     shape = tuple(max(bits.shape[axis] for bits in fine) for axis in range(3))
-    total = np.zeros(shape)
+    whole = np.zeros(shape)
     for bits in fine:
-        total[:, : bits.shape[1], : bits.shape[2]] += bits
-    return total.astype(np.float32)
+        whole[:, : bits.shape[1], : bits.shape[2]] += bits
+    return common, whole.astype(np.float32)
 
 
 class MapTable:

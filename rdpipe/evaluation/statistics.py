@@ -20,24 +20,37 @@ SUMS = ("count", "r2", "sigma2")
 """What :func:`calibration` sums in each bin of predicted scale."""
 
 
-def moments(scale: Tensor, r: Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def moments(
+    scale: Tensor, r: Tensor, coded: Tensor
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the second moment of the residuals and the mean predicted variance of each channel.
 
     Parameters
     ----------
     scale, r : Tensor of shape (channel, row, column)
         Predicted standard deviation, and residual.
+    coded : Tensor of bool, of the same shape
+        Elements that are coded; the others do not count.
 
     Returns
     -------
     second_moment, predicted : array of shape (channel,)
+        NaN where nothing is coded.
     """
-    second_moment, predicted = (x.double().square().mean((1, 2)).numpy() for x in (r, scale))
+    count = coded.sum((1, 2))
+    second_moment, predicted = (
+        ((x.double().square() * coded).sum((1, 2)) / count).numpy() for x in (r, scale)
+    )
     return second_moment, predicted
 
 
 def calibration(scale: Tensor, r: Tensor) -> NDArray[np.float64]:
     """Return count, sum of r^2 and sum of sigma^2 in each bin of predicted scale.
+
+    Parameters
+    ----------
+    scale, r : Tensor
+        Of all elements that are coded, of any shape.
 
     Returns
     -------
@@ -50,7 +63,10 @@ def calibration(scale: Tensor, r: Tensor) -> NDArray[np.float64]:
 
 
 def residual_histograms(scale: Tensor, r: Tensor) -> NDArray[np.int64]:
-    """Return counts of r / sigma for each class of predicted scale, of shape (class, bin)."""
+    """Return counts of r / sigma for each class of predicted scale, of shape (class, bin).
+
+    The parameters are those of :func:`calibration`.
+    """
     classes = _bin(scale, CLASS_EDGES)
     bins = _bin(r / scale, RESIDUAL_EDGES[1:-1])
     count = len(CLASS_EDGES) + 1, len(RESIDUAL_EDGES) - 1

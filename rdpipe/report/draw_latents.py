@@ -66,12 +66,13 @@ def water(channels: pd.DataFrame) -> Figure:
     figure, grid, panels = quality_panels(channels, DOUBLE, 2.3)
     for axes, panel in panels:
         panel = panel.sort_values("second_moment", ascending=False)
-        rank, theta = np.arange(len(panel)), panel["theta"].iloc[0]
+        rank, theta = np.arange(len(panel)), panel["theta"]
         covered = np.minimum(panel["second_moment"], theta)
         axes.fill_between(rank, covered, 1e-9, step="mid", color=COLORS[0], alpha=0.25, linewidth=0)
         axes.step(rank, panel["second_moment"], where="mid", color="black", label="second moment")
         axes.plot(rank, panel["predicted"], "x", color=COLORS[1], markersize=2.5, label="predicted")
-        axes.axhline(theta, color=COLORS[0], linestyle="--", label="water level")
+        water_line = {"color": COLORS[0], "linestyle": "--", "label": "water level"}
+        axes.step(rank, theta, where="mid", **water_line)
         low = max(panel[["second_moment", "predicted"]].min().min(), 1e-6)
         high = panel[["second_moment", "predicted"]].max().max()
         axes.set(yscale="log", ylim=(low / 2, 2 * high))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import xarray as xr
+from numpy.typing import NDArray
 
 from rdpipe.analysis.decomposition import path_to
 from rdpipe.analysis.intervals import jackknife_interval, left_out_means
@@ -74,25 +75,38 @@ def run_columns(product: xr.Dataset) -> dict[str, Any]:
 def channel_frame(maps: xr.Dataset, limits: Limits) -> pd.DataFrame:
     """Return a row for each channel: variance, its prediction, bits, every gap and the water level.
 
-    The values are averages over images; bits are per latent of the channel. ``theta`` is the
-    geometric mean over images of the level of the first cell whose level is theta.
+    The values are averages over the coded elements of all images; bits are per coded element.
+    ``theta`` is the geometric mean over images of the level of the first cell whose level is theta.
+    Channels of which nothing is coded are left out.
     """
-    elements = (maps["calibration"].sel(sum="count").sum() / maps.sizes["channel"]).item()
+    elements = maps["count"].sum("image")
+    kept = (elements > 0).values
+    maps, elements = maps.isel(channel=kept), elements[kept]
     bits = maps["bits"].sum("image") / elements
+
+    def mean(name: str) -> NDArray[np.float64]:
+        values: NDArray[np.float64] = (
+            ((maps[name] * maps["count"]).sum("image") / elements).astype(float).values
+        )
+        return values
+
     frame = pd.DataFrame(
         {
-            "channel": np.arange(maps.sizes["channel"]),
-            "second_moment": maps["second_moment"].mean("image").values,
-            "predicted": maps["predicted"].mean("image").values,
+            "channel": np.flatnonzero(kept),
+            "second_moment": mean("second_moment"),
+            "predicted": mean("predicted"),
             "bits": bits.sel(cell=BASELINE_NAME).values,
         }
     )
     for name, (before, after) in mapped_steps(limits).items():
         frame[name] = (bits.sel(cell=before) - bits.sel(cell=after)).values
     has_theta = maps["level_kind"].values == str(LevelKind.THETA)
-    channels = maps["cell"].values[has_theta].tolist()
-    theta = np.exp(np.log(maps["level"].sel(cell=channels[:1])).mean()) if channels else np.nan
-    return frame.assign(theta=float(theta), **run_columns(maps))
+    cells = maps["cell"].values[has_theta].tolist()
+    theta = np.full(len(frame), np.nan)
+    if cells:
+        of_cell = maps["level"].sel(cell=cells[0]).transpose("image", "channel").values
+        theta = np.exp(np.log(of_cell).mean(0))
+    return frame.assign(theta=theta, **run_columns(maps))
 
 
 def calibration_frame(maps: xr.Dataset) -> pd.DataFrame:

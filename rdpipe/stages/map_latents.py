@@ -82,8 +82,8 @@ def run(
             of_image = levels.isel(image=i)
             at = {corner: of_image.sel(corner.selector()).item() for corner in cells}
             pixels = load_image(entry["file"], entry["sha256"])
-            row, maps = map_image(image, cells, at, spec.seed)
             height, width = pixels.shape[:2]
+            row, maps = map_image(image, cells, at, spec.seed, (height, width))
             decoded = decode_image(codec, Walk(), pixels)
             table.add(i, {**row, "height": height, "width": width})
             files = {"original": thumbnail(pixels), "decoded": thumbnail(decoded)}

@@ -17,8 +17,12 @@ def sample():
 
 def test_moments_are_means_over_a_channel(sample):
     scale, r = sample
-    second_moment, predicted = statistics.moments(scale, r)
-    assert second_moment[2] == pytest.approx(float((r[2] ** 2).mean()))
+    coded = torch.ones_like(r, dtype=torch.bool)
+    coded[1], coded[2, :3] = False, False
+    second_moment, predicted = statistics.moments(scale, r, coded)
+    assert second_moment[3] == pytest.approx(float((r[3] ** 2).mean()))
+    assert np.isnan(second_moment[1]) and np.isnan(predicted[1])
+    assert second_moment[2] == pytest.approx(float((r[2, 3:] ** 2).mean()))
     assert predicted[4] == pytest.approx(float((scale[4] ** 2).mean()))
 
 

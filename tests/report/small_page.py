@@ -264,7 +264,8 @@ def make_maps(
     root = xr.Dataset(
         {
             "bits": (("cell", "image", "channel"), channels),
-            "level": (("cell", "image"), np.full((len(cells), len(images)), 0.08)),
+            "level": (("cell", "image", "channel"), np.full(channels.shape, 0.08)),
+            "count": (("image", "channel"), np.full(channels.shape[1:], shape[1] * shape[2])),
             "second_moment": (("image", "channel"), moments),
             "predicted": (("image", "channel"), moments * 1.1),
             "calibration": (("image", "sum", "scale_bin"), sums),

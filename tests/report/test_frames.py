@@ -15,12 +15,28 @@ def test_water_level_is_that_of_the_first_cell_whose_level_is_theta():
         "theta" if name == "codec/element/rounding" else "step" for name in maps["cell"].values
     ]
     levels = np.where(maps["cell"] == "codec/element/rounding", 0.25, 0.08)
-    levels = np.broadcast_to(levels[:, None], maps["level"].shape)
-    maps = maps.assign(level=(("cell", "image"), levels))
+    levels = np.broadcast_to(levels[:, None, None], maps["level"].shape)
+    levels = levels * np.array([1.0, 2.0, 4.0])  # a level of its own for each channel
+    maps = maps.assign(level=(("cell", "image", "channel"), levels))
     maps = maps.assign_coords(level_kind=("cell", kinds))
-    assert np.allclose(frames.channel_frame(maps, LIMITS)["theta"], 0.25)
+    assert np.allclose(frames.channel_frame(maps, LIMITS)["theta"], [0.25, 0.5, 1.0])
     no_level = maps.assign_coords(level_kind=("cell", ["step"] * len(kinds)))
     assert frames.channel_frame(no_level, LIMITS)["theta"].isna().all()
+
+
+def test_channels_are_averaged_over_their_coded_elements():
+    """Against sums over the elements; a channel of which nothing is coded is left out."""
+    maps, _ = make_maps(["a", "b"], 1)
+    count = np.array([[20, 5, 0], [10, 15, 0]])
+    moments = np.array([[4.0, 1.0, np.nan], [2.0, 3.0, np.nan]])
+    maps = maps.assign(
+        count=(("image", "channel"), count), second_moment=(("image", "channel"), moments)
+    )
+    frame = frames.channel_frame(maps, LIMITS)
+    assert frame["channel"].tolist() == [0, 1]
+    assert frame["second_moment"].tolist() == pytest.approx([100 / 30, 50 / 20])
+    bits = maps["bits"].sel(cell="codec/codec/rounding").sum("image").values
+    assert frame["bits"].tolist() == pytest.approx([bits[0] / 30, bits[1] / 20])
 
 
 def test_interval_of_the_actual_scale_is_that_of_its_logarithm():

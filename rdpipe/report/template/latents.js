@@ -7,12 +7,12 @@ const sortedChannels = (c) => c.channel.map((_, i) => i).sort((a, b) => c.second
 CHARTS.water = (element, run, state) => {
   const c = run.channels[state.quality], order = sortedChannels(c);
   const rank = order.map((_, i) => i), take = (key) => order.map((i) => c[key][i]);
-  const text = order.map((i) => `<b>channel ${c.channel[i]}</b><br>second moment ${c.second_moment[i].toPrecision(3)}<br>predicted ${c.predicted[i].toPrecision(3)}<br>water level ${c.theta === null ? "none" : c.theta.toPrecision(3)}`);
+  const text = order.map((i) => `<b>channel ${c.channel[i]}</b><br>second moment ${c.second_moment[i].toPrecision(3)}<br>predicted ${c.predicted[i].toPrecision(3)}<br>water level ${c.theta[i] === null ? "none" : c.theta[i].toPrecision(3)}`);
   const traces = [
     { x: rank, y: take("second_moment"), name: "second moment", mode: "lines", line: { shape: "hvh", color: "#000", width: 1.8 }, text, hoverinfo: "text" },
     { x: rank, y: take("predicted"), name: "predicted", mode: "markers", marker: { symbol: "circle-open", size: 5, color: "#D55E00" }, text, hoverinfo: "text" },
   ];
-  if (c.theta !== null) traces.push({ x: [0, rank.length - 1], y: [c.theta, c.theta], name: "water level", mode: "lines", line: { color: "#0072B2", dash: "dash", width: 2 }, hoverinfo: "name" });
+  if (c.theta[0] !== null) traces.push({ x: rank, y: take("theta"), name: "water level", mode: "lines", line: { shape: "hvh", color: "#0072B2", dash: "dash", width: 2 }, hoverinfo: "name" });
   return plot(element, traces, { ...below, xaxis: axis("channel, by second moment"), yaxis: axis("squared latent units", { type: "log", tickformat: "~g", dtick: 1 }) });
 };
 

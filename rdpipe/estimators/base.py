@@ -89,6 +89,11 @@ class Variance(Estimator):
         return False
 
     @property
+    def uses_residual(self) -> bool:
+        """Whether :meth:`__call__` uses the residuals; without them a causal mean codes faster."""
+        return True
+
+    @property
     def transmitter(self) -> Transmitter | None:
         """Coder of the transmitted index array; None if nothing is transmitted."""
         return None

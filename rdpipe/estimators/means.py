@@ -74,16 +74,17 @@ class LinearCausalMean(Mean, CausalEstimator, FittedEstimator):
     channels of the groups decoded before, at the same position. With m = 0 this is linear
     prediction.
 
-    The weights, one set per channel, minimize the regularized squared error on the calibration
-    images. The neighbors there are latents rounded around the codec's mean.
+    The weights, one set per channel, minimize the regularized sum of squared errors over sigma^2 +
+    1/12 on the calibration images: the code length of rounded residuals under the codec's scale
+    sigma, up to a constant. The neighbors there are latents rounded around the codec's mean.
 
     Parameters
     ----------
     groups : int
         Number of channel groups, coded one after the other.
     ridge : float
-        Regularization: added to the diagonal of the normal equations per element, squared latent
-        units.
+        Regularization: added to the diagonal of the normal equations, relative to the sum of the
+        weights of the squared errors, squared latent units.
     """
 
     information = Information.DECODABLE
@@ -116,11 +117,12 @@ class LinearCausalMean(Mean, CausalEstimator, FittedEstimator):
         """Fit the weights by least squares."""
         from rdpipe.estimators.causal import CausalContext, waves
 
-        gram: dict[int, tuple[Tensor, Tensor]] = {}
-        count = 0
+        gram: dict[int, tuple[Tensor, Tensor, float]] = {}
         for latents in images:
             r = codec_residual(latents).double()
-            coded = torch.ones_like(r) if latents.coded is None else latents.coded.to(r)
+            weight = 1 / (latents.scale.double().square() + 1 / 12)
+            if latents.coded is not None:
+                weight *= latents.coded
             context = CausalContext(torch.ones_like(r), self.radius)
             everything = slice(0, len(r))
             positions = torch.arange(r[0].numel())
@@ -131,17 +133,20 @@ class LinearCausalMean(Mean, CausalEstimator, FittedEstimator):
                 before = context.gather(context.deviation, slice(0, channels.start))[..., 0]
                 for c in range(channels.start, channels.stop):
                     features = torch.cat([space[c].T, before])
-                    left, right = gram.get(c, (0.0, 0.0))
-                    on = features * coded[c].flatten()
-                    gram[c] = left + on @ features.T, right + on @ r[c].flatten()
-            count += positions.numel()
-        return self.load_state(self._solve(gram, count))
+                    left, right, total = gram.get(c, (0.0, 0.0, 0.0))
+                    weighted = features * weight[c].flatten()
+                    gram[c] = (
+                        left + weighted @ features.T,
+                        right + weighted @ r[c].flatten(),
+                        total + weight[c].sum().item(),
+                    )
+        return self.load_state(self._solve(gram))
 
-    def _solve(self, gram: dict[int, tuple[Tensor, Tensor]], count: int) -> State:
+    def _solve(self, gram: dict[int, tuple[Tensor, Tensor, float]]) -> State:
         size = len(self.neighbors)
         space, channel = np.zeros((len(gram), size)), np.zeros((len(gram), len(gram)))
-        for c, (left, right) in gram.items():
-            ridge = self.ridge * count * torch.eye(len(left), dtype=left.dtype)
+        for c, (left, right, total) in gram.items():
+            ridge = self.ridge * total * torch.eye(len(left), dtype=left.dtype)
             weights = torch.linalg.solve(left + ridge, right).numpy()
             space[c], channel[c, : len(weights) - size] = weights[:size], weights[size:]
         return {"space": space, "channel": channel}

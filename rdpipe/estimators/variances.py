@@ -57,6 +57,11 @@ class CodecVariance(Variance):
         unchanged = type(self).__call__ is CodecVariance.__call__
         return unchanged and not isinstance(self, CausalEstimator)
 
+    @property
+    def uses_residual(self) -> bool:
+        """Whether :meth:`__call__` uses the residuals."""
+        return type(self).__call__ is not CodecVariance.__call__
+
 
 class CalibratedVariance(Variance, FittedEstimator):
     """E[r^2 | sigma], a monotone function of the codec's sigma, fitted on calibration images.
@@ -146,6 +151,11 @@ class CalibratedVariance(Variance, FittedEstimator):
         self.knots = dict(state)
         return self
 
+    @property
+    def uses_residual(self) -> bool:
+        """Whether :meth:`__call__` uses the residuals."""
+        return type(self).__call__ is not CalibratedVariance.__call__
+
 
 class CausalWindowVariance(Variance, CausalEstimator):
     """Second moment of the residuals decoded before, in a window around the element.
@@ -230,6 +240,28 @@ class WindowVariance(Variance):
         square = residual.square()
         moments = window_sum(square, self.size) / window_sum(torch.ones_like(square[:1]), self.size)
         return moments.clamp(min=FLOOR), 0
+
+
+class RelativeWindowVariance(WindowVariance):
+    """The codec's variance times the second moment of r / sigma over the window around it.
+
+    It corrects the scale that the codec predicts, where :class:`WindowVariance` ignores it. It is a
+    genie as well.
+
+    Parameters
+    ----------
+    size : int
+        Odd side length of the window, elements.
+    """
+
+    uses_side = True
+    uses_context = True
+
+    def __call__(self, latents: Latents, residual: Tensor) -> tuple[Tensor, float]:
+        """Return the corrected variance of each element, and no bits."""
+        variance = latents.scale.square().clamp(min=FLOOR)
+        relative, _ = super().__call__(latents, residual / variance.sqrt())
+        return (variance * relative).clamp(min=FLOOR), 0
 
 
 def window_sum(x: Tensor, size: int) -> Tensor:

@@ -144,7 +144,7 @@ def test_residuals_of_a_causal_mean_are_those_that_rounding_leaves():
 def test_invalid_prediction_of_a_causal_mean_is_refused(change, message):
     cell = make_cell(West(change), CodecVariance(), Rounding())
     with pytest.raises(InputError, match=message):
-        cell.prepare(make_latents(normal((2, 3, 4))))
+        cell.code(cell.prepare(make_latents(normal((2, 3, 4)))), 1.0)
 
 
 @pytest.mark.parametrize("value", [-1.0, torch.nan, torch.inf])

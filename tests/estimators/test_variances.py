@@ -1,6 +1,7 @@
 """Variances against plain loops, numpy, and fields with known variances."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from rdpipe.estimators.variances import (
     CausalWindowVariance,
     CodecVariance,
     ElementVariance,
+    RelativeWindowVariance,
     WindowVariance,
 )
 from rdpipe.evaluation import evaluate
@@ -191,3 +193,26 @@ def test_fit_refuses_a_mean_of_another_shape():
 def test_invalid_settings_are_refused(build, message):
     with pytest.raises(InputError, match=message):
         build()
+
+
+def test_relative_window_is_the_second_moment_of_normalized_residuals():
+    """Against a direct sum over each window."""
+    r, scale = 3 * normal((2, 7, 6)), normal((2, 7, 6), 1).abs() + 0.2
+    latents = replace(make_latents(r), scale=scale)
+    variance, bits = RelativeWindowVariance(3)(latents, r)
+    relative = (r / scale).square().numpy()
+    for c, i, j in np.ndindex(2, 7, 6):
+        window = relative[c, max(i - 1, 0) : i + 2, max(j - 1, 0) : j + 2]
+        expected = scale[c, i, j].item() ** 2 * window.mean()
+        assert variance[c, i, j].item() == pytest.approx(expected, rel=1e-9)
+    assert bits == 0
+
+
+def test_relative_window_of_a_constant_scale_is_the_window():
+    r = 3 * normal((2, 7, 6))
+    latents = make_latents(r, scale=1.7)
+    torch.testing.assert_close(
+        RelativeWindowVariance(5)(latents, r)[0], WindowVariance(5)(latents, r)[0]
+    )
+    with pytest.raises(InputError, match="size is 4; expected 1, 3, 5"):
+        RelativeWindowVariance(4)

@@ -29,6 +29,7 @@ STAGES = (
     "train_codec",
     "extract_latents",
     "fit_estimator",
+    "fit_reconstruction",
     "measure_gap",
     "map_latents",
     "simulate",

@@ -23,12 +23,12 @@ from rdpipe.codecs.sent_latents import (
     find_difference,
     find_rounding,
 )
-from rdpipe.codecs.structure import decodes, find_structure
+from rdpipe.codecs.structure import find_structure
 from rdpipe.core.assembly import Whole, assemble
 from rdpipe.core.errors import InputError
 from rdpipe.core.metrics import mean_squared_error, psnr
 from rdpipe.core.protocols import Codec, Image, SupportsCoder, SupportsForward
-from rdpipe.core.running import decode_image, run, to_image, to_tensor
+from rdpipe.core.running import decode_image, decodes, run, to_image, to_tensor
 from rdpipe.core.walk import Coded, Walk
 from rdpipe.entropy.coder import Encoder
 from rdpipe.entropy.coding_walk import CodingWalk

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from rdpipe.codecs import bitstream
 from rdpipe.codecs.gain import NotDifferentiableError, decoder_gain, latent_weights
-from rdpipe.codecs.structure import decodes, find_structure, random_image
+from rdpipe.codecs.structure import find_structure, random_image
 from rdpipe.core.assembly import Whole, assemble
 from rdpipe.core.errors import InputError
 from rdpipe.core.latents import Latents, Structure
-from rdpipe.core.metrics import mean_squared_error, psnr
+from rdpipe.core.metrics import mean_squared_error, ms_ssim, psnr
 from rdpipe.core.protocols import (
     Codec,
     Image,
@@ -26,7 +26,7 @@ from rdpipe.core.protocols import (
     SupportsForwardBits,
     SupportsKnownSource,
 )
-from rdpipe.core.running import decode_image, padded_size, to_tensor, visit
+from rdpipe.core.running import decode_image, decodes, padded_size, to_tensor, visit
 from rdpipe.core.runs import RunId
 from rdpipe.core.walk import Walk, ZeroWalk
 
@@ -38,6 +38,7 @@ UNITS = {
     "forward_bits": "bit",
     "mse": "squared 8-bit levels",
     "psnr": "dB",
+    "ms_ssim": "multiscale structural similarity",
     "pixels": "pixel",
     "height": "pixel",
     "width": "pixel",
@@ -117,6 +118,12 @@ class Extractor:
         row["real"] = isinstance(self.codec, SupportsCoder) or decodes(self.codec)
         return row, {of_one.latent: to_dataset(of_one) for of_one in latents}
 
+    def latents(self, name: str, image: Image) -> list[Latents]:
+        """Return the latents of an image, in decoding order."""
+        walk = Walk()
+        visit(self.codec, walk, image)
+        return self._latents(name, image, assemble(walk.record))
+
     def _latents(self, name: str, image: Image, wholes: Mapping[str, Whole]) -> list[Latents]:
         structure = self.structure(image.shape[2])
         main = [whole for whole in wholes.values() if not whole.side]
@@ -185,6 +192,7 @@ def describe(codec: Codec, image: Image, decoded: Image, wholes: Mapping[str, Wh
         "forward_bits": forward_bits(codec, image),
         "mse": mse,
         "psnr": psnr(mse),
+        "ms_ssim": ms_ssim(image, decoded),
         "pixels": height * width,
         "height": height,
         "width": width,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rdpipe.core.errors import InputError
 from rdpipe.core.latents import Structure
-from rdpipe.core.protocols import Codec, Image, StatesDecoding
+from rdpipe.core.protocols import Codec, Image
 from rdpipe.core.rng import generator
 from rdpipe.core.running import padded_size, run
 from rdpipe.core.walk import Part, Walk
@@ -117,11 +117,6 @@ def random_image(codec: Codec, colors: int) -> Image:
     fine = torch.nn.functional.interpolate(coarse.float(), (height, width), mode="bicubic")
     pixels = fine[0].permute(1, 2, 0).clamp(0, 1).mul(255).contiguous().numpy()
     return pixels.astype(np.uint8 if colors == 3 else np.float32)
-
-
-def decodes(codec: object) -> bool:
-    """Return whether a codec decodes without the image."""
-    return codec.can_decode if isinstance(codec, StatesDecoding) else True
 
 
 def _priors_differ(first: list[Part], second: list[Part]) -> bool:

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from typing import NamedTuple, Self
 
 from rdpipe.core.errors import InputError
+from rdpipe.core.kinds import Reconstruction
 from rdpipe.core.plugins import suggest
 
 
@@ -72,6 +74,7 @@ AXES = (
             "block": "rdpipe.estimators.transmitted:BlockVariance",
             "channel": "rdpipe.estimators.transmitted:ChannelVariance",
             "searched-channel": "rdpipe.estimators.transmitted:SearchedChannelVariance",
+            "relative-window": "rdpipe.estimators.variances:RelativeWindowVariance",
             "window": "rdpipe.estimators.variances:WindowVariance",
             "element": "rdpipe.estimators.variances:ElementVariance",
         },
@@ -99,6 +102,8 @@ AXES = (
 """The axes, in the order of the array's dimensions."""
 PAPER_ORDER = tuple(sorted(AXES, key=lambda axis: axis.paper_rank))
 """The axes, in the order in which the paper moves along them."""
+CELL_FORM = "mean/variance/quantizer, optionally with /plain or /calibrated"
+"""The form of the name of a cell, for error messages."""
 TRAINING_THETA = 1 / 12
 """Water level for which networks are trained with the test channel, squared latent units.
 
@@ -121,22 +126,27 @@ def axis_named(name: str) -> Axis:
 
 
 class CellId(NamedTuple):
-    """Names of the mean, the variance and the quantizer of one cell of the array.
+    """Names of the mean, the variance and the quantizer of a cell, and its reconstruction.
+
+    The first three are its place in the array. The reconstruction is not an axis: it changes
+    neither bits nor residuals, only the decoded image. A name without it is that of a plain one.
 
     Examples
     --------
     >>> print(CellId("codec", "channel", "rounding"))
     codec/channel/rounding
-    >>> CellId.parse("codec/channel/rounding").quantizer
-    'rounding'
+    >>> CellId.parse("codec/codec/lattice-e8/calibrated").reconstruction
+    <Reconstruction.CALIBRATED: 'calibrated'>
     """
 
     mean: str
     variance: str
     quantizer: str
+    reconstruction: Reconstruction = Reconstruction.PLAIN
 
     def __str__(self) -> str:
-        return "/".join(self)
+        names = self[:-1] if self.reconstruction is Reconstruction.PLAIN else self
+        return "/".join(names)
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -145,12 +155,15 @@ class CellId(NamedTuple):
         Raises
         ------
         InputError
-            If the text does not have one name per axis.
+            If the text does not have one name per axis, and optionally a reconstruction.
         """
-        names = text.split("/")
+        *names, last = text.split("/")
+        if len(names) < len(AXES):
+            names, last = [*names, last], str(Reconstruction.PLAIN)
         if len(names) != len(AXES) or not all(names):
-            raise InputError(f"{text!r} is not a cell; expected {'/'.join(cls._fields)}")
-        return cls(*names)
+            raise InputError(f"{text!r} is not a cell; expected {CELL_FORM}")
+        mean, variance, quantizer = names
+        return cls(mean, variance, quantizer, Reconstruction.parse(last, f"cell {text!r}"))
 
     @classmethod
     def from_mapping(cls, names: Mapping[str, str]) -> Self:
@@ -159,23 +172,50 @@ class CellId(NamedTuple):
         Raises
         ------
         InputError
-            If the keys are not exactly the names of the axes.
+            If the keys are not the names of the axes, and optionally ``reconstruction``.
         """
-        if set(names) != set(cls._fields):
+        *axes, last = cls._fields
+        if set(names) - {last} != set(axes):
             listed = ", ".join(map(str, names)) or "none"
             raise InputError(
-                f"a cell has the keys {listed}; expected exactly {', '.join(cls._fields)}"
+                f"a cell has the keys {listed}; expected {', '.join(axes)} and optionally {last}"
             )
-        return cls(**names)
+        reconstruction = Reconstruction.parse(names.get(last, str(Reconstruction.PLAIN)), "a cell")
+        mean, variance, quantizer = (names[axis] for axis in axes)
+        return cls(mean, variance, quantizer, reconstruction)
 
     def replace(self, **names: str) -> Self:
         """Return the cell with other names along some axes."""
-        return self._replace(**names)
+        return self._replace(**names)  # type: ignore[arg-type]
 
     def selector(self) -> dict[str, str]:
-        """Return the coordinates of the cell, for :meth:`xarray.Dataset.sel`."""
-        return self._asdict()
+        """Return the coordinates of the cell in the array, for :meth:`xarray.Dataset.sel`."""
+        return {axis.name: getattr(self, axis.name) for axis in AXES}
+
+    def names(self) -> dict[str, str]:
+        """Return the names in the form of a config entry; :meth:`from_mapping` is the inverse."""
+        return {field: str(name) for field, name in self._asdict().items()}
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether the reconstruction is fitted."""
+        return self.reconstruction is Reconstruction.CALIBRATED
 
 
-BASELINE_CELL = CellId(*(axis.baseline for axis in AXES))
+BASELINE_CELL = CellId.from_mapping({axis.name: axis.baseline for axis in AXES})
 """The codec as it is: the cell from which every gap is measured."""
+
+
+def corners(limit: CellId) -> dict[frozenset[str], CellId]:
+    """Return the cells between the codec's own and a limit, by the names of the moved axes.
+
+    The reconstruction belongs to the quantizer.
+    """
+    cells = {}
+    for size in range(len(AXES) + 1):
+        for moved in combinations([axis.name for axis in AXES], size):
+            names = {axis: getattr(limit, axis) for axis in moved}
+            if "quantizer" in names:
+                names["reconstruction"] = limit.reconstruction
+            cells[frozenset(moved)] = BASELINE_CELL.replace(**names)
+    return cells

@@ -86,6 +86,15 @@ class CurveRole(_Label):
         return self in (CurveRole.CODEC, CurveRole.CELL, CurveRole.JOINT)
 
 
+class Reconstruction(_Label):
+    """What the decoder puts in the place of a decoded residual before the codec's synthesis."""
+
+    PLAIN = "plain"
+    """The decoded residual as it is."""
+    CALIBRATED = "calibrated"
+    """The decoded residual times a gain that is fitted on the calibration images."""
+
+
 class LevelKind(_Label):
     """What the level of a quantizer is."""
 

@@ -1,11 +1,24 @@
-"""Distortion of decoded images."""
+"""Quality of decoded images."""
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
+import lazy_loader
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+if TYPE_CHECKING:
+    import pytorch_msssim
+    import torch
+else:
+    torch = lazy_loader.load("torch")
+    pytorch_msssim = lazy_loader.load("pytorch_msssim")
+
+LEAST_SIDE = 161
+"""Smallest side of an image that has a multiscale structural similarity, pixels."""
 
 
 def mean_squared_error(image: NDArray[Any], decoded: NDArray[Any]) -> float:
@@ -45,3 +58,49 @@ def psnr(mse: ArrayLike) -> NDArray[np.float64]:
     with np.errstate(divide="ignore"):
         ratio: NDArray[np.float64] = 10 * np.log10(255**2 / np.asarray(mse, dtype=np.float64))
     return ratio
+
+
+def ms_ssim(image: NDArray[Any], decoded: NDArray[Any]) -> float:
+    """Return the multiscale structural similarity of two images.
+
+    Parameters
+    ----------
+    image, decoded : array of uint8, of shape (height, width, 3)
+
+    Returns
+    -------
+    float
+        The mean over the colors. NaN if a side has fewer than 161 pixels, and for Gaussian fields.
+
+    References
+    ----------
+    Z. Wang, E. P. Simoncelli, A. C. Bovik, "Multiscale structural similarity for image quality
+    assessment", Asilomar Conference on Signals, Systems and Computers, 2003.
+    """
+    if image.dtype != np.uint8 or min(image.shape[:2]) < LEAST_SIDE:
+        return math.nan
+    first, second = (
+        torch.tensor(pixels, dtype=torch.float32).permute(2, 0, 1)[None]
+        for pixels in (image, decoded)
+    )
+    return float(pytorch_msssim.ms_ssim(first, second, data_range=255))
+
+
+def ms_ssim_db(similarity: ArrayLike) -> NDArray[np.float64]:
+    """Return -10 log10(1 - MS-SSIM), dB; infinite where the similarity is 1.
+
+    Examples
+    --------
+    >>> float(ms_ssim_db(0.99).round(6))
+    20.0
+    """
+    with np.errstate(divide="ignore"):
+        ratio: NDArray[np.float64] = -10 * np.log10(1 - np.asarray(similarity, dtype=np.float64))
+    return ratio
+
+
+MEASURES: dict[str, Callable[[ArrayLike, ArrayLike], NDArray[np.float64]]] = {
+    "psnr": lambda mse, similarity: psnr(mse),
+    "ms-ssim": lambda mse, similarity: ms_ssim_db(similarity),
+}
+"""Measures of quality in dB, as functions of the MSE and of the MS-SSIM."""

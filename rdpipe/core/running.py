@@ -10,7 +10,14 @@ import torch
 from torch import Tensor
 
 from rdpipe.core.errors import InputError
-from rdpipe.core.protocols import Codec, HasDevice, HasLeast, HasMultiple, Image
+from rdpipe.core.protocols import (
+    Codec,
+    HasDevice,
+    HasLeast,
+    HasMultiple,
+    Image,
+    StatesDecoding,
+)
 from rdpipe.core.walk import Walk
 
 MULTIPLE = 64
@@ -118,6 +125,11 @@ def padded_size(codec: object, height: int, width: int) -> tuple[int, int]:
     least = codec.least if isinstance(codec, HasLeast) else 1
     rows, columns = (-(-max(side, least) // multiple) * multiple for side in (height, width))
     return rows, columns
+
+
+def decodes(codec: object) -> bool:
+    """Return whether a codec decodes without the image."""
+    return codec.can_decode if isinstance(codec, StatesDecoding) else True
 
 
 def device_of(codec: object) -> Any:

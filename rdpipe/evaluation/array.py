@@ -202,7 +202,8 @@ def build_cells(parts: Parts, structure: Structure) -> Cells:
         mean, variance, quantizer = (
             named[name] for named, name in zip(parts.values(), names, strict=True)
         )
-        cells[place] = Cell(CellId(*names), mean, variance, quantizer, structure)
+        cell_id = CellId.from_mapping(dict(zip(parts, names, strict=True)))
+        cells[place] = Cell(cell_id, mean, variance, quantizer, structure)
     return cells
 
 

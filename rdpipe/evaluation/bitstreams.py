@@ -2,8 +2,8 @@
 
 .. code-block:: none
 
-    version, height, width, noise key; shapes | coder: side information of the codec, if the cell
-    17 bytes, and 6 for each latent             needs it; transmitted variances; escapes, residuals
+    version, height, width, noise key, level; shapes | coder: side information of the codec, if the
+    21 bytes, and 6 for each latent                     cell needs it; variances; escapes, residuals
 
 A cell with the codec's own mean and variance is coded in one walk, part by part: the priors are
 those of its own past. Any other cell is coded in two. The first gives what is predicted without
@@ -12,17 +12,17 @@ latents, then each latent is coded as a whole, and the second walk decodes the i
 
 from __future__ import annotations
 
+import math
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import product
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from rdpipe.core.assembly import Whole, assemble
-from rdpipe.core.axes import AXES, CellId
+from rdpipe.core.axes import CellId
 from rdpipe.core.errors import InputError
 from rdpipe.core.kinds import BoundKind
 from rdpipe.core.latents import Latents
@@ -49,10 +49,12 @@ from rdpipe.evaluation.cell_walk import CellCodingWalk, CellOfLatent, code_resid
 from rdpipe.evaluation.simulation import CellsOfLatents, build, own_past
 from rdpipe.quantizers.base import CodableQuantizer
 
-HEADER = struct.Struct(">BIIQ")
-"""Version of the format; height and width of the image, pixels; key of the noise."""
+HEADER = struct.Struct(">BIIQf")
+"""Version of the format; height and width of the image, pixels; key of the noise; level."""
 SHAPE = struct.Struct(">HHH")
 """Channels, rows and columns of a latent."""
+LARGEST = 2**16 - 1
+"""Largest number of channels, rows or columns of a latent."""
 
 
 class Decoded(NamedTuple):
@@ -76,23 +78,23 @@ class Decoded(NamedTuple):
 
 
 def codable_cells(
-    entries: Entries, fits: Fits, latents: Sequence[Latents]
+    cell_ids: Iterable[CellId], entries: Entries, fits: Fits, latents: Sequence[Latents]
 ) -> dict[CellId, CellsOfLatents]:
     """Return the cells that have a bitstream: all decodable, with a realizable quantizer.
 
-    Left out are quantizers whose level is solved for each image, the codec's own prior with another
-    mean or variance, and cells in which only the mean or only the variance is the codec's while
-    they depend on decoded latents.
+    Left out are the codec's own prior with another mean or variance, and cells in which only the
+    mean or only the variance is the codec's while they depend on decoded latents.
 
     Parameters
     ----------
+    cell_ids : iterable of CellId
     entries, fits : mapping
-        Config entries by section and name; states of fitted estimators.
+        Config entries by section and name; states of fitted estimators and reconstructions.
     latents : sequence of Latents
         The latents of an image of the codec.
     """
     structure, cells = latents[0].structure, {}
-    for cell_id in map(CellId._make, product(*(entries[axis.section] for axis in AXES))):
+    for cell_id in cell_ids:
         of_cell = build(cell_id, entries, fits, latents, structure)
         cell = next(iter(of_cell.values()))
         if cell.predicts_as_codec:
@@ -106,7 +108,12 @@ def codable_cells(
 
 
 def encode(
-    codec: Codec, cells: CellsOfLatents, latents: Sequence[Latents], image: Image, key: int
+    codec: Codec,
+    cells: CellsOfLatents,
+    latents: Sequence[Latents],
+    image: Image,
+    key: int,
+    level: float | None = None,
 ) -> tuple[bytes, Decoded]:
     """Write an image as a real bitstream.
 
@@ -120,6 +127,8 @@ def encode(
     image : array of uint8, of shape (height, width, 3)
     key : int
         Key of the noise of a random quantizer, from 0 to 2^64 - 1; transmitted.
+    level : float, optional
+        Step of the quantizer, a number of float32; transmitted. Default: its own.
 
     Returns
     -------
@@ -134,8 +143,15 @@ def encode(
     """
     check_codable(cells)
     shapes = {latent.latent: tuple(latent.y.shape) for latent in latents}
+    level = next(iter(cells.values())).step if level is None else level
+    for name, shape in shapes.items():
+        if max(shape) > LARGEST:
+            raise InputError(
+                f"latent {name!r} has shape {shape}; expected at most {LARGEST} a side"
+            )
     packed = [SHAPE.pack(*shape) for shape in shapes.values()]
-    header = HEADER.pack(VERSION, *image.shape[:2], key) + b"".join(packed)
+    header = HEADER.pack(VERSION, *image.shape[:2], key, level) + b"".join(packed)
+    cells = at_level(cells, level)
     coder = Encoder(header)
     with in_float64(codec) as precise:
         if _predicts_as_codec(cells):
@@ -166,14 +182,22 @@ def decode(codec: Codec, cells: CellsOfLatents, stream: bytes) -> Decoded:
     length = HEADER.size + SHAPE.size * len(cells)
     if len(stream) < length:
         raise DecodingError(OTHER_NUMBERS)
-    version, height, width, key = HEADER.unpack_from(stream)
+    version, height, width, key, level = HEADER.unpack_from(stream)
     check_version(version)
+    if not 0 < level < math.inf:
+        raise DecodingError(OTHER_NUMBERS)
+    cells = at_level(cells, level)
     shapes = dict(zip(cells, SHAPE.iter_unpack(stream[HEADER.size : length]), strict=True))
     size, coder = (height, width), Decoder(stream[length:], stream[:length])
     with decoding(coder), in_float64(codec) as precise:
         if _predicts_as_codec(cells):
             return _walk(precise, cells, shapes, key, coder, size=size)
         return _decode_latents(precise, cells, size, key, coder)
+
+
+def at_level(cells: CellsOfLatents, level: float) -> CellsOfLatents:
+    """Return the cells of all latents with one step."""
+    return {name: cell.at_level(level) for name, cell in cells.items()}
 
 
 def _predicts_as_codec(cells: CellsOfLatents) -> bool:
@@ -267,7 +291,7 @@ def _encode_latents(
         own_key = latent_key(key, latent.latent, len(latents))
         prepared = cell.prepare(known, own_key)
         if transmitter := cell.variance.transmitter:
-            transmitter.write(coder, transmitter.index(prepared.residual))
+            transmitter.write(coder, transmitter.index(prepared.typical_residual))
         elif prepared.transmitted_bits:
             raise InputError(
                 f"bitstream: variance {cell.id.variance!r} sends {prepared.transmitted_bits:g} bits"
@@ -289,7 +313,8 @@ def _decode_latents(
     for name, whole in wholes.items():
         cell = cells[name]
         unknown = torch.full(whole.mean.shape, torch.nan, dtype=torch.float64)
-        known = decoder_latents(Latents("", unknown, unknown, unknown), whole, cell, coder)
+        nothing = Latents("", unknown, unknown, unknown, latent=name)
+        known = decoder_latents(nothing, whole, cell, coder)
         label = f"mean {cell.id.mean!r} (in the decoder)"
         initial_mean = check_mean_output(label, cell.mean(known), known.y).double()
         initial_variance = _read_variance(cell, coder, known)
@@ -301,20 +326,23 @@ def _decode_latents(
 
 
 def decoder_latents(latents: Latents, whole: Whole, cell: Cell, coder: Coder) -> Latents:
-    """Return latents with the mean and scale of a decoder; NaN if it gets no side information."""
-    mean = scale = offset = torch.full(whole.mean.shape, torch.nan, dtype=torch.float64)
+    """Return latents with what a decoder knows; without side information it has no mean and scale.
+
+    The offset does not depend on side information then: a cell whose mean does would include it.
+    """
+    mean = scale = torch.full(whole.mean.shape, torch.nan, dtype=torch.float64)
     if cell.includes_side:
         mean = coder.agree(whole.mean / whole.step)
         scale = coder.agree_ratio(whole.scale / whole.step)
-        offset = whole.offset / whole.step
-    on_mean = torch.equal(whole.offset, whole.mean.double())
+    on_mean = torch.equal(whole.offset, whole.mean.double()) and whole.coded is None
     return replace(
         latents,
         mean=mean,
         scale=scale,
         hyper=None,
+        gain=None,
         own_bits=None,
-        offset=None if on_mean else offset,
+        offset=None if on_mean else coder.agree(whole.offset / whole.step),
         coded=whole.coded,
     )
 
@@ -334,6 +362,7 @@ def _code_latent(
     grid = None
     if known.offset is not None and cell.mean.is_codec and cell.quantizer.reproduces_codec:
         grid = known.offset.flatten(1)
+    correction = torch.zeros_like(initial_mean).flatten(1)
 
     def code_step(channels: slice, positions: slice | Tensor, mu: Tensor, v: Tensor) -> Tensor:
         mu, v = coder.agree(mu), coder.agree_ratio(v)
@@ -342,16 +371,20 @@ def _code_latent(
             on = coded[channels, positions]
             r, v = torch.where(on, r, 0.0 * v), torch.where(on, v, FLOOR)
         if grid is not None:
-            return _code_on_grid(coder, mu, r, v, grid[channels, positions])
-        residual = code_residuals(coder, cell, r, v, noise[channels, positions])
-        return coder.agree(mu + residual) - mu
+            residual = _code_on_grid(coder, mu, r, v, grid[channels, positions])
+        else:
+            residual = code_residuals(coder, cell, r, v, noise[channels, positions])
+            residual = coder.agree(mu + residual) - mu
+        changed = cell.reconstruct(residual, v, cell.step)
+        correction[channels, positions] = changed - residual
+        return residual
 
     y_hat = traverse(
         cell.mean, cell.variance, initial_mean, initial_variance, code_step, cell.step**2 / 12
     )
-    if known.coded is not None:
-        rest = known.mean if known.offset is None else known.offset
-        y_hat = torch.where(known.coded, y_hat, rest)
+    y_hat = y_hat + correction.view(y_hat.shape)
+    if known.coded is not None and known.offset is not None:
+        y_hat = torch.where(known.coded, y_hat, known.offset)
     return coder.agree(y_hat)
 
 
@@ -382,6 +415,9 @@ def _decode_image(
     """Return decoded latents, in units of the codec, and the image that they decode to."""
     in_units = [y_hat * whole.step for y_hat, whole in zip(y_hats, wholes.values(), strict=True)]
     height, width = size
+    for name, y_hat in zip(wholes, in_units, strict=True):
+        if not y_hat.isfinite().all():
+            raise InputError(f"latent {name!r} decodes to values that are not finite")
 
     def finish() -> Image:
         walk = _ImageWalk(dict(zip(wholes, in_units, strict=True)), side, device_of(codec))
@@ -415,11 +451,6 @@ def check_codable(cells: CellsOfLatents) -> None:
             raise InputError(
                 f"a cell of kind {str(cell.kind)!r} has no bitstream; expected"
                 f" {str(BoundKind.ACHIEVABLE)!r}"
-            )
-        if cell.quantizer.level is None:
-            raise InputError(
-                f"bitstream: the level of quantizer {cell.id.quantizer!r} is solved for each image;"
-                " expected a level of its own"
             )
         if cell.quantizer.uses_own_prior and not cell.predicts_as_codec:
             raise InputError(

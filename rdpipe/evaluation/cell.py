@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from rdpipe.core.axes import AXES, CellId, axis_named
@@ -50,6 +52,7 @@ from rdpipe.evaluation.claims import (
 )
 from rdpipe.evaluation.levels import LEAST_DISTORTION, solve_level
 from rdpipe.quantizers.base import CodableQuantizer, Quantizer, QuantizerOutput, cell_bits
+from rdpipe.quantizers.reconstruction import CalibratedReconstruction
 from rdpipe.quantizers.scalar import Rounding
 from rdpipe.quantizers.user_quantizers import (
     adapt_quantizer,
@@ -62,6 +65,8 @@ Fits = Mapping[tuple[str, str], Mapping[str, State]]
 """States of fitted estimators, by axis and name, for each latent."""
 Entries = Mapping[str, Mapping[str, Mapping[str, Any]]]
 """Config entries by section (``means``, ``variances``, ``quantizers``) and name."""
+RECONSTRUCTION = "reconstruction"
+"""Stands for the axis in the states of reconstructions, which are fitted for each quantizer."""
 ADAPTERS: dict[str, Callable[[str, object], Any]] = {
     "mean": adapt_mean,
     "variance": adapt_variance,
@@ -106,6 +111,27 @@ def build_part(
             )
         part.load_state(fits[axis, name][latent])
     return part
+
+
+def build_reconstruction(
+    cell_id: CellId, fits: Fits, latent: str
+) -> CalibratedReconstruction | None:
+    """Return the reconstruction of a cell; None if it is plain.
+
+    Raises
+    ------
+    InputError
+        If it is not fitted yet.
+    """
+    if not cell_id.is_calibrated:
+        return None
+    states = fits.get((RECONSTRUCTION, cell_id.quantizer), {})
+    if latent not in states:
+        raise InputError(
+            f"cell {cell_id}: the reconstruction must be fitted first; set `calibration` in the"
+            " config to a dataset"
+        )
+    return CalibratedReconstruction.from_state(states[latent])
 
 
 def to_float64(latents: Latents) -> Latents:
@@ -241,6 +267,8 @@ class Cell:
         Estimators that fulfill their contracts.
     structure : Structure
         What of the codec depends on decoded latents.
+    reconstruction : CalibratedReconstruction, optional
+        What follows the quantizer if the cell is a calibrated one.
 
     Attributes
     ----------
@@ -259,7 +287,9 @@ class Cell:
         variance: Variance,
         quantizer: Quantizer,
         structure: Structure = INDEPENDENT,
+        reconstruction: CalibratedReconstruction | None = None,
     ):
+        self.reconstruction, self.structure = reconstruction, structure
         self.id, self.mean, self.estimator, self.quantizer = cell_id, mean, variance, quantizer
         self.variance = variance.for_mean(cell_id.mean)
         self.causal = isinstance(mean, CausalEstimator) or isinstance(variance, CausalEstimator)
@@ -270,8 +300,8 @@ class Cell:
                 f"variance {cell_id.variance!r} is {variance.information}, but its for_mean returns"
                 f" a {self.variance.information} estimator; expected the same information"
             )
-        self.kind = bound_kind(mean, self.variance, quantizer, structure)
-        self.includes_side = includes_side(mean, self.variance, quantizer, structure)
+        parts = mean, self.variance, quantizer, structure, reconstruction is not None
+        self.kind, self.includes_side = bound_kind(*parts), includes_side(*parts)
 
     @classmethod
     def from_entries(
@@ -285,9 +315,19 @@ class Cell:
         """Build a cell from config entries."""
         mean, variance, quantizer = (
             build_part(axis.name, name, entries[axis.section][name], fits, latent)
-            for axis, name in zip(AXES, cell_id, strict=True)
+            for axis, name in zip(AXES, cell_id, strict=False)
         )
-        return cls(cell_id, mean, variance, quantizer, structure)
+        reconstruction = build_reconstruction(cell_id, fits, latent)
+        return cls(cell_id, mean, variance, quantizer, structure, reconstruction)
+
+    def at_level(self, level: float) -> Cell:
+        """Return this cell with another level of its quantizer; itself if it has none."""
+        if self.quantizer.level is None:
+            return self
+        quantizer = self.quantizer.at_level(level)
+        return Cell(
+            self.id, self.mean, self.estimator, quantizer, self.structure, self.reconstruction
+        )
 
     @property
     def predicts_as_codec(self) -> bool:
@@ -297,16 +337,12 @@ class Cell:
     @property
     def has_codec_past(self) -> bool:
         """Whether a decoder of the cell obtains the codec's own y_hat."""
-        return has_codec_past(self.mean, self.quantizer)
+        return has_codec_past(self.mean, self.quantizer, self.reconstruction is not None)
 
     @property
     def uses_context(self) -> bool:
         """Whether the cell depends on the output of the codec's context model."""
         return self.mean.uses_context or self.variance.uses_context
-
-    def levels(self, sweep: list[float]) -> list[float]:
-        """Return the quantizer's own level, or the whole sweep if it has none."""
-        return sweep if self.quantizer.level is None else [self.quantizer.level]
 
     def prepare(
         self, latents: Latents, key: int = 0, cache: CellCache | None = None
@@ -332,10 +368,11 @@ class Cell:
         cache = CellCache() if cache is None else cache
         latents = cache.get("latents", (), lambda: to_float64(latents))
         y, of_mean = latents.y, (self.mean, self.step)
+        of_residual = *of_mean, self.variance.uses_residual
         of_variance = *of_mean, self.estimator
         noise = cache.get("noise", (), lambda: standard_normal(key, y.shape))
         initial_mean = cache.get("initial_mean", of_mean, lambda: self._initial_mean(latents))
-        residual = cache.get("residual", of_mean, lambda: self._residual(latents, initial_mean))
+        residual = cache.get("residual", of_residual, lambda: self._residual(latents, initial_mean))
         initial_variance, bits = cache.get(
             "initial_variance",
             of_variance,
@@ -375,6 +412,8 @@ class Cell:
         )
 
     def _residual(self, latents: Latents, initial_mean: Tensor) -> Tensor:
+        if isinstance(self.mean, CausalEstimator) and not self.variance.uses_residual:
+            return torch.zeros_like(latents.y)  # nothing uses them
         return residuals(self.mean, latents.y, initial_mean, self.step, latents.coded)
 
     def _initial_mean(self, latents: Latents) -> Tensor:
@@ -453,6 +492,7 @@ class Cell:
         own_bits = None if image.own_bits is None else image.own_bits.flatten(1)
         coded = None if image.coded is None else image.coded.flatten(1)
         shift = None if image.shift is None else image.shift.flatten(1)
+        correction = None if self.reconstruction is None else torch.empty_like(y)
 
         def code_step(channels: slice, positions: slice | Tensor, mu: Tensor, v: Tensor) -> Tensor:
             here = channels, positions
@@ -469,6 +509,8 @@ class Cell:
             element_bits[here] = bits
             distortions = output.distortion.sum(), self._weighted(output.distortion, channels)
             sums.add_(torch.stack([bits.sum(), *distortions]))
+            if correction is not None:
+                correction[here] = self.reconstruct(output.residual, v, at_level) - output.residual
             return output.residual
 
         y_hat = traverse(
@@ -480,6 +522,8 @@ class Cell:
             noise_variance,
             self.quantizer.elementwise,
         )
+        if correction is not None:
+            y_hat += correction.view(y_hat.shape)
         if image.coded is not None and image.rest is not None:
             y_hat = torch.where(image.coded, y_hat, image.rest)
         bits, distortion, weighted = sums.tolist()
@@ -520,6 +564,19 @@ class Cell:
             bits = cell_bits(point - 0.5, point + 0.5, v)
             output = QuantizerOutput(bits, (r - point).square(), point)
         return output.bits + escape_bits, output
+
+    def reconstruct(self, residual: Tensor, v: Tensor, level: float | Tensor) -> Tensor:
+        """Return what the decoder puts in the place of decoded residuals.
+
+        Parameters
+        ----------
+        residual, v : Tensor of shape (channel, position)
+            Decoded residuals and their variance.
+        level : float or Tensor that broadcasts
+        """
+        if self.reconstruction is None:
+            return residual
+        return self.reconstruction(residual, v, self.quantizer.noise_variance(level))
 
     def _quantize(
         self, r: Tensor, v: Tensor, level: float | Tensor, noise: Tensor
@@ -583,6 +640,20 @@ class Cell:
             total += self._weighted(distortion, channels).item()
         return total
 
+    def levels_of_channels(self, level: float, channels: int) -> NDArray[np.float64]:
+        """Return the level of each channel, where ``level`` is the common one if it is solved for.
+
+        Returns
+        -------
+        array of shape (channel,)
+        """
+        if self.quantizer.level is not None:
+            return np.full(channels, self.quantizer.level)
+        levels: NDArray[np.float64] = self._level_by_channel(
+            level, torch.zeros(channels, 1, dtype=torch.float64)
+        )[:, 0].numpy()
+        return levels
+
     def _level_by_channel(self, level: float, y: Tensor) -> Tensor:
         """Return the level of each channel, of shape (channel, 1)."""
         weights = y.new_ones(len(y), 1) if self.weights is None else self.weights
@@ -612,8 +683,12 @@ class Prepared:
 
     def code(self, level: float) -> CellOutput:
         """Code the latent at the common level of all latents."""
-        fixed = self.cell.quantizer.level is not None
-        return self.cell.code(self.image, level if fixed else level / self.weight)
+        return self.cell.code(self.image, level_of_latent(self.cell, level, self.weight))
+
+
+def level_of_latent(cell: Cell, level: float, weight: float) -> float:
+    """Return the level of one latent from the common one: theta is divided by its weight."""
+    return level / weight if cell.quantizer.level is None else level
 
 
 class PreparedForCell:

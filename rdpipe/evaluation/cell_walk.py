@@ -125,7 +125,7 @@ class CellWalk(Walk):
         if cell.quantizer.uses_own_prior:
             bits = elements.select(part.prior.bits(part.point(part.index()), part.step))
         self.bits += bits.sum().item()
-        y_hat = mu + output.residual
+        y_hat = mu + cell.reconstruct(output.residual, v, level)
         cell.check_sums(bits.sum().item(), output.distortion.sum().item(), y_hat)
         return elements.scatter(y_hat * elements.step)
 
@@ -188,21 +188,26 @@ class CellCodingWalk(CodingWalk):
 
     def _decode_latent(self, part: Part) -> Tensor:
         of_latent, elements, noise = self._coders.prepare(part)
-        quantizer = of_latent.cell.quantizer
+        cell, quantizer = of_latent.cell, of_latent.cell.quantizer
         assert isinstance(quantizer, CodableQuantizer), "the cell is achievable"
         if quantizer.uses_own_prior:
             return super().decode(part)
         off_center = not torch.equal(part.offset, part.prior.mean.double())
-        if quantizer.reproduces_codec and off_center:  # rounding to the codec's grid
-            gaussian = Gaussian(part.prior.mean.double(), part.prior.scale.double())
-            return super().decode(replace(part, prior=gaussian))
         mu = self.coder.agree(elements.in_steps(part.prior.mean))
         v = self.coder.agree_ratio(elements.in_steps(part.prior.scale).square().clamp(min=FLOOR))
-        r = torch.full_like(v, torch.nan)
-        if not self.coder.reads and part.y is not None:
-            r = elements.in_steps(part.y) - mu
-        residual = code_residuals(self.coder, of_latent.cell, r, v, noise)
-        return elements.scatter(self.coder.agree(mu + residual) * elements.step)
+        if quantizer.reproduces_codec and off_center:  # rounding to the codec's grid
+            gaussian = Gaussian(part.prior.mean.double(), part.prior.scale.double())
+            y_hat = super().decode(replace(part, prior=gaussian))
+            if cell.reconstruction is None:
+                return y_hat
+            residual = elements.in_steps(y_hat) - mu
+        else:
+            r = torch.full_like(v, torch.nan)
+            if not self.coder.reads and part.y is not None:
+                r = elements.in_steps(part.y) - mu
+            residual = code_residuals(self.coder, cell, r, v, noise)
+        y_hat = self.coder.agree(mu + cell.reconstruct(residual, v, cell.step))
+        return elements.scatter(y_hat * elements.step)
 
 
 def code_residuals(coder: Coder, cell: Cell, r: Tensor, v: Tensor, noise: Tensor) -> Tensor:

@@ -20,7 +20,11 @@ INDEPENDENT = Structure()
 
 
 def bound_kind(
-    mean: Mean, variance: Variance, quantizer: Quantizer, structure: Structure = INDEPENDENT
+    mean: Mean,
+    variance: Variance,
+    quantizer: Quantizer,
+    structure: Structure = INDEPENDENT,
+    calibrated: bool = False,
 ) -> BoundKind:
     """Return what a curve of a cell may be called.
 
@@ -33,8 +37,10 @@ def bound_kind(
     structure : Structure
         What of the codec depends on decoded latents. What is stored of that depends on the codec's
         own rounded past. In a cell with another past only a genie has it (section 8).
+    calibrated : bool
+        Whether the reconstruction is fitted, so that y_hat is not the codec's own.
     """
-    if sees_latents(mean, variance, quantizer, structure):
+    if sees_latents(mean, variance, quantizer, structure, calibrated):
         return BoundKind.GENIE_AIDED
     if isinstance(quantizer, CodableQuantizer):
         return BoundKind.ACHIEVABLE
@@ -42,7 +48,11 @@ def bound_kind(
 
 
 def sees_latents(
-    mean: Mean, variance: Variance, quantizer: Quantizer, structure: Structure = INDEPENDENT
+    mean: Mean,
+    variance: Variance,
+    quantizer: Quantizer,
+    structure: Structure = INDEPENDENT,
+    calibrated: bool = False,
 ) -> bool:
     """Return whether a cell depends on latents that no decoder of it has.
 
@@ -51,7 +61,9 @@ def sees_latents(
     parts: tuple[Mean | Variance | Quantizer, ...] = (mean, variance, quantizer)
     uses_context = mean.uses_context or variance.uses_context
     stored_past = structure.codes_follow_past or (structure.priors_follow_past and uses_context)
-    return any(map(is_genie, parts)) or (stored_past and not has_codec_past(mean, quantizer))
+    return any(map(is_genie, parts)) or (
+        stored_past and not has_codec_past(mean, quantizer, calibrated)
+    )
 
 
 def is_genie(part: Mean | Variance | Quantizer) -> bool:
@@ -104,13 +116,17 @@ def private_copy(latents: Latents) -> Latents:
     return replace(latents, **copies)
 
 
-def has_codec_past(mean: Mean, quantizer: Quantizer) -> bool:
+def has_codec_past(mean: Mean, quantizer: Quantizer, calibrated: bool = False) -> bool:
     """Return whether a decoder of a cell obtains the codec's own y_hat."""
-    return mean.is_codec and quantizer.reproduces_codec
+    return mean.is_codec and quantizer.reproduces_codec and not calibrated
 
 
 def includes_side(
-    mean: Mean, variance: Variance, quantizer: Quantizer, structure: Structure = INDEPENDENT
+    mean: Mean,
+    variance: Variance,
+    quantizer: Quantizer,
+    structure: Structure = INDEPENDENT,
+    calibrated: bool = False,
 ) -> bool:
     """Return whether the rate of a cell must include the codec's side information.
 
@@ -118,4 +134,4 @@ def includes_side(
     decoder can decode does not include it. Parameters are those of :func:`bound_kind`.
     """
     needed = mean.uses_side or variance.uses_side or structure.image_needs_side
-    return needed and not sees_latents(mean, variance, quantizer, structure)
+    return needed and not sees_latents(mean, variance, quantizer, structure, calibrated)

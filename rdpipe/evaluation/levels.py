@@ -1,10 +1,12 @@
-"""Solve for the level at which a quantizer has a given distortion."""
+"""Solve for the level at which a quantizer has a given distortion, or a picture its quality."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Protocol, TypeVar
 
+import numpy as np
 from scipy.optimize import brentq
 
 LEAST_DISTORTION = 1e-9
@@ -13,6 +15,25 @@ LARGEST_LOG_LEVEL = 700.0
 """Natural logarithm of the largest level that is tried."""
 TINY = 1e-80
 """Replaces a distortion of 0, which has no logarithm; relative to the target."""
+QUALITY_TOLERANCE = 0.002
+"""Difference of qualities at which a level is solved for, dB."""
+QUALITY_LIMIT = 0.05
+"""Difference of qualities up to which the best level is used if none is closer, dB."""
+MOST_SYNTHESES = 12
+"""Largest number of levels at which the picture of a cell is decoded."""
+LARGEST_CHANGE = 3.0
+"""Largest change of a level from one guess to the next, octaves."""
+
+
+class HasQuality(Protocol):
+    """What is measured at a level."""
+
+    @property
+    def quality(self) -> float:
+        """Quality of the picture, dB."""
+
+
+_Q = TypeVar("_Q", bound=HasQuality)
 
 
 def solve_level(
@@ -81,3 +102,86 @@ def secant(
             return x if value == 0 else None
         step *= value / (previous - value)
     return None
+
+
+def match_quality(
+    evaluate: Callable[[float], _Q], target: float, start: float, slope: float
+) -> tuple[_Q, float, str]:
+    """Return what is measured at the level at which a picture has a given quality.
+
+    Each evaluation decodes a picture, so few are made: a guess from the slope, then secants on the
+    logarithm of the level, which stay between levels of higher and of lower quality.
+
+    Parameters
+    ----------
+    evaluate : callable
+        What is measured at a level; its quality falls with the level.
+    target : float
+        Quality, dB.
+    start : float
+        First guess of the level.
+    slope : float
+        Guess by how much the quality falls if the level doubles, dB.
+
+    Returns
+    -------
+    result : object
+        What ``evaluate`` returned.
+    level : float
+        The level, a number of float32.
+    reason : str
+        Why the quality is not reached; empty if it is.
+    """
+    tried: dict[float, _Q] = {}
+    level = best = float(np.float32(start))
+
+    def excess(level: float) -> float:
+        return tried[level].quality - target
+
+    for _ in range(MOST_SYNTHESES):
+        if level in tried:
+            break
+        tried[level] = evaluate(level)
+        best = min(tried, key=lambda level: abs(excess(level)))
+        if abs(excess(best)) <= QUALITY_TOLERANCE or not math.isfinite(tried[level].quality):
+            break
+        points = sorted((math.log2(level), excess(level)) for level in tried)
+        level = float(np.float32(2 ** _next_level(points, slope)))
+    reached = abs(excess(best)) <= QUALITY_LIMIT
+    qualities = [result.quality for result in tried.values()]
+    reason = (
+        ""
+        if reached
+        else f"levels from {min(tried):.3g} to {max(tried):.3g} give"
+        f" {min(qualities):.2f} to {max(qualities):.2f} dB, not {target:.2f} dB"
+    )
+    return tried[best], best, reason
+
+
+def _next_level(tried: list[tuple[float, float]], slope: float) -> float:
+    """Return the next guess of a level, from the levels tried so far with their excesses."""
+    above = [point for point in tried if point[1] > 0]
+    below = [point for point in tried if point[1] <= 0]
+    if above and below:
+        (low, high_excess), (high, low_excess) = above[-1], below[0]
+        if len(tried) >= 4 and high > low:  # regula falsi may be slow at one end
+            nearest = sorted(tried, key=lambda point: abs(point[1]))[:2]
+            guess = _secant(*nearest)
+            if low < guess < high:
+                return guess
+            return (low + high) / 2
+        return _secant((low, high_excess), (high, low_excess))
+    x, excess = min(tried, key=lambda point: abs(point[1]))
+    if len(tried) > 1:
+        other = min((point for point in tried if point[0] != x), key=lambda point: abs(point[1]))
+        measured = (other[1] - excess) / (x - other[0])
+        slope = max(measured, slope / 10)
+    return x + max(-LARGEST_CHANGE, min(LARGEST_CHANGE, 1.02 * excess / slope))
+
+
+def _secant(first: tuple[float, float], second: tuple[float, float]) -> float:
+    """Return where the line through two points is 0."""
+    (a, excess), (b, other) = first, second
+    if excess == other:
+        return (a + b) / 2
+    return a + excess * (b - a) / (excess - other)

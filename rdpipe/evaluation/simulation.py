@@ -2,13 +2,19 @@
 
 .. code-block:: none
 
-    latents --(quantizer of a cell, at each level)--> y_hat --code--> image: true PSNR
+    latents --(quantizer of a cell, at a level)--> y_hat --code--> image: true quality
+       ^                                                             |
+       '------ the level at which the quality is the codec's <-------'
+
+Each cell stands at the quality of the codec's own picture, so its bits compare with the codec's.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -16,22 +22,76 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rdpipe.core.axes import CellId
+from rdpipe.core.kinds import LevelKind
 from rdpipe.core.latents import Latents, Structure
-from rdpipe.core.metrics import mean_squared_error
+from rdpipe.core.metrics import MEASURES, mean_squared_error, ms_ssim
 from rdpipe.core.protocols import Codec, Image
-from rdpipe.core.running import decode_image, device_of
+from rdpipe.core.running import decode_image, decodes, device_of, run, to_image
 from rdpipe.core.runs import RunId
-from rdpipe.core.walk import Replay, Walk
-from rdpipe.evaluation.array import LEVEL_UNITS, latent_noise_key, latent_weights, prepare
-from rdpipe.evaluation.cell import Cell, Entries, Fits
+from rdpipe.core.walk import Coded, Part, Replay, Walk
+from rdpipe.evaluation.array import (
+    LEVEL_BITS,
+    LEVEL_UNITS,
+    latent_noise_key,
+    latent_weights,
+    prepare,
+)
+from rdpipe.evaluation.cell import Cell, Entries, Fits, level_of_latent
 from rdpipe.evaluation.cell_walk import CellOfLatent, CellWalk
+from rdpipe.evaluation.levels import match_quality
 
 CellsOfLatents = Mapping[str, Cell]
 """The cell of each latent."""
+START = {LevelKind.THETA: 0.07, LevelKind.STEP: 0.95}
+"""First guess of a level: theta in squared latent units, a step in latent units."""
+SLOPE = {LevelKind.THETA: 1.5, LevelKind.STEP: 3.5}
+"""Guess by how much the quality falls if a level doubles, dB."""
+UNITS = {
+    "bits": "bit",
+    "mse": "squared 8-bit levels",
+    "ms_ssim": "multiscale structural similarity",
+    "level": LEVEL_UNITS,
+    "syntheses": "",
+}
+"""What is measured of each cell and image, and its units."""
+
+
+class CodedImage(NamedTuple):
+    """An image, and its latents.
+
+    Parameters
+    ----------
+    latents : sequence of Latents
+    pixels : array
+    """
+
+    latents: Sequence[Latents]
+    pixels: Image
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A cell at one level on some images.
+
+    Parameters
+    ----------
+    bits : array of shape (image,)
+        Without the codec's side information and those of a solved level.
+    errors : array of shape (image, 2)
+        MSE and MS-SSIM; the latter is NaN if it is not what is equal.
+    decoded : list of array
+    quality : float
+        Mean over the images, dB.
+    """
+
+    bits: NDArray[np.float64]
+    errors: NDArray[np.float64]
+    decoded: list[Image]
+    quality: float
 
 
 class Simulation:
-    """Some cells of a codec over a sweep of levels.
+    """Some cells of a codec, each at the quality of the codec's own picture.
 
     Parameters
     ----------
@@ -39,13 +99,15 @@ class Simulation:
     cells : mapping of str to CellId
         The cells by the name of their curve.
     entries, fits : mapping
-        Config entries by section and name; states of fitted estimators.
+        Config entries by section and name; states of fitted estimators and reconstructions.
     latents : sequence of Latents
         The latents of an image of the codec.
-    sweep : sequence of float
-        Levels of the cells whose quantizer has no level of its own: theta, squared latent units.
     seed : int
         Seed of the noise of random quantizers.
+    measure : str
+        What is equal, one of :data:`rdpipe.core.metrics.MEASURES`.
+    level : float, optional
+        The level of all cells, if it is not solved for.
 
     Attributes
     ----------
@@ -63,10 +125,11 @@ class Simulation:
         entries: Entries,
         fits: Fits,
         latents: Sequence[Latents],
-        sweep: Sequence[float],
         seed: int = 0,
+        measure: str = "psnr",
+        level: float | None = None,
     ):
-        self.codec, self.sweep, self.seed = codec, list(sweep), seed
+        self.codec, self.seed, self.measure, self.level = codec, seed, measure, level
         self.cells: dict[str, CellsOfLatents] = {}
         self.walks: set[str] = set()
         for name, cell_id in cells.items():
@@ -75,99 +138,234 @@ class Simulation:
             if walks:
                 self.walks.add(name)
 
-    def run(
-        self, latents: Sequence[Latents], image: Image
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Simulate all cells on one image.
+    def run(self, images: Sequence[CodedImage]) -> xr.Dataset:
+        """Simulate all cells on some images, with one level of each cell for all of them.
 
         Parameters
         ----------
-        latents : sequence of Latents
-        image : array
+        images : sequence of CodedImage
+            Accessed one at a time.
 
         Returns
         -------
-        bits, mse : array of shape (curve, sweep)
-            Bits without the codec's side information, and mean squared error of the image in
-            squared 8-bit levels. A cell whose quantizer has a level of its own stands at the first
-            place of the sweep; its other places are NaN.
+        xarray.Dataset
+            The variables of :data:`UNITS` over (curve, image): bits without the codec's side
+            information, with those of a level that is solved for one image. A cell that does not
+            reach the codec's quality is NaN. ``reason`` over curve says why.
         """
-        bits, mse = (np.full((len(self.cells), len(self.sweep)), np.nan) for _ in range(2))
-        own_image: Image | None = None
-        for c, (name, cells) in enumerate(self.cells.items()):
-            first = next(iter(cells.values()))
-            prepared = [] if name in self.walks else prepare(cells, latents, self.seed)
-            for k, level in enumerate(first.levels(self.sweep)):
-                if name in self.walks:
-                    bits[c, k], decoded = self._walk(cells, latents, image, level)
-                else:
-                    outputs = [of_latent.code(level) for of_latent in prepared]
-                    bits[c, k] = sum(output.bits for output in outputs)
-                    if first.has_codec_past:
-                        if own_image is None:
-                            own_image = decode_image(self.codec, Walk(), image)
-                        decoded = own_image
-                    else:
-                        y_hats = [output.y_hat for output in outputs]
-                        decoded = decode_latents(self.codec, latents, y_hats, image)
-                mse[c, k] = mean_squared_error(image, decoded)
-        return bits, mse
+        own = [Pictures(self.codec, image) for image in images]
+        target = self._quality(np.array([picture.errors(picture.own) for picture in own]))
+        columns: dict[str, list[Any]] = {name: [] for name in (*UNITS, "reason")}
+        for name, cells in self.cells.items():
+            found = self._solve(name, cells, images, own, target)
+            for key, value in found.items():
+                columns[key].append(value)
+        reasons = columns.pop("reason")
+        arrays = {
+            name: (("curve", "image"), np.array(values, np.float64), {"units": UNITS[name]})
+            for name, values in columns.items()
+        }
+        return xr.Dataset({**arrays, "reason": ("curve", reasons)})
 
-    def _walk(
-        self, cells: CellsOfLatents, latents: Sequence[Latents], image: Image, level: float
-    ) -> tuple[float, Image]:
-        """Run the whole decoder on what the cells leave; return bits and image."""
-        weights = latent_weights(latents)
-        walk = CellWalk(
-            {
-                latent.latent: CellOfLatent(
-                    cells[latent.latent],
-                    level / weight,
-                    latent_noise_key(self.seed, latents, latent),
-                    latent.y.shape,
-                )
-                for latent, weight in zip(latents, weights, strict=True)
-            }
-        )
-        decoded = decode_image(self.codec, walk, image)
-        return walk.bits, decoded
+    def _quality(self, errors: NDArray[np.float64]) -> float:
+        """Return the mean quality of images with some errors, dB."""
+        return float(MEASURES[self.measure](*errors.T).mean())
 
-    def label(
+    def _solve(
         self,
-        results: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]],
-        images: Sequence[str],
-        run: RunId,
-    ) -> xr.Dataset:
-        """Return the results of all images with names, units and the computed labels.
+        name: str,
+        cells: CellsOfLatents,
+        images: Sequence[CodedImage],
+        own: Sequence[Pictures],
+        target: float,
+    ) -> dict[str, Any]:
+        """Return what is measured of one cell at the level at which it has the target quality."""
+        first, count, syntheses = next(iter(cells.values())), len(images), 0
+
+        def evaluate(level: float) -> Evaluation:
+            nonlocal syntheses
+            syntheses += not first.has_codec_past
+            coded = [
+                self._code(name, cells, image, picture, level)
+                for image, picture in zip(images, own, strict=True)
+            ]
+            bits, decoded = zip(*coded, strict=True)
+            full = self.measure != "psnr"
+            errors = [
+                picture.errors(pixels, full) for picture, pixels in zip(own, decoded, strict=True)
+            ]
+            of_images = np.array(errors)
+            return Evaluation(np.array(bits), of_images, list(decoded), self._quality(of_images))
+
+        level_bits, reason = 0, ""
+        if first.has_codec_past or self.level is not None:
+            level = first.step if self.level is None or first.has_codec_past else self.level
+            best = evaluate(level)
+        else:
+            kind = first.quantizer.level_kind
+            best, level, reason = match_quality(evaluate, target, START[kind], SLOPE[kind])
+            level_bits = LEVEL_BITS if count == 1 else 0
+        values: dict[str, Any] = {"syntheses": np.full(count, syntheses), "reason": reason}
+        if reason:
+            return values | dict.fromkeys(
+                ("bits", "mse", "ms_ssim", "level"), np.full(count, np.nan)
+            )
+        errors = [picture.errors(pixels) for picture, pixels in zip(own, best.decoded, strict=True)]
+        mse, similarity = np.transpose(errors)
+        values |= {"bits": best.bits + level_bits, "mse": mse, "ms_ssim": similarity}
+        return values | {"level": np.full(count, level)}
+
+    def _code(
+        self,
+        name: str,
+        cells: CellsOfLatents,
+        image: CodedImage,
+        picture: Pictures,
+        level: float,
+    ) -> tuple[float, Image]:
+        """Return the bits of a cell at one level on one image, and what it decodes to."""
+        if name in self.walks:
+            bits, decoded = walk_cells(self.codec, cells, image, level, self.seed)
+            return bits, to_image(decoded, *image.pixels.shape[:2])
+        bits, y_hats = code_cells(cells, image.latents, level, self.seed)
+        if next(iter(cells.values())).has_codec_past:
+            return bits, picture.own
+        return bits, picture.decode(y_hats)
+
+    def label(self, results: Sequence[xr.Dataset], images: Sequence[str], run: RunId) -> xr.Dataset:
+        """Return the results of all images with names and the computed labels.
 
         Parameters
         ----------
-        results : sequence of tuple of array
-            From :meth:`run`, for each image.
+        results : sequence of xarray.Dataset
+            From :meth:`run`, for consecutive images.
         images : sequence of str
             Names of the images.
         run : RunId
         """
-        bits, mse = (np.stack(parts, axis=1) for parts in zip(*results, strict=True))
+        reasons = [table["reason"].values for table in results]
+        counts = [table.sizes["image"] for table in results]
+        joined = xr.concat([table.drop_vars("reason") for table in results], "image")
+        of_image = np.repeat(np.transpose(reasons), counts, axis=1)
         cells = [next(iter(of_curve.values())) for of_curve in self.cells.values()]
-        levels = np.full((len(cells), len(self.sweep)), np.nan)
-        for c, cell in enumerate(cells):
-            cell_levels = cell.levels(self.sweep)
-            levels[c, : len(cell_levels)] = cell_levels
-        data: dict[str, Any] = {
-            "bits": (("curve", "image", "sweep"), bits, {"units": "bit"}),
-            "mse": (("curve", "image", "sweep"), mse, {"units": "squared 8-bit levels"}),
-            "level": (("curve", "sweep"), levels, {"units": LEVEL_UNITS}),
-        }
         coords: dict[str, Any] = {
             "curve": list(self.cells),
             "image": list(images),
             "kind": ("curve", [str(cell.kind) for cell in cells]),
             "includes_side": ("curve", [cell.includes_side for cell in cells]),
             "level_kind": ("curve", [str(cell.quantizer.level_kind) for cell in cells]),
+            "measure": self.measure,
             **run.coordinates(),
         }
-        return xr.Dataset(data, coords)
+        return joined.assign(reason=(("curve", "image"), of_image)).assign_coords(coords)
+
+
+class Pictures:
+    """The decoded pictures of one image.
+
+    Parameters
+    ----------
+    codec : Codec
+    image : CodedImage
+
+    Attributes
+    ----------
+    own : array
+        The codec's own picture.
+    """
+
+    def __init__(self, codec: Codec, image: CodedImage):
+        self._codec, self._image = codec, image
+        walk = Walk()
+        self.own = decode_image(codec, walk, image.pixels)
+        self._side = [coded for coded in walk.record if coded.part.side]
+
+    def errors(self, decoded: Image, full: bool = True) -> tuple[float, float]:
+        """Return MSE and MS-SSIM of a decoded image; the latter is NaN unless ``full``."""
+        pixels = self._image.pixels
+        similarity = ms_ssim(pixels, decoded) if full else math.nan
+        return mean_squared_error(pixels, decoded), similarity
+
+    def decode(self, y_hats: Sequence[Tensor]) -> Image:
+        """Return the decoded image of decoded latents, in units of the step.
+
+        Side information is that of the image.
+        """
+        return to_image(self.synthesize(y_hats), *self._image.pixels.shape[:2])
+
+    def synthesize(self, y_hats: Sequence[Tensor]) -> Tensor:
+        """Return the decoded image as the codec returns it."""
+        return synthesize(self._codec, self._image, y_hats, self._side)
+
+
+class _ReplayWithSide(Replay):
+    """Decodes given latents and given side information, so that the image is not needed."""
+
+    def __init__(self, given: Mapping[str, Tensor], side: Sequence[Coded], device: Any):
+        super().__init__(given, device)
+        self._side = iter(side)
+
+    def decode(self, part: Part) -> Tensor:
+        coded = next(self._side)
+        return coded.part.point(coded.index)
+
+
+def synthesize(
+    codec: Codec, image: CodedImage, y_hats: Sequence[Tensor], side: Sequence[Coded]
+) -> Tensor:
+    """Return the decoded image of decoded latents and side information, as the codec returns it.
+
+    Parameters
+    ----------
+    codec : Codec
+    image : CodedImage
+    y_hats : sequence of Tensor of shape (channel, row, column)
+        In units of the step.
+    side : sequence of Coded
+        Parts that are side information.
+    """
+    given = {
+        latent.latent: y_hat if latent.step is None else y_hat * latent.step
+        for latent, y_hat in zip(image.latents, y_hats, strict=True)
+    }
+    walk = _ReplayWithSide(given, side, device_of(codec))
+    if decodes(codec):
+        height, width = image.pixels.shape[:2]
+        return run(codec, walk, size=(height, width))
+    return run(codec, walk, image.pixels)
+
+
+def code_cells(
+    cells: CellsOfLatents, latents: Sequence[Latents], level: float, seed: int
+) -> tuple[float, list[Tensor]]:
+    """Return the bits of the latents of an image in some cells, and y_hat of each."""
+    at_level = {name: cell.at_level(level) for name, cell in cells.items()}
+    outputs = [latent.code(level) for latent in prepare(at_level, latents, seed)]
+    return sum(output.bits for output in outputs), [output.y_hat for output in outputs]
+
+
+def walk_cells(
+    codec: Codec, cells: CellsOfLatents, image: CodedImage, level: float, seed: int
+) -> tuple[float, Tensor]:
+    """Return bits and decoded image if the whole decoder runs on what the cells leave."""
+    walk = CellWalk(walked_cells(cells, image.latents, level, seed))
+    decoded = run(codec, walk, image.pixels)
+    return walk.bits, decoded
+
+
+def walked_cells(
+    cells: CellsOfLatents, latents: Sequence[Latents], level: float, seed: int
+) -> dict[str, CellOfLatent]:
+    """Return what a walk needs to code an image at a level."""
+    return {
+        latent.latent: CellOfLatent(
+            cells[latent.latent].at_level(level),
+            level_of_latent(cells[latent.latent], level, weight),
+            latent_noise_key(seed, latents, latent),
+            latent.y.shape,
+        )
+        for latent, weight in zip(latents, latent_weights(latents), strict=True)
+    }
 
 
 def cells_of_latents(
@@ -182,7 +380,7 @@ def cells_of_latents(
     ----------
     cell_id : CellId
     entries, fits : mapping
-        Config entries by section and name; states of fitted estimators.
+        Config entries by section and name; states of fitted estimators and reconstructions.
     latents : sequence of Latents
         The latents of an image of the codec.
     """
@@ -211,17 +409,3 @@ def build(
         latent.latent: Cell.from_entries(cell_id, entries, fits, structure, latent.latent)
         for latent in latents
     }
-
-
-def decode_latents(
-    codec: Codec, latents: Sequence[Latents], y_hats: Sequence[Tensor], image: Image
-) -> Image:
-    """Return the decoded image of decoded latents, in units of the step.
-
-    Side information is that of the image.
-    """
-    given = {
-        latent.latent: y_hat if latent.step is None else y_hat * latent.step
-        for latent, y_hat in zip(latents, y_hats, strict=True)
-    }
-    return decode_image(codec, Replay(given, device_of(codec)), image)

@@ -13,6 +13,7 @@ write a plain class with ``information``, ``level`` and ``code``
 
 from __future__ import annotations
 
+import copy
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -117,6 +118,18 @@ class Quantizer(ABC):
         -------
         QuantizerOutput
         """
+
+    def noise_variance(self, level: float | Tensor) -> float | Tensor:
+        """Return the variance of the error that a level leaves, squared latent units."""
+        return level if self.level_kind is LevelKind.THETA else level**2 / 12
+
+    def at_level(self, level: float) -> Quantizer:
+        """Return this quantizer with another level of its own."""
+        other = copy.copy(self)
+        other.level = level
+        if self.level_kind is LevelKind.STEP:
+            other.step = level
+        return other
 
     @property
     def has_expected_distortion(self) -> bool:

@@ -8,7 +8,7 @@ import xarray as xr
 
 from rdpipe.codecs import BASELINES
 from rdpipe.core.errors import InputError
-from rdpipe.core.metrics import mean_squared_error, psnr
+from rdpipe.core.metrics import mean_squared_error, ms_ssim, psnr
 from rdpipe.core.plugins import build_entry
 from rdpipe.core.specs import Spec
 from rdpipe.datasets import manifest
@@ -48,7 +48,7 @@ def run(spec: RunBaselineSpec, manifest_file: Path, out: Path) -> None:
     manifest_file : Path
         Manifest from ``prepare_dataset``.
     out : Path
-        Store to write: ``bytes``, ``mse``, ``psnr`` and ``pixels`` over image.
+        Store to write: ``bytes``, ``mse``, ``psnr``, ``ms_ssim`` and ``pixels`` over image.
 
     Raises
     ------
@@ -57,7 +57,7 @@ def run(spec: RunBaselineSpec, manifest_file: Path, out: Path) -> None:
     """
     encode_decode = build_entry("baseline", spec.baseline, spec.entry, BASELINES)
     images = manifest.load_shard(manifest_file, *spec.shard)
-    size, mse = [], []
+    size, mse, similarity = [], [], []
     for image in images:
         original, name = load_image(image["file"], image["sha256"]), image["name"]
         if original.shape[2] != 3:
@@ -71,10 +71,12 @@ def run(spec: RunBaselineSpec, manifest_file: Path, out: Path) -> None:
             )
         size.append(len(stream))
         mse.append(mean_squared_error(original, decoded))
+        similarity.append(ms_ssim(original, decoded))
     table = {
         "bytes": ("image", size, {"units": "byte"}),
         "mse": ("image", mse, {"units": "squared 8-bit levels"}),
         "psnr": ("image", psnr(mse), {"units": "dB"}),
+        "ms_ssim": ("image", similarity, {"units": "multiscale structural similarity"}),
         "pixels": ("image", [image["pixels"] for image in images], {"units": "pixel"}),
     }
     coords = {

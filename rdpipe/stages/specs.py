@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rdpipe.core.axes import AXES, CellId
+from rdpipe.core.kinds import Reconstruction
 from rdpipe.core.runs import RunId
 from rdpipe.core.specs import Spec
 
@@ -16,16 +17,17 @@ Entries = dict[str, Entry]
 
 
 class CellNames(Spec, frozen=True, kw_only=True):
-    """Names of the estimators of one cell."""
+    """Names of the estimators of one cell, and its reconstruction."""
 
     mean: str
     variance: str
     quantizer: str
+    reconstruction: Reconstruction = Reconstruction.PLAIN
 
     @property
     def cell_id(self) -> CellId:
         """The cell."""
-        return CellId(self.mean, self.variance, self.quantizer)
+        return CellId(self.mean, self.variance, self.quantizer, self.reconstruction)
 
 
 def cell_ids(cells: Mapping[str, CellNames]) -> dict[str, CellId]:

@@ -3,63 +3,127 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+import logging
+import math
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 from torch import Tensor
 
+from rdpipe.core.axes import CellId
+from rdpipe.core.protocols import Codec
 from rdpipe.core.rng import noise_key
+from rdpipe.core.running import decodes
 from rdpipe.datasets.image import load_image
 from rdpipe.evaluation.bitstreams import codable_cells, encode
+from rdpipe.evaluation.cell import Fits
+from rdpipe.evaluation.simulation import CellsOfLatents
 from rdpipe.io import store
-from rdpipe.stages.inputs import StoredLatents, codec_of, load_images, read_fits
-from rdpipe.stages.specs import CellSpec
+from rdpipe.stages.inputs import (
+    StoredLatents,
+    codec_of,
+    load_images,
+    read_fits,
+    select_images,
+)
+from rdpipe.stages.specs import CellNames, CellSpec, cell_ids
+
+logger = logging.getLogger(__name__)
 
 
-class WriteBitstreamsSpec(CellSpec, frozen=True, kw_only=True):
-    """One codec at one quality, and the estimators of the cells to code."""
+class BitstreamSpec(CellSpec, frozen=True, kw_only=True):
+    """One codec at one quality, and the cells to code.
+
+    Parameters
+    ----------
+    cells : dict
+        The cells by name. Those that have no bitstream are left out.
+    """
+
+    cells: dict[str, CellNames]
+
+
+class WriteBitstreamsSpec(BitstreamSpec, frozen=True, kw_only=True):
+    """One codec at one quality, and the cells to encode."""
 
 
 def run(
-    spec: WriteBitstreamsSpec, manifest_file: Path, latents: Path, fits: list[Path], out: Path
+    spec: WriteBitstreamsSpec,
+    manifest_file: Path,
+    latents: Path,
+    simulation: Path,
+    fits: list[Path],
+    out: Path,
 ) -> None:
     """Encode every image in every cell of :func:`~rdpipe.evaluation.bitstreams.codable_cells`.
+
+    A cell that was simulated is coded at the level at which it has the quality of the codec's
+    picture, any other at the step of its quantizer.
 
     Parameters
     ----------
     spec : WriteBitstreamsSpec
-    manifest_file, latents : Path
-        Manifest from ``prepare_dataset``, and latents from ``extract_latents``.
+    manifest_file, latents, simulation : Path
+        Manifest from ``prepare_dataset``, latents from ``extract_latents``, and levels from
+        ``simulate``.
     fits : list of Path
-        Stores from ``fit_estimator`` of all fitted estimators in the cells.
+        Stores from ``fit_estimator`` and ``fit_reconstruction`` for the cells.
     out : Path
-        Store to write: ``size`` (bytes) and the SHA-256 of y_hat over (cell, image), and a group
-        ``0``, ``1``, ... for each image with its bitstreams, one after the other.
+        Store to write: ``size`` (bytes; NaN if the cell does not reach the quality) and the SHA-256
+        of y_hat over (cell, image), and a group ``0``, ``1``, ... for each image with its
+        bitstreams, one after the other.
     """
     codec, stored = codec_of(spec), StoredLatents([latents])
-    states = read_fits(fits, stored.table)
-    cells = codable_cells(spec.entries, states, stored[0])
+    cells = cells_to_code(codec, spec, read_fits(fits, stored.table), stored)
+    levels = select_images(store.read(simulation), stored.names, simulation)["level"]
     images = load_images(manifest_file, spec.shard, stored)
     sizes, digests = [], []
     with store.create(out, spec) as writer:
         for i, (entry, image) in enumerate(zip(images, stored, strict=True)):
             pixels = load_image(entry["file"], entry["sha256"])
             key = noise_key(spec.seed, entry["name"])
-            coded = [encode(codec, cell, image, pixels, key) for cell in cells.values()]
-            sizes.append([len(stream) for stream, _ in coded])
-            digests.append([digest(decoded.y_hat) for _, decoded in coded])
-            streams = np.frombuffer(b"".join(stream for stream, _ in coded), np.uint8)
-            writer.write(xr.Dataset({"stream": ("byte", streams)}), group=str(i))
+            streams, sizes_of_image, digests_of_image = [], [], []
+            for cell_id, cell in cells.items():
+                level = level_of(levels.isel(image=i), cell_id)
+                if level is not None and math.isnan(level):
+                    sizes_of_image.append(math.nan)
+                    digests_of_image.append("")
+                    continue
+                stream, decoded = encode(codec, cell, image, pixels, key, level)
+                streams.append(stream)
+                sizes_of_image.append(len(stream))
+                digests_of_image.append(digest(decoded.y_hat))
+            sizes.append(sizes_of_image)
+            digests.append(digests_of_image)
+            joined = np.frombuffer(b"".join(streams), np.uint8)
+            writer.write(xr.Dataset({"stream": ("byte", joined)}), group=str(i))
         shape = len(images), len(cells)
         arrays = {
-            "size": (("image", "cell"), np.reshape(sizes, shape), {"units": "byte"}),
-            "y_hat_sha256": (("image", "cell"), np.reshape(digests, shape)),
+            "size": (("image", "cell"), np.reshape(sizes, shape).astype(float), {"units": "byte"}),
+            "y_hat_sha256": (("image", "cell"), np.reshape(np.array(digests, str), shape)),
         }
         names = [str(cell_id) for cell_id in cells]
         coords = {"cell": names, "image": stored.names, **stored.run.coordinates()}
         writer.write(xr.Dataset(arrays, coords).transpose("cell", "image"))
+
+
+def cells_to_code(
+    codec: Codec, spec: BitstreamSpec, fits: Fits, stored: StoredLatents
+) -> Mapping[CellId, CellsOfLatents]:
+    """Return the cells that have a bitstream: none if the codec does not decode."""
+    if not decodes(codec):
+        logger.warning("%s does not decode without the image: there are no bitstreams", spec.codec)
+        return {}
+    return codable_cells(cell_ids(spec.cells).values(), spec.entries, fits, stored[0])
+
+
+def level_of(levels: xr.DataArray, cell: CellId) -> float | None:
+    """Return the level at which a cell was simulated for one image; None if it was not."""
+    if str(cell) not in levels["curve"].values:
+        return None
+    return float(levels.sel(curve=str(cell)).item())
 
 
 def digest(y_hat: Iterable[Tensor]) -> str:

@@ -19,13 +19,13 @@ from rdpipe.codecs import CODECS
 from rdpipe.codecs.automatic import AutomaticCodec, automatic
 from rdpipe.codecs.extraction import extract
 from rdpipe.codecs.gain import decoder_gain
-from rdpipe.codecs.structure import decodes, find_structure
+from rdpipe.codecs.structure import find_structure
 from rdpipe.codecs.tracing import trace
 from rdpipe.core.assembly import assemble
 from rdpipe.core.errors import InputError
 from rdpipe.core.plugins import build_entry
 from rdpipe.core.protocols import Codec
-from rdpipe.core.running import run, to_tensor
+from rdpipe.core.running import decodes, run, to_tensor
 from rdpipe.core.walk import Coded, Walk
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (70, 130, 3), dtype=np.uint8)

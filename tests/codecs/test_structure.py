@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from rdpipe.codecs.structure import decodes, find_structure, random_image
+from rdpipe.codecs.structure import find_structure, random_image
 from rdpipe.core.errors import InputError
 from rdpipe.core.latents import Structure
-from rdpipe.core.running import padded_size
+from rdpipe.core.running import decodes, padded_size
 from rdpipe.entropy.priors import Gaussian
 
 

@@ -6,11 +6,10 @@ import torch
 from scipy import stats
 
 from rdpipe.codecs.extraction import extract
-from rdpipe.codecs.structure import decodes
 from rdpipe.codecs.two_methods import TwoMethods
 from rdpipe.core.errors import InputError
 from rdpipe.core.protocols import Codec
-from rdpipe.core.running import decode_image
+from rdpipe.core.running import decode_image, decodes
 from rdpipe.core.walk import Walk
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (20, 33, 3), dtype=np.uint8)

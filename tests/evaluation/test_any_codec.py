@@ -8,20 +8,22 @@ import numpy as np
 import pytest
 import skimage.data
 import torch
+from all_cells import all_cells
 from scipy import stats
 
 from rdpipe.codecs.extraction import as_latents, extract
 from rdpipe.core.axes import CellId
 from rdpipe.core.kinds import BoundKind
 from rdpipe.core.latents import Latents, Structure
-from rdpipe.core.metrics import mean_squared_error
+from rdpipe.core.metrics import mean_squared_error, psnr
 from rdpipe.core.rng import standard_normal
-from rdpipe.core.running import padded_size, to_image, to_tensor
+from rdpipe.core.running import decode_image, padded_size, to_image, to_tensor
+from rdpipe.core.walk import Walk
 from rdpipe.entropy.priors import Gaussian
 from rdpipe.evaluation import evaluate
-from rdpipe.evaluation.array import latent_noise_key, latent_weights
+from rdpipe.evaluation.array import LEVEL_BITS, latent_noise_key, latent_weights
 from rdpipe.evaluation.bitstreams import codable_cells, decode, encode
-from rdpipe.evaluation.simulation import Simulation, build
+from rdpipe.evaluation.simulation import CodedImage, Simulation, build
 from rdpipe.quantizers.scalar import dead_zones
 from rdpipe.theory import reverse_waterfill
 
@@ -151,16 +153,16 @@ def test_another_quantizer_in_the_codec_is_the_direct_computation(
 ):
     _, latents = latents_of(codec, image)
     cell = CellId("codec", "codec", quantizer)
-    simulation = Simulation(codec, {"a": cell}, ENTRIES, {}, latents, [level], SEED)
-    bits, mse = simulation.run(latents, image)
+    simulation = Simulation(codec, {"a": cell}, ENTRIES, {}, latents, SEED, level=level)
+    simulated = simulation.run([CodedImage(latents, image)])
     direct = DirectSend(quantize, latents, level)
     size = image.shape[:2]
     with torch.no_grad():
         decoded = codec.code(to_tensor(codec, image), padded_size(codec, *size), direct)
-    assert bits[0, 0] == pytest.approx(direct.bits, rel=1e-4)
+    assert simulated["bits"].item() == pytest.approx(direct.bits, rel=1e-4)
     expected = mean_squared_error(image, to_image(decoded, *size))
-    assert mse[0, 0] == pytest.approx(expected, rel=1e-3)
-    assert simulation.label([(bits, mse)], ["a"], RUN)["kind"].item() == (
+    assert simulated["mse"].item() == pytest.approx(expected, rel=1e-3)
+    assert simulation.label([simulated], ["a"], RUN)["kind"].item() == (
         BoundKind.UPPER_BOUND if quantizer == "test-channel" else BoundKind.ACHIEVABLE
     )
 
@@ -178,9 +180,29 @@ RUN = Run()
 def test_cell_of_the_codec_is_the_codec(codec, image):
     row, latents = latents_of(codec, image)
     cells = {"own": CellId("codec", "codec", "codec")}
-    bits, mse = Simulation(codec, cells, ENTRIES, {}, latents, [1.0], SEED).run(latents, image)
-    assert bits[0, 0] == pytest.approx(row["latent_bits"], rel=1e-4)
-    assert mse[0, 0] == pytest.approx(row["mse"], rel=1e-3)
+    simulation = Simulation(codec, cells, ENTRIES, {}, latents, SEED)
+    simulated = simulation.run([CodedImage(latents, image)])
+    assert simulated["bits"].item() == pytest.approx(row["latent_bits"], rel=1e-4)
+    assert simulated["mse"].item() == pytest.approx(row["mse"], rel=1e-3)
+    assert simulated["syntheses"].item() == 0
+
+
+@pytest.mark.parametrize("quantizer", ["test-channel", "deadzone"])
+def test_cell_has_the_quality_of_the_codec(codec, image, quantizer):
+    """At its level, the cell decodes to the PSNR of the codec's picture."""
+    _, latents = latents_of(codec, image)
+    cells = {"a": CellId("codec", "codec", quantizer)}
+    simulated = Simulation(codec, cells, ENTRIES, {}, latents, SEED).run(
+        [CodedImage(latents, image)]
+    )
+    own = mean_squared_error(image, decode_image(codec, Walk(), image))
+    assert psnr(simulated["mse"].item()) == pytest.approx(psnr(own), abs=0.05)
+    level = simulated["level"].item()
+    again = Simulation(codec, cells, ENTRIES, {}, latents, SEED, level=level)
+    if quantizer == "test-channel":
+        bits = again.run([CodedImage(latents, image)])["bits"].item()
+        assert simulated["bits"].item() == pytest.approx(bits + LEVEL_BITS)
+    assert simulated["syntheses"].item() <= 12 and simulated["reason"].item() == ""
 
 
 def test_stored_statistics_of_a_dependent_codec_are_a_genies(codec, image):
@@ -204,7 +226,7 @@ def test_a_cell_without_context_of_a_hierarchical_codec_is_a_genie(codec, image)
 
 def test_every_codable_cell_decodes_to_the_identical_image(codec, image):
     row, latents = latents_of(codec, image)
-    cells = codable_cells(ENTRIES, {}, latents)
+    cells = codable_cells(all_cells(ENTRIES), ENTRIES, {}, latents)
     expected = {f"codec/codec/{name}" for name in ("rounding", "codec", "deadzone")}
     if not any(FOLLOWS[type(codec).__name__]):
         expected |= {"codec/channel/rounding", "codec/channel/deadzone"}
@@ -215,12 +237,14 @@ def test_every_codable_cell_decodes_to_the_identical_image(codec, image):
         assert all(map(torch.equal, decoded.y_hat, written.y_hat)), cell_id
         assert np.array_equal(decoded.image, written.image), cell_id
         if cell_id.variance == "codec":
-            bits, mse = Simulation(codec, {"a": cell_id}, ENTRIES, {}, latents, [1.0], 5).run(
-                latents, image
+            simulated = Simulation(codec, {"a": cell_id}, ENTRIES, {}, latents, 5, level=1.0).run(
+                [CodedImage(latents, image)]
             )
-            total = bits[0, 0] + row["side_bits"]
+            total = simulated["bits"].item() + row["side_bits"]
             assert 8 * len(stream) == pytest.approx(total, rel=0.01, abs=500), cell_id
-            assert mean_squared_error(image, decoded.image) == pytest.approx(mse[0, 0], rel=0.01)
+            assert mean_squared_error(image, decoded.image) == pytest.approx(
+                simulated["mse"].item(), rel=0.01
+            )
 
 
 class Subbands:
@@ -271,7 +295,7 @@ def test_grid_off_the_mean_is_that_of_the_codec():
     field = (8 * torch.randn((32, 64, 1), generator=generator)).numpy()
     codec = Integers((6.0, 6.0), (4.0, 2.0))
     _, latents = latents_of(codec, field)
-    cells = codable_cells(ENTRIES, {}, latents)
+    cells = codable_cells(all_cells(ENTRIES), ENTRIES, {}, latents)
     for variance in ("codec", "channel"):
         of_cell = cells[CellId("codec", variance, "rounding")]
         stream, written = encode(codec, of_cell, latents, field, 0)
@@ -334,7 +358,8 @@ def test_stored_grid_that_follows_the_past_is_a_genies(options):
     kinds = array["kind"].sel(variance="channel")
     assert (kinds.sel(mean="zero") == str(BoundKind.GENIE_AIDED)).all()
     assert kinds.sel(mean="codec", quantizer="rounding") == str(BoundKind.ACHIEVABLE)
-    cells = codable_cells({**ENTRIES, "means": {"zero": {}, "codec": {}}}, {}, latents)
+    entries = {**ENTRIES, "means": {"zero": {}, "codec": {}}}
+    cells = codable_cells(all_cells(entries), entries, {}, latents)
     assert CellId("zero", "channel", "rounding") not in cells
     assert CellId("codec", "codec", "rounding") in cells
 
@@ -381,6 +406,6 @@ def test_levels_of_several_latents_land_on_reverse_water_filling(gains):
         ENTRIES,
         {},
         latents,
-        [cell["level"].item()],
-    ).run(latents, field)
-    assert simulated[1][0, 0] == pytest.approx(mse, rel=0.03)
+        level=cell["level"].item(),
+    ).run([CodedImage(latents, field)])
+    assert simulated["mse"].item() == pytest.approx(mse, rel=0.03)

@@ -2,9 +2,10 @@
 
 import math
 
+import numpy as np
 import pytest
 
-from rdpipe.evaluation.levels import secant, solve_level
+from rdpipe.evaluation.levels import QUALITY_TOLERANCE, match_quality, secant, solve_level
 
 
 @pytest.mark.parametrize("target", [1e-6, 0.3, 1.0, 7.0])
@@ -30,3 +31,42 @@ def test_level_is_infinite_if_the_distortion_stays_below_the_target():
 def test_distortion_that_is_not_finite_is_refused():
     with pytest.raises(FloatingPointError, match="distortion nan at level 1"):
         solve_level(lambda level: math.nan, 1.0, 1.0)
+
+
+class Quality:
+    def __init__(self, quality):
+        self.quality = quality
+
+
+@pytest.mark.parametrize("slope", [0.7, 1.5, 6.0])
+@pytest.mark.parametrize("target", [27.0, 30.1, 33.0])
+def test_quality_is_matched_with_few_evaluations(slope, target):
+    """The quality is a straight line over log2(level), with a bend."""
+    tried = []
+
+    def evaluate(level):
+        tried.append(level)
+        x = np.log2(level)
+        return Quality(30 - slope * x - 0.1 * np.tanh(x))
+
+    result, level, reason = match_quality(evaluate, target, 0.9, 2.0)
+    assert not reason and abs(result.quality - target) <= QUALITY_TOLERANCE
+    assert evaluate(level).quality == result.quality and level == np.float32(level)
+    assert len(tried) <= 8
+
+
+def test_quality_of_steps_is_matched_as_closely_as_possible():
+    """A small image has a quality with jumps; the level next to the jump is used."""
+
+    def evaluate(level):
+        return Quality(30 - 0.03 * np.round(100 * np.log2(level)))
+
+    result, _, reason = match_quality(evaluate, 31.0, 1.0, 3.0)
+    assert not reason and abs(result.quality - 31.0) <= 0.016
+
+
+def test_quality_that_is_not_reached_has_a_reason():
+    _, _, reason = match_quality(lambda level: Quality(min(30.0, 29 - level)), 35.0, 1.0, 2.0)
+    assert "give 28.00 to" in reason and "not 35.00 dB" in reason
+    constant = match_quality(lambda level: Quality(30.0), 30.0, 1.0, 2.0)
+    assert not constant[2] and constant[1] == 1.0

@@ -1,8 +1,8 @@
 """What a real code saves today, at equal pictures.
 
-It is claimed only for codes whose y_hat is the codec's own: another variance under rounding, with
-the codec's own mean. They decode to the codec's own pictures, so what they save is saved at equal
-PSNR.
+It is claimed only for real codes, by their own curve: cells that were simulated through the decoder
+at the quality of the codec's pictures, and codes whose y_hat is the codec's own (another variance
+under rounding, with the codec's own mean), which decode to the codec's own pictures.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from rdpipe.io.store import check_same_images
 
 AVAILABLE_COLUMNS = ("dataset", "codec", "cell", "kind", "bd_rate", "bd_rate_low", "bd_rate_high")
 """Columns of :func:`available_frame`."""
+OWN_CELLS = (BASELINE_CELL, BASELINE_CELL.replace(quantizer="codec"))
+"""Cells whose code length is that of the codec's own prior, or nearly so: they save nothing."""
 NEGLIGIBLE = 0.005
 """Saving up to which a code counts as saving nothing, per cent of the rate."""
 
@@ -31,12 +33,12 @@ NEGLIGIBLE = 0.005
 def available_frame(
     curves: Sequence[Curve], tables: Runs, arrays: Runs, decoded: Runs
 ) -> pd.DataFrame:
-    """Return a row for each code that decodes to a codec's own pictures.
+    """Return a row for each real code of each codec.
 
     Parameters
     ----------
     curves : sequence of Curve
-        Among them the codecs' own curves.
+        Among them the codecs' own curves, and those of their simulated cells.
     tables, arrays, decoded : mapping
         Tables of ``extract_latents``, whole arrays, and stores of ``read_bitstreams`` (empty if no
         real bytes were written); by dataset and codec, then by quality.
@@ -51,35 +53,62 @@ def available_frame(
     rows = []
     for codec_curve in (curve for curve in curves if curve.role is CurveRole.CODEC):
         key = codec_curve.dataset, codec_curve.codec
-        codes = real_codes(codec_curve, tables[key], arrays[key], decoded.get(key, {}))
-        for code in codes:
+        simulated = [
+            curve
+            for curve in curves
+            if (curve.dataset, curve.codec) == key and curve.role is CurveRole.CELL
+        ]
+        own = tables[key], arrays[key], decoded.get(key, {})
+        for code in real_codes(codec_curve, simulated, *own):
             labels = {"dataset": code.dataset, "codec": code.codec, "cell": code.name}
             rates = bd_rate_with_interval(codec_curve, code)
             rows.append(labels | {"kind": str(code.kind)} | rates)
     return pd.DataFrame(rows, columns=list(AVAILABLE_COLUMNS))
 
 
-def real_codes(codec_curve: Curve, tables: Run, arrays: Run, decoded: Run) -> list[Curve]:
-    """Return the curves of the codes that decode to a codec's own pictures.
+def real_codes(
+    codec_curve: Curve, simulated: Sequence[Curve], tables: Run, arrays: Run, decoded: Run
+) -> list[Curve]:
+    """Return the curves of the real codes of a codec.
 
-    A cell has the rate of its real bytes if they were decoded, otherwise its code length. In real
-    bytes the codes include the codec's own variance, which the range coder of rdpipe codes.
+    A cell has the rate and the pictures of its real bytes if they were decoded, otherwise its code
+    length. In real bytes the codes include the codec's own variance, which the range coder of
+    rdpipe codes.
     """
-    decoded_cells = next(iter(decoded.values()))["cell"].values.tolist() if decoded else []
-    curves = []
-    for cell in (BASELINE_CELL, *same_picture_cells(next(iter(arrays.values())))):
-        if str(cell) in decoded_cells:
-            bits, kind = decoded_bits(codec_curve, decoded, cell), BoundKind.ACHIEVED
-        elif cell != BASELINE_CELL:
-            bpp = code_length_savings(codec_curve, tables, arrays, cell)
-            bits = codec_curve.bits - bpp * codec_curve.pixels[:, None]
-            kind = BoundKind.ACHIEVABLE
-        else:
-            continue
-        curves.append(
-            replace(codec_curve, name=str(cell), role=CurveRole.CELL, kind=kind, bits=bits)
+    curves = {
+        curve.name: curve
+        for curve in simulated
+        if curve.kind is BoundKind.ACHIEVABLE and CellId.parse(curve.name) not in OWN_CELLS
+    }
+    for cell in same_picture_cells(next(iter(arrays.values()))):
+        bpp = code_length_savings(codec_curve, tables, arrays, cell)
+        curves[str(cell)] = replace(
+            codec_curve,
+            name=str(cell),
+            role=CurveRole.CELL,
+            kind=BoundKind.ACHIEVABLE,
+            bits=codec_curve.bits - bpp * codec_curve.pixels[:, None],
         )
-    return curves
+    decoded_cells = next(iter(decoded.values()))["cell"].values.tolist() if decoded else []
+    for name in decoded_cells:
+        curves[name] = decoded_curve(codec_curve, decoded, name)
+    return list(curves.values())
+
+
+def decoded_curve(codec_curve: Curve, decoded: Run, name: str) -> Curve:
+    """Return the curve of the real bytes of a cell, and of the images that they decode to."""
+    cells = {quality: decoded[quality].sel(cell=name) for quality in codec_curve.qualities}
+    for product in cells.values():
+        check_same_images(codec_curve.images, product["image"].values, f"the bytes of {name}")
+    return replace(
+        codec_curve,
+        name=name,
+        role=CurveRole.CELL,
+        kind=BoundKind.ACHIEVED,
+        bits=8 * stack(cells, "size"),
+        mse=stack(cells, "mse"),
+        ms_ssim=stack(cells, "ms_ssim"),
+    )
 
 
 def same_picture_cells(array: xr.Dataset) -> list[CellId]:
@@ -94,14 +123,6 @@ def same_picture_cells(array: xr.Dataset) -> list[CellId]:
         if cell != BASELINE_CELL
         and BoundKind.parse(array["kind"].sel(cell.selector()).item()) is BoundKind.ACHIEVABLE
     ]
-
-
-def decoded_bits(codec_curve: Curve, decoded: Run, cell: CellId) -> Values:
-    """Return the bits of the decoded bytes of a cell over (image, quality)."""
-    sizes = {quality: decoded[quality].sel(cell=str(cell)) for quality in codec_curve.qualities}
-    for product in sizes.values():
-        check_same_images(codec_curve.images, product["image"].values, f"the bytes of {cell}")
-    return 8 * stack(sizes, "size")
 
 
 def code_length_savings(codec_curve: Curve, tables: Run, arrays: Run, cell: CellId) -> Values:

@@ -1,4 +1,4 @@
-"""Rate-distortion curves: points of single images, and interpolation to an equal PSNR."""
+"""Rate-distortion curves with the points of single images."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy.interpolate import PchipInterpolator
-from scipy.optimize import brentq
+from numpy.typing import NDArray
 
-from rdpipe.core.errors import InputError
 from rdpipe.core.kinds import BoundKind, CurveRole
 from rdpipe.core.metrics import psnr
 
@@ -46,6 +43,8 @@ class Curve:
         Names of the images.
     source : str
         Source of a published curve. Only its averages are known; they stand for every image.
+    ms_ssim : array of shape (image, quality), optional
+        Multiscale structural similarity; NaN for images that have none. None if it is not known.
     """
 
     dataset: str
@@ -59,6 +58,7 @@ class Curve:
     pixels: NDArray[Any]
     images: NDArray[Any]
     source: str = ""
+    ms_ssim: Values | None = None
 
     @property
     def bpp(self) -> Values:
@@ -84,48 +84,3 @@ class Curve:
         if self is codec_curve or self.dataset != codec_curve.dataset:
             return False
         return self.is_shared or self.codec == codec_curve.codec
-
-
-def at_equal_psnr(
-    levels: ArrayLike, bits: Values, mse: Values, target: float
-) -> tuple[Values, Values]:
-    """Interpolate a sweep of levels to where the mean PSNR over images equals a target.
-
-    The interpolation is monotone cubic over the logarithm of the level, for each image.
-
-    Parameters
-    ----------
-    levels : array_like of shape (level,)
-        Theta or step.
-    bits, mse : array of shape (image, level)
-        Bits, and squared 8-bit levels.
-    target : float
-        PSNR averaged over images, dB.
-
-    Returns
-    -------
-    bits, mse : array of shape (image,)
-
-    Raises
-    ------
-    InputError
-        If the sweep does not reach the target.
-    """
-    order = np.argsort(levels)
-    log_levels = np.log(np.asarray(levels)[order])
-    quality = PchipInterpolator(log_levels, psnr(mse[:, order]), axis=1)
-
-    def excess(log_level: float) -> float:
-        return float(quality(log_level).mean() - target)
-
-    best, worst = excess(log_levels[0]), excess(log_levels[-1])
-    if not best >= 0 >= worst:
-        side = "lower" if best < 0 else "higher"
-        raise InputError(
-            f"simulate.levels: {np.exp(log_levels[0]):g} to {np.exp(log_levels[-1]):g} give"
-            f" {target + best:.2f} to {target + worst:.2f} dB and do not reach {target:.2f} dB;"
-            f" add {side} levels"
-        )
-    level = brentq(excess, log_levels[0], log_levels[-1], xtol=1e-10)
-    at_level = PchipInterpolator(log_levels, bits[:, order], axis=1)(level)
-    return at_level, 255**2 / 10 ** (quality(level) / 10)

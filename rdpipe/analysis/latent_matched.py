@@ -11,14 +11,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 
-from rdpipe.analysis.available import NEGLIGIBLE, code_length_savings, same_picture_cells
 from rdpipe.analysis.bd_rate import bd_rate, bd_rate_interval
 from rdpipe.analysis.curves import Curve, Values
-from rdpipe.analysis.measured_curves import Run, Runs
-from rdpipe.core.axes import axis_named
 from rdpipe.core.kinds import CurveRole
 
 
@@ -34,55 +30,40 @@ class Change(NamedTuple):
         return {name: self.value, f"{bound}_low": self.low, f"{bound}_high": self.high}
 
 
-def latent_matched_frame(
-    curves: Sequence[Curve], tables: Runs, arrays: Runs, terms: pd.DataFrame
-) -> pd.DataFrame:
+def latent_matched_frame(curves: Sequence[Curve], terms: pd.DataFrame) -> pd.DataFrame:
     """Return the latent-matched changes of every codec among some curves.
 
     Parameters
     ----------
     curves : sequence of Curve
-    tables, arrays : mapping
-        Tables of ``extract_latents`` and whole arrays, by dataset and codec, then by quality.
     terms : DataFrame
-        From :func:`rdpipe.analysis.tables.term_frame`.
+        From :func:`rdpipe.analysis.tables.term_frame`, of whole arrays.
     """
     frames = []
     for curve in (curve for curve in curves if curve.role is CurveRole.CODEC):
-        key = curve.dataset, curve.codec
         own_terms = terms[(terms["dataset"] == curve.dataset) & (terms["codec"] == curve.codec)]
-        frames.append(latent_matched_changes(curve, tables[key], arrays[key], own_terms))
+        frames.append(latent_matched_changes(curve, own_terms))
     return pd.concat(frames, ignore_index=True)
 
 
-def latent_matched_changes(
-    codec_curve: Curve, tables: Run, arrays: Run, terms: pd.DataFrame
-) -> pd.DataFrame:
+def latent_matched_changes(codec_curve: Curve, terms: pd.DataFrame) -> pd.DataFrame:
     """Return the change of a codec's rate if one term were closed, for each limit and term.
 
     Parameters
     ----------
     codec_curve : Curve
         The codec's own curve.
-    tables, arrays : mapping
-        Tables of ``extract_latents`` and whole arrays, by quality.
     terms : DataFrame
         A row for each image, quality, limit, order and term, bit/pixel.
 
     Returns
     -------
     DataFrame
-        A row for each limit and term, in the paper's order:
-
-        - ``latent_matched_change``, per cent of the rate, with its 95 % interval over images, and
-          the smallest and largest ``latent_mse_ratio`` of the limit over the qualities;
-        - for the variance only, the best real code that differs from the codec in the variance
-          alone: its cell ``available`` and ``available_bd_rate`` by code length. Its y_hat is the
-          codec's own, so this is a BD-rate at equal PSNR: 0 if no code saves anything, NaN if there
-          is no such code. For all other terms nothing is claimed.
+        A row for each limit and term, in the paper's order: ``latent_matched_change``, per cent of
+        the rate, with its 95 % interval over images, and the smallest and largest
+        ``latent_mse_ratio`` of the limit over the qualities. A term that was not measured is NaN.
     """
     paper = terms[terms["order"] == "paper"]
-    code = best_code(codec_curve, tables, arrays)
     rows = []
     for (limit, term), group in paper.groupby(["limit", "term"], sort=False):
         saved = group.pivot(index="image", columns="quality", values="bpp")
@@ -97,8 +78,7 @@ def latent_matched_changes(
             "term": term,
         }
         ratios = {"latent_mse_ratio_min": ratio.min(), "latent_mse_ratio_max": ratio.max()}
-        claimed = code if term == axis_named("variance").term else NOT_CLAIMED
-        rows.append(labels | change.columns(name, name) | ratios | claimed)
+        rows.append(labels | change.columns(name, name) | ratios)
     return pd.DataFrame(rows)
 
 
@@ -115,27 +95,3 @@ def rate_change(codec_curve: Curve, saved: Values) -> Change:
     reduced = replace(codec_curve, bits=bits)
     low, high, _ = bd_rate_interval(codec_curve, reduced)
     return Change(bd_rate(codec_curve, reduced), low, high)
-
-
-def available_columns(cell: str, change: Change) -> dict[str, str | float]:
-    """Return the columns that describe a real code; the cell is empty if there is none."""
-    return {"available": cell, **change.columns("available_bd_rate", "available")}
-
-
-NOT_CLAIMED = available_columns("", Change(np.nan, np.nan, np.nan))
-"""Columns of terms for which nothing is claimed."""
-
-
-def best_code(codec_curve: Curve, tables: Run, arrays: Run) -> dict[str, str | float]:
-    """Return the columns of the best real code with another variance than the codec."""
-    cells = same_picture_cells(next(iter(arrays.values())))
-    changes = {
-        cell: rate_change(codec_curve, code_length_savings(codec_curve, tables, arrays, cell))
-        for cell in cells
-    }
-    known = any(np.isfinite(change.value) for change in changes.values())
-    best, best_cell = Change(*3 * [0.0 if known else np.nan]), ""
-    for cell, change in changes.items():
-        if change.value < best.value - NEGLIGIBLE:
-            best, best_cell = change, str(cell)
-    return available_columns(best_cell, best)

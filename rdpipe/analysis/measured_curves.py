@@ -11,9 +11,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from rdpipe.analysis.curves import Curve, Values, at_equal_psnr
+from rdpipe.analysis.curves import Curve, Values
 from rdpipe.analysis.rates import cell_bits
-from rdpipe.core.errors import InputError
 from rdpipe.core.kinds import BoundKind, CurveRole
 from rdpipe.io.store import check_same_images
 
@@ -44,14 +43,14 @@ def image_sizes(run: Run) -> tuple[NDArray[Any], NDArray[Any]]:
     return table["pixels"].values, table["image"].values
 
 
-def codec_curves(tables: Runs, sweeps: Runs, bound_for: Mapping[str, str]) -> list[Curve]:
+def codec_curves(tables: Runs, simulations: Runs, bound_for: Mapping[str, str]) -> list[Curve]:
     """Return each codec's own curve and the curves of its simulated cells.
 
     Parameters
     ----------
     tables : mapping
         Tables of ``extract_latents``.
-    sweeps : mapping
+    simulations : mapping
         Stores of ``simulate``.
     bound_for : mapping of str to str
         Codecs that were trained as a bound, and the codec that each is a bound for. Their simulated
@@ -59,12 +58,12 @@ def codec_curves(tables: Runs, sweeps: Runs, bound_for: Mapping[str, str]) -> li
     """
     curves, joint = [], []
     for (dataset, codec), run in tables.items():
-        sweep = sweeps[dataset, codec]
+        simulation = simulations[dataset, codec]
         if codec in bound_for:
-            joint += simulated_curves(dataset, bound_for[codec], run, sweep, codec)
+            joint += simulated_curves(dataset, bound_for[codec], run, simulation, codec)
         else:
             curves.append(own_curve(dataset, codec, run))
-            curves += simulated_curves(dataset, codec, run, sweep)
+            curves += simulated_curves(dataset, codec, run, simulation)
     return curves + joint
 
 
@@ -72,11 +71,12 @@ def own_curve(dataset: str, codec: str, run: Run) -> Curve:
     """Return the codec's own curve, of kind achieved if it has a bitstream."""
     kind = BoundKind.ACHIEVED if stack(run, "real").all() else BoundKind.ACHIEVABLE
     points = list(run), 8 * stack(run, "bytes"), stack(run, "mse")
-    return Curve(dataset, codec, "codec", CurveRole.CODEC, kind, *points, *image_sizes(run))
+    labels = dataset, codec, "codec", CurveRole.CODEC, kind
+    return Curve(*labels, *points, *image_sizes(run), ms_ssim=stack(run, "ms_ssim"))
 
 
 def simulated_curves(
-    dataset: str, codec: str, run: Run, sweeps: Run, joint: str | None = None
+    dataset: str, codec: str, run: Run, simulations: Run, joint: str | None = None
 ) -> list[Curve]:
     """Return a curve for each simulated cell of a run.
 
@@ -84,52 +84,36 @@ def simulated_curves(
     ----------
     dataset, codec : str
         Dataset, and the codec that the curves belong to.
-    run, sweeps : mapping
+    run, simulations : mapping
         Tables of ``extract_latents`` and stores of ``simulate``.
     joint : str, optional
         Name of the codec that was trained as a bound, if the run is one of such a codec.
     """
-    first = next(iter(sweeps.values()))
+    first = next(iter(simulations.values()))
     role = CurveRole.CELL if joint is None else CurveRole.JOINT
     curves = []
     for name in first["curve"].values.tolist():
         kind = BoundKind.parse(first["kind"].sel(curve=name).item(), name)
-        points = list(run), *simulated_points(name, sweeps, run)
-        curves.append(Curve(dataset, codec, joint or name, role, kind, *points, *image_sizes(run)))
+        points = list(run), *simulated_points(name, simulations, run)
+        labels = dataset, codec, joint or name, role, kind
+        similarity = np.stack(
+            [product["ms_ssim"].sel(curve=name).values for product in simulations.values()], 1
+        )
+        curves.append(Curve(*labels, *points, *image_sizes(run), ms_ssim=similarity))
     return curves
 
 
-def simulated_points(name: str, sweeps: Run, run: Run) -> tuple[Values, Values]:
+def simulated_points(name: str, simulations: Run, run: Run) -> tuple[Values, Values]:
     """Return bits and MSE of a simulated cell over (image, quality).
 
-    A cell with a sweep of levels is interpolated to the codec's mean PSNR; if the sweep does not
-    reach it, the point is NaN. A quantizer with its own level has one point.
+    They are NaN where the cell does not reach the quality of the codec's picture.
     """
-    columns = [
-        simulated_point(name, quality, sweep.sel(curve=name), run[quality])
-        for quality, sweep in sweeps.items()
-    ]
-    bits, mse = zip(*columns, strict=True)
-    return np.stack(bits, 1), np.stack(mse, 1)
-
-
-def simulated_point(
-    name: str, quality: int, cell: xr.Dataset, table: xr.Dataset
-) -> tuple[Values, Values]:
-    """Return bits and MSE of a simulated cell at one quality, of shape (image,)."""
-    cell = cell.dropna("sweep", how="all")
-    bits, mse, levels = cell["bits"].values, cell["mse"].values, cell["level"].values
-    if len(levels) > 1:
-        try:
-            bits, mse = at_equal_psnr(levels, bits, mse, table["psnr"].mean().item())
-        except InputError as error:  # the other points remain useful
-            logger.warning("%s, quality %s: %s", name, quality, error)
-            bits = mse = np.full(len(bits), np.nan)
-    else:
-        bits, mse = bits[:, 0], mse[:, 0]
-    coordinates = {"image": cell["image"], "includes_side": cell["includes_side"]}
-    point = xr.Dataset({"bits": ("image", bits)}, coordinates)
-    return cell_bits(point, table).values, mse
+    cells = {quality: product.sel(curve=name) for quality, product in simulations.items()}
+    for quality, cell in cells.items():
+        for reason in dict.fromkeys(filter(None, cell["reason"].values.tolist())):
+            logger.warning("%s, quality %s: not simulated: %s", name, quality, reason)
+    bits = [cell_bits(cell, run[quality]).values for quality, cell in cells.items()]
+    return np.stack(bits, 1), stack(cells, "mse")
 
 
 def source_curves(functions: Mapping[tuple[str, str], xr.Dataset], tables: Runs) -> list[Curve]:
@@ -164,5 +148,7 @@ def baseline_curves(products: Iterable[xr.Dataset]) -> list[Curve]:
     for (dataset, baseline), run in runs.items():
         run = dict(sorted(run.items()))
         points = list(run), 8 * stack(run, "bytes"), stack(run, "mse")
-        curves.append(Curve(dataset, "", baseline, role, kind, *points, *image_sizes(run)))
+        labels = dataset, "", baseline, role, kind
+        similarity = stack(run, "ms_ssim")
+        curves.append(Curve(*labels, *points, *image_sizes(run), ms_ssim=similarity))
     return curves

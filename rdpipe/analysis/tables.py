@@ -14,10 +14,10 @@ import xarray as xr
 
 from rdpipe.analysis.bd_rate import bd_rate_interval, compare, image_points, mean_points
 from rdpipe.analysis.curves import Curve
-from rdpipe.analysis.decomposition import decompose, latent_mse_ratio
+from rdpipe.analysis.decomposition import decompose
 from rdpipe.analysis.intervals import mean_interval
 from rdpipe.analysis.measured_curves import Runs
-from rdpipe.analysis.rates import cell_bits
+from rdpipe.analysis.rates import cell_bits, matched_at, select_cell
 from rdpipe.core.axes import BASELINE_CELL, CellId
 from rdpipe.core.kinds import CurveRole
 from rdpipe.core.metrics import psnr
@@ -29,12 +29,27 @@ IMAGE_COLUMNS = (*CURVE_KEYS, "kind", "image", "bd_rate", "reason")
 """Columns of :func:`image_bd_rate_frame`."""
 TIE = 1e-9
 """Change of the rate up to which two curves count as equal on an image, per cent."""
+TERM_KEYS = (
+    "dataset",
+    "codec",
+    "quality",
+    "limit",
+    "kind",
+    "matched_at",
+    "latent_mse_ratio",
+    "order",
+    "term",
+)
+"""Columns that identify a term of a decomposition."""
+SAME_PICTURE = "same picture"
+"""What is equal in cells whose decoder obtains the codec's own latents."""
 CODE_COLUMNS = (
     "dataset",
     "codec",
     "quality",
     "cell",
-    "latent_mse_ratio",
+    "matched_at",
+    "psnr",
     "predicted_bpp",
     "real_bpp",
     "predicted_saving",
@@ -198,17 +213,24 @@ def image_points_frame(curves: Sequence[Curve]) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-def term_frame(tables: Runs, arrays: Runs, limits: Mapping[str, CellId]) -> pd.DataFrame:
+def term_frame(tables: Runs, measured: Runs, limits: Mapping[str, CellId]) -> pd.DataFrame:
     """Return a row for each image and term of each decomposition, bit/pixel.
 
-    ``total`` is one of the terms. The terms are latent-matched: ``latent_mse_ratio`` is the
-    distortion of the latents relative to the codec's.
+    ``total`` is one of the terms. ``matched_at`` is what the cells have in common.
+
+    Parameters
+    ----------
+    tables : mapping
+        Tables of ``extract_latents``.
+    measured : mapping
+        Stores of ``simulate``, or whole arrays.
+    limits : mapping of str to CellId
     """
     frames = []
     for (dataset, codec), run in tables.items():
         for quality, table in run.items():
             for limit, cell in limits.items():
-                terms = decompose(table, arrays[dataset, codec][quality], cell)
+                terms = decompose(table, measured[dataset, codec][quality], cell)
                 total = terms["total"].expand_dims(order=terms["order"], term=["total"])
                 bpp = xr.concat([terms["bits"], total], "term") / terms["pixels"]
                 frame = bpp.to_dataframe("bpp").reset_index()
@@ -218,42 +240,55 @@ def term_frame(tables: Runs, arrays: Runs, limits: Mapping[str, CellId]) -> pd.D
 
 
 def decomposition_frame(terms: pd.DataFrame) -> pd.DataFrame:
-    """Return a row for each term: mean bit/pixel over images, with its 95 % t interval."""
-    keys = ["dataset", "codec", "quality", "limit", "kind", "latent_mse_ratio", "order", "term"]
+    """Return a row for each term: mean bit/pixel over images, with its 95 % t interval.
+
+    A term that was not measured is NaN.
+    """
     rows = []
-    for values, group in terms.groupby(keys, sort=False):
-        labels = dict(zip(keys, values, strict=True))
+    for values, group in terms.groupby(list(TERM_KEYS), sort=False, dropna=False):
+        labels = dict(zip(TERM_KEYS, values, strict=True))
         bpp = group["bpp"].to_numpy()
         low, high = map(float, mean_interval(bpp))
         rows.append(labels | {"bpp": bpp.mean(), "bpp_low": low, "bpp_high": high})
     return pd.DataFrame(rows)
 
 
-def code_frame(tables: Runs, arrays: Runs, decoded: Runs) -> pd.DataFrame:
-    """Return a row for each real code: bit/pixel as predicted by the array, and of decoded bytes.
+def code_frame(tables: Runs, simulations: Runs, arrays: Runs, decoded: Runs) -> pd.DataFrame:
+    """Return a row for each real code: its predicted bit/pixel, and that of decoded bytes.
 
     Savings are against the codec: predicted ones against its cell, real ones against its own
-    bitstream. ``latent_mse_ratio`` is the distortion of the latents relative to the codec's.
+    bitstream. ``matched_at`` says what is equal to the codec's picture: the quality at which the
+    cell was simulated, or the picture itself. ``psnr`` is that of the decoded images.
+
+    Parameters
+    ----------
+    tables, simulations, arrays, decoded : mapping
+        Tables of ``extract_latents``, stores of ``simulate``, whole arrays, and stores of
+        ``read_bitstreams``.
     """
     rows: list[dict[str, Any]] = []
     for (dataset, codec), run in decoded.items():
         for quality, product in run.items():
-            table, array = tables[dataset, codec][quality], arrays[dataset, codec][quality]
+            key = dataset, codec
+            table = tables[key][quality]
             check_same_images(table["image"].values, product["image"].values, "the decoded bytes")
-            bits, pixels = cell_bits(array, table), table["pixels"]
-            own_bpp = (bits.sel(BASELINE_CELL.selector()) / pixels).mean().item()
-            own_real_bpp = (8 * table["bytes"] / pixels).mean().item()
+            simulation, array = simulations[key][quality], arrays[key][quality]
+            own_bpp = mean_bpp(simulation, table, BASELINE_CELL)
+            own_real_bpp = (8 * table["bytes"] / table["pixels"]).mean().item()
             for name in product["cell"].values.tolist():
-                cell = CellId.parse(name)
-                predicted_bpp = (bits.sel(cell.selector()) / pixels).mean().item()
-                real_bpp = (8 * product["size"].sel(cell=name) / pixels).mean().item()
+                cell, code = CellId.parse(name), product.sel(cell=name)
+                simulated = name in simulation["curve"].values
+                measured = simulation if simulated else array
+                predicted_bpp = mean_bpp(measured, table, cell)
+                real_bpp = (8 * code["size"] / table["pixels"]).mean(skipna=False).item()
                 rows.append(
                     {
                         "dataset": dataset,
                         "codec": codec,
                         "quality": quality,
                         "cell": name,
-                        "latent_mse_ratio": latent_mse_ratio(array, cell),
+                        "matched_at": matched_at(simulation) if simulated else SAME_PICTURE,
+                        "psnr": psnr(code["mse"].values).mean(),
                         "predicted_bpp": predicted_bpp,
                         "real_bpp": real_bpp,
                         "predicted_saving": own_bpp - predicted_bpp,
@@ -261,3 +296,9 @@ def code_frame(tables: Runs, arrays: Runs, decoded: Runs) -> pd.DataFrame:
                     }
                 )
     return pd.DataFrame(rows, columns=list(CODE_COLUMNS))
+
+
+def mean_bpp(measured: xr.Dataset, table: xr.Dataset, cell: CellId) -> float:
+    """Return the mean rate of a cell, bit/pixel; NaN if an image is not known."""
+    bits = cell_bits(select_cell(measured, cell), table)
+    return float((bits / table["pixels"]).mean(skipna=False).item())

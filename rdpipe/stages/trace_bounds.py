@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import pandas as pd
 import xarray as xr
 
 from rdpipe.analysis.available import available_frame
+from rdpipe.analysis.curve_terms import curve_terms
 from rdpipe.analysis.curves import Curve
+from rdpipe.analysis.ladder import ladder_frame, rungs
 from rdpipe.analysis.latent_matched import latent_matched_frame
 from rdpipe.analysis.measured_curves import (
     Runs,
@@ -29,6 +32,8 @@ from rdpipe.analysis.tables import (
     points_frame,
     term_frame,
 )
+from rdpipe.core.axes import CellId
+from rdpipe.core.kinds import CurveRole
 from rdpipe.core.runs import RunId
 from rdpipe.core.specs import Spec
 from rdpipe.io import store
@@ -58,6 +63,7 @@ def run(
     spec: TraceBoundsSpec,
     images: list[Path],
     gaps: list[Path],
+    variances: list[Path],
     simulations: list[Path],
     baselines: list[Path],
     decoded: list[Path],
@@ -67,34 +73,37 @@ def run(
     bd_rates: Path,
     image_bd_rates: Path,
     decomposition: Path,
+    ladder: Path,
     codes: Path,
-    levers: Path,
+    latent_matched: Path,
 ) -> None:
     """Write the bounds as one store and as tidy tables.
 
     Parameters
     ----------
     spec : TraceBoundsSpec
-    images, gaps, simulations, baselines : list of Path
+    images, gaps, variances, simulations, baselines : list of Path
         Stores of every dataset, codec and quality, in the order of the shards: ``images`` from
-        ``extract_latents``; ``gaps`` of component ``joint`` from ``measure_gap``, for codecs that
-        are not a bound for another codec; ``simulations`` from ``simulate``; ``baselines`` from
-        ``run_baseline``.
+        ``extract_latents``; ``gaps`` of component ``joint`` and ``variances`` of component
+        ``variance`` from ``measure_gap``, for codecs that are not a bound for another codec;
+        ``simulations`` from ``simulate``; ``baselines`` from ``run_baseline``.
     decoded : list of Path
         Stores of ``read_bitstreams``; empty if no bitstreams were written.
     references : list of Path
         Tables of published curves, in the sorted order of the names of the datasets.
     out : Path
-        Store with the groups ``points``, ``bd_rates``, ``decomposition``, ``codes``, ``levers`` and
-        ``available``, and the values of each image: ``image_bd_rates``, ``image_points`` and
-        ``image_terms``.
-    points, bd_rates, image_bd_rates, decomposition, codes, levers : Path
-        These groups as CSV. ``levers`` has the latent-matched changes of the rate.
+        Store with the groups ``points``, ``bd_rates``, ``decomposition``, ``ladder``, ``codes`` and
+        ``available``; the values of each image: ``image_bd_rates``, ``image_points`` and
+        ``image_terms``; and what holds at equal distortion of the latents only,
+        ``latent_decomposition`` and ``latent_matched``.
+    points, bd_rates, image_bd_rates, decomposition, ladder, codes, latent_matched : Path
+        These groups as CSV; ``latent_matched`` is ``latent_decomposition``.
     """
-    tables, arrays, sweeps, codings = map(by_run, (images, gaps, simulations, decoded))
+    tables, arrays, simulated, codings = map(by_run, (images, gaps, simulations, decoded))
+    same_pictures = by_run(variances)
     products = [store.join_shards(shards) for shards in store.group_by_run(baselines)]
     curves = (
-        codec_curves(tables, sweeps, spec.bound_for)
+        codec_curves(tables, simulated, spec.bound_for)
         + source_curves(source_functions(images), tables)
         + baseline_curves(products)
     )
@@ -102,7 +111,12 @@ def run(
     measured = {(curve.dataset, curve.name) for curve in curves}
     curves += published_curves(spec.references, references, sizes, measured)
     analyzed = {key: run for key, run in tables.items() if key in arrays}
-    frames = make_frames(spec, curves, analyzed, arrays, codings)
+    latent_terms = term_frame(analyzed, arrays, cell_ids(spec.limits))
+    frames = make_frames(spec, curves, analyzed, simulated, same_pictures, codings)
+    frames |= {
+        "latent_decomposition": decomposition_frame(latent_terms),
+        "latent_matched": latent_matched_frame(curves, latent_terms),
+    }
     with store.create(out, spec) as writer:
         for name, frame in frames.items():
             writer.write(xr.Dataset.from_dataframe(frame.rename_axis("row")), group=name)
@@ -111,8 +125,9 @@ def run(
         "bd_rates": bd_rates,
         "image_bd_rates": image_bd_rates,
         "decomposition": decomposition,
+        "ladder": ladder,
         "codes": codes,
-        "levers": levers,
+        "latent_decomposition": latent_matched,
     }
     for name, path in files.items():
         save = partial(frames[name].to_csv, index=False, float_format="%.12g")
@@ -120,22 +135,49 @@ def run(
 
 
 def make_frames(
-    spec: TraceBoundsSpec, curves: list[Curve], tables: Runs, arrays: Runs, decoded: Runs
+    spec: TraceBoundsSpec,
+    curves: list[Curve],
+    tables: Runs,
+    simulated: Runs,
+    arrays: Runs,
+    decoded: Runs,
 ) -> dict[str, pd.DataFrame]:
-    """Return the tables of all curves and decompositions, by the name of their group."""
-    image_bd_rates = image_bd_rate_frame(curves)
-    terms = term_frame(tables, arrays, cell_ids(spec.limits))
+    """Return what holds at equal pictures: tables by the name of their group."""
+    image_bd_rates, limits = image_bd_rate_frame(curves), cell_ids(spec.limits)
+    terms = term_frame(tables, simulated, limits)
+    over_the_curve, ladders = curve_frames(tables, simulated, limits, curves)
     return {
         "points": points_frame(curves),
         "bd_rates": bd_rate_frame(curves, image_bd_rates),
-        "decomposition": decomposition_frame(terms),
-        "codes": code_frame(tables, arrays, decoded),
-        "levers": latent_matched_frame(curves, tables, arrays, terms),
+        "decomposition": pd.concat([decomposition_frame(terms), over_the_curve], ignore_index=True),
+        "ladder": ladders,
+        "codes": code_frame(tables, simulated, arrays, decoded),
         "available": available_frame(curves, tables, arrays, decoded),
         "image_bd_rates": image_bd_rates,
         "image_points": image_points_frame(curves),
         "image_terms": terms,
     }
+
+
+def curve_frames(
+    tables: Runs, simulated: Runs, limits: Mapping[str, CellId], curves: list[Curve]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return terms over the curve, and ladders, of every codec and limit."""
+    terms, ladders = [], []
+    for (dataset, codec), run in tables.items():
+        simulations = simulated[dataset, codec]
+        measure = str(next(iter(simulations.values()))["measure"].item())
+        joint = [
+            curve
+            for curve in curves
+            if curve.role is CurveRole.JOINT and (curve.dataset, curve.codec) == (dataset, codec)
+        ]
+        for limit, cell in limits.items():
+            labels = {"dataset": dataset, "codec": codec, "limit": limit, "matched_at": measure}
+            terms.append(curve_terms(labels, run, simulations, cell, measure))
+            found = rungs(run, simulations, cell, joint, measure)
+            ladders.append(ladder_frame(labels, found, list(run)))
+    return pd.concat(terms, ignore_index=True), pd.concat(ladders, ignore_index=True)
 
 
 def by_run(paths: list[Path]) -> Runs:

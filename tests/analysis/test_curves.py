@@ -1,29 +1,12 @@
-"""Points of curves, and interpolation to an equal PSNR, against closed forms."""
+"""Points of curves."""
 
 import numpy as np
 import pytest
 from small_curves import IMAGES, PIXELS, make_curve
 
-from rdpipe.analysis.curves import Curve, at_equal_psnr
-from rdpipe.core.errors import InputError
+from rdpipe.analysis.curves import Curve
 from rdpipe.core.kinds import BoundKind, CurveRole
 from rdpipe.core.metrics import psnr
-
-
-def test_equal_psnr_on_a_gaussian_source():
-    """Levels theta of reverse water-filling: rate 1/2 log2(v/theta), error theta."""
-    levels, variance = np.geomspace(0.5, 32, 7), np.array([[100.0], [400.0]])
-    bits = PIXELS[:, None] * 0.5 * np.log2(variance / levels)
-    mse = np.tile(levels, (2, 1))
-    got_bits, got_mse = at_equal_psnr(levels[::-1], bits[:, ::-1], mse[:, ::-1], psnr(3.0).item())
-    assert got_mse == pytest.approx([3.0, 3.0])
-    assert got_bits == pytest.approx(PIXELS * 0.5 * np.log2(variance[:, 0] / 3.0), rel=1e-6)
-
-
-def test_sweep_that_does_not_reach_the_target_is_refused():
-    levels = np.array([1.0, 2.0, 4.0])
-    with pytest.raises(InputError, match="do not reach 50.00 dB; add lower levels"):
-        at_equal_psnr(levels, np.ones((1, 3)), levels[None], 50.0)
 
 
 def test_rates_are_averaged_over_images_not_pixels():

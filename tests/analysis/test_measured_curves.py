@@ -1,4 +1,4 @@
-"""Curves from small hand-made tables and sweeps."""
+"""Curves from small hand-made tables."""
 
 import logging
 
@@ -12,7 +12,6 @@ from rdpipe.core.kinds import BoundKind, CurveRole
 from rdpipe.core.metrics import psnr
 
 IMAGES = ["a", "b"]
-LEVELS = [0.5, 1.0, 2.0, 4.0]
 KEY = "d", "c"
 
 
@@ -26,28 +25,40 @@ def make_table(quality: int, images=IMAGES, real=True) -> xr.Dataset:
         "pixels": [100, 100],
         "mse": mse,
         "psnr": psnr(mse),
+        "ms_ssim": mse / 100,
     }
     data = {name: ("image", column) for name, column in values.items()}
     return xr.Dataset(data, {"image": list(images)})
 
 
-def make_sweep(levels=LEVELS) -> xr.Dataset:
-    """Return a sweep of two cells: rounding with one level, and a test channel with MSE theta."""
-    shape = (2, 2, len(levels))
-    bits, mse = np.full(shape, np.nan), np.full(shape, np.nan)
-    bits[0, :, 0], mse[0, :, 0] = 80.0, 1.0
-    bits[1], mse[1] = 100 - 10 * np.log2(levels), levels
-    level = np.array([[1.0, *[np.nan] * (len(levels) - 1)], levels])
-    dims = ("curve", "image", "sweep")
+def make_simulation(quality: int) -> xr.Dataset:
+    """Return two cells at the MSE of a codec, 2 / quality; none reaches quality 8."""
+    shape = 2, 2
+    bits = np.array([[80.0, 80.0], [100.0, 110.0]])
+    mse = np.full(shape, 2.0 / quality)
+    reason = np.full(shape, "", dtype=object)
+    if quality == 8:
+        bits[1], mse[1], reason[1] = np.nan, np.nan, "levels from 0.1 to 1 give 20 to 30 dB"
+    dims = ("curve", "image")
     return xr.Dataset(
-        {"bits": (dims, bits), "mse": (dims, mse), "level": (("curve", "sweep"), level)},
+        {
+            "bits": (dims, bits),
+            "mse": (dims, mse),
+            "ms_ssim": (dims, mse / 100),
+            "reason": (dims, reason.astype(str)),
+        },
         {
             "curve": ["codec/codec/rounding", "codec/element/test-channel"],
             "image": IMAGES,
             "kind": ("curve", ["achievable", "genie-aided estimate"]),
             "includes_side": ("curve", [True, False]),
+            "measure": "psnr",
         },
     )
+
+
+def simulations(*qualities: int) -> dict[int, xr.Dataset]:
+    return {quality: make_simulation(quality) for quality in qualities}
 
 
 def run(*qualities: int, **options) -> dict[int, xr.Dataset]:
@@ -55,40 +66,40 @@ def run(*qualities: int, **options) -> dict[int, xr.Dataset]:
 
 
 def test_curves_of_a_codec_have_their_roles_and_kinds():
-    tables, sweeps = {KEY: run(1, 2)}, {KEY: {1: make_sweep(), 2: make_sweep()}}
-    own, rounding, genie = codec_curves(tables, sweeps, {})
+    tables = {KEY: run(1, 2)}
+    own, rounding, genie = codec_curves(tables, {KEY: simulations(1, 2)}, {})
     assert [own.role, rounding.role, genie.role] == [CurveRole.CODEC, *[CurveRole.CELL] * 2]
     assert own.kind is BoundKind.ACHIEVED and rounding.kind is BoundKind.ACHIEVABLE
     assert genie.kind is BoundKind.GENIE_AIDED
     assert own.bits.tolist() == [[80, 160], [160, 320]]
     assert rounding.bits.tolist() == [[81, 81], [82, 82]]  # with side information
-    # at the MSE 2 and 1 of the codec, without side information
-    assert genie.bits == pytest.approx(np.array([[90, 100], [90, 100]]), abs=1e-6)
-    assert genie.mse == pytest.approx(np.array([[2, 1], [2, 1]]))
+    assert genie.bits.tolist() == [[100, 100], [110, 110]]  # without
+    assert genie.mse.tolist() == [[2, 1], [2, 1]]
+    assert genie.ms_ssim.tolist() == [[0.02, 0.01], [0.02, 0.01]]
 
 
 def test_codec_without_a_bitstream_is_achievable():
     tables = {KEY: run(1, real=False)}
-    own, *_ = codec_curves(tables, {KEY: {1: make_sweep()}}, {})
+    own, *_ = codec_curves(tables, {KEY: simulations(1)}, {})
     assert own.kind is BoundKind.ACHIEVABLE
 
 
 def test_network_that_was_trained_as_a_bound_joins_the_codec():
     bound = "d", "joint"
     tables = {bound: run(1), KEY: run(1)}
-    sweeps = {bound: {1: make_sweep().isel(curve=[1])}, KEY: {1: make_sweep()}}
-    *_, joint = curves = codec_curves(tables, sweeps, {"joint": "c"})
+    of_bound = {1: make_simulation(1).isel(curve=[1])}
+    curves = codec_curves(tables, {bound: of_bound, KEY: simulations(1)}, {"joint": "c"})
+    joint = curves[-1]
     assert (joint.codec, joint.name, joint.role) == ("c", "joint", CurveRole.JOINT)
     assert [curve.codec for curve in curves] == ["c"] * 4
 
 
-def test_sweep_that_does_not_reach_the_codec_leaves_a_gap_and_a_warning(caplog):
+def test_cell_that_does_not_reach_the_codec_leaves_a_gap_and_a_warning(caplog):
     tables = {KEY: run(1, 8)}
     with caplog.at_level(logging.WARNING):
-        *_, genie = codec_curves(tables, {KEY: {1: make_sweep(), 8: make_sweep()}}, {})
+        *_, genie = codec_curves(tables, {KEY: simulations(1, 8)}, {})
     assert np.isfinite(genie.bits[:, 0]).all() and np.isnan(genie.bits[:, 1]).all()
-    assert "codec/element/test-channel, quality 8" in caplog.text
-    assert "add lower levels" in caplog.text
+    assert "codec/element/test-channel, quality 8: not simulated: levels from" in caplog.text
 
 
 def test_qualities_with_other_images_are_refused():

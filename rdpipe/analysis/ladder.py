@@ -1,0 +1,274 @@
+"""The ladder: curves from a codec's real bytes to its best bound, each of which changes one thing.
+
+Every rung stands at the quality of the codec's own pictures. Over the curve, a rung is the mean of
+the logarithm of its rate over a range of qualities; differences of rungs therefore add up exactly,
+and so do the terms of the decomposition. See ``docs/explanation/science.md``, section 4.2.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy.interpolate import PchipInterpolator
+
+from rdpipe.analysis.curves import Curve, Values
+from rdpipe.analysis.intervals import jackknife_interval, mean_interval
+from rdpipe.analysis.log_rate import common_range, log_rate, log_rates
+from rdpipe.analysis.measured_curves import Run, stack
+from rdpipe.analysis.rates import cell_bits, select_cell
+from rdpipe.core.axes import CellId, axis_named, corners
+from rdpipe.core.kinds import BoundKind
+from rdpipe.core.metrics import MEASURES
+
+LADDER_ORDER = ("variance", "mean", "quantizer")
+"""The axes in the order of the rungs: what a decoder can do first, the test channel last."""
+LADDER_COLUMNS = (
+    "dataset",
+    "codec",
+    "limit",
+    "rung",
+    "name",
+    "term",
+    "kind",
+    "matched_at",
+    "quality",
+    "bpp",
+    "bpp_low",
+    "bpp_high",
+    "saved",
+    "saved_low",
+    "saved_high",
+    "log_rate",
+    "change",
+    "change_low",
+    "change_high",
+    "total",
+    "total_low",
+    "total_high",
+    "remark",
+)
+"""Columns of :func:`ladder_frame`."""
+
+
+class Rung(NamedTuple):
+    """One curve of a ladder.
+
+    Parameters
+    ----------
+    name : str
+        The curve, or what the rate is.
+    term : str
+        What it changes against the rung before.
+    kind : BoundKind
+        What it may be called.
+    bpp : array of shape (image, quality)
+        Complete rate.
+    quality : array of shape (image, quality)
+        Quality of the picture, dB.
+    remark : str
+        Why nothing changes, if nothing does.
+    """
+
+    name: str
+    term: str
+    kind: BoundKind
+    bpp: Values
+    quality: Values
+    remark: str = ""
+
+
+def rungs(
+    run: Run, simulations: Run, limit: CellId, joint: Sequence[Curve] = (), measure: str = "psnr"
+) -> list[Rung]:
+    """Return the rungs from the real bytes of a codec to a limit, and bounds by joint training.
+
+    An axis along which the limit's estimator saves nothing keeps the codec's own.
+
+    Parameters
+    ----------
+    run, simulations : mapping
+        Tables of ``extract_latents`` and stores of ``simulate``, by quality.
+    limit : CellId
+    joint : sequence of Curve
+        Curves of networks that were trained as a bound for the codec.
+    measure : str
+        The quality that the cells have in common.
+    """
+    first = next(iter(simulations.values()))
+    tables = list(run.values())
+    own_kind = BoundKind.ACHIEVED if stack(run, "real").all() else BoundKind.ACHIEVABLE
+    pixels = tables[0]["pixels"].values[:, None]
+    quality = MEASURES[measure](stack(run, "mse"), stack(run, "ms_ssim"))
+    model_bits = stack(run, "latent_bits") + stack(run, "side_bits")
+    found = [
+        Rung("real bytes", "", own_kind, 8 * stack(run, "bytes") / pixels, quality),
+        Rung("model's bits", "coder", BoundKind.ACHIEVABLE, model_bits / pixels, quality),
+    ]
+    for cell, term, remark in choose_cells(run, simulations, limit, quality):
+        kind = BoundKind.parse(select_cell(first, cell)["kind"].item(), str(cell))
+        bpp = cell_bpp(run, simulations, cell)
+        found.append(Rung(str(cell), term, kind, bpp, quality, remark))
+    for curve in joint:
+        if curve.kind is BoundKind.UPPER_BOUND:
+            similarity = np.full_like(curve.mse, np.nan) if curve.ms_ssim is None else curve.ms_ssim
+            at = MEASURES[measure](curve.mse, similarity)
+            rung = Rung(curve.name, "transforms", curve.kind, curve.bpp, at)
+            found.append(better(found[-1], rung))
+    return found
+
+
+def better(before: Rung, rung: Rung) -> Rung:
+    """Return a rung if it needs fewer bits than the one before, which otherwise stays."""
+    low, high = common_range([before.quality, rung.quality])
+    logs = [log_rate(x.bpp.mean(0), x.quality.mean(0), low, high) for x in (before, rung)]
+    change = 100 * math.expm1(logs[1] - logs[0])
+    if change < 0:
+        return rung
+    remark = (
+        f"{rung.name} has no common range of quality"
+        if math.isnan(change)
+        else f"{rung.name} would need {change:+.2f} %"
+    )
+    return before._replace(term=rung.term, remark=remark)
+
+
+def choose_cells(
+    run: Run, simulations: Run, limit: CellId, quality: Values
+) -> list[tuple[CellId, str, str]]:
+    """Return the cells of the rungs, the term of each, and a remark.
+
+    Over the curve, an estimator of the limit replaces the codec's own only if it saves bits.
+    """
+    cells, moved = corners(limit), frozenset[str]()
+    chosen = [(cells[moved], "prior", "")]
+    low, high = common_range([quality])
+
+    def of_cell(cell: CellId) -> float:
+        bpp = cell_bpp(run, simulations, cell)
+        return log_rate(bpp.mean(0), quality.mean(0), low, high)
+
+    for axis in LADDER_ORDER:
+        candidate, remark = cells[moved | {axis}], ""
+        if candidate == cells[moved]:
+            remark = "not measured: the limit has the codec's own"
+        else:
+            change = 100 * math.expm1(of_cell(candidate) - of_cell(cells[moved]))
+            if change < 0:
+                moved |= {axis}
+            elif math.isnan(change):
+                remark = f"{candidate} does not reach the codec's quality everywhere"
+            else:
+                remark = f"{candidate} would need {change:+.2f} %"
+        chosen.append((cells[moved], axis_named(axis).term, remark))
+    return chosen
+
+
+def cell_bpp(run: Run, simulations: Run, cell: CellId) -> Values:
+    """Return the complete rate of a simulated cell over (image, quality), bit/pixel."""
+    columns = [
+        cell_bits(select_cell(simulations[quality], cell), table).values / table["pixels"].values
+        for quality, table in run.items()
+    ]
+    return np.stack(columns, 1)
+
+
+def at_quality(bpp: Values, quality: Values, target: Values) -> Values:
+    """Return the rate of a curve at other qualities, by PCHIP of its logarithm; NaN outside."""
+    order = np.argsort(quality)
+    if len(bpp) < 2 or not (np.diff(quality[order]) > 0).all() or not (bpp > 0).all():
+        return np.where(np.isclose(target, quality[0]) if len(bpp) == 1 else False, bpp[0], np.nan)
+    curve = PchipInterpolator(quality[order], np.log(bpp[order]), extrapolate=False)
+    rates: Values = np.exp(curve(target))
+    return rates
+
+
+def ladder_frame(
+    labels: Mapping[str, Any], found: Sequence[Rung], qualities: Sequence[int]
+) -> pd.DataFrame:
+    """Return the rows of one ladder.
+
+    Parameters
+    ----------
+    labels : mapping
+        ``dataset``, ``codec``, ``limit`` and ``matched_at``.
+    found : sequence of Rung
+        From :func:`rungs`.
+    qualities : sequence of int
+        Qualities of the codec.
+
+    Returns
+    -------
+    DataFrame
+        A row for each rung and quality, with ``bpp`` at the codec's quality and ``saved``, what it
+        saves against the rung before, and a row for each rung over the curve (no ``quality``), with
+        ``log_rate``, and the ``change`` against the rung before and ``total`` against the real
+        bytes, per cent of the rate. Differences of ``log_rate`` add up; per cent multiply. All have
+        95 % intervals over images, paired over images.
+    """
+    rows = []
+    whole = over_the_curve(found)
+    target = found[0].quality
+    before = found[0].bpp
+    for number, (rung, of_curve) in enumerate(zip(found, whole, strict=True)):
+        common = {
+            **labels,
+            "rung": number,
+            "name": rung.name,
+            "term": rung.term,
+            "kind": str(rung.kind),
+            "remark": rung.remark,
+        }
+        is_matched = rung.quality is target
+        bpp = rung.bpp if is_matched else interpolated(rung, target)
+        for i, quality in enumerate(qualities):
+            values, saved = bpp[:, i], before[:, i] - bpp[:, i]
+            rows.append(
+                {
+                    **common,
+                    "quality": quality,
+                    **interval_columns("bpp", values),
+                    **interval_columns("saved", saved),
+                }
+            )
+        rows.append({**common, "quality": None, **of_curve})
+        before = bpp
+    return pd.DataFrame(rows, columns=list(LADDER_COLUMNS))
+
+
+def interpolated(rung: Rung, target: Values) -> Values:
+    """Return the rate of each image at the codec's mean qualities.
+
+    The mean over images is interpolated; each image has its share of the difference from the mean
+    at the nearest point of the curve.
+    """
+    mean = at_quality(rung.bpp.mean(0), rung.quality.mean(0), target.mean(0))
+    nearest = np.abs(rung.quality.mean(0)[:, None] - target.mean(0)).argmin(0)
+    relative = rung.bpp[:, nearest] / rung.bpp.mean(0)[nearest]
+    result: Values = mean * relative
+    return result
+
+
+def interval_columns(name: str, values: Values) -> dict[str, float]:
+    """Return the mean over images and its t interval as columns."""
+    low, high = mean_interval(values)
+    return {name: float(values.mean()), f"{name}_low": float(low), f"{name}_high": float(high)}
+
+
+def over_the_curve(found: Sequence[Rung]) -> list[dict[str, float]]:
+    """Return the columns of each rung over the curve, see :func:`ladder_frame`."""
+    low, high = common_range([rung.quality for rung in found])
+    logs = [log_rates(rung.bpp, rung.quality, low, high) for rung in found]
+    images, columns = len(found[0].bpp), []
+    for i, ((value,), left_out) in enumerate(logs):
+        row = {"log_rate": float(value)}
+        for name, j in (("change", i - 1), ("total", 0)) if i else ():
+            (other,), other_left_out = logs[j]
+            ends = jackknife_interval(value - other, left_out - other_left_out, images)
+            changes = [100 * math.expm1(float(x)) for x in (value - other, *ends)]
+            row |= dict(zip((name, f"{name}_low", f"{name}_high"), changes, strict=True))
+        columns.append(row)
+    return columns

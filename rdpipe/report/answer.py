@@ -211,17 +211,17 @@ def available_sentence(available: pd.DataFrame) -> str:
         )
     code = best_available(available)
     if code is None:
-        return (
-            "Available today: nothing; no measured code that decodes to the codec's own pictures"
-            " needs fewer bits."
-        )
+        return "Available today: nothing; no measured code needs fewer bits at equal pictures."
     real = BoundKind.parse(code["kind"]) is BoundKind.ACHIEVED
     measure = "in real bytes" if real else "by code length"
     saved = saving_text(code["bd_rate"], code["bd_rate_low"], code["bd_rate_high"], digits=2)
     coder = " (its own variance, and rdpipe's range coder)" * (code["cell"] == str(BASELINE_CELL))
+    cell = CellId.parse(code["cell"])
+    same_picture = cell == BASELINE_CELL.replace(variance=cell.variance)
+    pictures = "which decodes to the codec's own pictures" if same_picture else "at equal PSNR"
     return (
-        f"Available today: {saved} {measure}, by {code['cell']}{coder}, which decodes to the"
-        " codec's own pictures." + f" This saving {UNCERTAIN}." * (not code["bd_rate_high"] < 0)
+        f"Available today: {saved} {measure}, by {code['cell']}{coder}, {pictures}."
+        + f" This saving {UNCERTAIN}." * (not code["bd_rate_high"] < 0)
     )
 
 

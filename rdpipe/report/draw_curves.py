@@ -104,7 +104,7 @@ def waterfall(axes: Axes, panel: pd.DataFrame) -> None:
         panel[panel["order"] == order].set_index("term") for order in ("paper", "shapley")
     )
     names = list(paper.index)
-    values = paper["bpp"].to_numpy()
+    values = paper["bpp"].fillna(0.0).to_numpy()  # 0 for a term that was not measured
     starts = np.concatenate([[0.0], np.cumsum(values[:-1])[:-1], [0.0]])
     colors = [COLORS[0] if value >= 0 else COLORS[1] for value in values[:-1]] + ["0.35"]
     axes.bar(names, values, bottom=starts, color=colors, width=0.7)

@@ -21,7 +21,7 @@ matplotlib.use("Agg")
 FIGURES = {
     "bounds": (draw_curves.bounds, "points"),
     "savings": (draw_curves.savings, "savings"),
-    "decomposition": (draw_curves.decomposition, "decomposition"),
+    "decomposition": (draw_curves.decomposition, "latent_decomposition"),
     "gaps": (draw_curves.gaps, "gaps"),
     "water": (draw_latents.water, "channels"),
     "calibration": (draw_latents.calibration, "calibration"),

@@ -39,7 +39,7 @@ def to_limit(panel: pd.DataFrame, cell: CellId) -> str:
     always = {"side", *(axis.term for axis in PAPER_ORDER)}.difference(unchanged)
     parts = [
         f"{TERM_NAMES[term]} {row.bpp:.3f}" + (interval_text(row) if row.bpp else "")
-        for term, row in rows.drop("total").iterrows()
+        for term, row in rows.drop("total").dropna(subset="bpp").iterrows()
         if abs(row.bpp) >= 5e-4 or term in always
     ]
     total = rows.loc["total"]

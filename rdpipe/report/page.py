@@ -14,7 +14,7 @@ from plotly.offline import get_plotlyjs
 
 from rdpipe.core.axes import CellId
 from rdpipe.core.kinds import BoundKind, CurveRole
-from rdpipe.report import answer, known, latent_matched_text
+from rdpipe.report import answer, known, ladder_text, latent_matched_text
 from rdpipe.report.common_range import bd_rate_rows
 from rdpipe.report.dominant_text import dominant_sentences
 from rdpipe.report.figures import FIGURES
@@ -22,7 +22,7 @@ from rdpipe.report.frames import Limits
 from rdpipe.report.payload import run_payload, to_json
 from rdpipe.report.rows import gap_rows, image_rows, limit_rows, second_moment_check, variance_split
 from rdpipe.report.style import SHOWN
-from rdpipe.report.words import ASSUMPTIONS, KINDS, LATENT_MATCHED, TERMS
+from rdpipe.report.words import ASSUMPTIONS, KINDS, LATENT_MATCHED, MEASURE_NAMES, TERMS
 
 TEMPLATES = Path(__file__).parent / "template"
 """Folder of the templates, scripts and styles."""
@@ -37,13 +37,14 @@ def run_content(dataset: str, codec: str, tables: RunTables, limits: Limits) -> 
     ----------
     dataset, codec : str
     tables : mapping of str to DataFrame
-        ``points``, ``image_points``, ``bd_rates``, ``available``, ``decomposition``, ``levers``,
-        ``savings``, ``image_terms``, ``codes``, ``gaps``, ``latents``, ``channels``,
-        ``calibration`` and ``residuals`` of this dataset and codec.
+        ``points``, ``image_points``, ``bd_rates``, ``available``, ``decomposition``, ``ladder``,
+        ``latent_decomposition``, ``latent_matched``, ``savings``, ``image_terms``, ``codes``,
+        ``gaps``, ``latents``, ``channels``, ``calibration`` and ``residuals`` of this dataset and
+        codec.
     limits : mapping of str to CellId
         The limits, in the order in which the page lists them.
     """
-    points, terms = tables["points"], tables["decomposition"]
+    points, terms = tables["points"], tables["latent_decomposition"]
     names = list(terms["limit"].unique())
     codec_points = points[points["role"] == CurveRole.CODEC]
     published = points[points["role"] == CurveRole.PUBLISHED]
@@ -59,12 +60,14 @@ def run_content(dataset: str, codec: str, tables: RunTables, limits: Limits) -> 
             for point in codec_points.itertuples()
         ],
         "equal_psnr": [
+            ladder_text.answer_sentence(of_limit(tables["ladder"], names[0])),
             answer.bound_sentence(tables["bd_rates"]),
             answer.lever_sentence(tables["bd_rates"]),
             answer.available_sentence(tables["available"]),
         ],
         "warnings": dominant_sentences(tables["image_points"]),
         "summary": answer.equal_psnr_summary(tables["bd_rates"], tables["available"]),
+        "ladders": [ladder_content(name, tables) for name in names],
         "terms_in_words": terms_in_words(terms, limits),
         "unreached": points[points["bpp"].isna()][["curve", "quality"]].to_dict("records"),
         "points": points.to_dict("records"),
@@ -77,6 +80,22 @@ def run_content(dataset: str, codec: str, tables: RunTables, limits: Limits) -> 
         "codes": tables["codes"].to_dict("records"),
         "per_image": image_rows(tables["latents"], tables["image_terms"], names),
         "payload": {"title": f"{codec} on {dataset}", **run_payload(tables, limits)},
+    }
+
+
+def of_limit(table: pd.DataFrame, limit: str) -> pd.DataFrame:
+    """Return the rows of one limit."""
+    return table[table["limit"] == limit]
+
+
+def ladder_content(limit: str, tables: RunTables) -> dict[str, Any]:
+    """Return the ladder to one limit, and the terms at equal pictures."""
+    ladder = of_limit(tables["ladder"], limit)
+    return {
+        "name": limit,
+        "measure": MEASURE_NAMES[ladder["matched_at"].iloc[0]],
+        "rungs": ladder_text.ladder_rows(ladder),
+        "terms": ladder_text.term_rows(of_limit(tables["decomposition"], limit)),
     }
 
 
@@ -96,7 +115,7 @@ def terms_in_words(terms: pd.DataFrame, limits: Limits) -> list[dict[str, Any]]:
 def limit_content(limit: str, tables: RunTables, cell: CellId) -> dict[str, Any]:
     """Return the sentences, the summary for the comparison and the table of one limit."""
     decomposition, bd_rates, changes = (
-        tables[name] for name in ("decomposition", "bd_rates", "levers")
+        tables[name] for name in ("latent_decomposition", "bd_rates", "latent_matched")
     )
     terms = decomposition[decomposition["limit"] == limit]
     changes = changes[changes["limit"] == limit]

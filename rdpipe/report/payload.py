@@ -45,13 +45,13 @@ def run_payload(tables: RunTables, limits: Limits) -> dict[str, Any]:
         See :func:`rdpipe.report.page.run_content`.
     limits : mapping of str to CellId
     """
-    decomposition = tables["decomposition"]
+    decomposition = tables["latent_decomposition"]
     channel_columns = ("channel", "second_moment", "predicted", "bits", *mapped_steps(limits))
     scale_columns = ("predicted", "actual", "actual_low", "actual_high", "count")
     return {
         "qualities": [int(quality) for quality in decomposition["quality"].unique()],
         "levers": lever_bars(levers(tables["bd_rates"])),
-        "changes": tables["levers"].to_dict("records"),
+        "changes": tables["latent_matched"].to_dict("records"),
         "curves": curves(tables["points"]),
         "savings": {
             name: columns(table, "psnr", "bpp", "saved", "saved_low", "saved_high")
@@ -65,7 +65,7 @@ def run_payload(tables: RunTables, limits: Limits) -> dict[str, Any]:
             for limit, table in decomposition.groupby("limit", sort=False)
         },
         "channels": {
-            str(quality): columns(table, *channel_columns) | {"theta": table["theta"].iloc[0]}
+            str(quality): columns(table, *channel_columns, "theta")
             for quality, table in tables["channels"].groupby("quality", sort=False)
         },
         "calibration": {

@@ -31,8 +31,11 @@ TERM_NAMES = {
     "variance": "variance",
     "quantization": "quantization",
     "context": "context",
+    "transforms": "jointly trained transforms",
 }
 """Names of the terms in a sentence."""
+MEASURE_NAMES = {"psnr": "PSNR", "ms-ssim": "MS-SSIM"}
+"""Names of the measures of quality."""
 KINDS = {
     BoundKind.ACHIEVED: "real bytes of a bitstream that decodes to the reported image",
     BoundKind.ACHIEVABLE: "a decoder knows all that is needed, and the quantizer can be built",

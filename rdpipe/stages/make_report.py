@@ -28,8 +28,10 @@ BOUNDS_TABLES = (
     "bd_rates",
     "available",
     "decomposition",
+    "ladder",
+    "latent_decomposition",
+    "latent_matched",
     "codes",
-    "levers",
     "image_points",
     "image_terms",
 )

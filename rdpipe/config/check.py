@@ -21,7 +21,7 @@ from rdpipe.config.query import (
     measured_datasets,
 )
 from rdpipe.config.values import check_values, number_in_yaml
-from rdpipe.core.axes import AXES, axis_named
+from rdpipe.core.axes import AXES
 from rdpipe.core.errors import InputError
 from rdpipe.core.plugins import bind_entry, locate, suggest
 
@@ -59,7 +59,23 @@ def complete(config: Mapping[str, Any], schema_file: Path) -> dict[str, Any]:
         raise InputError("config: " + "; ".join(describe_error(error) for error in errors))
     check_names(completed)
     expand_home(completed)
+    if completed["calibration"] is None:
+        use_plain_reconstructions(completed)
     return completed
+
+
+def use_plain_reconstructions(config: Mapping[str, Any]) -> None:
+    """Make the reconstruction of every cell plain, in place: there is nothing to fit it on."""
+    for cell in all_cells(config):
+        cell.pop("reconstruction", None)
+
+
+def all_cells(config: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return the cells that a config names."""
+    bounds = [
+        entry["bound_for"]["cell"] for entry in config["codecs"].values() if "bound_for" in entry
+    ]
+    return [*bounds, *config["limits"].values(), *config["simulate"]["curves"]]
 
 
 def add_defaults(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
@@ -200,14 +216,9 @@ def check_cells(config: Mapping[str, Any]) -> None:
                 f"config: {section}.{name} is the codec as it is and takes neither use nor args;"
                 " expected a new entry under another name"
             )
-    cells = [
-        entry["bound_for"]["cell"] for entry in config["codecs"].values() if "bound_for" in entry
-    ]
-    if config["codecs"]:
-        cells += [*config["limits"].values(), *config["simulate"]["curves"]]
-    for cell in cells:
-        for axis_name, name in cell.items():
-            check_known(axis_name, name, config[axis_named(axis_name).section])
+    for cell in all_cells(config) if config["codecs"] else []:
+        for axis in AXES:
+            check_known(axis.name, cell[axis.name], config[axis.section])
 
 
 def check_known(what: str, name: str, known: Iterable[str]) -> None:

@@ -6,7 +6,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from rdpipe.codecs import BASELINES, CODECS, weights_of
-from rdpipe.core.axes import AXES, BASELINE_CELL, PAPER_ORDER, TRAINING_THETA, CellId
+from rdpipe.core.axes import (
+    AXES,
+    BASELINE_CELL,
+    PAPER_ORDER,
+    TRAINING_THETA,
+    CellId,
+    corners,
+)
 from rdpipe.core.plugins import load_attribute, locate
 from rdpipe.datasets import DATASETS
 
@@ -124,15 +131,17 @@ def gap_spec(config: Config, component: str) -> dict[str, Any]:
     """Return the slice of the array that a component of the gap needs, matching and seed.
 
     It holds only what the component depends on, so that a changed estimator reruns only the
-    components that use it.
+    components that use it. All axes together are measured between the codec's cell and the limits.
     """
     moved = COMPONENTS[component]
-    entries = {
-        axis.section: config[axis.section]
-        if moved in (None, axis.name)
-        else {axis.baseline: config[axis.section][axis.baseline]}
-        for axis in AXES
-    }
+    entries = limit_entries(config)
+    if moved is not None:
+        entries = {
+            axis.section: config[axis.section]
+            if axis.name == moved
+            else {axis.baseline: config[axis.section][axis.baseline]}
+            for axis in AXES
+        }
     return {**entries, "matching": config["matching"], "seed": config["seed"]}
 
 
@@ -142,20 +151,69 @@ def limit_entries(config: Config) -> dict[str, Entries]:
     return used_entries(config, [BASELINE_CELL, *limits])
 
 
-def simulation_spec(config: Config, codec: str) -> dict[str, Any]:
-    """Return the simulated cells of a codec by name, their estimators, levels and seed.
+def simulated_cells(config: Config, codec: str) -> list[CellId]:
+    """Return the cells that are simulated through the decoder of a codec.
 
-    For a codec that was trained as a bound, it is the cell and the level of its training.
+    They are the curves of the config, and all corners between the codec's cell and its limits. Of a
+    codec that was trained as a bound, it is the cell of its training.
     """
     bound = config["codecs"][codec].get("bound_for")
-    names = [bound["cell"]] if bound else config["simulate"]["curves"]
-    cells = {str(CellId.from_mapping(cell)): CellId.from_mapping(cell) for cell in names}
+    if bound:
+        return [CellId.from_mapping(bound["cell"])]
+    limits = map(CellId.from_mapping, config["limits"].values())
+    cells = [*map(CellId.from_mapping, config["simulate"]["curves"])]
+    cells += [corner for limit in limits for corner in corners(limit).values()]
+    return list(dict.fromkeys(cells))
+
+
+def simulation_spec(config: Config, codec: str) -> dict[str, Any]:
+    """Return the simulated cells of a codec by name, their estimators, and how they are matched.
+
+    A codec that was trained as a bound has the level of its training.
+    """
+    cells = simulated_cells(config, codec)
+    level = {"level": TRAINING_THETA} if "bound_for" in config["codecs"][codec] else {}
     return {
-        **used_entries(config, cells.values()),
-        "levels": [TRAINING_THETA] if bound else config["simulate"]["levels"],
+        **used_entries(config, cells),
+        **level,
+        "measure": config["quality_measure"],
+        "matching": config["matching"],
         "seed": config["seed"],
-        "curves": {name: cell.selector() for name, cell in cells.items()},
+        "curves": {str(cell): cell.names() for cell in cells},
     }
+
+
+def bitstream_cells(config: Config) -> list[CellId]:
+    """Return the cells that are written as real bytes, if they have a bitstream.
+
+    They are those that are simulated, and those with another variance or prior than the codec,
+    which decode to its own pictures.
+    """
+    codec = next(iter(analyzed_codecs(config)))
+    cells = [BASELINE_CELL, *simulated_cells(config, codec)]
+    cells += [BASELINE_CELL.replace(variance=name) for name in config["variances"]]
+    return list(dict.fromkeys(cells))
+
+
+def bitstream_spec(config: Config) -> dict[str, Any]:
+    """Return the cells that are written as real bytes, their estimators and the seed."""
+    cells = bitstream_cells(config)
+    return {
+        **used_entries(config, cells),
+        "cells": {str(cell): cell.names() for cell in cells},
+        "seed": config["seed"],
+    }
+
+
+def calibrated_quantizers(cells: Iterable[CellId]) -> list[str]:
+    """Return the quantizers whose reconstruction some cells need."""
+    return list(dict.fromkeys(cell.quantizer for cell in cells if cell.is_calibrated))
+
+
+def reconstruction_spec(config: Config, quantizer: str) -> dict[str, Any]:
+    """Return what the fit of the reconstruction of a quantizer needs."""
+    cell = BASELINE_CELL.replace(quantizer=quantizer)
+    return {**used_entries(config, [cell]), "quantizer": quantizer, "seed": config["seed"]}
 
 
 def used_entries(config: Config, cells: Iterable[CellId]) -> dict[str, Entries]:

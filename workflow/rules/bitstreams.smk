@@ -7,7 +7,8 @@ rule write_bitstreams:
         manifest=rules.prepare_dataset.output,
         checkpoint=checkpoint_files,
         latents=rules.extract_latents.output.latents,
-        fits=lambda w: fit_files(w, query.gap_spec(config, "joint")),
+        simulation=simulation_of_shard,
+        fits=fits_of_bitstreams,
     output:
         "<results>/{dataset}/{codec}/q{quality}/bitstreams/{shard}.zarr.zip",
     log:
@@ -28,17 +29,19 @@ rule write_bitstreams:
         " --spec {params.spec:q}"
         " --manifest_file {input.manifest:q}"
         " --latents {input.latents:q}"
+        " --simulation {input.simulation:q}"
         " --fits {input.fits:q}"
         " --out {output:q} > {log:q} 2>&1"
 
 
 rule read_bitstreams:
-    """Decode the bitstreams from the bytes and the codec alone, and compare the latents."""
+    """Decode the bitstreams from the bytes and the codec alone, and compare latents and images."""
     input:
+        manifest=rules.prepare_dataset.output,
         streams=rules.write_bitstreams.output,
         checkpoint=checkpoint_files,
         latents=rules.extract_latents.output.latents,
-        fits=lambda w: fit_files(w, query.gap_spec(config, "joint")),
+        fits=fits_of_bitstreams,
     output:
         "<results>/{dataset}/{codec}/q{quality}/decoded/{shard}.zarr.zip",
     log:
@@ -57,6 +60,7 @@ rule read_bitstreams:
     shell:
         "python -m rdpipe read_bitstreams"
         " --spec {params.spec:q}"
+        " --manifest_file {input.manifest:q}"
         " --streams {input.streams:q}"
         " --latents {input.latents:q}"
         " --fits {input.fits:q}"

@@ -8,8 +8,9 @@ rule trace_bounds:
     """Aggregate latents, gaps, simulations and baselines into curves and tables."""
     input:
         images=every_run(rules.extract_latents.output.images, config["codecs"]),
-        gaps=every_gap("joint"),
-        simulations=every_run(rules.simulate.output, config["codecs"]),
+        gaps=every_matched(rules.measure_gap.output, component="joint"),
+        variances=every_matched(rules.measure_gap.output, component="variance"),
+        simulations=every_matched(rules.simulate.output, config["codecs"]),
         baselines=every_baseline(rules.run_baseline.output),
         decoded=every_run(rules.read_bitstreams.output) if config["bitstream"] else [],
         references=user_files(*(table for d in sorted(TABLES) for table in TABLES[d])),
@@ -20,7 +21,8 @@ rule trace_bounds:
         image_bd_rates="<results>/image_bd_rates.csv",
         decomposition="<results>/decomposition.csv",
         codes="<results>/codes.csv",
-        levers="<results>/levers.csv",
+        ladder="<results>/ladder.csv",
+        latent_matched="<results>/latent_matched.csv",
     log:
         "<logs>/trace_bounds.log",
     benchmark:
@@ -33,6 +35,7 @@ rule trace_bounds:
     params:
         images=lambda w, input: brace_shards(input.images),
         gaps=lambda w, input: brace_shards(input.gaps),
+        variances=lambda w, input: brace_shards(input.variances),
         simulations=lambda w, input: brace_shards(input.simulations),
         baselines=lambda w, input: brace_shards(input.baselines),
         decoded=lambda w, input: brace_shards(input.decoded),
@@ -50,6 +53,7 @@ rule trace_bounds:
         " --spec {params.spec:q}"
         " --images {params.images}"
         " --gaps {params.gaps}"
+        " --variances {params.variances}"
         " --simulations {params.simulations}"
         " --baselines {params.baselines}"
         " --decoded {params.decoded}"
@@ -60,7 +64,8 @@ rule trace_bounds:
         " --image_bd_rates {output.image_bd_rates:q}"
         " --decomposition {output.decomposition:q}"
         " --codes {output.codes:q}"
-        " --levers {output.levers:q} > {log:q} 2>&1"
+        " --ladder {output.ladder:q}"
+        " --latent_matched {output.latent_matched:q} > {log:q} 2>&1"
 
 
 rule export_curves:

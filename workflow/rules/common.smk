@@ -54,6 +54,7 @@ wildcard_constraints:
     component="|".join(query.COMPONENTS),
     axis="|".join(axis.name for axis in AXES),
     estimator="[A-Za-z0-9._-]+",
+    quantizer="[A-Za-z0-9._-]+",
 
 
 # Parameters
@@ -105,9 +106,8 @@ def codec_spec(wildcards):
 
 def bitstream_spec(wildcards):
     """Return the JSON for encoder and decoder; on the CPU, where both compute the same numbers."""
-    entries = {axis.section: config[axis.section] for axis in AXES}
-    spec = {**codec_spec(wildcards), **entries, "seed": config["seed"], "device": "cpu"}
-    return canonical_json(**spec)
+    cells = query.bitstream_spec(config)
+    return canonical_json(**{**codec_spec(wildcards), **cells, "device": "cpu"})
 
 
 def run_origin():
@@ -206,6 +206,30 @@ def fit_files(wildcards, entries):
     ]
 
 
+def reconstruction_files(wildcards, cells):
+    """Return the fits of the reconstructions that some cells need."""
+    return expand(
+        rules.fit_reconstruction.output,
+        codec=wildcards.codec,
+        quality=wildcards.quality,
+        quantizer=query.calibrated_quantizers(cells),
+    )
+
+
+def fits_of_bitstreams(wildcards):
+    """Return the fits of the cells that are written as real bytes."""
+    cells = query.bitstream_cells(config)
+    entries = query.used_entries(config, cells)
+    return fit_files(wildcards, entries) + reconstruction_files(wildcards, cells)
+
+
+def simulation_of_shard(wildcards):
+    """Return the simulation that has the images of a shard."""
+    whole = config["matching"] == "dataset"
+    shard = 0 if whole else wildcards.shard
+    return expand(rules.simulate.output, shard=shard, allow_missing=True)
+
+
 def every_run(pattern, codecs=query.analyzed_codecs(config), shards=shards, **more):
     """Return the files of every measured dataset, codec, quality and shard."""
     return [
@@ -223,13 +247,28 @@ def every_run(pattern, codecs=query.analyzed_codecs(config), shards=shards, **mo
     ]
 
 
-def every_gap(component):
-    """Return the files of one component of the gap.
+def every_matched(pattern, *codecs, **more):
+    """Return the files of every run in which levels are solved for.
 
-    If levels are matched over the dataset, there is one file for all shards.
+    If they are matched over the dataset, there is one file for all shards.
     """
     whole = {"shards": lambda dataset: [0]} if config["matching"] == "dataset" else {}
-    return every_run(rules.measure_gap.output, component=component, **whole)
+    return every_run(pattern, *codecs, **whole, **more)
+
+
+def latents_to_match(wildcards):
+    """Return the latents over which a level is solved: of one shard, or of the dataset."""
+    whole = config["matching"] == "dataset"
+    return expand(
+        rules.extract_latents.output.latents,
+        shard=list(shards(wildcards.dataset)) if whole else wildcards.shard,
+        allow_missing=True,
+    )
+
+
+def shard_to_match(wildcards):
+    """Return the shard of the images of :func:`latents_to_match`."""
+    return [0, 1] if config["matching"] == "dataset" else shard(wildcards)
 
 
 def every_baseline(pattern):

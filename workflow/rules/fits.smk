@@ -38,3 +38,38 @@ rule fit_estimator:
         " --latents {params.latents}"
         " --fits {input.fits:q}"
         " --out {output:q} > {log:q} 2>&1"
+
+
+rule fit_reconstruction:
+    """Fit the reconstruction of one quantizer on the calibration images."""
+    input:
+        manifest=lambda w: expand(rules.prepare_dataset.output, dataset=config["calibration"]),
+        checkpoint=checkpoint_files,
+    output:
+        "<results>/fits/{codec}/q{quality}/reconstruction/{quantizer}.zarr.zip",
+    log:
+        "<logs>/fit_reconstruction/{codec}/q{quality}/{quantizer}.log",
+    benchmark:
+        "<benchmarks>/fit_reconstruction/{codec}/q{quality}/{quantizer}.jsonl"
+    priority: 1
+    conda:
+        "../../environment.yml"
+    resources:
+        mem=scale_with_attempt("4GB"),
+        runtime=scale_with_attempt("2h"),
+        gpu=gpus(),
+    params:
+        spec=lambda w: canonical_json(
+            dataset=config["calibration"],
+            codec=w.codec,
+            quality=int(w.quality),
+            entry=config_entry("codecs", w.codec),
+            device=config["device"],
+            **query.reconstruction_spec(config, w.quantizer),
+        ),
+        source=lambda w: code_digest("fit_reconstruction", codecs=w.codec, quantizers=w.quantizer),
+    shell:
+        "python -m rdpipe fit_reconstruction"
+        " --spec {params.spec:q}"
+        " --manifest_file {input.manifest:q}"
+        " --out {output:q} > {log:q} 2>&1"

@@ -4,11 +4,7 @@
 rule measure_gap:
     """Measure rates and distortions along one axis, or along all, from stored latents."""
     input:
-        latents=lambda w: expand(
-            rules.extract_latents.output.latents,
-            shard=list(shards(w.dataset)) if config["matching"] == "dataset" else w.shard,
-            allow_missing=True,
-        ),
+        latents=latents_to_match,
         fits=lambda w: fit_files(w, query.gap_spec(config, w.component)),
     output:
         "<results>/{dataset}/{codec}/q{quality}/gaps/{component}/{shard}.zarr.zip",

@@ -2,12 +2,13 @@
 
 
 rule simulate:
-    """Simulate rate and true PSNR over a sweep of the level of the test channel."""
+    """Simulate the rate of cells at the quality of the codec's own pictures."""
     input:
         manifest=rules.prepare_dataset.output,
         checkpoint=checkpoint_files,
-        latents=rules.extract_latents.output.latents,
-        fits=lambda w: fit_files(w, query.simulation_spec(config, w.codec)),
+        latents=latents_to_match,
+        fits=lambda w: fit_files(w, query.simulation_spec(config, w.codec))
+        + reconstruction_files(w, query.simulated_cells(config, w.codec)),
     output:
         "<results>/{dataset}/{codec}/q{quality}/simulation/{shard}.zarr.zip",
     log:
@@ -22,12 +23,16 @@ rule simulate:
         runtime=scale_with_attempt("4h"),
         gpu=gpus(),
     params:
-        spec=lambda w: canonical_json(**codec_spec(w), **query.simulation_spec(config, w.codec)),
+        latents=lambda w, input: brace_shards(input.latents),
+        spec=lambda w: canonical_json(
+            **{**codec_spec(w), "shard": shard_to_match(w)},
+            **query.simulation_spec(config, w.codec),
+        ),
         source=code_digest("simulate", "codecs", "means", "variances", "quantizers"),
     shell:
         "python -m rdpipe simulate"
         " --spec {params.spec:q}"
         " --manifest_file {input.manifest:q}"
-        " --latents {input.latents:q}"
+        " --latents {params.latents}"
         " --fits {input.fits:q}"
         " --out {output:q} > {log:q} 2>&1"

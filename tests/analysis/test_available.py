@@ -3,22 +3,28 @@
 import numpy as np
 import pytest
 import xarray as xr
-from small_curves import BITS, QUALITIES
+from small_curves import BITS, QUALITIES, make_curve
 
 from rdpipe.analysis.available import available_frame, same_picture_cells
 from rdpipe.core.errors import InputError
-from rdpipe.core.kinds import BoundKind
+from rdpipe.core.kinds import BoundKind, CurveRole
 
 KEY = "d", "c"
+MSE = np.array([40.0, 20.0, 10.0]) * np.array([[1.0], [1.1]])
+"""That of the codec over (image, quality)."""
 
 
 def decoded_run(images=("a", "b")):
-    """Return the sizes of three codes: 1 %, 3 % and 50 % less than the codec's."""
+    """Return three codes with the codec's pictures: 1 %, 3 % and 8 % less than its bytes."""
     cells = ["codec/codec/rounding", "codec/calibrated/rounding", "codec/calibrated/trellis"]
-    shares = np.array([0.99, 0.97, 0.5])[:, None]
+    shares = np.array([0.99, 0.97, 0.92])[:, None]
     return {
         quality: xr.Dataset(
-            {"size": (("cell", "image"), shares * BITS[:, i] / 8)},
+            {
+                "size": (("cell", "image"), shares * BITS[:, i] / 8),
+                "mse": (("cell", "image"), np.tile(MSE[:, i], (3, 1))),
+                "ms_ssim": (("cell", "image"), np.full((3, 2), 0.9)),
+            },
             {"cell": cells, "image": list(images)},
         )
         for i, quality in enumerate(QUALITIES)
@@ -42,8 +48,9 @@ def test_codes_in_real_bytes(codec_curve, tables, arrays):
     """Real bytes replace code lengths; the codec's own variance with another coder counts, too."""
     runs = {KEY: tables}, {KEY: arrays}, {KEY: decoded_run()}
     frame = available_frame([codec_curve], *runs).set_index("cell")
-    assert list(frame.index) == ["codec/codec/rounding", "codec/calibrated/rounding"]
-    assert frame["bd_rate"].tolist() == pytest.approx([-1, -3])
+    assert set(frame.index) == set(decoded_run()[1]["cell"].values)
+    names = ["codec/codec/rounding", "codec/calibrated/rounding", "codec/calibrated/trellis"]
+    assert frame.loc[names, "bd_rate"].tolist() == pytest.approx([-1, -3, -8])
     assert set(frame["kind"].map(BoundKind.parse)) == {BoundKind.ACHIEVED}
 
 
@@ -57,6 +64,21 @@ def test_cell_without_real_bytes_has_its_code_length(codec_curve, tables, arrays
     assert BoundKind.parse(code["kind"]) is BoundKind.ACHIEVABLE
     assert code["bd_rate"] == pytest.approx(-5)
     assert len(frame) == 1 + len(cells)
+
+
+def test_simulated_codes_count_with_their_own_curve(codec_curve, tables, arrays):
+    """A code with 4 % more bits at the codec's PSNR costs 4 %; a bound is no code."""
+    labels = {"role": CurveRole.CELL, "pixels": codec_curve.pixels}
+    code = make_curve(
+        1.04 * BITS, MSE, name="codec/codec/trellis", kind=BoundKind.ACHIEVABLE, **labels
+    )
+    bound = make_curve(
+        0.5 * BITS, MSE, name="codec/codec/test-channel", kind=BoundKind.UPPER_BOUND, **labels
+    )
+    frame = available_frame([codec_curve, code, bound], {KEY: tables}, {KEY: arrays}, {})
+    rates = frame.set_index("cell")["bd_rate"]
+    assert rates["codec/codec/trellis"] == pytest.approx(4)
+    assert "codec/codec/test-channel" not in rates
 
 
 def test_real_bytes_of_other_images_are_refused(codec_curve, tables, arrays):

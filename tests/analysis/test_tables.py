@@ -18,6 +18,7 @@ from rdpipe.analysis.tables import (
 )
 from rdpipe.core.errors import InputError
 from rdpipe.core.kinds import BoundKind, CurveRole
+from rdpipe.core.metrics import psnr
 
 MSE = np.array([40.0, 20.0, 10.0]) * np.ones((2, 1))
 TIES = {"equal": (24, 31, 31, 36), "nearly": (24, 31, 31.0000001, 36)}
@@ -73,7 +74,8 @@ def test_one_image_has_no_interval_and_the_remark_says_so():
     assert row["bd_rate"] == pytest.approx(100) and row["remark"] == "no interval: one image"
     assert np.isnan([row["bd_rate_low"], row["bd_rate_high"]]).all()
     assert points_frame(curves)[["bpp_low", "bpp_high", "psnr_low"]].isna().all(axis=None)
-    labels = {"quality": 1, "limit": "l", "kind": "achieved", "latent_mse_ratio": 1.0}
+    labels = {"quality": 1, "limit": "l", "kind": "achieved", "latent_mse_ratio": np.nan}
+    labels |= {"matched_at": "psnr"}
     term = {"dataset": "d", "codec": "c", **labels, "order": "paper", "term": "side", "bpp": 0.5}
     (mean,) = decomposition_frame(pd.DataFrame([term])).to_dict("records")
     assert mean["bpp"] == 0.5 and np.isnan([mean["bpp_low"], mean["bpp_high"]]).all()
@@ -181,17 +183,34 @@ def test_curves_of_other_images_are_refused():
 
 
 def test_savings_of_codes_are_against_the_codec(tables, arrays):
-    cells = ["codec/calibrated/rounding", "codec/codec/deadzone"]
+    """What was simulated is predicted at its level, another variance by the array."""
+    cells = ["codec/calibrated/rounding", "codec/codec/trellis/calibrated"]
     size = xr.Dataset(
-        {"size": (("cell", "image"), [[10.0, 12.0], [8.0, 9.0]])}, {"cell": cells, "image": IMAGES}
+        {
+            "size": (("cell", "image"), [[10.0, 12.0], [8.0, 9.0]]),
+            "mse": (("cell", "image"), [[40.0, 44.0], [40.0, 44.1]]),
+        },
+        {"cell": cells, "image": IMAGES},
+    )
+    simulation = xr.Dataset(
+        {"bits": (("curve", "image"), [BITS[:, 0], 0.8 * BITS[:, 0]])},
+        {
+            "curve": ["codec/codec/rounding", cells[1]],
+            "image": IMAGES,
+            "includes_side": ("curve", [True, True]),
+            "measure": "psnr",
+        },
     )
     table = tables[1].assign(bytes=("image", [12.5, 15.0]))
     key = "d", "c"
-    frame = code_frame({key: {1: table}}, {key: {1: arrays[1]}}, {key: {1: size}})
-    first = frame.set_index("cell").loc[cells[0]]
+    runs = {key: {1: table}}, {key: {1: simulation}}, {key: {1: arrays[1]}}
+    frame = code_frame(*runs, {key: {1: size}}).set_index("cell")
+    first, second = (frame.loc[cell] for cell in cells)
     assert first["predicted_saving"] == pytest.approx(0.05 * BITS[:, 0].mean() / 100)
+    assert second["predicted_saving"] == pytest.approx(0.2 * BITS[:, 0].mean() / 100)
     assert first["real_saving"] == pytest.approx(8 * (13.75 - 11) / 100)
-    assert frame["latent_mse_ratio"].tolist() == pytest.approx([1, 1.2])
+    assert [first["matched_at"], second["matched_at"]] == ["same picture", "psnr"]
+    assert second["psnr"] == pytest.approx(psnr([40.0, 44.1]).mean())
     swapped = size.assign_coords(image=IMAGES[::-1])
     with pytest.raises(InputError, match="the decoded bytes: image 0"):
-        code_frame({key: {1: table}}, {key: {1: arrays[1]}}, {key: {1: swapped}})
+        code_frame(*runs, {key: {1: swapped}})

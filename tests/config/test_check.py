@@ -13,6 +13,7 @@ from rdpipe.core.errors import InputError
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "workflow" / "schema.yaml"
+CELL = {"mean": "codec", "variance": "codec", "quantizer": "rounding"}
 CODEC = {"datasets": {"sample": {}}, "codecs": {"mini-mean-scale": {"qualities": [1]}}}
 
 
@@ -30,10 +31,18 @@ def test_every_key_has_a_description():
 
 def test_defaults_contain_what_the_analysis_needs():
     config = complete(CODEC, SCHEMA)
-    assert config["variances"].keys() == {"codec", "channel", "window-3", "window-5", "element"}
+    assert config["variances"].keys() == {"codec", "channel", "relative-window-5"}
     assert config["means"].keys() == {"zero", "codec"}
     assert config["quantizers"].keys() == {"rounding", "test-channel"}
-    assert config["simulate"]["levels"] and config["seed"] == 0
+    assert config["quality_measure"] == "psnr" and config["seed"] == 0
+
+
+@pytest.mark.parametrize("calibration", [None, "sample-calibration"])
+def test_reconstructions_are_plain_without_a_calibration_dataset(calibration):
+    datasets = {"sample": {}, "sample-calibration": {}}
+    config = complete({**CODEC, "datasets": datasets, "calibration": calibration}, SCHEMA)
+    expected = None if calibration is None else "calibrated"
+    assert config["limits"]["decodable"].get("reconstruction") == expected
 
 
 def test_values_are_not_replaced_by_defaults_and_the_input_is_unchanged():
@@ -62,8 +71,12 @@ def test_values_are_not_replaced_by_defaults_and_the_input_is_unchanged():
             {"limits": {"x": {"mean": "codec", "variance": "block", "quantizer": "rounding"}}},
             "variance 'block'",
         ),
-        ({"simulate": {"levels": [0.1]}}, "simulate.levels"),
-        ({"simulate": {"levels": [0.1, 0]}}, "simulate.levels.1"),
+        ({"simulate": {"levels": [0.1]}}, "simulate: unknown key 'levels'"),
+        ({"quality_measure": "ssim"}, "quality_measure: 'ssim' is not one of"),
+        (
+            {"limits": {"a": {**CELL, "reconstruction": "fitted"}}},
+            "reconstruction: 'fitted' is not one of",
+        ),
         ({"training": {"n": {"dataset": "kodak", "lambdas": [1], "steps": 1}}}, "dataset 'kodak'"),
         ({"matching": "images"}, "matching: 'images' is not one of"),
         (
@@ -92,10 +105,9 @@ def test_values_are_not_replaced_by_defaults_and_the_input_is_unchanged():
             {"baselines": {"vtm": {"use": "external", "args": {"encode": "x"}, "qualities": [22]}}},
             "missing a required argument: 'decode'",
         ),
-        ({"simulate": {"curves": []}}, "simulate.curves"),
         (
-            {"simulate": {"levels": ["1e-3", 1]}},
-            "levels.0: '1e-3' is not of type 'number'; write 1.0e-3",
+            {"training": {"n": {"dataset": "sample", "lambdas": ["1e-3"], "steps": 1}}},
+            "lambdas.0: '1e-3' is not of type 'number'; write 1.0e-3",
         ),
         (
             {"datasets": {False: {"use": "sample"}}},
@@ -169,9 +181,9 @@ def test_errors_that_a_job_would_find_are_found_before_any_job(section, name, me
         complete({**CODEC, section: values}, SCHEMA)
 
 
-def test_repeated_levels_are_refused():
-    with pytest.raises(InputError, match="simulate.levels: .* non-unique"):
-        complete({**CODEC, "simulate": {"levels": [0.1, 0.2, 0.1]}}, SCHEMA)
+def test_repeated_qualities_are_refused():
+    with pytest.raises(InputError, match="qualities: .* non-unique"):
+        complete({**CODEC, "codecs": {"mini-mean-scale": {"qualities": [1, 2, 1]}}}, SCHEMA)
 
 
 def test_quality_is_the_only_placeholder_in_the_name_of_a_checkpoint():

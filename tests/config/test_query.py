@@ -1,5 +1,6 @@
 """What rules derive from a config: files, and what each job depends on."""
 
+import itertools
 import sys
 from pathlib import Path
 
@@ -9,10 +10,14 @@ from rdpipe.config.check import complete
 from rdpipe.config.query import (
     COMPONENTS,
     analyzed_codecs,
+    bitstream_spec,
+    calibrated_quantizers,
     exported_curves,
     fitted_estimators,
     gap_spec,
     needs_gain,
+    reconstruction_spec,
+    simulated_cells,
     simulation_spec,
     source_modules,
 )
@@ -51,6 +56,8 @@ def test_every_exported_curve_has_a_separate_file():
     assert list(curves) == [
         "sample/mini-mean-scale",
         "sample/mini-mean-scale_zero-codec-rounding",
+        "sample/mini-mean-scale_codec-codec-rounding",
+        "sample/mini-mean-scale_codec-codec-test-channel",
         "sample/mini-mean-scale_joint",
         "sample/jpeg",
     ]
@@ -88,19 +95,40 @@ def test_component_depends_only_on_the_axis_that_it_moves_along():
         spec = gap_spec(config, component)
         assert spec[moved] == config[moved]
         assert all(len(spec[other]) == 1 for other in sections - {moved})
-    assert all(gap_spec(config, "joint")[section] == config[section] for section in sections)
+    joint = gap_spec(config, "joint")
+    assert list(joint["quantizers"]) == ["rounding", "test-channel"]  # of the codec and the limit
+    assert list(joint["variances"]) == list(joint["means"]) == ["codec"]
 
 
 def test_simulation_depends_only_on_the_estimators_of_its_cells():
     spec = simulation_spec(complete(CODEC, SCHEMA), "mini-mean-scale")
-    assert set(spec["variances"]) == {"codec", "channel", "window-5", "element"}
-    assert spec["curves"]["codec/element/test-channel"]["variance"] == "element"
+    assert set(spec["variances"]) == {"codec", "channel"}
+    assert spec["curves"]["codec/channel/rounding"]["variance"] == "channel"
+    assert spec["measure"] == "psnr" and "level" not in spec
+
+
+def test_corners_of_every_limit_are_simulated_and_coded():
+    limit = {"mean": "zero", "variance": "channel", "quantizer": "test-channel"}
+    config = complete({**CODEC, "limits": {"l": limit}, "simulate": {"curves": []}}, SCHEMA)
+    cells = set(map(str, simulated_cells(config, "mini-mean-scale")))
+    parts = itertools.product(("codec", "zero"), ("codec", "channel"), ("rounding", "test-channel"))
+    assert cells == set(map("/".join, parts))
+    assert cells <= set(bitstream_spec(config)["cells"])
+
+
+def test_calibrated_cells_need_the_fit_of_their_quantizer():
+    datasets = {"sample": {}, "sample-calibration": {}}
+    config = complete({**CODEC, "datasets": datasets, "calibration": "sample-calibration"}, SCHEMA)
+    cells = simulated_cells(config, "mini-mean-scale")
+    assert calibrated_quantizers(cells) == ["test-channel"]
+    spec = reconstruction_spec(config, "test-channel")
+    assert list(spec["quantizers"]) == ["test-channel"] and list(spec["means"]) == ["codec"]
 
 
 def test_codec_that_is_a_bound_is_simulated_only_as_it_was_trained():
     config = complete(WITH_BOUND, SCHEMA)
     spec = simulation_spec(config, "joint")
-    assert list(spec["curves"]) == ["codec/codec/test-channel"] and spec["levels"] == [1 / 12]
+    assert list(spec["curves"]) == ["codec/codec/test-channel"] and spec["level"] == 1 / 12
     assert list(analyzed_codecs(config)) == ["mini-mean-scale"]
 
 

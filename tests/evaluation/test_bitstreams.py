@@ -6,23 +6,29 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from all_cells import all_cells
 from gaussian_latents import make_cell, make_latents, normal
 
 from rdpipe.codecs.compressai import adapt_model
 from rdpipe.codecs.compressai.checkpoint import ARCHITECTURES
-from rdpipe.codecs.extraction import as_latents, extract
+from rdpipe.codecs.extraction import Extractor, as_latents, extract
 from rdpipe.core.axes import CellId, axis_named
 from rdpipe.core.errors import InputError
+from rdpipe.core.kinds import Reconstruction
 from rdpipe.core.metrics import mean_squared_error
 from rdpipe.core.plugins import build_entry
+from rdpipe.entropy.coder import DecodingError
+from rdpipe.entropy.priors import Gaussian
 from rdpipe.estimators.base import Mean, Variance
 from rdpipe.estimators.means import ZeroMean
+from rdpipe.estimators.transmitted import ChannelVariance
 from rdpipe.estimators.user_estimators import adapt_variance
 from rdpipe.estimators.variances import CalibratedVariance, CodecVariance
 from rdpipe.evaluation.bitstreams import codable_cells, decode, encode
 from rdpipe.evaluation.cell import Cell, build_part
-from rdpipe.evaluation.simulation import Simulation
+from rdpipe.evaluation.simulation import CodedImage, Simulation
 from rdpipe.quantizers.base import CodableQuantizer
+from rdpipe.quantizers.reconstruction import KNOTS
 from rdpipe.quantizers.scalar import Rounding
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (150, 130, 3), dtype=np.uint8)
@@ -162,7 +168,7 @@ def test_codec_with_a_context_model_is_coded_with_its_own_past(architecture):
         "variances": {"codec": {}, "channel": {}, "window-3": {}},
         "quantizers": {"rounding": {}, "codec": {}, "deadzone": {}, "test-channel": {}},
     }
-    cells = codable_cells(entries, {}, [latents])
+    cells = codable_cells(all_cells(entries), entries, {}, [latents])
     walks = {f"codec/codec/{name}" for name in ("rounding", "codec", "deadzone")}
     without = {f"{m}/channel/{q}" for m in ("hyper", "zero") for q in ("rounding", "deadzone")}
     assert set(map(str, cells)) == walks | without
@@ -172,10 +178,11 @@ def test_codec_with_a_context_model_is_coded_with_its_own_past(architecture):
         assert all(map(torch.equal, decoded.y_hat, written.y_hat)), cell_id
         assert np.array_equal(decoded.image, written.image)
         if cell_id.mean == "codec":
-            simulation = Simulation(codec, {"a": cell_id}, entries, {}, [latents], [1.0])
-            bits, mse = simulation.run([latents], IMAGE)
-            assert 8 * len(stream) == pytest.approx(bits[0, 0] + side, **TOLERANCE)
-            assert mean_squared_error(IMAGE, decoded.image) == pytest.approx(mse[0, 0], rel=1e-3)
+            simulation = Simulation(codec, {"a": cell_id}, entries, {}, [latents], level=1.0)
+            simulated = simulation.run([CodedImage([latents], IMAGE)])
+            assert 8 * len(stream) == pytest.approx(simulated["bits"].item() + side, **TOLERANCE)
+            mse = mean_squared_error(IMAGE, decoded.image)
+            assert mse == pytest.approx(simulated["mse"].item(), rel=1e-3)
 
 
 def test_no_side_information_is_sent_if_none_is_used(codec, latents, fits, side_bits):
@@ -293,7 +300,7 @@ def test_variance_that_sends_bits_needs_a_transmitter(codec, latents):
 
 
 class SolvedRounding(CodableQuantizer):
-    """A realizable quantizer whose level is solved for each image."""
+    """A realizable quantizer without a level of its own."""
 
     information = "decodable"
     level = None
@@ -307,15 +314,91 @@ class SolvedRounding(CodableQuantizer):
     def read(self, decoder, v, step, noise=None): ...
 
 
-def test_level_that_is_solved_for_has_no_place_in_the_bitstream(codec, latents):
-    cell = make_cell(ZeroMean(), CodecVariance(), SolvedRounding())
-    with pytest.raises(InputError, match="is solved for each image; expected a level of its own"):
-        encode(codec, {"y": cell}, [latents], IMAGE, 0)
+def test_quantizer_without_a_level_has_no_bitstream():
     quantizer = {"use": f"{__name__}:SolvedRounding"}
     entries = {
         "means": {"zero": {}},
         "variances": {"channel": {}},
         "quantizers": {"rounding": {}, "solved": quantizer},
     }
-    cells = codable_cells(entries, {}, [make_latents(normal((1, 2, 2)))])
+    cells = codable_cells(all_cells(entries), entries, {}, [make_latents(normal((1, 2, 2)))])
     assert list(map(str, cells)) == ["zero/channel/rounding"]
+
+
+GAIN = np.linspace(1.8, 1.0, len(KNOTS))
+
+
+@pytest.mark.parametrize("level", [0.75, 1.0])
+@pytest.mark.parametrize("quantizer", ["lattice-e8", "trellis", "deadzone", "rounding"])
+@pytest.mark.parametrize("mean", ["codec", "zero"])
+def test_calibrated_cell_is_coded_at_any_step(codec, latents, mean, quantizer, level):
+    """Bytes decode to the latents of the cell at this step; the gain is the decoder's affair."""
+    variance = "codec" if mean == "codec" else "channel"
+    cell_id = CellId(mean, variance, quantizer, Reconstruction.CALIBRATED)
+    entries = {
+        "means": {mean: {}},
+        "variances": {variance: {}},
+        "quantizers": {quantizer: {}},
+    }
+    fits = {("reconstruction", quantizer): {"y": {"gain": GAIN}}}
+    cell = Cell.from_entries(cell_id, entries, fits)
+    stream, written = encode(codec, {"y": cell}, [latents], IMAGE, 0, level)
+    decoded = decode(codec, {"y": cell}, stream)
+    assert all(map(torch.equal, decoded.y_hat, written.y_hat))
+    assert np.array_equal(decoded.image, written.image)
+    at_level = cell.at_level(level)
+    expected = at_level.code(at_level.prepare(latents), level)
+    y_hat = decoded.y_hat[0].view(latents.y.shape)
+    if quantizer == "lattice-e8":  # blocks are sorted by variance: few digits change them
+        errors = [(x - latents.y).square().mean().item() for x in (y_hat, expected.y_hat)]
+        assert errors[0] == pytest.approx(errors[1], rel=0.02)
+    else:  # a decision may differ between float32 and float64
+        assert ((y_hat - expected.y_hat).abs() < 1e-3).double().mean() > 0.999
+    with pytest.raises(DecodingError):
+        decode(codec, {"y": cell}, stream[:17] + bytes(4) + stream[21:])
+
+
+class Masked:
+    """Integers off the mean, half of which are not coded; no side information."""
+
+    multiple = 2
+
+    def code(self, image, size, send):
+        y = None if image is None else image.double()
+        mean = torch.full((1, 3, *size), 0.3, dtype=torch.float64)
+        skip = (torch.arange(size[1]) % 2 == 0).expand(1, 3, *size)
+        return send("y", Gaussian(mean, 0 * mean + 0.5), y, offset=0.25, step=1 / 8, skip=skip)
+
+
+def test_elements_that_are_not_coded_have_their_offset_in_the_decoder():
+    codec, image = Masked(), np.ascontiguousarray(IMAGE[:16, :24])
+    (latents,) = Extractor(codec).latents("a", image)
+    cell = make_cell(ZeroMean(), ChannelVariance(), Rounding())
+    stream, _ = encode(codec, {"y": cell}, [latents], image, 0)
+    y_hat = decode(codec, {"y": cell}, stream).y_hat[0].view(latents.y.shape)
+    assert y_hat.isfinite().all()
+    assert (y_hat[..., ::2] == 0.25).all()
+    rounded = latents.y.double().round() / 8  # y is in steps, y_hat in units of the codec
+    torch.testing.assert_close(y_hat[..., 1::2], rounded[..., 1::2], rtol=0, atol=1e-6)
+
+
+class ByName(Mean):
+    """A mean that depends on the name of the latent."""
+
+    information = "decodable"
+
+    def __call__(self, latents):
+        return torch.full_like(latents.y, 2.0 if latents.latent == "y" else -1.0)
+
+
+def test_estimators_know_the_name_of_the_latent_in_the_decoder(codec, latents):
+    cell = make_cell(ByName(), ChannelVariance(), Rounding())
+    stream, written = encode(codec, {"y": cell}, [latents], IMAGE, 0)
+    assert torch.equal(decode(codec, {"y": cell}, stream).y_hat[0], written.y_hat[0])
+
+
+def test_latents_that_are_too_large_are_refused(codec, latents):
+    cell = make_cell(ZeroMean(), ChannelVariance(), Rounding())
+    large = replace(latents, y=torch.zeros(1, 1, 70_000))
+    with pytest.raises(InputError, match="expected at most 65535 a side"):
+        encode(codec, {"y": cell}, [large], IMAGE, 0)

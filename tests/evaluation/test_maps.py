@@ -21,6 +21,8 @@ ENTRIES = {
     "quantizers": {"rounding": {}, "test-channel": {}, "weighted-test-channel": {}},
 }
 SIZE = (96, 144)
+GRIDS = ("y", "mean", "scale")
+"""Fields that :func:`several` sets and that have the shape of the grid."""
 
 
 def several(*strides):
@@ -53,11 +55,30 @@ def test_map_has_all_bits_of_all_latents(strides, common):
     np.testing.assert_allclose(maps.sum((1, 2)), row["bits"].sum(1), rtol=1e-5)
 
 
+def test_map_has_the_bits_of_the_padding():
+    """The grids of the latents of a padded image do not end at the same pixel."""
+    coarse, fine = several(16, 8)
+    row, maps = mapped([coarse, replace(fine, **{f: getattr(fine, f)[:, :-1, :-1] for f in GRIDS})])
+    assert maps.shape[1:] == (SIZE[0] // 8, SIZE[1] // 8)
+    np.testing.assert_allclose(maps.sum((1, 2)), row["bits"].sum(1), rtol=1e-5)
+
+
+def test_bits_of_an_element_are_on_its_part_of_the_image():
+    """Of strides 12 and 8, on a grid of 4 pixels."""
+    latents = several(12, 8)
+    bits = [mapped([latent])[1] for latent in latents]
+    _, maps = mapped(latents)
+    parts = [np.kron(b, np.ones((1, k, k))) / k**2 for b, k in zip(bits, (3, 2), strict=True)]
+    np.testing.assert_allclose(maps[0], sum(parts)[0], rtol=1e-5)
+
+
 def test_bits_of_a_latent_without_a_place_are_spread_evenly():
-    _, both = mapped(several(8, None))
-    _, alone = mapped(several(8))
+    row, both = mapped(several(8, None))
+    placed, alone = mapped(several(8))
     rest = both - alone
     np.testing.assert_allclose(rest[0], rest[0].mean(), rtol=1e-3)
+    np.testing.assert_allclose(row["unplaced"], row["bits"][:, 2:].sum(1))
+    assert not placed["unplaced"].any()
 
 
 def test_water_level_of_a_channel_is_theta_over_its_weight():

@@ -26,6 +26,15 @@ def test_moments_are_means_over_a_channel(sample):
     assert predicted[4] == pytest.approx(float((scale[4] ** 2).mean()))
 
 
+def test_moments_ignore_what_is_predicted_of_other_elements(sample):
+    scale, r = sample
+    coded = torch.ones_like(r, dtype=torch.bool)
+    coded[0, 0, 0] = False
+    expected = float((r[0].flatten()[1:] ** 2).mean()), float((scale[0].flatten()[1:] ** 2).mean())
+    scale[0, 0, 0], r[0, 0, 0] = torch.inf, torch.nan
+    assert [moment[0] for moment in statistics.moments(scale, r, coded)] == pytest.approx(expected)
+
+
 def test_calibration_counts_every_element_in_its_bin(sample):
     scale, r = sample
     count, r2, sigma2 = statistics.calibration(scale, r)
@@ -45,3 +54,10 @@ def test_histograms_count_the_residuals_of_each_class(sample):
     u = (r / scale).numpy()[inside]
     assert counts[2] == pytest.approx(np.histogram(u, statistics.RESIDUAL_EDGES)[0])
     assert counts.sum() == r.numel()
+
+
+def test_residual_of_an_element_that_is_predicted_exactly_is_zero():
+    """Of a predicted scale of 0; a residual that is not 0 is a tail."""
+    r = torch.tensor([0.0, 0.0, 1.0, -1.0])
+    counts = statistics.residual_histograms(torch.zeros(4), r)[0]
+    assert {int(i): int(counts[i]) for i in np.flatnonzero(counts)} == {0: 1, 64: 2, 127: 1}

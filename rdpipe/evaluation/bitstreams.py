@@ -15,7 +15,6 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -28,7 +27,14 @@ from rdpipe.core.kinds import BoundKind
 from rdpipe.core.latents import Latents
 from rdpipe.core.protocols import Codec, Image
 from rdpipe.core.rng import latent_key, standard_normal
-from rdpipe.core.running import decode_image, device_of, evaluate_image, to_image, visit
+from rdpipe.core.running import (
+    decode_image,
+    device_of,
+    evaluate_image,
+    padded_size,
+    to_image,
+    visit,
+)
 from rdpipe.core.walk import Part, Replay, ZeroWalk
 from rdpipe.entropy.coder import (
     OTHER_NUMBERS,
@@ -51,6 +57,8 @@ from rdpipe.quantizers.base import CodableQuantizer
 
 HEADER = struct.Struct(">BIIQf")
 """Version of the format; height and width of the image, pixels; key of the noise; level."""
+LEVEL = struct.Struct(">f")
+"""The level alone."""
 SHAPE = struct.Struct(">HHH")
 """Channels, rows and columns of a latent."""
 LARGEST = 2**16 - 1
@@ -128,7 +136,7 @@ def encode(
     key : int
         Key of the noise of a random quantizer, from 0 to 2^64 - 1; transmitted.
     level : float, optional
-        Step of the quantizer, a number of float32; transmitted. Default: its own.
+        Step of the quantizer; transmitted in single precision. Default: its own.
 
     Returns
     -------
@@ -144,6 +152,7 @@ def encode(
     check_codable(cells)
     shapes = {latent.latent: tuple(latent.y.shape) for latent in latents}
     level = next(iter(cells.values())).step if level is None else level
+    level = LEVEL.unpack(LEVEL.pack(level))[0]
     for name, shape in shapes.items():
         if max(shape) > LARGEST:
             raise InputError(
@@ -221,6 +230,8 @@ def _walk(
     walk = CellCodingWalk(coder, of_latents)
     decoded = visit(codec, walk, image, size)
     height, width = size if image is None else image.shape[:2]  # type: ignore[misc]
+    for y_hat in walk.decoded:
+        _check_finite("a latent", y_hat)
 
     def finish() -> Image:
         return to_image(evaluate_image(codec, decoded), height, width)
@@ -284,10 +295,11 @@ def _encode_latents(
     """Write each latent as a whole."""
     includes_side = any(cell.includes_side for cell in cells.values())
     wholes, side = _without_latents(codec, coder if includes_side else None, image)
+    extended = padded_size(codec, *image.shape[:2])
     y_hats = []
     for latent in latents:
         cell = cells[latent.latent]
-        known = decoder_latents(latent, wholes[latent.latent], cell, coder)
+        known = decoder_latents(wholes[latent.latent], cell, coder, extended, latent)
         own_key = latent_key(key, latent.latent, len(latents))
         prepared = cell.prepare(known, own_key)
         if transmitter := cell.variance.transmitter:
@@ -309,12 +321,11 @@ def _decode_latents(
     """Read each latent as a whole."""
     includes_side = any(cell.includes_side for cell in cells.values())
     wholes, side = _without_latents(codec, coder if includes_side else None, size=size)
+    extended = padded_size(codec, *size)
     y_hats = []
     for name, whole in wholes.items():
         cell = cells[name]
-        unknown = torch.full(whole.mean.shape, torch.nan, dtype=torch.float64)
-        nothing = Latents("", unknown, unknown, unknown, latent=name)
-        known = decoder_latents(nothing, whole, cell, coder)
+        known = decoder_latents(whole, cell, coder, extended)
         label = f"mean {cell.id.mean!r} (in the decoder)"
         initial_mean = check_mean_output(label, cell.mean(known), known.y).double()
         initial_variance = _read_variance(cell, coder, known)
@@ -325,26 +336,57 @@ def _decode_latents(
     return _decode_image(codec, wholes, y_hats, side, size)
 
 
-def decoder_latents(latents: Latents, whole: Whole, cell: Cell, coder: Coder) -> Latents:
-    """Return latents with what a decoder knows; without side information it has no mean and scale.
+def decoder_latents(
+    whole: Whole,
+    cell: Cell,
+    coder: Coder,
+    size: tuple[int, int],
+    stored: Latents | None = None,
+) -> Latents:
+    """Return a latent with what a decoder knows of it, and with its elements at an encoder.
 
-    The offset does not depend on side information then: a cell whose mean does would include it.
+    Estimators get the same in both, except for the elements and the name of the image. Without side
+    information there is no mean and no scale. The offset does not depend on side information then:
+    a cell whose mean does would include it.
+
+    Parameters
+    ----------
+    whole : Whole
+        What is predicted of the latent without latents.
+    cell : Cell
+    coder : Encoder or Decoder
+    size : tuple of int
+        Height and width of the extended image, pixels.
+    stored : Latents, optional
+        The latent with its elements, at an encoder. At a decoder they are NaN.
     """
-    mean = scale = torch.full(whole.mean.shape, torch.nan, dtype=torch.float64)
+    unknown = mean = scale = torch.full(whole.mean.shape, torch.nan, dtype=torch.float64)
     if cell.includes_side:
         mean = coder.agree(whole.mean / whole.step)
         scale = coder.agree_ratio(whole.scale / whole.step)
     on_mean = torch.equal(whole.offset, whole.mean.double()) and whole.coded is None
-    return replace(
-        latents,
+    return Latents(
+        name="" if stored is None else stored.name,
+        y=unknown if stored is None else stored.y,
         mean=mean,
         scale=scale,
-        hyper=None,
-        gain=None,
-        own_bits=None,
         offset=None if on_mean else coder.agree(whole.offset / whole.step),
         coded=whole.coded,
+        step=None if bool((whole.step == 1).all()) else whole.step,
+        latent=whole.name,
+        stride=_stride(whole, size),
+        latents_follow_past=cell.structure.latents_follow_past,
+        image_needs_side=cell.structure.image_needs_side,
+        grid_follows_past=cell.structure.grid_follows_past,
     )
+
+
+def _stride(whole: Whole, size: tuple[int, int]) -> int | None:
+    """Return the distance of neighboring elements in the extended image, pixels."""
+    _, *counts = whole.mean.shape
+    strides = {side / count for side, count in zip(size, counts, strict=True)}
+    stride = strides.pop()
+    return None if strides or not stride.is_integer() else int(stride)
 
 
 def _code_latent(
@@ -416,14 +458,25 @@ def _decode_image(
     in_units = [y_hat * whole.step for y_hat, whole in zip(y_hats, wholes.values(), strict=True)]
     height, width = size
     for name, y_hat in zip(wholes, in_units, strict=True):
-        if not y_hat.isfinite().all():
-            raise InputError(f"latent {name!r} decodes to values that are not finite")
+        _check_finite(f"latent {name!r}", y_hat)
 
     def finish() -> Image:
         walk = _ImageWalk(dict(zip(wholes, in_units, strict=True)), side, device_of(codec))
         return decode_image(codec, walk, size=(height, width))
 
     return Decoded(in_units, _as_now(finish))
+
+
+def _check_finite(what: str, y_hat: Tensor) -> None:
+    """Check that decoded latents are finite.
+
+    Raises
+    ------
+    InputError
+        If they are not.
+    """
+    if not y_hat.isfinite().all():
+        raise InputError(f"{what} decodes to values that are not finite; expected finite numbers")
 
 
 def _as_now(function: Callable[[], Image]) -> Callable[[], Image]:

@@ -21,6 +21,7 @@ from rdpipe.evaluation.cell import Cell
 
 LAYOUT: dict[str, tuple[tuple[str, ...], str]] = {
     "bits": (("cell", "channel"), "bit"),
+    "unplaced": (("cell",), "bit"),
     "level": (("cell", "channel"), LEVEL_UNITS),
     "count": (("channel",), ""),
     "second_moment": (("channel",), "squared latent units"),
@@ -63,14 +64,15 @@ def map_image(
     Returns
     -------
     row : dict
-        Variables of :data:`LAYOUT`: ``bits``; ``level``; ``count``, the number of elements that are
-        coded; ``second_moment`` of the codec's residuals, and the mean variance ``predicted`` for
-        them, NaN where nothing is coded; ``calibration`` and ``residuals`` of
+        Variables of :data:`LAYOUT`: ``bits``; ``unplaced``, those of them that belong to latents
+        without a place in the image; ``level``; ``count``, the number of elements that are coded;
+        ``second_moment`` of the codec's residuals, and the mean variance ``predicted`` for them,
+        NaN where nothing is coded; ``calibration`` and ``residuals`` of
         :mod:`rdpipe.evaluation.statistics`; ``stride`` of the maps. Channels of several latents
         follow each other.
     maps : array of float32 of shape (cell, row, column)
-        Bits of all channels, on a grid of which those of all latents are multiples. Bits of a
-        latent without a place in the image are spread evenly.
+        Bits of all channels. The stride is the greatest common divisor of those of all latents, or
+        :data:`COARSE`. Bits of a latent without a place in the image are spread evenly.
 
     Notes
     -----
@@ -92,8 +94,12 @@ def map_image(
         for name in ("bits", "level", "count", "second_moment", "predicted")
     }
     summed = {name: sum(row[name] for row in rows) for name in ("calibration", "residuals")}
+    unplaced = np.zeros(len(cells))
+    for (_, bits), latent in zip(parts, image, strict=True):
+        if latent.stride is None:
+            unplaced += bits.sum((1, 2))
     stride, maps = _on_one_grid([bits for _, bits in parts], [x.stride for x in image], size)
-    return {**together, **summed, "stride": stride}, maps
+    return {**together, **summed, "unplaced": unplaced, "stride": stride}, maps
 
 
 def _map_latent(

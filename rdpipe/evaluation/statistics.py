@@ -39,7 +39,7 @@ def moments(
     """
     count = coded.sum((1, 2))
     second_moment, predicted = (
-        ((x.double().square() * coded).sum((1, 2)) / count).numpy() for x in (r, scale)
+        (x.double().square().where(coded, 0.0).sum((1, 2)) / count).numpy() for x in (r, scale)
     )
     return second_moment, predicted
 
@@ -65,10 +65,11 @@ def calibration(scale: Tensor, r: Tensor) -> NDArray[np.float64]:
 def residual_histograms(scale: Tensor, r: Tensor) -> NDArray[np.int64]:
     """Return counts of r / sigma for each class of predicted scale, of shape (class, bin).
 
-    The parameters are those of :func:`calibration`.
+    The parameters are those of :func:`calibration`. 0 / 0 counts as 0.
     """
     classes = _bin(scale, CLASS_EDGES)
-    bins = _bin(r / scale, RESIDUAL_EDGES[1:-1])
+    normalized = (r / scale).where(r != 0, 0.0)
+    bins = _bin(normalized, RESIDUAL_EDGES[1:-1])
     count = len(CLASS_EDGES) + 1, len(RESIDUAL_EDGES) - 1
     return np.bincount(classes * count[1] + bins, minlength=count[0] * count[1]).reshape(count)
 

@@ -10,9 +10,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from rdpipe.report.frames import unplaced_remark
 from rdpipe.report.style import CLIP, COLORS, DOUBLE, SINGLE
 
 Panels = list[tuple[Axes, pd.DataFrame]]
+LOW = 1e-9
+"""Lower end of areas on a logarithmic axis, squared latent units."""
 
 
 def quality_panels(table: pd.DataFrame, width: float, height: float) -> tuple[Figure, Any, Panels]:
@@ -61,22 +64,34 @@ def water(channels: pd.DataFrame) -> Figure:
     """Draw the second moment of the residuals of each channel, sorted, over the water level.
 
     Channels below the line are not coded, and their distortion is their variance; the distortion of
-    all others is the water level. Crosses are the mean variance that the codec predicts.
+    all others is the water level, which differs between channels if they are weighted. Crosses are
+    the mean variance that the codec predicts.
     """
+    if channels.empty:
+        return empty_figure("nothing is coded")
     figure, grid, panels = quality_panels(channels, DOUBLE, 2.3)
     for axes, panel in panels:
         panel = panel.sort_values("second_moment", ascending=False)
-        rank, theta = np.arange(len(panel)), panel["theta"]
-        covered = np.minimum(panel["second_moment"], theta)
-        axes.fill_between(rank, covered, 1e-9, step="mid", color=COLORS[0], alpha=0.25, linewidth=0)
-        axes.step(rank, panel["second_moment"], where="mid", color="black", label="second moment")
+        rank, edges = np.arange(len(panel)), np.arange(len(panel) + 1) - 0.5
+        actual, theta = panel["second_moment"].to_numpy(), panel["theta"].to_numpy()
+        covered, blue = np.minimum(actual, theta), COLORS[0]
+        axes.stairs(covered, edges, baseline=LOW, fill=True, color=blue, alpha=0.25)
+        line = {"baseline": None, "linewidth": plt.rcParams["lines.linewidth"]}
+        axes.stairs(actual, edges, color="black", label="second moment", **line)
         axes.plot(rank, panel["predicted"], "x", color=COLORS[1], markersize=2.5, label="predicted")
-        water_line = {"color": COLORS[0], "linestyle": "--", "label": "water level"}
-        axes.step(rank, theta, where="mid", **water_line)
-        low = max(panel[["second_moment", "predicted"]].min().min(), 1e-6)
-        high = panel[["second_moment", "predicted"]].max().max()
-        axes.set(yscale="log", ylim=(low / 2, 2 * high))
+        axes.stairs(theta, edges, color=blue, linestyle="--", label="water level", **line)
+    shown = channels[["second_moment", "predicted", "theta"]].to_numpy()
+    shown = shown[np.isfinite(shown)]
+    grid[0, 0].set(yscale="log", ylim=(max(shown.min(), 1e-6) / 2, 2 * max(shown.max(), 1e-6)))
     label_panels(figure, grid, "channel, by second moment", "squared latent units")
+    return figure
+
+
+def empty_figure(message: str) -> Figure:
+    """Return a figure that says why there is nothing to draw."""
+    figure, axes = plt.subplots(figsize=(SINGLE, 1.0))
+    axes.set_title(message)
+    axes.set_axis_off()
     return figure
 
 
@@ -110,6 +125,8 @@ def calibration(bins: pd.DataFrame) -> Figure:
 
 def residuals(densities: pd.DataFrame) -> Figure:
     """Draw the density of r / sigma by predicted scale, and the Gaussian that codes it."""
+    if densities.empty:
+        return empty_figure("nothing is coded")
     figure, grid, panels = quality_panels(densities, DOUBLE, 2.3)
     for axes, panel in panels:
         for i, (name, rows) in enumerate(panel.groupby("class", sort=False)):
@@ -124,7 +141,10 @@ def residuals(densities: pd.DataFrame) -> Figure:
 
 
 def maps(table: pd.DataFrame) -> Figure:
-    """Draw bits and gaps over one image: a row for each quality, a column for each map."""
+    """Draw bits and gaps over one image: a row for each quality, a column for each map.
+
+    A remark below says how many of the bits have no place in the image.
+    """
     names, qualities = list(table["map"].unique()), list(table["quality"].unique())
     figure, grid = plt.subplots(
         len(qualities), len(names), figsize=(DOUBLE, 0.4 + 1.3 * len(qualities)), squeeze=False
@@ -142,4 +162,6 @@ def maps(table: pd.DataFrame) -> Figure:
         row[0].set_ylabel(f"quality {quality}\nbit/pixel")
     for axes, name in zip(grid[0], names, strict=True):
         axes.set_title(name.replace(" gap, to ", " gap,\nto "), fontsize=6)
+    if remark := unplaced_remark(table["unplaced"]):
+        figure.supxlabel(remark, fontsize=6)
     return figure

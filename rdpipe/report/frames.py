@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -140,7 +140,10 @@ def calibration_frame(maps: xr.Dataset) -> pd.DataFrame:
 
 
 def residual_frame(maps: xr.Dataset) -> pd.DataFrame:
-    """Return the density of r / sigma and of a Gaussian, by class of predicted scale and bin."""
+    """Return the density of r / sigma and of a Gaussian, by class of predicted scale and bin.
+
+    Classes without elements are left out.
+    """
     counts = maps["residuals"].sum("image").values
     width = np.diff(RESIDUAL_EDGES)
     centers = RESIDUAL_EDGES[:-1] + width / 2
@@ -150,13 +153,12 @@ def residual_frame(maps: xr.Dataset) -> pd.DataFrame:
             {
                 "class": class_name(low, high),
                 "normalized": centers,
-                "density": row / (row.sum() * width),
+                "density": row / (max(row.sum(), 1) * width),
                 "gaussian": np.exp(-(centers**2) / 2) / np.sqrt(2 * np.pi),
                 "count": row,
             }
-        )
+        )[: len(row) if row.any() else 0]
         for low, high, row in zip(edges[:-1], edges[1:], counts, strict=True)
-        if row.sum() > 0
     ]
     return pd.concat(frames, ignore_index=True).assign(**run_columns(maps))
 
@@ -166,3 +168,25 @@ def class_name(low: float, high: float) -> str:
     if low == 0:
         return f"sigma below {high:g}"
     return f"sigma {low:g} to {high:g}" if np.isfinite(high) else f"sigma from {low:g}"
+
+
+def unplaced_share(maps: xr.Dataset) -> NDArray[np.float64]:
+    """Return the share of the codec's bits that have no place in an image, for each image."""
+    own = maps.sel(cell=BASELINE_NAME)
+    bits, unplaced = own["bits"].sum("channel").values, own["unplaced"].values
+    share: NDArray[np.float64] = unplaced / np.maximum(bits, np.finfo(float).tiny)
+    return share
+
+
+def unplaced_remark(shares: Iterable[float]) -> str:
+    """Return in words how many of the bits of some maps have no place; empty if all have one."""
+    low, high = min(shares := list(shares)), max(shares)
+    if high == 0:
+        return ""
+    if low == 1:
+        return "No latent has a place in the image, so all bits are spread evenly over the map."
+    ends = dict.fromkeys(f"{100 * share:.1f}" for share in (low, high))
+    return (
+        f"{' to '.join(ends)} % of the bits belong to latents without a place in the image; they"
+        " are spread evenly over the map."
+    )

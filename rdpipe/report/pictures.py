@@ -15,7 +15,14 @@ from PIL import Image
 
 from rdpipe.core.runs import RunId
 from rdpipe.io.store import check_same_images
-from rdpipe.report.frames import BASELINE_NAME, Limits, mapped_steps, run_columns
+from rdpipe.report.frames import (
+    BASELINE_NAME,
+    Limits,
+    mapped_steps,
+    run_columns,
+    unplaced_remark,
+    unplaced_share,
+)
 from rdpipe.report.style import CLIP
 
 IMAGE_BUDGET, MAP_BUDGET = 4_000_000, 3_000_000
@@ -100,8 +107,9 @@ def maps_of(
     dict
         ``names`` of the maps; their ``ends``, the range of the colors, bit/pixel; for each image
         its ``name``, ``rows``, ``columns``, the share of the image that the map covers (``across``
-        and ``down``), and the ``values`` of all maps, as bytes from 0 at the low end to 255 at the
-        high end, in base64. Positions in the padding are left out.
+        and ``down``), a ``remark`` on bits without a place, and the ``values`` of all maps, as
+        bytes from 0 at the low end to 255 at the high end, in base64. Positions in the padding are
+        left out.
     """
     gaps = mapped_steps(limits)
     layers = [map_layers(maps.isel(image=i), group, gaps, pool) for i, group in enumerate(groups)]
@@ -110,7 +118,7 @@ def maps_of(
         values = np.concatenate([abs(layer[k]).ravel() for layer in layers])
         high = max(float(np.percentile(values, CLIP)), 1e-6)
         ends.append([0.0 if k == 0 else -high, high])
-    images = []
+    images, shares = [], unplaced_share(maps)
     for i, layer in enumerate(layers):
         image, (rows, columns) = maps.isel(image=i), layer.shape[1:]
         stride = pool * image["stride"].item()
@@ -121,6 +129,7 @@ def maps_of(
                 "columns": columns,
                 "across": columns * stride / image["width"].item(),
                 "down": rows * stride / image["height"].item(),
+                "remark": unplaced_remark(shares[[i]]),
                 "values": base64.b64encode(_quantize(layer, ends)).decode(),
             }
         )
@@ -128,14 +137,18 @@ def maps_of(
 
 
 def map_frame(maps: xr.Dataset, group: xr.Dataset, limits: Limits) -> pd.DataFrame:
-    """Return a row for each map and position of the first image, bit/pixel."""
+    """Return a row for each map and position of the first image, bit/pixel.
+
+    ``unplaced`` is the share of the codec's bits that have no place, and are spread evenly.
+    """
     gaps = mapped_steps(limits)
     values = map_layers(maps.isel(image=0), group, gaps)
     index = pd.MultiIndex.from_product(
         [[RATE_MAP, *gaps], *map(range, values.shape[1:])], names=["map", "row", "column"]
     )
     frame = pd.DataFrame({"bpp": values.ravel()}, index).reset_index()
-    return frame.assign(image=maps["image"].values[0], **run_columns(maps))
+    share = unplaced_share(maps)[0]
+    return frame.assign(image=maps["image"].values[0], unplaced=share, **run_columns(maps))
 
 
 def map_layers(

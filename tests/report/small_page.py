@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 from PIL import Image
+from small_ladder import equal_picture_terms, ladder_table
 
 from rdpipe.core.axes import CellId
 from rdpipe.core.kinds import BoundKind, CurveRole, Information
@@ -31,13 +32,15 @@ CURVES = (
 """Name, codec, role and kind of each curve."""
 VALUES = {
     "coder": 0.01,
-    "prior": 0.0,
+    "prior": -0.01,
     "side": 0.0,
     "variance": 0.05,
     "quantization": 0.2,
-    "context": -0.01,
+    "context": np.nan,
 }
-"""Terms of the decomposition, bit/pixel."""
+"""Latent-matched terms, bit/pixel; no limit replaces the codec's mean."""
+UNMEASURED = {"decodable": {"variance": np.nan}, "genie": {}}
+"""Terms of an axis along which a limit has the codec's own estimator."""
 KINDS = {"decodable": BoundKind.UPPER_BOUND, "genie": BoundKind.GENIE_AIDED}
 BD_RATES = (
     ("codec/codec/rounding", CurveRole.CELL, BoundKind.ACHIEVABLE, -0.7, -0.9, -0.5),
@@ -137,13 +140,16 @@ def curve_tables(images, qualities) -> dict[str, pd.DataFrame]:
 
 def term_tables(images, qualities) -> dict[str, pd.DataFrame]:
     """Return the tables of terms, gaps, images and codes."""
-    values = VALUES | {"total": sum(VALUES.values())}
+    values = {limit: VALUES | UNMEASURED[limit] for limit in KINDS}
+    for of_limit in values.values():
+        of_limit["total"] = np.nansum(list(of_limit.values()))
     terms = [
         {
             **RUN,
             "quality": q,
             "limit": limit,
             "kind": str(kind),
+            "matched_at": "latent-mse",
             "latent_mse_ratio": 1.25,
             "order": order,
             "term": term,
@@ -154,7 +160,7 @@ def term_tables(images, qualities) -> dict[str, pd.DataFrame]:
         for limit, kind in KINDS.items()
         for q in qualities
         for order in ("paper", "shapley")
-        for term, value in values.items()
+        for term, value in values[limit].items()
     ]
     changes = [
         {
@@ -168,7 +174,7 @@ def term_tables(images, qualities) -> dict[str, pd.DataFrame]:
             "latent_mse_ratio_max": 1.25,
         }
         for limit in KINDS
-        for term, value in values.items()
+        for term, value in values[limit].items()
     ]
     estimators = (
         ("codec", Information.DECODABLE, 1.0),
@@ -223,22 +229,38 @@ def term_tables(images, qualities) -> dict[str, pd.DataFrame]:
             **RUN,
             "cell": "codec/calibrated/rounding",
             "quality": 1,
-            "latent_mse_ratio": 1.125,
+            "matched_at": "same picture",
+            "psnr": 29.0,
             "predicted_bpp": 0.91,
             "real_bpp": 0.92,
             "predicted_saving": 0.0123,
             "real_saving": 0.0111,
-        }
+        },
+        {
+            **RUN,
+            "cell": "codec/codec/trellis",
+            "quality": 1,
+            "matched_at": "psnr",
+            "psnr": 29.0015,
+            "predicted_bpp": 0.93,
+            "real_bpp": np.nan,
+            "predicted_saving": -0.0123,
+            "real_saving": np.nan,
+        },
     ]
     made = {
-        "decomposition": terms,
-        "levers": changes,
+        "latent_decomposition": terms,
+        "latent_matched": changes,
         "gaps": gaps,
         "latents": latents,
         "image_terms": image_terms,
         "codes": codes,
     }
-    return {name: pd.DataFrame(rows) for name, rows in made.items()}
+    at_equal_pictures = {
+        "decomposition": equal_picture_terms(RUN, KINDS, qualities),
+        "ladder": ladder_table(RUN, qualities, EVIL),
+    }
+    return at_equal_pictures | {name: pd.DataFrame(rows) for name, rows in made.items()}
 
 
 def make_maps(
@@ -264,6 +286,7 @@ def make_maps(
     root = xr.Dataset(
         {
             "bits": (("cell", "image", "channel"), channels),
+            "unplaced": (("cell", "image"), np.zeros(channels.shape[:2])),
             "level": (("cell", "image", "channel"), np.full(channels.shape, 0.08)),
             "count": (("image", "channel"), np.full(channels.shape[1:], shape[1] * shape[2])),
             "second_moment": (("image", "channel"), moments),

@@ -55,3 +55,26 @@ def test_interval_of_the_actual_scale_is_that_of_its_logarithm():
     assert frame["actual_high"].to_numpy() == pytest.approx(np.sqrt(mean * np.exp(half)))
     alone = frames.calibration_frame(maps.isel(image=[0]))
     assert len(alone) and alone[["actual_low", "actual_high"]].isna().all(axis=None)
+
+
+def test_bits_without_a_place_are_said_in_words():
+    maps, _ = make_maps(["a", "b"], 1)
+    assert frames.unplaced_remark(frames.unplaced_share(maps)) == ""
+    bits = maps["bits"].sum("channel")
+    maps = maps.assign(unplaced=bits * [0.25, 0.5])
+    remark = frames.unplaced_remark(frames.unplaced_share(maps))
+    assert remark.startswith("25.0 to 50.0 % of the bits belong to latents without a place in the")
+    assert frames.unplaced_remark([0.25, 0.25]).startswith("25.0 % of the bits")
+    nowhere = frames.unplaced_remark(frames.unplaced_share(maps.assign(unplaced=bits)))
+    assert nowhere.startswith("No latent has a place in the image")
+
+
+def test_frames_of_a_run_in_which_nothing_is_coded_are_empty():
+    maps, _ = make_maps(["a", "b"], 1)
+    nothing = {name: 0 * maps[name] for name in ("bits", "count", "calibration", "residuals")}
+    maps = maps.assign(nothing).assign(second_moment=np.nan * maps["second_moment"])
+    assert frames.channel_frame(maps, LIMITS).empty
+    assert frames.residual_frame(maps).empty
+    assert frames.calibration_frame(maps).empty
+    usual = frames.residual_frame(make_maps(["a", "b"], 1)[0])
+    assert (frames.residual_frame(maps).dtypes == usual.dtypes).all()

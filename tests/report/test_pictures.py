@@ -25,6 +25,17 @@ def test_maps_are_bit_per_pixel_within_the_image():
     assert low + values[0] / 255 * (high - low) == pytest.approx(expected, abs=high / 400)
 
 
+def test_bits_without_a_place_are_said_beside_the_map():
+    """And in the figure, which shows the first image."""
+    root, groups = make_maps(("one", "two"), 1)
+    bits = root["bits"].sum("channel")
+    root = root.assign(unplaced=bits * [0.25, 0.0])
+    images = pictures.maps_of(root, groups, LIMITS)["images"]
+    assert images[0]["remark"].startswith("25.0 % of the bits belong to latents without a place")
+    assert images[1]["remark"] == ""
+    assert pictures.map_frame(root, groups[0], LIMITS)["unplaced"].to_numpy() == pytest.approx(0.25)
+
+
 def test_maps_are_coarser_if_there_are_many():
     assert pictures.pooled(np.arange(6.0).reshape(2, 3), 2).tolist() == [[2.0, 3.5]]
     root, groups = make_maps(("one",), 1)

@@ -5,27 +5,29 @@ const DASHES = ["solid", "dash", "dashdot", "longdash", "dot"];
 const sortedChannels = (c) => c.channel.map((_, i) => i).sort((a, b) => c.second_moment[b] - c.second_moment[a]);
 
 CHARTS.water = (element, run, state) => {
-  const c = run.channels[state.quality], order = sortedChannels(c);
-  const rank = order.map((_, i) => i), take = (key) => order.map((i) => c[key][i]);
+  const c = run.channels[state.quality];
+  if (!c) return plot(element, [], { annotations: [message("nothing is coded")] });
+  const order = sortedChannels(c), rank = order.map((_, i) => i), take = (key) => order.map((i) => c[key][i]);
   const text = order.map((i) => `<b>channel ${c.channel[i]}</b><br>second moment ${c.second_moment[i].toPrecision(3)}<br>predicted ${c.predicted[i].toPrecision(3)}<br>water level ${c.theta[i] === null ? "none" : c.theta[i].toPrecision(3)}`);
   const traces = [
     { x: rank, y: take("second_moment"), name: "second moment", mode: "lines", line: { shape: "hvh", color: "#000", width: 1.8 }, text, hoverinfo: "text" },
     { x: rank, y: take("predicted"), name: "predicted", mode: "markers", marker: { symbol: "circle-open", size: 5, color: "#D55E00" }, text, hoverinfo: "text" },
   ];
-  if (c.theta[0] !== null) traces.push({ x: rank, y: take("theta"), name: "water level", mode: "lines", line: { shape: "hvh", color: "#0072B2", dash: "dash", width: 2 }, hoverinfo: "name" });
+  if (c.theta.some((theta) => theta !== null)) traces.push({ x: rank, y: take("theta"), name: "water level", mode: "lines", line: { shape: "hvh", color: "#0072B2", dash: "dash", width: 2 }, hoverinfo: "name" });
   return plot(element, traces, { ...below, xaxis: axis("channel, by second moment"), yaxis: axis("squared latent units", { type: "log", tickformat: "~g", dtick: 1 }) });
 };
 
 CHARTS.channels = (element, run, state) => {
-  const c = run.channels[state.quality], order = sortedChannels(c);
-  const rank = order.map((_, i) => i);
+  const c = run.channels[state.quality];
+  if (!c) return plot(element, [], { annotations: [message("nothing is coded")] });
+  const order = sortedChannels(c), rank = order.map((_, i) => i);
   const names = Object.keys(c).filter((key) => key === "bits" || key.includes(" gap, to "));
   const traces = names.map((name, k) => ({
     x: rank, y: order.map((i) => c[name][i]), name: name === "bits" ? "bits spent" : name, mode: "lines", hoverinfo: "text",
     line: { color: name === "bits" ? "#000" : SHADES[(k - 1) % SHADES.length], dash: DASHES[k % DASHES.length], width: name === "bits" ? 2 : 1.6 },
-    text: order.map((i) => `<b>channel ${c.channel[i]}</b><br>${escaped(name)}: ${fixed(c[name][i], 4)} bit/latent`),
+    text: order.map((i) => `<b>channel ${c.channel[i]}</b><br>${escaped(name)}: ${fixed(c[name][i], 4)} bit/coded latent`),
   }));
-  return plot(element, traces, { ...below, xaxis: axis("channel, by second moment"), yaxis: axis("bit/latent") });
+  return plot(element, traces, { ...below, xaxis: axis("channel, by second moment"), yaxis: axis("bit/coded latent") });
 };
 
 CHARTS.calibration = (element, run, state) => {
@@ -48,7 +50,8 @@ CHARTS.calibration = (element, run, state) => {
 };
 
 CHARTS.residuals = (element, run, state) => {
-  const classes = Object.entries(run.residuals[state.quality]);
+  const classes = Object.entries(run.residuals[state.quality] || {});
+  if (!classes.length) return plot(element, [], { annotations: [message("nothing is coded")] });
   const traces = classes.map(([name, r], k) => ({
     x: r.normalized, y: r.density.map((d) => d || null), name, mode: "lines", connectgaps: false,
     line: { color: SHADES[k % SHADES.length], dash: DASHES[k % 4], width: 1.6 },

@@ -99,6 +99,7 @@ function drawPictures() {
   picture(pane, pictures.originals[i], `${image.name}, under the map`);
   overlay(pane, maps, image, k, document.getElementById("opacity").value);
   document.getElementById("pointed").textContent = `${maps.names[k]} over the original; hover over it for values`;
+  document.getElementById("unplaced").textContent = image.remark;
   drawScale(maps, k);
   smallMaps(maps, image, k);
 }

@@ -83,4 +83,4 @@ def middle(image: Image) -> Image:
         slice((side - min(side, SIDE)) // 2, (side + min(side, SIDE)) // 2)
         for side in image.shape[:2]
     )
-    return np.ascontiguousarray(image[rows, columns])
+    return image[rows, columns].copy()  # writable, as tensors expect

@@ -30,7 +30,9 @@ ENTRIES = {
     "quantizers": {"rounding": {}, "test-channel": {}},
 }
 LIMIT = {"mean": "codec", "variance": "codec", "quantizer": "test-channel"}
+OWN = {"mean": "codec", "variance": "codec", "quantizer": "rounding"}
 CELLS = {**CODEC, **ENTRIES, "seed": 0}
+CODED = {**CELLS, "cells": {"codec": OWN}}
 
 
 class Inputs:
@@ -41,6 +43,7 @@ class Inputs:
         self.manifest, self.swapped = folder / "manifest.json", folder / "swapped.json"
         self.latents, self.joint = folder / "latents.zarr.zip", folder / "joint.zarr.zip"
         self.streams, self.out = folder / "streams.zarr.zip", folder / "out.zarr.zip"
+        self.simulation = folder / "simulation.zarr.zip"
         entry = {"use": "gaussian-field", "args": {**SOURCE, "count": 2}}
         data = prepare_dataset.PrepareDatasetSpec(name="field", entry=entry, on_error="stop")
         prepare_dataset.run(data, self.manifest)
@@ -50,28 +53,31 @@ class Inputs:
         self.extract(self.manifest, self.latents)
         gap = measure_gap.MeasureGapSpec(**ENTRIES, component="joint", matching="image", seed=0)
         measure_gap.run(gap, [self.latents], [], self.joint)
+        self.simulate(self.manifest, self.simulation)
         self.write(self.manifest, self.streams)
 
     def extract(self, manifest_file, out):
         spec = extract_latents.ExtractLatentsSpec.from_mapping(CODEC)
         extract_latents.run(spec, manifest_file, self.folder / "images.zarr.zip", out)
 
-    def simulate(self, manifest_file):
-        sweep = {**CELLS, "curves": {"bound": LIMIT}, "levels": [0.05, 0.2]}
-        spec = simulate.SimulateSpec.from_mapping(sweep)
-        simulate.run(spec, manifest_file, self.latents, [], self.out)
+    def simulate(self, manifest_file, out=None):
+        spec = {**CELLS, "curves": {"bound": LIMIT}, "measure": "psnr", "matching": "image"}
+        spec = simulate.SimulateSpec.from_mapping(spec)
+        simulate.run(spec, manifest_file, [self.latents], [], out or self.out)
 
     def map(self, manifest_file, joint=None):
         spec = map_latents.MapLatentsSpec.from_mapping({**CELLS, "limits": {"bound": LIMIT}})
         map_latents.run(spec, manifest_file, self.latents, joint or self.joint, [], self.out)
 
     def write(self, manifest_file, out=None):
-        spec = write_bitstreams.WriteBitstreamsSpec.from_mapping(CELLS)
-        write_bitstreams.run(spec, manifest_file, self.latents, [], out or self.out)
+        spec = write_bitstreams.WriteBitstreamsSpec.from_mapping(CODED)
+        inputs = manifest_file, self.latents, self.simulation
+        write_bitstreams.run(spec, *inputs, [], out or self.out)
 
-    def read(self, latents):
-        spec = read_bitstreams.ReadBitstreamsSpec.from_mapping(CELLS)
-        read_bitstreams.run(spec, self.streams, latents, [], self.out)
+    def read(self, manifest_file, latents=None):
+        spec = read_bitstreams.ReadBitstreamsSpec.from_mapping(CODED)
+        inputs = manifest_file, self.streams, latents or self.latents
+        read_bitstreams.run(spec, *inputs, [], self.out)
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +85,7 @@ def inputs(tmp_path_factory):
     return Inputs(tmp_path_factory.mktemp("order"))
 
 
-@pytest.mark.parametrize("stage", ["simulate", "map", "write"])
+@pytest.mark.parametrize("stage", ["simulate", "map", "write", "read"])
 def test_manifest_in_another_order_than_the_latents_is_refused(inputs, stage):
     getattr(inputs, stage)(inputs.manifest)
     names = store.read(inputs.latents)["image"].values
@@ -89,10 +95,10 @@ def test_manifest_in_another_order_than_the_latents_is_refused(inputs, stage):
 
 
 def test_bitstreams_in_another_order_than_the_latents_are_refused(inputs, tmp_path):
-    inputs.read(inputs.latents)
+    inputs.read(inputs.manifest)
     inputs.extract(inputs.swapped, tmp_path / "latents.zarr.zip")
     with pytest.raises(InputError, match=r"streams.zarr.zip: image 0 is '.*'; expected '.*'"):
-        inputs.read(tmp_path / "latents.zarr.zip")
+        inputs.read(inputs.swapped, tmp_path / "latents.zarr.zip")
 
 
 def test_array_without_an_image_is_refused_and_its_order_does_not_matter(inputs, tmp_path):

@@ -27,6 +27,8 @@ ENTRIES = {
     "quantizers": {"rounding": {}, "test-channel": {}},
 }
 CELLS = {"bound": {"mean": "codec", "variance": "codec", "quantizer": "test-channel"}}
+CODED = {"codec": {"mean": "codec", "variance": "codec", "quantizer": "rounding"}}
+SIMULATION = {"curves": CELLS, "measure": "psnr", "matching": "image"}
 CODEC = {"dataset": "d", "codec": "mini-mean-scale", "quality": 2, "entry": {}, "device": "cpu"}
 GAP = {**ENTRIES, "component": "joint", "seed": 0}
 
@@ -101,23 +103,32 @@ def test_level_matched_over_the_dataset_depends_on_all_shards(stores, tmp_path):
     assert len(set(array["level"].sel(quantizer="test-channel").values)) == 1
 
 
+def test_quality_that_is_equal_over_the_dataset_depends_on_all_shards(stores, tmp_path):
+    """Its stage reads the latents of all shards."""
+    codec = {**CODEC, **ENTRIES, **SIMULATION, "seed": 0, "matching": "dataset"}
+    spec = simulate.SimulateSpec.from_mapping(codec)
+    for shards in (1, SHARDS):
+        out = tmp_path / f"{shards}.zarr.zip"
+        simulate.run(spec, stores["manifest"], stores[shards], [], out)
+    assert (tmp_path / "1.zarr.zip").read_bytes() == (tmp_path / f"{SHARDS}.zarr.zip").read_bytes()
+    assert store.read(tmp_path / "1.zarr.zip").sizes["image"] == IMAGES
+
+
 def test_measurements_on_shards_join_to_those_on_the_whole(stores, tmp_path):
     products = {}
     for shards in (1, SHARDS):
         for i, latents in enumerate(stores[shards]):
             codec = {**CODEC, **ENTRIES, "seed": 0, "shard": [i, shards]}
-            names = ("gap", "sweep", "streams")
+            names = ("gap", "simulation", "streams")
             paths = [tmp_path / f"{name}-{i}-{shards}.zarr.zip" for name in names]
             gap([latents], paths[0], matching="image")
-            sweep = simulate.SimulateSpec.from_mapping(
-                {**codec, "curves": CELLS, "levels": [0.05, 0.2]}
-            )
-            simulate.run(sweep, stores["manifest"], latents, [], paths[1])
-            streams = write_bitstreams.WriteBitstreamsSpec.from_mapping(codec)
-            write_bitstreams.run(streams, stores["manifest"], latents, [], paths[2])
+            simulated = simulate.SimulateSpec.from_mapping({**codec, **SIMULATION})
+            simulate.run(simulated, stores["manifest"], [latents], [], paths[1])
+            streams = write_bitstreams.WriteBitstreamsSpec.from_mapping({**codec, "cells": CODED})
+            write_bitstreams.run(streams, stores["manifest"], latents, paths[1], [], paths[2])
             for name, path in zip(names, paths, strict=True):
                 products.setdefault((name, shards), []).append(path)
-    for name in ("gap", "sweep", "streams"):
+    for name in ("gap", "simulation", "streams"):
         whole, joined = (
             store.join_shards(products[name, shards]).drop_attrs() for shards in (1, SHARDS)
         )

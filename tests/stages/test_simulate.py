@@ -1,89 +1,183 @@
-"""Simulation of cells of a codec with a context model."""
+"""Simulation of cells at the quality of the codec's own pictures."""
+
+import sys
 
 import numpy as np
 import pytest
-import torch
-from PIL import Image
+from skimage.metrics import peak_signal_noise_ratio
+from small_run import SmallRun, cells, photographs
 
-from rdpipe.codecs.compressai.checkpoint import ARCHITECTURES
+from rdpipe.core.running import decode_image
+from rdpipe.core.walk import Walk
 from rdpipe.io import store
-from rdpipe.stages import extract_latents, prepare_dataset, simulate
+from rdpipe.stages.inputs import build_codec
 
-CELLS = {
-    "codec": {"mean": "codec", "variance": "codec", "quantizer": "rounding"},
-    "bound": {"mean": "codec", "variance": "codec", "quantizer": "test-channel"},
-    "genie": {"mean": "codec", "variance": "window-5", "quantizer": "test-channel"},
-    "stale": {"mean": "codec", "variance": "channel", "quantizer": "test-channel"},
-}
+OWN, DEADZONE, BOUND, GENIE, STALE = (
+    "codec/codec/rounding",
+    "codec/codec/deadzone",
+    "codec/codec/test-channel",
+    "codec/window-5/test-channel",
+    "codec/channel/test-channel",
+)
+CELLS = cells(OWN, DEADZONE, BOUND, GENIE, STALE)
+SOLVED = [DEADZONE, BOUND, GENIE, STALE]
+CODEC_OF_GRID = '''
+import torch
+
+from rdpipe.entropy.priors import Gaussian
+
+
+class Grid:
+    """Decodes integers to multiples of 7, and anything else to black."""
+
+    multiple = 1
+
+    def __init__(self, quality):
+        pass
+
+    def code(self, image, size, send):
+        scale = torch.full((1, 3, *size), 20.0)
+        y_hat = send("y", Gaussian(0 * scale, scale), None if image is None else image * 255 / 7)
+        on_grid = torch.equal(y_hat, y_hat.round())
+        return y_hat * 7 / 255 if on_grid else 0 * y_hat
+'''
 
 
 @pytest.fixture(scope="module")
-def simulated(tmp_path_factory):
-    """Latents and simulation of an image, for a small network with a checkerboard context model."""
-    folder = tmp_path_factory.mktemp("context")
-    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(folder / "a.png")
-    torch.manual_seed(0)
-    model = ARCHITECTURES["mbt2018-checkerboard"][0](8, 12)
-    with torch.no_grad():
-        model.g_a[6].weight /= model.g_a(torch.rand(1, 3, 128, 128)).std() / 3
-    torch.save(model.state_dict(), folder / "model.pt")
-    entry = {"use": "folder", "args": {"root": str(folder), "pattern": "*.png"}}
-    data = prepare_dataset.PrepareDatasetSpec(name="d", entry=entry, on_error="stop")
-    prepare_dataset.run(data, folder / "manifest.json")
-    entry = {
-        "use": "compressai",
-        "args": {
-            "architecture": "mbt2018-checkerboard",
-            "checkpoint": str(folder / "model.pt"),
-        },
-    }
-    codec = {"dataset": "d", "codec": "c", "quality": 1, "entry": entry, "device": "cpu"}
-    latents, out = folder / "latents.zarr.zip", folder / "simulation.zarr.zip"
-    spec = extract_latents.ExtractLatentsSpec.from_mapping(codec)
-    extract_latents.run(spec, folder / "manifest.json", folder / "images.zarr.zip", latents)
-    sweep = {
-        "means": {"codec": {}},
-        "variances": {"codec": {}, "window-5": {}, "channel": {}},
-        "quantizers": {"rounding": {}, "test-channel": {}},
-        "curves": CELLS,
-        "levels": [0.05, 0.2],
-        "seed": 0,
-    }
-    spec = simulate.SimulateSpec.from_mapping({**codec, **sweep})
-    simulate.run(spec, folder / "manifest.json", latents, [], out)
-    return store.read(latents), store.read(out)
+def context(tmp_path_factory):
+    """Two images of a codec with a context model."""
+    return SmallRun(tmp_path_factory.mktemp("context"), photographs(2), "mini-context")
+
+
+@pytest.fixture(scope="module")
+def simulated(context):
+    return store.read(context.simulate(CELLS))
+
+
+@pytest.fixture(scope="module")
+def own_psnr(context):
+    """PSNR of the codec's own pictures, by another library."""
+    codec = build_codec("mini-context", 2, {}, "cpu")
+    return np.array(
+        [
+            peak_signal_noise_ratio(pixels, decode_image(codec, Walk(), pixels))
+            for pixels in context.images
+        ]
+    )
+
+
+def psnr(simulation, curve):
+    return 10 * np.log10(255**2 / simulation["mse"].sel(curve=curve).values)
+
+
+def of_curve(simulation, name):
+    """Return a coordinate over curve as a dict."""
+    return dict(zip(simulation["curve"].values, simulation[name].values, strict=True))
 
 
 def test_context_model_that_runs_again_makes_the_test_channel_a_bound(simulated):
-    _, simulation = simulated
-    kinds = dict(zip(simulation["curve"].values, simulation["kind"].values, strict=True))
-    assert kinds == {
-        "codec": "achievable",
-        "bound": "upper bound on R(D)",
-        "genie": "genie-aided estimate",
-        "stale": "genie-aided estimate",
+    assert of_curve(simulated, "kind") == {
+        OWN: "achievable",
+        DEADZONE: "achievable",
+        BOUND: "upper bound on R(D)",
+        GENIE: "genie-aided estimate",
+        STALE: "genie-aided estimate",
     }
-    assert simulation["includes_side"].sel(curve=["codec", "bound"]).all()
+    assert simulated["includes_side"].sel(curve=[OWN, DEADZONE, BOUND]).all()
 
 
-def test_codecs_own_cell_has_the_error_of_its_bitstream(simulated):
-    latents, simulation = simulated
-    assert simulation["mse"].sel(curve="codec")[0, 0].item() == latents["mse"].item()
+def test_codecs_own_cell_is_not_solved_for(simulated, context):
+    own = simulated.sel(curve=OWN)
+    np.testing.assert_array_equal(own["mse"], context.table["mse"])
+    np.testing.assert_allclose(own["bits"], context.table["latent_bits"], rtol=0.01)
+    assert (own["level"] == 1).all() and (own["syntheses"] == 0).all()
 
 
-def test_higher_level_costs_fewer_bits(simulated):
-    _, simulation = simulated
-    low, high = simulation["bits"].sel(curve="bound")[0].values
-    assert np.isfinite([low, high]).all() and low > high > 0
+@pytest.mark.parametrize("curve", SOLVED)
+def test_cell_has_the_psnr_of_the_codecs_picture_for_each_image(simulated, own_psnr, curve):
+    np.testing.assert_allclose(psnr(simulated, curve), own_psnr, atol=0.05)
+    found = simulated.sel(curve=curve)
+    assert (found["reason"] == "").all() and len(set(found["level"].values)) == 2
+    assert ((found["syntheses"] >= 1) & (found["syntheses"] <= 12)).all()
 
 
-def test_levels_have_their_kind_and_units(simulated):
-    _, simulation = simulated
-    assert simulation["bits"].dims == simulation["mse"].dims == ("curve", "image", "sweep")
-    kinds = dict(zip(simulation["curve"].values, simulation["level_kind"].values, strict=True))
-    assert kinds == {"codec": "step", "bound": "theta", "genie": "theta", "stale": "theta"}
-    level = simulation["level"]
-    assert level.attrs["units"] == "theta: squared latent units; step: latent units"
-    assert level.sel(curve="bound").values.tolist() == [0.05, 0.2]
-    assert level.sel(curve="codec")[0].item() == 1 and np.isnan(level.sel(curve="codec")[1].item())
+def test_fixed_level_is_used_as_it_is(simulated, context):
+    """At its own level an image costs the same, without the bits of a level that is solved for."""
+    level = simulated["level"].sel(curve=BOUND)[1].item()
+    fixed = store.read(context.simulate(CELLS, out="fixed", level=level))
+    assert (fixed["level"].sel(curve=[BOUND, GENIE, STALE]) == level).all()
+    solved, again = (table.sel(curve=BOUND).isel(image=1) for table in (simulated, fixed))
+    assert again["mse"].item() == solved["mse"].item()
+    assert again["bits"].item() == pytest.approx(solved["bits"].item() - 32, abs=1e-6)
+    assert (fixed["syntheses"].sel(curve=SOLVED) == 1).all()
+    assert (fixed["level"].sel(curve=OWN) == 1).all()
+
+
+def test_higher_level_costs_fewer_bits_and_quality(context):
+    bound = cells(BOUND, DEADZONE)
+    low, middle, high = (
+        store.read(context.simulate(bound, out="fixed", level=level)) for level in (0.3, 0.6, 1.2)
+    )
+    for lower, higher in ((low, middle), (middle, high)):
+        assert (lower["bits"] > higher["bits"]).all() and (higher["bits"] > 0).all()
+        assert (lower["mse"] < higher["mse"]).all()
+
+
+def test_level_of_the_dataset_gives_the_mean_psnr_of_the_codec(simulated, context, own_psnr):
+    """One level for all images, between those of the images, whose bits are not counted."""
+    path = context.simulate(CELLS, out="dataset", matching="dataset")
+    whole = store.read(path)
+    for curve in SOLVED:
+        levels = whole["level"].sel(curve=curve).values
+        assert len(set(levels)) == 1
+        of_images = simulated["level"].sel(curve=curve).values
+        assert of_images.min() < levels[0] < of_images.max()
+        difference = psnr(whole, curve) - own_psnr
+        assert abs(difference.mean()) < 0.05 and abs(difference).max() > 0.005
+    level = whole["level"].sel(curve=BOUND)[0].item()
+    fixed = store.read(context.simulate(cells(BOUND), out="fixed", level=level))
+    np.testing.assert_allclose(fixed["bits"][0], whole["bits"].sel(curve=BOUND), rtol=1e-12)
+
+
+def test_simulation_has_its_kinds_and_units(simulated):
+    for name in ("bits", "mse", "ms_ssim", "level", "syntheses", "reason"):
+        assert simulated[name].dims == ("curve", "image")
+    assert of_curve(simulated, "level_kind") == {OWN: "step", DEADZONE: "step"} | dict.fromkeys(
+        (BOUND, GENIE, STALE), "theta"
+    )
+    assert simulated["level"].attrs["units"] == "theta: squared latent units; step: latent units"
+    assert simulated["bits"].attrs["units"] == "bit"
+    assert simulated["measure"].item() == "psnr"
+    assert simulated["ms_ssim"].isnull().all()  # the images are too small to have one
+
+
+def test_cell_that_cannot_reach_the_quality_is_missing_with_its_reason(tmp_path, monkeypatch):
+    (tmp_path / "codec_of_grid.py").write_text(CODEC_OF_GRID)
+    monkeypatch.syspath_prepend(tmp_path)
+    try:
+        run = SmallRun(tmp_path, photographs(1), "grid", {"use": "codec_of_grid:Grid"})
+        simulation = store.read(run.simulate(cells(OWN, BOUND)))
+    finally:
+        sys.modules.pop("codec_of_grid", None)
+    own, bound = (simulation.sel(curve=curve).isel(image=0) for curve in (OWN, BOUND))
+    assert own["reason"].item() == "" and own["mse"].item() == run.table["mse"].item()
+    black = 10 * np.log10(255**2 / np.square(run.images[0].astype(float)).mean())
+    target = 10 * np.log10(255**2 / run.table["mse"].item())
+    reason = bound["reason"].item()
+    assert reason.startswith("levels from ")
+    assert reason.endswith(f" give {black:.2f} to {black:.2f} dB, not {target:.2f} dB")
+    assert all(np.isnan(bound[name].item()) for name in ("bits", "mse", "ms_ssim", "level"))
+
+
+def test_ms_ssim_may_be_what_is_equal(tmp_path):
+    """An image with a side of fewer than 161 pixels has none, so its cells have no level."""
+    images = [*photographs(1, 176, 176, top=0), *photographs(1)]
+    run = SmallRun(tmp_path, images)
+    simulation = store.read(run.simulate(cells(OWN, BOUND), measure="ms-ssim"))
+    similarity = simulation["ms_ssim"].isel(image=0)
+    assert similarity.sel(curve=OWN).item() == pytest.approx(run.table["ms_ssim"][0].item())
+    own, bound = -10 * np.log10(1 - similarity.sel(curve=[OWN, BOUND]).values)
+    assert bound == pytest.approx(own, abs=0.05)
+    missing = simulation.sel(curve=BOUND).isel(image=1)
+    assert np.isnan(missing["bits"].item()) and missing["reason"].item()
+    assert simulation["measure"].item() == "ms-ssim"

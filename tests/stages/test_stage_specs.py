@@ -4,9 +4,10 @@ import pytest
 
 from rdpipe.core.axes import CellId
 from rdpipe.core.errors import InputError
+from rdpipe.core.kinds import Reconstruction
 from rdpipe.core.runs import RunId
 from rdpipe.stages.simulate import SimulateSpec
-from rdpipe.stages.specs import CellSpec, CodecSpec
+from rdpipe.stages.specs import CellSpec, CodecSpec, cell_ids
 
 CODEC = {"dataset": "d", "codec": "c", "quality": 2, "entry": {"use": "dct"}, "device": "cpu"}
 ENTRIES = {
@@ -15,6 +16,8 @@ ENTRIES = {
     "quantizers": {"mine": {"use": "rounding", "args": {}}},
 }
 CELLS = {**CODEC, **ENTRIES, "seed": 3}
+CELL = {"mean": "codec", "variance": "codec", "quantizer": "mine"}
+SIMULATION = {**CELLS, "curves": {}, "measure": "psnr", "matching": "image"}
 
 
 def test_specification_has_typed_fields_and_is_frozen():
@@ -35,10 +38,13 @@ def test_mapping_is_the_inverse_of_parsing():
 
 
 def test_cells_are_parsed():
-    cell = {"mean": "codec", "variance": "codec", "quantizer": "mine"}
-    spec = SimulateSpec.from_mapping({**CELLS, "curves": {"a": cell}, "levels": [1, 0.5]})
-    assert spec.curves["a"].cell_id == CellId("codec", "codec", "mine")
-    assert spec.levels == [1.0, 0.5]
+    curves = {"a": CELL, "b": {**CELL, "reconstruction": "calibrated"}}
+    spec = SimulateSpec.from_mapping({**SIMULATION, "curves": curves, "level": 1})
+    assert cell_ids(spec.curves) == {
+        "a": CellId("codec", "codec", "mine", Reconstruction.PLAIN),
+        "b": CellId("codec", "codec", "mine", Reconstruction.CALIBRATED),
+    }
+    assert spec.level == 1.0 and SimulateSpec.from_mapping(SIMULATION).level is None
 
 
 @pytest.mark.parametrize(
@@ -49,12 +55,16 @@ def test_cells_are_parsed():
         ({"sede": 1}, "unknown field `sede`"),
         ({"means": {"codec": 1}}, r"Expected `object`, got `int` - at `\$.means"),
         ({"curves": {"a": {"mean": "codec", "variance": "codec"}}}, "required field `quantizer`"),
-        ({"levels": ["x"]}, r"Expected `float`, got `str` - at `\$.levels"),
+        ({"level": "x"}, r"Expected `float \| null`, got `str` - at `\$.level"),
+        ({"levels": [1.0]}, "unknown field `levels`"),
+        ({"measure": "ssim"}, r"Invalid enum value 'ssim' - at `\$.measure`"),
+        ({"matching": "shard"}, r"Invalid enum value 'shard' - at `\$.matching`"),
+        ({"curves": {"a": {**CELL, "reconstruction": "x"}}}, r"'x' - at `\$.*reconstruction`"),
     ],
 )
 def test_invalid_fields_are_refused_with_their_place(change, message):
     with pytest.raises(InputError, match=message):
-        SimulateSpec.from_mapping({**CELLS, "curves": {}, "levels": [], **change})
+        SimulateSpec.from_mapping({**SIMULATION, **change})
 
 
 def test_missing_field_is_named():

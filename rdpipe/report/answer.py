@@ -236,7 +236,7 @@ def limit_sentence(bd_rates: pd.DataFrame, cell: CellId) -> str:
     return (
         f"At equal PSNR, through the codec's own decoder, the rate of this limit is"
         f" {row['bd_rate']:+.1f} % ({'; '.join(filter(None, details))}); it is"
-        f" {article(kind_label(row['kind']))}."
+        f" {kind_phrase(row['kind'])}."
     )
 
 
@@ -272,6 +272,9 @@ def saving_text(change: float, low: float, high: float, digits: int = 1) -> str:
     return f"{-change:.{digits}f} % ({interval})"
 
 
-def article(noun: str) -> str:
-    """Return a noun with its indefinite article."""
-    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+def kind_phrase(kind: str) -> str:
+    """Return the label of a kind, with its indefinite article if it is a noun."""
+    label = kind_label(kind)
+    if BoundKind.parse(kind) in (BoundKind.ACHIEVED, BoundKind.ACHIEVABLE):
+        return label
+    return f"{'an' if label[0] in 'aeiou' else 'a'} {label}"

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from rdpipe.core.kinds import BoundKind
+from rdpipe.report.answer import UNCERTAIN, at_least, interval_text, kind_phrase
 from rdpipe.report.style import kind_label
 from rdpipe.report.words import MEASURE_NAMES, TERM_NAMES
 
@@ -18,50 +19,72 @@ NOT_MEASURED = "not measured"
 def answer_sentence(ladder: pd.DataFrame) -> str:
     """Return how many of the bits are avoidable at equal pictures, and where they are lost.
 
+    Genie-aided rungs are left out.
+
     Parameters
     ----------
     ladder : DataFrame
         From :func:`rdpipe.analysis.ladder.ladder_frame`, of one limit of one codec.
     """
-    curve = over_the_curve(ladder)
+    curve = over_the_curve(ladder).reset_index(drop=True)
     theory = curve[curve["kind"] != str(BoundKind.GENIE_AIDED)]
     known = theory[theory["total"].notna()]
     measure = MEASURE_NAMES[ladder["matched_at"].iloc[0]]
     if known.empty:
         return f"At equal {measure}, the ladder is not known over the curve: {reason(curve)}."
     best = known.loc[known["total"].idxmin()]
-    steps = curve.loc[: best.name]
-    parts = [
+    if best["total"] >= 0:
+        return (
+            f"At equal {measure}, over the curve: no rung of the ladder needs fewer bits than the"
+            " codec."
+        )
+    steps = ", ".join(step_texts(curve.loc[: best.name]))
+    return (
+        f"At equal {measure}, over the curve: {claim(best)}."
+        + f" This saving {UNCERTAIN}." * (not best["total_high"] < 0)
+        + f" Step by step, each of the bits that remain: {steps}." * bool(steps)
+        + f" This is {kind_phrase(best['kind'])}."
+    )
+
+
+def claim(best: pd.Series) -> str:
+    """Return what the best rung says about the bits of the codec, with its 95 % interval.
+
+    Bits are called avoidable only if the interval is known and excludes 0.
+    """
+    total, low, high = best["total"], best["total_low"], best["total_high"]
+    if not high < 0:
+        change = f"{total:+.1f} % ({interval_text(low, high)})"
+        return f"the best rung, “{best['name']}”, changes the rate by {change}"
+    transforms = "retrained" if best["term"] == "transforms" else "the codec's own"
+    means = f"with {transforms} transforms (95 % interval {-high:.1f} to {-low:.1f} %)"
+    saved = at_least(-total)
+    if BoundKind.parse(best["kind"]) is BoundKind.UPPER_BOUND:
+        return f"{saved} of the bits are avoidable {means}"
+    return f"{saved.removeprefix('at least ')} of the bits can be saved {means}"
+
+
+def step_texts(steps: pd.DataFrame) -> list[str]:
+    """Return what each rung saves of the bits of the rung before, in words.
+
+    The first rung, and rungs that stay where they are, have nothing to say. The prior is left out
+    if it makes less than 0.05 %.
+    """
+    return [
         f"{TERM_NAMES[row.term]} {-row.change:.1f} %"
         for row in steps.itertuples()
-        if math.isfinite(row.change) and row.term != "prior"
+        if math.isfinite(row.change)
+        and not row.remark
+        and (row.term != "prior" or abs(row.change) >= 0.05)
     ]
-    low, high = -best["total_high"], -best["total_low"]
-    interval = f" (95 % interval {low:.1f} to {high:.1f} %)" if math.isfinite(low + high) else ""
-    kind = BoundKind.parse(best["kind"])
-    if best["total"] >= 0:
-        return f"At equal {measure}, no rung of the ladder needs fewer bits than the codec."
-    transform = "retrained transforms" if best["term"] == "transforms" else "this transform"
-    claim = (
-        f"at least {-best['total']:.1f} % of these bits are avoidable with {transform}"
-        if kind is BoundKind.UPPER_BOUND
-        else f"{-best['total']:.1f} % of these bits can be saved today"
-    )
-    return (
-        f"At equal {measure}, {claim}{interval}; step by step, each of what remains:"
-        f" {', '.join(parts)}. This is {_article(kind_label(kind))}."
-    )
-
-
-def _article(noun: str) -> str:
-    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
 def reason(curve: pd.DataFrame) -> str:
     """Return why a ladder has no rates over the curve."""
     unknown = curve[curve["log_rate"].isna()]
-    name = unknown["name"].iloc[0] if len(unknown) else "the codec"
-    return f"“{name}” does not reach the codec's quality everywhere, or its quality does not rise"
+    if unknown["rung"].min() > 0:
+        return f"“{unknown['name'].iloc[0]}” does not reach the codec's quality everywhere"
+    return "it needs positive rates, and another quality of the picture at each point of the codec"
 
 
 def over_the_curve(ladder: pd.DataFrame) -> pd.DataFrame:
@@ -93,6 +116,8 @@ def ladder_rows(ladder: pd.DataFrame) -> list[dict[str, Any]]:
 def term_rows(terms: pd.DataFrame) -> list[dict[str, Any]]:
     """Return a row for each term, with cells for each quality and for the curve.
 
+    ``absent`` is said in the place of a number that is not known.
+
     Parameters
     ----------
     terms : DataFrame
@@ -101,9 +126,9 @@ def term_rows(terms: pd.DataFrame) -> list[dict[str, Any]]:
     """
     rows = []
     for term, table in terms.groupby("term", sort=False):
-        orders = {order: rows for order, rows in table.groupby("order")}
-        curve = {order: rows[rows["quality"].isna()].iloc[0] for order, rows in orders.items()}
-        points = {order: rows[rows["quality"].notna()] for order, rows in orders.items()}
+        orders = dict(list(table.groupby("order")))
+        curve = {name: order[order["quality"].isna()].iloc[0] for name, order in orders.items()}
+        points = {name: order[order["quality"].notna()] for name, order in orders.items()}
         cells = [
             {"paper": row.bpp, "low": row.bpp_low, "high": row.bpp_high, "shapley": shapley}
             for row, shapley in zip(
@@ -119,5 +144,6 @@ def term_rows(terms: pd.DataFrame) -> list[dict[str, Any]]:
                 ("shapley", "shapley", "log_rate"),
             )
         }
-        rows.append({"term": term, "cells": cells, "curve": percent})
+        absent = NOT_MEASURED if table["bpp"].isna().all() else "unknown"
+        rows.append({"term": term, "cells": cells, "curve": percent, "absent": absent})
     return rows

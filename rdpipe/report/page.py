@@ -77,7 +77,7 @@ def run_content(dataset: str, codec: str, tables: RunTables, limits: Limits) -> 
         "gaps": gap_rows(tables["gaps"]),
         "second_moment": second_moment_check(tables["gaps"]),
         "variance": variance_split(tables["gaps"]),
-        "codes": tables["codes"].to_dict("records"),
+        "codes": tables["codes"].replace({"matched_at": MEASURE_NAMES}).to_dict("records"),
         "per_image": image_rows(tables["latents"], tables["image_terms"], names),
         "payload": {"title": f"{codec} on {dataset}", **run_payload(tables, limits)},
     }

@@ -18,10 +18,11 @@ TERMS = {
     "side": "side information that the limit does not need (0 if the limit needs it)",
     "variance": "the codec's variance against the limit's",
     "quantization": (
-        "rounding against the limit's quantizer, at the ratio of latent distortions below the table"
+        "rounding against the limit's quantizer; if latent-matched, at the ratio of latent"
+        " distortions below the table"
     ),
     "context": "the codec's mean against the limit's",
-    "total": "sum of the terms: from the real bytes to the limit",
+    "total": "sum of the measured terms: from the real bytes to the limit",
 }
 """Definition of each term of the decomposition."""
 TERM_NAMES = {
@@ -53,9 +54,15 @@ ASSUMPTIONS = (
     (
         "curves and BD-rates, at equal PSNR",
         "the codec's own decoder, which is trained on rounded latents; PSNR is the mean over"
-        " images. A point between two levels of the sweep is interpolated, which changed the rate"
-        " by one or two thousandths where this was tested",
+        " images. Between its points a curve is interpolated",
         "the best result of a decoder that is trained for the test channel",
+    ),
+    (
+        "ladder and terms, at equal PSNR or MS-SSIM",
+        "every cell goes through the codec's own decoder and has the quality of the codec's own"
+        " picture. Over the curve, terms are differences of the mean of ln(rate) over the codec's"
+        " range of quality",
+        "what another transform could save: another codec may need fewer bits than these bounds",
     ),
     (
         "upper bound on R(D)",
@@ -73,11 +80,10 @@ ASSUMPTIONS = (
     ),
     (
         "available today",
-        "codes whose decoder obtains the codec's own latents, and therefore the codec's own"
-        " pictures: rounding with the codec's mean and another variance. In real bytes if"
-        " bitstreams were written, otherwise by code length",
-        "the best possible code: estimators that were not measured do not count, and codes with"
-        " other pictures are only compared by the BD-rate of their own curve",
+        "codes with an equal picture: cells that were simulated at the quality of the codec's"
+        " pictures, and rounding with the codec's mean and another variance, which decodes to the"
+        " codec's own pictures. In real bytes if bitstreams were written, otherwise by code length",
+        "the best possible code: estimators that were not measured do not count",
     ),
     (
         "latent-matched terms and changes",

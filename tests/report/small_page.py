@@ -235,6 +235,7 @@ def term_tables(images, qualities) -> dict[str, pd.DataFrame]:
             "real_bpp": 0.92,
             "predicted_saving": 0.0123,
             "real_saving": 0.0111,
+            "remark": "",
         },
         {
             **RUN,
@@ -246,6 +247,7 @@ def term_tables(images, qualities) -> dict[str, pd.DataFrame]:
             "real_bpp": np.nan,
             "predicted_saving": -0.0123,
             "real_saving": np.nan,
+            "remark": "one: no level has the quality",
         },
     ]
     made = {
@@ -286,7 +288,6 @@ def make_maps(
     root = xr.Dataset(
         {
             "bits": (("cell", "image", "channel"), channels),
-            "unplaced": (("cell", "image"), np.zeros(channels.shape[:2])),
             "level": (("cell", "image", "channel"), np.full(channels.shape, 0.08)),
             "count": (("image", "channel"), np.full(channels.shape[1:], shape[1] * shape[2])),
             "second_moment": (("image", "channel"), moments),

@@ -115,6 +115,10 @@ def test_available_today(tables):
     assert "nothing" in answer.available_sentence(code.assign(bd_rate=0.0))
     assert "two qualities or more" in answer.available_sentence(code.assign(bd_rate=np.nan))
     assert "not measured" in answer.available_sentence(code[:0])
+    simulated = code.assign(cell="codec/calibrated/rounding/calibrated")
+    assert "by codec/calibrated/rounding/calibrated, at equal PSNR." in (
+        answer.available_sentence(simulated)
+    )
     recoded = code.assign(cell="codec/codec/rounding")
     assert "its own variance, and rdpipe's range coder" in answer.available_sentence(recoded)
 
@@ -131,6 +135,11 @@ def test_summary_for_the_comparison(tables):
     empty = pd.DataFrame(columns=tables["available"].columns)
     nothing = answer.equal_psnr_summary(tables["bd_rates"][:0], empty)
     assert nothing == {"bound": "none", "bd_rate": None, "available": None}
+
+
+def test_kind_that_is_no_noun_has_no_article(bd_rates):
+    cell = CellId("codec", "codec", "rounding")
+    assert answer.limit_sentence(bd_rates, cell).endswith("; it is achievable.")
 
 
 def test_limit_without_an_interval(bd_rates):

@@ -15,6 +15,7 @@ CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")
 SECTIONS = (
     "answer",
+    "ladder",
     "curves",
     "latent-matched",
     "picture",

@@ -6,7 +6,8 @@ from rdpipe.report import latent_matched_text
 
 
 def test_largest_change(tables):
-    changes = tables["levers"][tables["levers"]["limit"] == "decodable"]
+    changes = tables["latent_matched"]
+    changes = changes[changes["limit"] == "decodable"]
     assert latent_matched_text.change_sentence(changes) == (
         "Largest latent-matched term: quantization; closing it changes the rate by -10.0 %"
         " (-11.0 to -9.0 %), at 1.250 to 1.250 times the codec's distortion of the latents. This is"
@@ -21,7 +22,7 @@ def test_largest_change(tables):
 
 
 def test_genie_that_needs_more_bits_than_a_decodable_limit_is_reported(tables):
-    terms = tables["decomposition"]
+    terms = tables["latent_decomposition"]
     sentences = [latent_matched_text.genie_sentence(terms, name) for name in ("genie", "decodable")]
     assert sentences == ["", ""]
     lower = terms["bpp"] - 9.0 * ((terms["limit"] == "genie") & (terms["quality"] == 2))
@@ -30,7 +31,7 @@ def test_genie_that_needs_more_bits_than_a_decodable_limit_is_reported(tables):
 
 
 def test_distortion_of_the_latents_in_words(tables):
-    ratio = tables["decomposition"]["latent_mse_ratio"]
+    ratio = tables["latent_decomposition"]["latent_mse_ratio"]
     equal = latent_matched_text.distortion_text(ratio * 0 + 1)
     assert equal == "at equal distortion of the latents"
     assert latent_matched_text.ratio_range(ratio) == "1.250"

@@ -50,14 +50,18 @@ def test_latent_matched_figures_have_a_section_of_their_own_and_are_no_bd_rates(
     assert "not at equal PSNR" in matched and "available" not in matched
     for chart in ("waterfall", "changes", "stacks"):
         assert f'data-chart="{chart}"' in matched
-    assert "0.250 bpp (0.240 to 0.260) above “decodable” (upper bound on R(D))" in matched
+    assert "0.200 bpp (0.190 to 0.210) above “decodable” (upper bound on R(D))" in matched
+    assert "prior -0.010 (-0.020 to 0.000), side information 0.000, quantization 0.200" in matched
     terms = "side information 0.000, variance 0.050 (0.040 to 0.060), quantization 0.200"
-    assert terms in matched and "context -0.010 (-0.020 to 0.000)" in matched
+    assert terms in matched and "above “genie” (genie-aided estimate, not a bound)" in matched
+    # context is never measured; variance only to the genie
+    assert matched.count("<td>not measured</td>") == 2 * 3
     assert (
         "This limit keeps the codec's own variance and context model, so it cannot show losses"
         " there." in matched
     )
-    # the total is 0.25 of 1 and of 2 bit/pixel
+    # the totals are 0.2 and 0.25 of 1 and of 2 bit/pixel
+    assert "10 to 20 % of the bits lie above" in matched
     assert "12 to 25 % of the bits lie above" in matched
     # the ratio of latent distortions is beside the sentences, the tables and the comparison
     assert "at 1.250 to 1.250 times the codec's distortion of the latents" in matched
@@ -85,7 +89,8 @@ def test_tables_show_the_numbers(html):
         "+0.0111",
         "0.00240 bit/pixel at q1, 0.00480 bit/pixel at q2",
         "1.250",
-        "1.125",
+        '<td class="text">same picture</td><td>29.00</td>',
+        '<td class="text">PSNR</td><td>29.00</td><td>0.9300</td><td></td>',
         "0123abcd",
         "map_latents",
         "f/water.pdf",
@@ -118,7 +123,7 @@ def test_one_image_has_no_intervals():
     static = re.sub("<script.*?</script>", "", html, flags=re.S)
     assert not re.search(r"\bnan\b", static)
     assert "has a BD-rate of -20.0 % (no 95 % interval)" in static
-    assert "0.250 bpp above “decodable”" in static
+    assert "0.200 bpp above “decodable”" in static
 
 
 def test_bd_rates_have_the_images_won_and_a_large_interpolation_error():

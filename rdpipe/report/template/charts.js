@@ -105,7 +105,7 @@ CHARTS.waterfall = (element, run, state) => {
     x: differing.map((i) => t.term[i]), y: differing.map((i) => starts[i] + t.shapley[i]), mode: "markers", hoverinfo: "skip",
     marker: { symbol: "diamond", size: 8, color: "#fff", line: { color: "#000", width: 1.2 } },
   };
-  const label = (v) => (Math.abs(v) < 5e-4 ? "0" : v.toFixed(3));
+  const label = (v) => (v === null ? "not measured" : Math.abs(v) < 5e-4 ? "0" : v.toFixed(3));
   const labels = t.term.map((term, i) => ({
     x: term, y: starts[i] + Math.max(t.bpp[i], t.bpp_high[i], 0), text: label(t.bpp[i]), showarrow: false, yshift: 10, font: { size: 11 },
   }));
@@ -124,7 +124,8 @@ CHARTS.stacks = (element, run, state) => {
     type: "bar", name, x: qualities.map((q) => `q${q}`), y: qualities.map(value), marker: { color }, hoverinfo: "text", width: 0.6,
     hovertext: qualities.map((q, i) => `<b>${escaped(name)}</b>, quality ${q}<br>${fixed(value(q, i), 4)} bpp, ${(100 * value(q, i) / bpp[i]).toFixed(1)} % of ${fixed(bpp[i], 4)}`),
   });
-  const parts = Object.values(terms)[0].term.filter((term) => term !== "total");
+  const isMeasured = (term) => qualities.some((q) => of(q, term) !== null);
+  const parts = Object.values(terms)[0].term.filter((term) => term !== "total" && isMeasured(term));
   return plot(element, [
     bar(`“${state.limit}”`, "#c4c8cc", (q, i) => bpp[i] - of(q, "total")),
     ...parts.map((term, k) => bar(term, SHADES[k], (q) => of(q, term))),

@@ -1,0 +1,172 @@
+"""The ladder and the terms at equal pictures, in words and on the page."""
+
+import re
+
+import numpy as np
+import pytest
+from small_ladder import ladder_table
+from small_page import EVIL, KINDS, RUN, make_page, make_tables
+
+from rdpipe.report import ladder_text, page
+
+
+@pytest.fixture
+def ladder(tables):
+    return page.of_limit(tables["ladder"], "decodable")
+
+
+def without_joint(ladder):
+    return ladder[ladder["term"] != "transforms"]
+
+
+def section(html):
+    return re.search(r'<section id="ladder".*?</section>', html, re.S)[0].replace("&#39;", "'")
+
+
+def rows_of(html, table):
+    """Return the text of the cells of a table, by row."""
+    start = html.index(table)
+    body = re.search(r"<tbody>(.*?)</tbody>", html[start:], re.S)[1]
+    rows = re.findall(r"<tr.*?</tr>", body, re.S)
+    return [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.S) for row in rows]
+
+
+def test_upper_bound_says_at_least_how_much_is_avoidable_and_where(ladder):
+    assert ladder_text.answer_sentence(ladder) == (
+        "At equal PSNR, over the curve: at least 20.0 % of the bits are avoidable with retrained"
+        " transforms (95 % interval 18.0 to 22.0 %). Step by step, each of the bits that remain:"
+        " entropy coder 0.5 %, prior 0.2 %, quantization 11.7 %, jointly trained transforms 8.7 %."
+        " This is an upper bound on R(D)."
+    )
+    own = ladder_text.answer_sentence(without_joint(ladder))
+    assert "at least 12.3 % of the bits are avoidable with the codec's own transforms" in own
+
+
+def test_steps_are_those_before_the_best_rung_that_change_something(ladder):
+    """The first rung, the real bytes, has no change; rungs with a remark stay."""
+    curve = ladder_text.over_the_curve(ladder)
+    assert np.isnan(curve["change"].iloc[0])
+    assert ladder_text.step_texts(curve[:1]) == []
+    assert ladder_text.step_texts(curve[3:5]) == []
+    small = curve.assign(change=-0.04)
+    assert ladder_text.step_texts(small[2:3]) == []  # the prior
+    assert ladder_text.step_texts(curve.assign(change=0.3)[2:3]) == ["prior -0.3 %"]
+
+
+def test_index_of_the_table_does_not_matter(ladder):
+    """As in a table of several codecs, joined without a new index."""
+    sentence = ladder_text.answer_sentence(ladder)
+    assert ladder_text.answer_sentence(ladder.set_axis([0] * len(ladder))) == sentence
+
+
+def test_measure_that_is_equal_is_said():
+    similar = page.of_limit(ladder_table(RUN, (1, 2), measure="ms-ssim"), "decodable")
+    assert ladder_text.answer_sentence(similar).startswith("At equal MS-SSIM, over the curve: ")
+
+
+def test_ladder_without_a_saving(ladder):
+    worse = ladder.assign(total=ladder["total"].abs())
+    assert ladder_text.answer_sentence(worse) == (
+        "At equal PSNR, over the curve: no rung of the ladder needs fewer bits than the codec."
+    )
+
+
+def test_unknown_ladder_says_why(ladder):
+    columns = ["log_rate", "change", "total"]
+    nothing = ladder.assign(**dict.fromkeys(columns, np.nan))
+    assert ladder_text.answer_sentence(nothing) == (
+        "At equal PSNR, the ladder is not known over the curve: it needs positive rates, and"
+        " another quality of the picture at each point of the codec."
+    )
+    unknown = nothing.assign(log_rate=ladder["log_rate"].where(ladder["rung"] < 2))
+    assert ladder_text.answer_sentence(unknown) == (
+        "At equal PSNR, the ladder is not known over the curve: “codec/codec/rounding” does not"
+        " reach the codec's quality everywhere."
+    )
+
+
+def test_genie_is_never_the_answer(tables):
+    sentence = ladder_text.answer_sentence(page.of_limit(tables["ladder"], "genie"))
+    assert sentence == (
+        "At equal PSNR, over the curve: the best rung, “codec/codec/rounding”, changes the rate by"
+        " -0.7 % (95 % interval -2.7 to +1.3 %). This saving cannot be distinguished from 0 with"
+        " these images. Step by step, each of the bits that remain: entropy coder 0.5 %, prior"
+        " 0.2 %. This is achievable."
+    )
+
+
+def test_achievable_rung_is_no_bound(ladder):
+    codes = ladder[ladder["rung"].between(1, 2)]
+    codes = codes.assign(total=-3.0, total_low=-4.0, total_high=-2.0)
+    sentence = ladder_text.answer_sentence(codes)
+    assert "3.0 % of the bits can be saved with the codec's own transforms (95 % int" in sentence
+    assert "at least" not in sentence and sentence.endswith("This is achievable.")
+
+
+def test_saving_without_an_interval_is_not_claimed(ladder):
+    sentence = ladder_text.answer_sentence(ladder.assign(total_low=np.nan, total_high=np.nan))
+    assert "“joint”, changes the rate by -20.0 % (no 95 % interval)." in sentence
+    assert "cannot be distinguished from 0" in sentence and "at least" not in sentence
+
+
+def test_saving_below_a_tenth_of_a_percent(ladder):
+    small = without_joint(ladder)
+    small = small.assign(total=small["total"] / 1000, total_low=-0.02, total_high=-0.01)
+    assert "some, but less than 0.1 %, of the bits are avoidable" in (
+        ladder_text.answer_sentence(small)
+    )
+
+
+def test_answer_comes_first(tables, html):
+    sentence = ladder_text.answer_sentence(page.of_limit(tables["ladder"], "decodable"))
+    shown = html.replace("&#39;", "'")
+    assert f'<p class="bound">{sentence}</p>' in shown
+    assert shown.index(sentence) < shown.index('<section id="ladder"')
+
+
+def test_rungs_on_the_page(html):
+    rows = rows_of(section(html), "The ladder to “decodable”, at equal PSNR")
+    assert rows[0][:6] == ["real bytes", "", "achieved", "", "", ""]
+    assert rows[0][6:] == ["1.0000", "+0.0000", "2.0000", "+0.0000", ""]
+    assert rows[3][:3] == ["codec/codec/rounding", "variance", "achievable"]
+    assert rows[3][3] == "+0.00 %" and rows[3][-1] == "not measured: the limit has the codec's own"
+    assert rows[5][3:6] == ["-11.72 %", "-12.22 to -11.22", "-12.34 %"]
+    assert rows[6][:3] == ["joint", "jointly trained transforms", "upper bound on R(D)"]
+    assert len(rows) == 8
+
+
+def test_genie_rungs_are_marked_on_the_page(html):
+    rows = rows_of(section(html), "The ladder to “genie”")
+    assert [row[2] for row in rows[3:]] == ["genie-aided estimate, not a bound"] * 3
+    assert section(html).count('<tr class="genie">') == 3
+
+
+def test_text_of_a_rung_does_not_become_markup(html):
+    shown = section(html)
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; would need +1.50 %</td>" in shown
+    tables = make_tables(["one"])
+    tables["ladder"] = tables["ladder"].replace({"name": {"joint": EVIL}})
+    html = make_page(["one"], tables=tables)
+    assert EVIL not in html
+    assert '<th class="text" scope="row">&lt;script&gt;alert(1)&lt;/script&gt;</th>' in html
+
+
+def test_terms_on_the_page_add_up_and_say_what_was_not_measured(html):
+    shown = section(html)
+    rows = {row[0]: row for row in rows_of(shown, "and “decodable”, at equal PSNR")}
+    assert rows["variance"][1:4] == rows["context"][1:4] == ["not measured", "", ""]
+    assert rows["quantization"][1] == "12.47" and rows["total"][1] == "13.17"
+    assert rows["quantization"][4:7] == ["0.1164", "0.1064 to 0.1264", "0.1164"]
+    genie = {row[0]: row for row in rows_of(shown, "and “genie”, at equal PSNR")}
+    assert genie["variance"][1] == "50.38" and genie["variance"][3] == "58.53"
+    for rows_of_limit in (rows, genie):
+        values = [row[1] for row in rows_of_limit.values() if row[1] != "not measured"]
+        *terms, total = map(float, values)
+        assert sum(terms) == pytest.approx(total, abs=0.02)
+
+
+def test_term_that_is_unknown_over_the_curve_was_measured_nevertheless(tables):
+    terms = page.of_limit(tables["decomposition"], next(iter(KINDS)))
+    unknown = terms.assign(log_rate=np.nan)
+    absent = {row["term"]: row["absent"] for row in ladder_text.term_rows(unknown)}
+    assert absent["total"] == "unknown" and absent["variance"] == "not measured"

@@ -19,7 +19,7 @@ from rdpipe.analysis.intervals import mean_interval
 from rdpipe.analysis.measured_curves import Runs
 from rdpipe.analysis.rates import cell_bits, matched_at, select_cell
 from rdpipe.core.axes import BASELINE_CELL, CellId
-from rdpipe.core.kinds import CurveRole
+from rdpipe.core.kinds import BoundKind, CurveRole
 from rdpipe.core.metrics import psnr
 from rdpipe.io.store import check_same_images
 
@@ -54,8 +54,14 @@ CODE_COLUMNS = (
     "real_bpp",
     "predicted_saving",
     "real_saving",
+    "remark",
 )
 """Columns of :func:`code_frame`."""
+OTHER_PAST = (
+    "no prediction: it was measured with what the codec's own rounding leaves, which a decoder of"
+    " these bytes does not have"
+)
+"""Remark on a code whose cell was measured as a genie's."""
 
 
 def curve_labels(curve: Curve) -> dict[str, str]:
@@ -259,6 +265,8 @@ def code_frame(tables: Runs, simulations: Runs, arrays: Runs, decoded: Runs) -> 
     Savings are against the codec: predicted ones against its cell, real ones against its own
     bitstream. ``matched_at`` says what is equal to the codec's picture: the quality at which the
     cell was simulated, or the picture itself. ``psnr`` is that of the decoded images.
+    Predictions are NaN if the cell was not measured as a decoder codes it, and all numbers are NaN
+    if it does not reach the quality; ``remark`` says why.
 
     Parameters
     ----------
@@ -279,7 +287,8 @@ def code_frame(tables: Runs, simulations: Runs, arrays: Runs, decoded: Runs) -> 
                 cell, code = CellId.parse(name), product.sel(cell=name)
                 simulated = name in simulation["curve"].values
                 measured = simulation if simulated else array
-                predicted_bpp = mean_bpp(measured, table, cell)
+                remark = code_remark(select_cell(measured, cell))
+                predicted_bpp = np.nan if remark else mean_bpp(measured, table, cell)
                 real_bpp = (8 * code["size"] / table["pixels"]).mean(skipna=False).item()
                 rows.append(
                     {
@@ -293,9 +302,18 @@ def code_frame(tables: Runs, simulations: Runs, arrays: Runs, decoded: Runs) -> 
                         "real_bpp": real_bpp,
                         "predicted_saving": own_bpp - predicted_bpp,
                         "real_saving": own_real_bpp - real_bpp,
+                        "remark": remark,
                     }
                 )
     return pd.DataFrame(rows, columns=list(CODE_COLUMNS))
+
+
+def code_remark(measured: xr.Dataset) -> str:
+    """Return why what was measured of a cell predicts nothing of its bytes; empty if it does."""
+    if BoundKind.parse(measured["kind"].item()) is not BoundKind.ACHIEVABLE:
+        return OTHER_PAST
+    reasons = filter(None, measured["reason"].values.tolist()) if "reason" in measured else ()
+    return next((f"not at the quality of the codec: {reason}" for reason in reasons), "")
 
 
 def mean_bpp(measured: xr.Dataset, table: xr.Dataset, cell: CellId) -> float:

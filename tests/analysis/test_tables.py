@@ -198,6 +198,7 @@ def test_savings_of_codes_are_against_the_codec(tables, arrays):
             "curve": ["codec/codec/rounding", cells[1]],
             "image": IMAGES,
             "includes_side": ("curve", [True, True]),
+            "kind": ("curve", ["achievable", "achievable"]),
             "measure": "psnr",
         },
     )
@@ -211,6 +212,7 @@ def test_savings_of_codes_are_against_the_codec(tables, arrays):
     assert first["real_saving"] == pytest.approx(8 * (13.75 - 11) / 100)
     assert [first["matched_at"], second["matched_at"]] == ["same picture", "psnr"]
     assert second["psnr"] == pytest.approx(psnr([40.0, 44.1]).mean())
+    assert frame["remark"].tolist() == ["", ""]
     swapped = size.assign_coords(image=IMAGES[::-1])
     with pytest.raises(InputError, match="the decoded bytes: image 0"):
         code_frame(*runs, {key: {1: swapped}})

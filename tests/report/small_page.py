@@ -288,6 +288,7 @@ def make_maps(
     root = xr.Dataset(
         {
             "bits": (("cell", "image", "channel"), channels),
+            "unplaced": (("cell", "image"), np.zeros(channels.shape[:2])),
             "level": (("cell", "image", "channel"), np.full(channels.shape, 0.08)),
             "count": (("image", "channel"), np.full(channels.shape[1:], shape[1] * shape[2])),
             "second_moment": (("image", "channel"), moments),

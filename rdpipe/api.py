@@ -11,14 +11,17 @@ import xarray as xr
 
 from rdpipe.analysis import decomposition
 from rdpipe.codecs.extraction import UNITS, Extractor, as_latents
-from rdpipe.core.axes import AXES, BASELINE_CELL, Axis, CellId
+from rdpipe.core.axes import AXES, BASELINE_CELL, Axis, CellId, corners
 from rdpipe.core.errors import InputError
+from rdpipe.core.plugins import suggest
 from rdpipe.core.process import single_thread
 from rdpipe.core.protocols import Codec, Image
+from rdpipe.core.runs import RunId
 from rdpipe.datasets import folder
 from rdpipe.datasets.image import read_image, to_rgb
-from rdpipe.evaluation import evaluate
+from rdpipe.evaluation.array import MATCHINGS
 from rdpipe.evaluation.cell import Fits
+from rdpipe.evaluation.simulation import CodedImage, Simulation
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -28,8 +31,6 @@ if TYPE_CHECKING:
 
 LIMITS = {
     "decodable": CellId("codec", "codec", "test-channel"),
-    "genie": CellId("codec", "window-5", "test-channel"),
-    "element": CellId("codec", "element", "test-channel"),
 }
 """Default cells to which the decomposition leads, by name."""
 
@@ -43,7 +44,10 @@ def decompose(
     seed: int = 0,
     fits: Fits | None = None,
 ) -> xr.Dataset:
-    """Decompose the bits of a codec; the numbers equal the pipeline's to the last bit.
+    """Decompose the bits of a codec at equal pictures; the numbers are those of the pipeline.
+
+    Every cell between the codec's own and a limit is simulated through the codec's decoder, at the
+    level at which its picture has the PSNR of the codec's.
 
     Parameters
     ----------
@@ -56,16 +60,19 @@ def decompose(
     limits : mapping of str to cell
         A :class:`~rdpipe.core.axes.CellId`, a mapping with ``mean``, ``variance`` and
         ``quantizer``, or a text such as ``codec/codec/test-channel``, for each limit.
-    matching, seed, fits
+    matching : {"image", "dataset"}
+        Whether the PSNR is that of the codec for each image, or on average.
+    seed, fits
         See :func:`rdpipe.evaluation.evaluate`.
 
     Returns
     -------
     xarray.Dataset
         ``bits`` over (limit, order, term, image) and ``total`` over (limit, image), see
-        :func:`rdpipe.analysis.decomposition.decompose`; ``kind`` and ``latent_mse_ratio`` of each
-        limit; and over image what ``extract_latents`` measures: ``bytes``, ``latent_bits``,
-        ``side_bits``, ``mse``, ``psnr``, ``pixels``.
+        :func:`rdpipe.analysis.decomposition.decompose`; NaN for an axis along which a limit has the
+        codec's own estimator. ``kind`` and ``matched_at`` of each limit; and over image what
+        ``extract_latents`` measures: ``bytes``, ``latent_bits``, ``side_bits``, ``mse``, ``psnr``,
+        ``pixels``.
 
     Raises
     ------
@@ -89,26 +96,51 @@ def decompose(
     if not isinstance(limits, Mapping) or not limits:
         raise InputError(f"limits are {limits!r}; expected a mapping of names to at least one cell")
     cells = {name: as_cell(name, limit) for name, limit in limits.items()}
-    rows, latents = [], []
+    if matching not in MATCHINGS:
+        raise InputError(f"unknown matching {matching!r}; {suggest(matching, MATCHINGS)}")
+    rows, coded = [], []
     extractor = Extractor(codec)
     for name, image in named_images(images).items():
-        row, arrays = extractor.extract(name, as_pixels(name, image))
+        pixels = as_pixels(name, image)
+        row, arrays = extractor.extract(name, pixels)
         rows.append(row)
-        latents.append([as_latents(name, of_latent) for of_latent in arrays.values()])
+        latents = [as_latents(name, of_latent) for of_latent in arrays.values()]
+        coded.append(CodedImage(latents, pixels))
     if not rows:
         raise InputError("there is no image; expected at least one")
-    names = [image[0].name for image in latents]
+    names = [image.latents[0].name for image in coded]
     columns = {key: ("image", [row[key] for row in rows], {"units": UNITS[key]}) for key in rows[0]}
     table = xr.Dataset(columns, {"image": names})
-    means, variances, quantizers = (used_names(axis, cells.values()) for axis in AXES)
-    array = evaluate(latents, means, variances, quantizers, matching, seed, fits)
+    simulated = simulate(codec, cells.values(), coded, matching, seed, fits or {})
     terms = [
-        decomposition.decompose(table, array, cell).drop_vars("pixels") for cell in cells.values()
+        decomposition.decompose(table, simulated, cell).drop_vars("pixels")
+        for cell in cells.values()
     ]
     limits_as_one = xr.concat(
         [limit.assign(limit.attrs).drop_attrs(deep=False) for limit in terms], "limit", join="exact"
     )
     return limits_as_one.assign_coords(limit=list(cells)).merge(table)
+
+
+def simulate(
+    codec: Codec,
+    limits: Iterable[CellId],
+    images: Sequence[CodedImage],
+    matching: str,
+    seed: int,
+    fits: Fits,
+) -> xr.Dataset:
+    """Return the cells between the codec's own and some limits, at the PSNR of the codec."""
+    limits = list(limits)
+    cells = {str(cell): cell for limit in limits for cell in corners(limit).values()}
+    entries: dict[str, dict[str, dict[str, Any]]] = {
+        axis.section: {name: {} for name in used_names(axis, limits)} for axis in AXES
+    }
+    simulation = Simulation(codec, cells, entries, fits, images[0].latents, seed)
+    groups = [images] if matching == "dataset" else [[image] for image in images]
+    results = [simulation.run(group) for group in groups]
+    names = [image.latents[0].name for image in images]
+    return simulation.label(results, names, RunId("", type(codec).__name__, 0))
 
 
 def used_names(axis: Axis, cells: Iterable[CellId]) -> list[str]:

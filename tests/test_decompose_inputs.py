@@ -8,7 +8,7 @@ import rdpipe
 from rdpipe.codecs.compressai import mini_mean_scale
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
-LIMIT = {"decodable": "codec/codec/test-channel"}
+LIMIT = {"decodable": "codec/channel/rounding"}  # the name of an image seeds no noise
 VIEWS = {
     "rows": IMAGE[::-1],
     "columns": IMAGE[:, ::-1],
@@ -28,7 +28,7 @@ def test_view_with_negative_strides_equals_its_copy(codec, view):
     bits, expected = (
         rdpipe.decompose(codec, {"a": image}, LIMIT)["bits"].values for image in (view, view.copy())
     )
-    assert (bits == expected).all()
+    np.testing.assert_array_equal(bits, expected)
 
 
 @pytest.mark.parametrize("suffix", [".bmp", ".ppm", ".tif", ".qoi"])
@@ -38,4 +38,4 @@ def test_file_of_another_lossless_format_equals_the_array(codec, tmp_path, suffi
     bits, expected = (
         rdpipe.decompose(codec, image, LIMIT)["bits"].values for image in (tmp_path, IMAGE)
     )
-    assert (bits == expected).all()
+    np.testing.assert_array_equal(bits, expected)

@@ -15,6 +15,7 @@ from torch import nn
 from rdpipe.codecs import bitstream
 from rdpipe.codecs.structure import find_structure
 from rdpipe.core.assembly import assemble
+from rdpipe.core.latents import Structure
 from rdpipe.core.running import decode_image
 from rdpipe.core.walk import Walk
 
@@ -119,4 +120,4 @@ def test_codec_of_the_page_runs(monkeypatch):
     assert list(assemble(walk.record)) == ["z", "y"]
     decoded = bitstream.decode(codec, bitstream.encode(codec, image))
     assert np.abs(decoded.astype(int) - rounded).max() <= 1
-    assert find_structure(codec) == (False, False, False)
+    assert find_structure(codec) == Structure()

@@ -136,7 +136,8 @@ def match_quality(
     level = best = float(np.float32(start))
 
     def excess(level: float) -> float:
-        return tried[level].quality - target
+        quality = tried[level].quality
+        return 0.0 if quality == target else quality - target  # both may be infinite
 
     for _ in range(MOST_SYNTHESES):
         if level in tried:

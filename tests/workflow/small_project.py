@@ -48,7 +48,6 @@ CONFIG = {
             {"mean": "codec", "variance": "codec", "quantizer": "rounding"},
             {"mean": "codec", "variance": "codec", "quantizer": "test-channel"},
         ],
-        "levels": [0.01, 0.1, 1.0],
     },
     "training": {
         "net": {

@@ -60,9 +60,11 @@ def test_products_without_shards_have_the_same_bytes(project, sharded, file):
 def test_bounds_of_shards_have_the_same_bytes(project, sharded, tmp_path):
     fields = {"limits": CONFIG["limits"], "bound_for": {}, "references": {}}
     spec = trace_bounds.TraceBoundsSpec.from_mapping(fields)
-    names = ("out", "points", "bd_rates", "image_bd_rates", "decomposition", "codes", "levers")
+    names = ("out", "points", "bd_rates", "image_bd_rates", "decomposition", "ladder", "codes")
+    names += ("latent_matched",)
     for run, folder in ((project, tmp_path / "whole"), (sharded, tmp_path / "shards")):
-        stores = [shards(run, kind) for kind in ("images", "gaps/joint", "simulation")]
+        kinds = ("images", "gaps/joint", "gaps/variance", "simulation")
+        stores = [shards(run, kind) for kind in kinds]
         baselines = sorted((run.folder / "results/tiny/baselines/jpeg/q40").iterdir())
         files = {name: folder / name for name in names}
         trace_bounds.run(spec, *stores, baselines, shards(run, "decoded"), [], **files)

@@ -105,6 +105,11 @@ class Latents:
         return self.hyper is not None
 
     @property
+    def coded_elements(self) -> int:
+        """Number of elements that are coded."""
+        return self.y.numel() if self.coded is None else int(self.coded.sum())
+
+    @property
     def structure(self) -> Structure:
         """What of the codec depends on latents that are decoded before."""
         return Structure(

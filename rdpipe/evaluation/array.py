@@ -68,10 +68,10 @@ def evaluate(
           latents, weighted by the decoder's gain;
         - ``level``: theta or step, see the coordinate ``level_kind`` over quantizer.
 
-        Over image: ``elements``, the number of latents. Coordinates ``mean_information``,
-        ``variance_information`` and ``quantizer_information`` (decodable or genie); ``kind`` of
-        each cell; and ``includes_side``: whether the codec's side information must be added to its
-        rate.
+        Over image: ``elements``, the number of elements that are coded. Coordinates:
+        ``mean_information``, ``variance_information`` and ``quantizer_information`` (decodable or
+        genie); ``kind`` of each cell; and ``includes_side``: whether the codec's side information
+        must be added to its rate.
 
     Raises
     ------
@@ -97,7 +97,7 @@ def evaluate(
                 " them has hyper; expected latents of one codec"
             )
         names.append(image[0].name)
-        elements.append(sum(latent.y.numel() for latent in image))
+        elements.append(sum(latent.coded_elements for latent in image))
         caches = {latent.latent: CellCache() for latent in image}
         for place in places:
             prepared = prepare(cells_at(cells, place), image, seed, caches)

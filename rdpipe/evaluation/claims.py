@@ -104,6 +104,7 @@ def decoder_view(latents: Latents, part: Mean | Variance) -> Latents:
         hyper=hyper,
         offset=offset,
         gain=None,
+        weight=None,
         own_bits=None,
     )
 

@@ -20,6 +20,13 @@ def test_structure_is_that_of_the_latents():
     assert masked.structure == Structure(True, False, False, True)
 
 
+def test_elements_that_are_coded_are_counted():
+    y = torch.zeros(2, 3, 4)
+    assert Latents("a", y, y, y).coded_elements == 24
+    coded = torch.arange(24).view(2, 3, 4) < 5
+    assert Latents("a", y, y, y, coded=coded).coded_elements == 5
+
+
 def test_one_latent_is_a_sequence_of_one():
     first, second = (Latents("a", Y, Y, Y, latent=name) for name in ("y", "w"))
     assert as_sequence(first) == (first,)

@@ -24,6 +24,7 @@ from rdpipe.codecs.extraction import as_latents, extract  # noqa: E402
 from rdpipe.codecs.linear import klt  # noqa: E402
 from rdpipe.codecs.structure import find_structure  # noqa: E402
 from rdpipe.core.axes import AXES, CellId  # noqa: E402
+from rdpipe.core.kinds import Reconstruction  # noqa: E402
 from rdpipe.core.running import decode_image  # noqa: E402
 from rdpipe.datasets import gaussian_field  # noqa: E402
 from rdpipe.datasets.image import read_image  # noqa: E402
@@ -33,6 +34,7 @@ from rdpipe.entropy.precision import decoding, in_float64  # noqa: E402
 from rdpipe.evaluation import bitstreams  # noqa: E402
 from rdpipe.evaluation.cell import Cell  # noqa: E402
 from rdpipe.evaluation.simulation import own_past  # noqa: E402
+from rdpipe.quantizers.reconstruction import KNOTS  # noqa: E402
 
 SMALL_CODECS = ("Corrected", "Hierarchical", "MixtureRaster", "FourPart", "Stepped", "Overfitted")
 SOURCE = {"rho": 0.9, "sigma": 40.0, "size": 128}
@@ -40,6 +42,8 @@ CELLS = {
     "mbt2018-mean": [
         *(CellId("codec", "codec", name) for name in ("rounding", "deadzone", "trellis")),
         CellId("codec", "codec", "lattice-e8"),
+        CellId("codec", "codec", "lattice-e8", Reconstruction.CALIBRATED),
+        CellId("codec", "block-2", "trellis", Reconstruction.CALIBRATED),
         CellId("codec", "block-2", "rounding"),
         CellId("zero", "causal-window", "trellis"),
         CellId("codec", "causal-window", "lattice-e8"),
@@ -47,11 +51,14 @@ CELLS = {
     "mbt2018-checkerboard": [
         *(CellId("codec", "codec", name) for name in ("rounding", "deadzone", "trellis")),
         CellId("codec", "codec", "lattice-e8"),
+        CellId("codec", "codec", "deadzone", Reconstruction.CALIBRATED),
         CellId("hyper", "block-2", "rounding"),
         CellId("hyper", "causal-window", "deadzone"),
     ],
 }
 """Cells of codecs without and with a context model."""
+GAIN = np.linspace(1.8, 1.0, len(KNOTS))
+"""Of calibrated reconstructions."""
 
 
 class RecordingWalk(CodingWalk):
@@ -119,8 +126,9 @@ def cells_of(codec, cell_id):
     structure = find_structure(codec)
     if cell_id.mean == cell_id.variance == "codec":
         structure = own_past(structure)
-    entries = {axis.section: {name: {}} for axis, name in zip(AXES, cell_id, strict=True)}
-    return {"y": Cell.from_entries(cell_id, entries, {}, structure)}
+    entries = {axis.section: {name: {}} for axis, name in zip(AXES, cell_id[:3], strict=True)}
+    fits = {("reconstruction", cell_id.quantizer): {"y": {"gain": GAIN}}}
+    return {"y": Cell.from_entries(cell_id, entries, fits, structure)}
 
 
 def write(folder):
@@ -136,7 +144,7 @@ def write(folder):
         for cell_id in CELLS.get(name, ()):
             _, arrays = extract(codec, "a", image)
             latents = [as_latents("a", array) for array in arrays.values()]
-            cells, file = cells_of(codec, cell_id), f"{name}={'='.join(cell_id[:3])}"
+            cells, file = cells_of(codec, cell_id), f"{name}={str(cell_id).replace('/', '=')}"
             stream, decoded = bitstreams.encode(codec, cells, latents, image, 2**63)
             (folder / f"{file}.cell").write_bytes(stream)
             results[file] = digest_of(*decoded.y_hat)
@@ -158,7 +166,7 @@ def read(folder):
                 decoded = decode_image(precise, walk, size=tuple(size))
         results[name] = digests(walk, decoded)
         for cell in folder.glob(f"{name}=*.cell"):
-            cells = cells_of(codec, CellId(*cell.stem.split("=")[1:]))
+            cells = cells_of(codec, CellId.parse("/".join(cell.stem.split("=")[1:])))
             decoded = bitstreams.decode(codec, cells, cell.read_bytes())
             results[cell.stem] = digest_of(*decoded.y_hat)
     return results

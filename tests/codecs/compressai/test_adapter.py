@@ -122,10 +122,16 @@ def test_decoded_image_is_that_of_compressai(model):
     codec = adapt(model)
     decoded = codec.decompress(codec.compress(IMAGE))
     assert decoded.shape == IMAGE.shape
-    np.testing.assert_array_equal(decode_image(codec, Walk(), IMAGE), decoded)
+    assert_same_up_to_ties(decode_image(codec, Walk(), IMAGE), decoded)
     y_hats = {name: rounded(whole) for name, whole in wholes_of(codec).items()}
     replayed = decode_image(codec, Replay(y_hats), size=IMAGE.shape[:2])
-    np.testing.assert_array_equal(replayed, decoded)
+    assert_same_up_to_ties(replayed, decoded)
+
+
+def assert_same_up_to_ties(image, expected):
+    """Check that single values differ by one level at most: float32 sums depend on the machine."""
+    difference = np.abs(image.astype(int) - expected)
+    assert difference.max() <= 1 and (difference > 0).mean() < 1e-3
 
 
 def rounded(whole):

@@ -15,7 +15,7 @@ from torch import Tensor
 from rdpipe.codecs import bitstream
 from rdpipe.codecs.gain import NotDifferentiableError, decoder_gain, latent_weights
 from rdpipe.codecs.structure import find_structure, random_image
-from rdpipe.core.assembly import Whole, assemble
+from rdpipe.core.assembly import Whole, assemble, stride_of
 from rdpipe.core.errors import InputError
 from rdpipe.core.latents import Latents, Structure
 from rdpipe.core.metrics import mean_squared_error, ms_ssim, psnr
@@ -255,9 +255,6 @@ def to_latents(
     dtype, step = whole.y.dtype, whole.step
     unit = bool((step == 1).all())
     off_center = not torch.equal(whole.offset, whole.mean.double())
-    strides = {side / count for side, count in zip(size, whole.y.shape[1:], strict=True)}
-    regular = len(strides) == 1 and min(strides).is_integer()
-    stride = int(min(strides)) if regular else None
     values = {
         "y": whole.y,
         "mean": whole.mean,
@@ -277,7 +274,7 @@ def to_latents(
         coded=whole.coded,
         step=None if unit else step.to(dtype),
         latent=whole.name,
-        stride=stride,
+        stride=stride_of(whole, size),
         latents_follow_past=structure.latents_follow_past,
         image_needs_side=structure.image_needs_side,
         grid_follows_past=structure.grid_follows_past,

@@ -43,6 +43,23 @@ class Whole:
     side: bool
 
 
+def stride_of(whole: Whole, size: tuple[int, int]) -> int | None:
+    """Return the distance of neighboring elements in the extended image, pixels.
+
+    None if it is not the same number of pixels in both directions: the elements have no place then.
+
+    Parameters
+    ----------
+    whole : Whole
+    size : tuple of int
+        Height and width of the extended image, pixels.
+    """
+    _, *counts = whole.mean.shape
+    strides = {side / count for side, count in zip(size, counts, strict=True)}
+    stride = strides.pop()
+    return None if strides or not stride.is_integer() else int(stride)
+
+
 def assemble(record: Iterable[Coded]) -> dict[str, Whole]:
     """Return the latents of a walk by name, put together from their parts.
 

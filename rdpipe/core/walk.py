@@ -5,6 +5,7 @@ A codec says once how it codes an image. What happens to its latents is the affa
     Walk           the codec as it is: rounds, and records all parts
     ZeroWalk       decodes 0 for every latent but side information: what is known without them
     Replay         decodes given latents
+    FullReplay     decodes given latents and given side information
     rdpipe.entropy.coding_walk     writes or reads real bytes
     rdpipe.evaluation.simulation   another quantizer takes the place of rounding
 
@@ -15,7 +16,7 @@ predicts.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -306,3 +307,25 @@ class Replay(Walk):
         mean = (prior() if callable(prior) else prior).mean
         y_hat = self._selector.select(name, whole, at, mean.shape).to(mean.dtype)
         return torch.where(at, y_hat, 0.0) if isinstance(at, Tensor) else y_hat
+
+
+class FullReplay(Replay):
+    """Decodes given latents and given side information, so that no image is needed.
+
+    Parameters
+    ----------
+    given : mapping of str to Tensor
+        See :class:`Replay`.
+    side : iterable of Tensor
+        Decoded parts of side information, in decoding order.
+    device : device
+        Where the codec runs.
+    """
+
+    def __init__(self, given: Mapping[str, Tensor], side: Iterable[Tensor], device: Any = "cpu"):
+        super().__init__(given, device)
+        self._side = iter(side)
+
+    def decode(self, part: Part) -> Tensor:
+        """Return the next part of side information."""
+        return next(self._side)

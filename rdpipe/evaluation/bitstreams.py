@@ -20,7 +20,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from rdpipe.core.assembly import Whole, assemble
+from rdpipe.core.assembly import Whole, assemble, stride_of
 from rdpipe.core.axes import CellId
 from rdpipe.core.errors import InputError
 from rdpipe.core.kinds import BoundKind
@@ -35,7 +35,7 @@ from rdpipe.core.running import (
     to_image,
     visit,
 )
-from rdpipe.core.walk import Part, Replay, ZeroWalk
+from rdpipe.core.walk import FullReplay, Part, ZeroWalk
 from rdpipe.entropy.coder import (
     OTHER_NUMBERS,
     VERSION,
@@ -52,7 +52,7 @@ from rdpipe.estimators.causal import FLOOR, traverse
 from rdpipe.estimators.user_estimators import check_mean_output, check_variance_output
 from rdpipe.evaluation.cell import Cell, Entries, Fits
 from rdpipe.evaluation.cell_walk import CellCodingWalk, CellOfLatent, code_residuals
-from rdpipe.evaluation.simulation import CellsOfLatents, build, own_past
+from rdpipe.evaluation.simulation import CellsOfLatents, at_level, build, own_past
 from rdpipe.quantizers.base import CodableQuantizer
 
 HEADER = struct.Struct(">BIIQf")
@@ -204,11 +204,6 @@ def decode(codec: Codec, cells: CellsOfLatents, stream: bytes) -> Decoded:
         return _decode_latents(precise, cells, size, key, coder)
 
 
-def at_level(cells: CellsOfLatents, level: float) -> CellsOfLatents:
-    """Return the cells of all latents with one step."""
-    return {name: cell.at_level(level) for name, cell in cells.items()}
-
-
 def _predicts_as_codec(cells: CellsOfLatents) -> bool:
     return all(cell.predicts_as_codec for cell in cells.values())
 
@@ -258,17 +253,6 @@ class _SideWalk(ZeroWalk, CodingWalk):
         if part.side:
             self.side.append(y_hat)
         return y_hat
-
-
-class _ImageWalk(Replay):
-    """Decodes given latents and given side information."""
-
-    def __init__(self, given: Mapping[str, Tensor], side: Sequence[Tensor], device: object):
-        super().__init__(given, device)
-        self._side = iter(side)
-
-    def decode(self, part: Part) -> Tensor:
-        return next(self._side)
 
 
 def _without_latents(
@@ -374,19 +358,11 @@ def decoder_latents(
         coded=whole.coded,
         step=None if bool((whole.step == 1).all()) else whole.step,
         latent=whole.name,
-        stride=_stride(whole, size),
+        stride=stride_of(whole, size),
         latents_follow_past=cell.structure.latents_follow_past,
         image_needs_side=cell.structure.image_needs_side,
         grid_follows_past=cell.structure.grid_follows_past,
     )
-
-
-def _stride(whole: Whole, size: tuple[int, int]) -> int | None:
-    """Return the distance of neighboring elements in the extended image, pixels."""
-    _, *counts = whole.mean.shape
-    strides = {side / count for side, count in zip(size, counts, strict=True)}
-    stride = strides.pop()
-    return None if strides or not stride.is_integer() else int(stride)
 
 
 def _code_latent(
@@ -461,7 +437,7 @@ def _decode_image(
         _check_finite(f"latent {name!r}", y_hat)
 
     def finish() -> Image:
-        walk = _ImageWalk(dict(zip(wholes, in_units, strict=True)), side, device_of(codec))
+        walk = FullReplay(dict(zip(wholes, in_units, strict=True)), side, device_of(codec))
         return decode_image(codec, walk, size=(height, width))
 
     return Decoded(in_units, _as_now(finish))

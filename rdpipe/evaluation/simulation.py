@@ -28,7 +28,7 @@ from rdpipe.core.metrics import MEASURES, mean_squared_error, ms_ssim
 from rdpipe.core.protocols import Codec, Image
 from rdpipe.core.running import decode_image, decodes, device_of, run, to_image
 from rdpipe.core.runs import RunId
-from rdpipe.core.walk import Coded, Part, Replay, Walk
+from rdpipe.core.walk import FullReplay, Walk
 from rdpipe.evaluation.array import (
     LEVEL_BITS,
     LEVEL_UNITS,
@@ -77,15 +77,12 @@ class Evaluation:
     ----------
     bits : array of shape (image,)
         Without the codec's side information and those of a solved level.
-    errors : array of shape (image, 2)
-        MSE and MS-SSIM; the latter is NaN if it is not what is equal.
     decoded : list of array
     quality : float
         Mean over the images, dB.
     """
 
     bits: NDArray[np.float64]
-    errors: NDArray[np.float64]
     decoded: list[Image]
     quality: float
 
@@ -144,7 +141,7 @@ class Simulation:
         Parameters
         ----------
         images : sequence of CodedImage
-            Accessed one at a time.
+            They may be read when they are accessed. One decoded picture of each is in memory.
 
         Returns
         -------
@@ -154,7 +151,7 @@ class Simulation:
             reach the codec's quality is NaN. ``reason`` over curve says why.
         """
         own = [Pictures(self.codec, image) for image in images]
-        target = self._quality(np.array([picture.errors(picture.own) for picture in own]))
+        target = self._quality(self._errors(own, [picture.own for picture in own]))
         columns: dict[str, list[Any]] = {name: [] for name in (*UNITS, "reason")}
         for name, cells in self.cells.items():
             found = self._solve(name, cells, images, own, target)
@@ -166,6 +163,12 @@ class Simulation:
             for name, values in columns.items()
         }
         return xr.Dataset({**arrays, "reason": ("curve", reasons)})
+
+    def _errors(self, own: Sequence[Pictures], decoded: Sequence[Image]) -> NDArray[np.float64]:
+        """Return MSE and MS-SSIM of decoded images; the latter is NaN if it is not needed."""
+        full = self.measure != "psnr"
+        pairs = zip(own, decoded, strict=True)
+        return np.array([picture.errors(pixels, full) for picture, pixels in pairs])
 
     def _quality(self, errors: NDArray[np.float64]) -> float:
         """Return the mean quality of images with some errors, dB."""
@@ -190,12 +193,8 @@ class Simulation:
                 for image, picture in zip(images, own, strict=True)
             ]
             bits, decoded = zip(*coded, strict=True)
-            full = self.measure != "psnr"
-            errors = [
-                picture.errors(pixels, full) for picture, pixels in zip(own, decoded, strict=True)
-            ]
-            of_images = np.array(errors)
-            return Evaluation(np.array(bits), of_images, list(decoded), self._quality(of_images))
+            quality = self._quality(self._errors(own, decoded))
+            return Evaluation(np.array(bits), list(decoded), quality)
 
         level_bits, reason = 0, ""
         if first.has_codec_past or self.level is not None:
@@ -278,7 +277,8 @@ class Pictures:
         self._codec, self._image = codec, image
         walk = Walk()
         self.own = decode_image(codec, walk, image.pixels)
-        self._side = [coded for coded in walk.record if coded.part.side]
+        parts = [coded for coded in walk.record if coded.part.side]
+        self._side = [coded.part.point(coded.index) for coded in parts]
 
     def errors(self, decoded: Image, full: bool = True) -> tuple[float, float]:
         """Return MSE and MS-SSIM of a decoded image; the latter is NaN unless ``full``."""
@@ -298,20 +298,8 @@ class Pictures:
         return synthesize(self._codec, self._image, y_hats, self._side)
 
 
-class _ReplayWithSide(Replay):
-    """Decodes given latents and given side information, so that the image is not needed."""
-
-    def __init__(self, given: Mapping[str, Tensor], side: Sequence[Coded], device: Any):
-        super().__init__(given, device)
-        self._side = iter(side)
-
-    def decode(self, part: Part) -> Tensor:
-        coded = next(self._side)
-        return coded.part.point(coded.index)
-
-
 def synthesize(
-    codec: Codec, image: CodedImage, y_hats: Sequence[Tensor], side: Sequence[Coded]
+    codec: Codec, image: CodedImage, y_hats: Sequence[Tensor], side: Sequence[Tensor]
 ) -> Tensor:
     """Return the decoded image of decoded latents and side information, as the codec returns it.
 
@@ -321,26 +309,31 @@ def synthesize(
     image : CodedImage
     y_hats : sequence of Tensor of shape (channel, row, column)
         In units of the step.
-    side : sequence of Coded
-        Parts that are side information.
+    side : sequence of Tensor
+        Decoded parts of side information.
     """
     given = {
         latent.latent: y_hat if latent.step is None else y_hat * latent.step
         for latent, y_hat in zip(image.latents, y_hats, strict=True)
     }
-    walk = _ReplayWithSide(given, side, device_of(codec))
+    walk = FullReplay(given, side, device_of(codec))
     if decodes(codec):
         height, width = image.pixels.shape[:2]
         return run(codec, walk, size=(height, width))
     return run(codec, walk, image.pixels)
 
 
+def at_level(cells: CellsOfLatents, level: float) -> dict[str, Cell]:
+    """Return the cells of all latents at one level of their own."""
+    return {name: cell.at_level(level) for name, cell in cells.items()}
+
+
 def code_cells(
     cells: CellsOfLatents, latents: Sequence[Latents], level: float, seed: int
 ) -> tuple[float, list[Tensor]]:
     """Return the bits of the latents of an image in some cells, and y_hat of each."""
-    at_level = {name: cell.at_level(level) for name, cell in cells.items()}
-    outputs = [latent.code(level) for latent in prepare(at_level, latents, seed)]
+    prepared = prepare(at_level(cells, level), latents, seed)
+    outputs = [latent.code(level) for latent in prepared]
     return sum(output.bits for output in outputs), [output.y_hat for output in outputs]
 
 

@@ -27,6 +27,7 @@ from rdpipe.core.specs import Spec
 STAGES = (
     "prepare_dataset",
     "train_codec",
+    "refine_latents",
     "extract_latents",
     "fit_estimator",
     "fit_reconstruction",

@@ -19,13 +19,14 @@ ALLOWED = {
     "io": {"core"},
     "datasets": {"core", "theory", "io"},
     "codecs": {"core", "theory", "entropy"},
+    "refinement": {"core", "entropy"},
     "training": {"core", "entropy", "quantizers", "codecs", "datasets", "io"},
     "analysis": {"core", "theory", "io"},
-    "config": {"core", "codecs", "datasets", "estimators", "quantizers"},
+    "config": {"core", "codecs", "datasets", "estimators", "quantizers", "refinement"},
     "report": {"core", "theory", "evaluation", "analysis", "io"},
     "stages": {
-        "core", "evaluation", "estimators", "codecs", "training", "datasets", "io", "analysis",
-        "report",
+        "core", "evaluation", "estimators", "codecs", "refinement", "training", "datasets", "io",
+        "analysis", "report",
     },
 }  # fmt: skip
 """The packages that each package imports besides itself, in the order in which they build."""

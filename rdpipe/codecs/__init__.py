@@ -31,6 +31,7 @@ CODECS = {
     "mini-factorized": "rdpipe.codecs.compressai.factories:mini_factorized",
     "mini-mean-scale": "rdpipe.codecs.compressai.factories:mini_mean_scale",
     "mini-scale": "rdpipe.codecs.compressai.factories:mini_scale",
+    "refined": "rdpipe.refinement.spec:RefinementSpec",
     "trained": "rdpipe.codecs.compressai.factories:from_training",
 }
 """``module:attribute`` of the factory of each known codec."""

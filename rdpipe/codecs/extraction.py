@@ -62,17 +62,21 @@ class Extractor:
     codec : Codec
     gain : bool
         Whether to measure the gain of the decoder on each image.
+    described : Codec, optional
+        The codec whose structure and weights are found on an image of rdpipe. Default: ``codec``,
+        which must then code any image.
     """
 
-    def __init__(self, codec: Codec, gain: bool = False):
+    def __init__(self, codec: Codec, gain: bool = False, described: Codec | None = None):
         self.codec, self.gain = codec, gain
+        self._described = codec if described is None else described
         self._structures: dict[int, Structure] = {}
         self._weights: dict[int, Mapping[str, float]] = {}
 
     def structure(self, colors: int) -> Structure:
         """Return what of the codec depends on what, for images of some number of colors."""
         if colors not in self._structures:
-            self._structures[colors] = find_structure(self.codec, colors)
+            self._structures[colors] = find_structure(self._described, colors)
         return self._structures[colors]
 
     def weights(self, colors: int) -> Mapping[str, float]:
@@ -82,8 +86,9 @@ class Extractor:
         images of the run. The mapping is empty if PyTorch cannot differentiate the decoder.
         """
         if colors not in self._weights:
-            image = random_image(self.codec, colors)
-            weights = _unless_not_differentiable(lambda: latent_weights(self.codec, image))
+            codec = self._described
+            image = random_image(codec, colors)
+            weights = _unless_not_differentiable(lambda: latent_weights(codec, image))
             self._weights[colors] = weights
         return self._weights[colors]
 

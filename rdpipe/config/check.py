@@ -19,12 +19,16 @@ from rdpipe.config.query import (
     bound_codecs,
     fitted_estimators,
     measured_datasets,
+    refined_codecs,
 )
 from rdpipe.config.values import check_values, number_in_yaml
-from rdpipe.core.axes import AXES
+from rdpipe.core.axes import AXES, BASELINE_CELL
 from rdpipe.core.errors import InputError
 from rdpipe.core.plugins import bind_entry, locate, suggest
+from rdpipe.refinement.spec import RefinementSpec
 
+CHANNEL_CELL = BASELINE_CELL.replace(quantizer="test-channel")
+"""The cell of a codec that is refined for the test channel."""
 RENAMED = {"anchors": "it is now baselines", "beside": "it is now bound_for"}
 """Hints at keys of earlier versions."""
 
@@ -57,11 +61,43 @@ def complete(config: Mapping[str, Any], schema_file: Path) -> dict[str, Any]:
     )
     if errors:
         raise InputError("config: " + "; ".join(describe_error(error) for error in errors))
+    complete_refined(completed)
     check_names(completed)
     expand_home(completed)
     if completed["calibration"] is None:
         use_plain_reconstructions(completed)
     return completed
+
+
+def complete_refined(config: Mapping[str, Any]) -> None:
+    """Check the entries of refined codecs, and state what their bounds are for, in place.
+
+    Raises
+    ------
+    InputError
+        If an argument is invalid, or the codec that is refined cannot be.
+    """
+    refined = refined_codecs(config)
+    for name, entry in config["codecs"].items():
+        if name not in refined:
+            if not entry["analyze"]:
+                raise InputError(f"config: codecs.{name}.analyze is false; expected `use: refined`")
+            continue
+        try:
+            spec = RefinementSpec.from_mapping(entry["args"])
+        except InputError as error:
+            raise InputError(f"config: codec {name!r}: {error}") from error
+        bases = [codec for codec in config["codecs"] if codec not in refined]
+        check_known("codec that is refined", spec.codec, bases)
+        bound = config["codecs"][spec.codec].get("bound_for")
+        if spec.quantizer == "rounding":
+            if bound or "bound_for" in entry:
+                raise InputError(
+                    f"config: codec {name!r} is refined for rounding, which is no bound; expected"
+                    " quantizer: test-channel, or no `bound_for` of it and of its codec"
+                )
+        elif "bound_for" not in entry:
+            entry["bound_for"] = bound or {"codec": spec.codec, "cell": CHANNEL_CELL.names()}
 
 
 def use_plain_reconstructions(config: Mapping[str, Any]) -> None:

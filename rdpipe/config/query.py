@@ -21,6 +21,10 @@ Config = Mapping[str, Any]
 Entries = dict[str, dict[str, Any]]
 """Config entries by name."""
 
+QUANTIZER = "quantizer"
+"""The axis of the quantizer."""
+REFINED = "refined"
+"""The ``use`` of a codec whose latents are refined."""
 JOINT = "joint"
 """The component that is measured along all axes."""
 COMPONENTS = {axis.term: axis.name for axis in PAPER_ORDER} | {JOINT: None}
@@ -40,8 +44,15 @@ def measured_datasets(config: Config) -> list[str]:
 
 
 def analyzed_codecs(config: Config) -> Entries:
-    """Return the entries of the codecs that are analyzed: all except bounds for other codecs."""
-    return {name: entry for name, entry in config["codecs"].items() if "bound_for" not in entry}
+    """Return the entries of the codecs that are analyzed.
+
+    Those are all except bounds for other codecs and refined ones that are only a rung of a ladder.
+    """
+    return {
+        name: entry
+        for name, entry in config["codecs"].items()
+        if "bound_for" not in entry and entry["analyze"]
+    }
 
 
 def bound_codecs(config: Config) -> dict[str, str]:
@@ -51,6 +62,29 @@ def bound_codecs(config: Config) -> dict[str, str]:
         for name, entry in config["codecs"].items()
         if "bound_for" in entry
     }
+
+
+def refined_codecs(config: Config) -> Entries:
+    """Return the arguments of the codecs whose latents are refined, by name."""
+    return {
+        name: entry["args"]
+        for name, entry in config["codecs"].items()
+        if entry.get("use", name) == REFINED
+    }
+
+
+def base_codec(config: Config, codec: str) -> str:
+    """Return the codec whose networks a codec has: another one if it is refined."""
+    refined = refined_codecs(config)
+    base: str = refined[codec]["codec"] if codec in refined else codec
+    return base
+
+
+def slope_qualities(config: Config, codec: str, quality: int) -> list[int]:
+    """Return a quality of a refined codec and the nearest others of its codec, at most three."""
+    known = sorted({*config["codecs"][base_codec(config, codec)]["qualities"], quality})
+    first = min(max(known.index(quality) - 1, 0), max(len(known) - 3, 0))
+    return known[first : first + 3]
 
 
 def checkpoint_file(config: Config, codec: str, quality: int | str) -> str | None:
@@ -147,20 +181,28 @@ def gap_spec(config: Config, component: str) -> dict[str, Any]:
 
 def limit_entries(config: Config) -> dict[str, Entries]:
     """Return the entries of the estimators of the codec's cell and of the limits, by section."""
-    limits = map(CellId.from_mapping, config["limits"].values())
-    return used_entries(config, [BASELINE_CELL, *limits])
+    return used_entries(config, [BASELINE_CELL, *limit_cells(config)])
+
+
+def limit_cells(config: Config) -> list[CellId]:
+    """Return the cells of the limits."""
+    return list(map(CellId.from_mapping, config["limits"].values()))
 
 
 def simulated_cells(config: Config, codec: str) -> list[CellId]:
     """Return the cells that are simulated through the decoder of a codec.
 
     They are the curves of the config, and all corners between the codec's cell and its limits. Of a
-    codec that was trained as a bound, it is the cell of its training.
+    codec that was trained as a bound, it is the cell of its training; of a refined one that is only
+    a rung, the corners that are rounded.
     """
     bound = config["codecs"][codec].get("bound_for")
     if bound:
         return [CellId.from_mapping(bound["cell"])]
-    limits = map(CellId.from_mapping, config["limits"].values())
+    limits = limit_cells(config)
+    if not config["codecs"][codec]["analyze"]:
+        moved = [item for limit in limits for item in corners(limit).items()]
+        return list(dict.fromkeys(cell for axes, cell in moved if QUANTIZER not in axes))
     cells = [*map(CellId.from_mapping, config["simulate"]["curves"])]
     cells += [corner for limit in limits for corner in corners(limit).values()]
     return list(dict.fromkeys(cells))
@@ -172,7 +214,10 @@ def simulation_spec(config: Config, codec: str) -> dict[str, Any]:
     A codec that was trained as a bound has the level of its training.
     """
     cells = simulated_cells(config, codec)
-    level = {"level": TRAINING_THETA} if "bound_for" in config["codecs"][codec] else {}
+    level = {}
+    if "bound_for" in config["codecs"][codec]:
+        refinement = refined_codecs(config).get(codec, {})
+        level = {"level": refinement.get("theta", TRAINING_THETA)}
     return {
         **used_entries(config, cells),
         **level,

@@ -23,6 +23,7 @@ class Prior(Protocol):
     mean: Tensor
     scale: Tensor
     is_gaussian: bool
+    least: float
 
     @property
     def origin(self) -> Tensor:

@@ -121,10 +121,19 @@ def _size_of(image: Image | None, size: tuple[int, int] | None) -> tuple[int, in
 
 def padded_size(codec: object, height: int, width: int) -> tuple[int, int]:
     """Return the size to which a codec's images are extended, pixels."""
-    multiple = codec.multiple if isinstance(codec, HasMultiple) else MULTIPLE
-    least = codec.least if isinstance(codec, HasLeast) else 1
+    multiple, least = multiple_of(codec), least_of(codec)
     rows, columns = (-(-max(side, least) // multiple) * multiple for side in (height, width))
     return rows, columns
+
+
+def multiple_of(codec: object) -> int:
+    """Return the multiple to which the sides of a codec's images are extended, pixels."""
+    return codec.multiple if isinstance(codec, HasMultiple) else MULTIPLE
+
+
+def least_of(codec: object) -> int:
+    """Return the least side of a codec's images, pixels."""
+    return codec.least if isinstance(codec, HasLeast) else 1
 
 
 def decodes(codec: object) -> bool:

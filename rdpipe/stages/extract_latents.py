@@ -9,7 +9,7 @@ from rdpipe.core.errors import InputError
 from rdpipe.datasets import manifest
 from rdpipe.datasets.image import load_image
 from rdpipe.io import store
-from rdpipe.stages.inputs import codec_of
+from rdpipe.stages.inputs import codec_of, encoder_of
 from rdpipe.stages.specs import CodecSpec
 
 
@@ -25,7 +25,9 @@ class ExtractLatentsSpec(CodecSpec, frozen=True, kw_only=True):
     decoder_gain: bool = False
 
 
-def run(spec: ExtractLatentsSpec, manifest_file: Path, table: Path, out: Path) -> None:
+def run(
+    spec: ExtractLatentsSpec, manifest_file: Path, refined: list[Path], table: Path, out: Path
+) -> None:
     """Extract the latents of every image, one at a time.
 
     Parameters
@@ -33,6 +35,8 @@ def run(spec: ExtractLatentsSpec, manifest_file: Path, table: Path, out: Path) -
     spec : ExtractLatentsSpec
     manifest_file : Path
         Manifest from ``prepare_dataset``.
+    refined : list of Path
+        Refined latents from ``refine_latents``; empty if the codec is not a refined one.
     table : Path
         Store to write, which remains if latents are deleted: a table over ``image``, and a group
         ``references`` if the codec knows the rate-distortion function of its source.
@@ -42,8 +46,8 @@ def run(spec: ExtractLatentsSpec, manifest_file: Path, table: Path, out: Path) -
         ``scale`` over (channel, row, column), and ``hyper``, ``gain``, ``own_bits``, ``offset``,
         ``coded`` and ``step`` where the codec has them.
     """
-    codec = codec_of(spec)
-    extractor = Extractor(codec, spec.decoder_gain)
+    codec = encoder_of(spec, refined)
+    extractor = Extractor(codec, spec.decoder_gain, codec_of(spec) if refined else codec)
     images = manifest.load_shard(manifest_file, *spec.shard)
     names, digests = ([image[key] for image in images] for key in ("name", "sha256"))
     rows, latents = [], list[str]()

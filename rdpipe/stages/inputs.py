@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import xarray as xr
+from torch import Tensor
 
 from rdpipe.codecs import CODECS
 from rdpipe.codecs.extraction import as_latents
@@ -21,6 +23,7 @@ from rdpipe.core.runs import RunId
 from rdpipe.datasets import manifest
 from rdpipe.evaluation.cell import Fits
 from rdpipe.io import store
+from rdpipe.refinement.codec import refined_codec
 from rdpipe.stages.specs import CodecSpec
 
 
@@ -154,6 +157,46 @@ def build_codec(name: str, quality: int, entry: Mapping[str, Any], device: str) 
 def codec_of(spec: CodecSpec) -> Codec:
     """Build the codec of a specification."""
     return build_codec(spec.codec, spec.quality, spec.entry, spec.device)
+
+
+def encoder_of(spec: CodecSpec, refined: Sequence[Path]) -> Codec:
+    """Build the codec of a specification; with refined latents, their encoder.
+
+    Parameters
+    ----------
+    spec : CodecSpec
+    refined : sequence of Path
+        Stores from ``refine_latents``; empty for a codec that is not refined.
+    """
+    codec = codec_of(spec)
+    return refined_codec(codec, RefinedLatents(refined)) if refined else codec
+
+
+class RefinedLatents(Mapping[str, list[Tensor]]):
+    """Refined latents by the fingerprint of the image, read image by image.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Stores from ``refine_latents``, in the order of the shards.
+    """
+
+    def __init__(self, paths: Sequence[Path]):
+        table = store.join_shards(paths)
+        names, parts = (table[name].values.tolist() for name in ("fingerprint", "parts"))
+        places = zip(store.image_groups(paths), parts, strict=True)
+        self._places = dict(zip(names, places, strict=True))
+
+    def __getitem__(self, key: str) -> list[Tensor]:
+        (path, group), parts = self._places[key]
+        tables = (store.read(path, f"{group}/{part}") for part in range(int(parts)))
+        return [torch.from_numpy(table["elements"].values) for table in tables]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
 
 
 def read_fits(paths: Sequence[Path], scored: xr.Dataset | None = None) -> Fits:

@@ -18,7 +18,7 @@ from rdpipe.io import store
 from rdpipe.report.thumbnail import thumbnail
 from rdpipe.stages.inputs import (
     StoredLatents,
-    codec_of,
+    encoder_of,
     load_images,
     read_fits,
     select_images,
@@ -48,6 +48,7 @@ class MapLatentsSpec(CellSpec, frozen=True, kw_only=True):
 def run(
     spec: MapLatentsSpec,
     manifest_file: Path,
+    refined: list[Path],
     latents: Path,
     joint: Path,
     fits: list[Path],
@@ -61,14 +62,16 @@ def run(
     manifest_file, latents, joint : Path
         Manifest from ``prepare_dataset``, latents from ``extract_latents``, and the whole array
         from ``measure_gap``, which has the level at which each cell codes each image.
+    refined : list of Path
+        Refined latents from ``refine_latents``; empty if the codec is not a refined one.
     fits : list of Path
-        Stores from ``fit_estimator`` of all fitted estimators in the cells.
+        Stores from ``fit_estimator`` and ``fit_reconstruction`` of all that is fitted in the cells.
     out : Path
         Store to write: the variables of :data:`rdpipe.evaluation.maps.LAYOUT` over image, and a
         group ``0``, ``1``, ... for each image with ``bits`` over (cell, row, column), and
         ``original`` and ``decoded`` as small WebP files.
     """
-    codec, stored, array = codec_of(spec), StoredLatents([latents]), store.read(joint)
+    codec, stored, array = encoder_of(spec, refined), StoredLatents([latents]), store.read(joint)
     states, first = read_fits(fits, stored.table), stored[0]
     cells = {
         corner: build(corner, spec.entries, states, first, first[0].structure)

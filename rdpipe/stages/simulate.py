@@ -10,7 +10,7 @@ from rdpipe.datasets import manifest
 from rdpipe.datasets.image import load_image
 from rdpipe.evaluation.simulation import CodedImage, Simulation
 from rdpipe.io import store
-from rdpipe.stages.inputs import StoredLatents, codec_of, load_images, read_fits
+from rdpipe.stages.inputs import StoredLatents, encoder_of, load_images, read_fits
 from rdpipe.stages.specs import CellNames, CellSpec, cell_ids
 
 
@@ -57,7 +57,12 @@ class StoredImages(Sequence[CodedImage]):
 
 
 def run(
-    spec: SimulateSpec, manifest_file: Path, latents: list[Path], fits: list[Path], out: Path
+    spec: SimulateSpec,
+    manifest_file: Path,
+    refined: list[Path],
+    latents: list[Path],
+    fits: list[Path],
+    out: Path,
 ) -> None:
     """Simulate cells of the array, each at the quality of the codec's own pictures.
 
@@ -66,6 +71,8 @@ def run(
     spec : SimulateSpec
     manifest_file : Path
         Manifest from ``prepare_dataset``.
+    refined : list of Path
+        Refined latents from ``refine_latents``; empty if the codec is not a refined one.
     latents : list of Path
         Latents from ``extract_latents``, in the order of the shards: of one shard, or of all shards
         if the quality is equal on average over the dataset.
@@ -74,7 +81,7 @@ def run(
     out : Path
         Store to write: see :meth:`rdpipe.evaluation.simulation.Simulation.run`.
     """
-    codec, stored = codec_of(spec), StoredLatents(latents)
+    codec, stored = encoder_of(spec, refined), StoredLatents(latents)
     simulation = Simulation(
         codec,
         cell_ids(spec.curves),

@@ -23,7 +23,7 @@ from rdpipe.evaluation.simulation import CellsOfLatents
 from rdpipe.io import store
 from rdpipe.stages.inputs import (
     StoredLatents,
-    codec_of,
+    encoder_of,
     load_images,
     read_fits,
     select_images,
@@ -52,6 +52,7 @@ class WriteBitstreamsSpec(BitstreamSpec, frozen=True, kw_only=True):
 def run(
     spec: WriteBitstreamsSpec,
     manifest_file: Path,
+    refined: list[Path],
     latents: Path,
     simulation: Path,
     fits: list[Path],
@@ -68,6 +69,8 @@ def run(
     manifest_file, latents, simulation : Path
         Manifest from ``prepare_dataset``, latents from ``extract_latents``, and levels from
         ``simulate``.
+    refined : list of Path
+        Refined latents from ``refine_latents``; empty if the codec is not a refined one.
     fits : list of Path
         Stores from ``fit_estimator`` and ``fit_reconstruction`` for the cells.
     out : Path
@@ -75,7 +78,7 @@ def run(
         of y_hat over (cell, image), and a group ``0``, ``1``, ... for each image with its
         bitstreams, one after the other.
     """
-    codec, stored = codec_of(spec), StoredLatents([latents])
+    codec, stored = encoder_of(spec, refined), StoredLatents([latents])
     cells = cells_to_code(codec, spec, read_fits(fits, stored.table), stored)
     levels = select_images(store.read(simulation), stored.names, simulation)["level"]
     images = load_images(manifest_file, spec.shard, stored)

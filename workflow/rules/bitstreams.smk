@@ -6,6 +6,7 @@ rule write_bitstreams:
     input:
         manifest=rules.prepare_dataset.output,
         checkpoint=checkpoint_files,
+        refined=refined_files,
         latents=rules.extract_latents.output.latents,
         simulation=simulation_of_shard,
         fits=fits_of_bitstreams,
@@ -28,6 +29,7 @@ rule write_bitstreams:
         "python -m rdpipe write_bitstreams"
         " --spec {params.spec:q}"
         " --manifest_file {input.manifest:q}"
+        " --refined {input.refined:q}"
         " --latents {input.latents:q}"
         " --simulation {input.simulation:q}"
         " --fits {input.fits:q}"

@@ -78,6 +78,13 @@ def config_entry(section, name):
     return {key: entry[key] for key in ("use", "args") if key in entry}
 
 
+def codec_entry(name):
+    """Return `use` and `args` of a codec; of a refined one, those of its codec."""
+    base = query.base_codec(config, name)
+    entry = config_entry("codecs", base)
+    return entry if base == name else {"use": base, **entry}
+
+
 def image_fingerprint(wildcards):
     """Return a digest of the images of a folder, so that a changed image is noticed.
 
@@ -98,7 +105,7 @@ def codec_spec(wildcards):
         "dataset": wildcards.dataset,
         "codec": wildcards.codec,
         "quality": int(wildcards.quality),
-        "entry": config_entry("codecs", wildcards.codec),
+        "entry": codec_entry(wildcards.codec),
         "device": config["device"],
         "shard": shard(wildcards),
     }
@@ -187,18 +194,41 @@ def shard(wildcards):
 
 def checkpoint_files(wildcards):
     """Return the file with the weights of a codec, if it has one: another file is another codec."""
-    file = query.checkpoint_file(config, wildcards.codec, wildcards.quality)
+    codec = query.base_codec(config, wildcards.codec)
+    file = query.checkpoint_file(config, codec, wildcards.quality)
     return user_files(file) if file else []
 
 
+def refined_files(wildcards):
+    """Return the refined latents of a codec, if it is a refined one."""
+    if wildcards.codec not in query.refined_codecs(config):
+        return []
+    return expand(rules.refine_latents.output, allow_missing=True)
+
+
+def refined_files_to_match(wildcards):
+    """Return the refined latents of all images over which a level is solved."""
+    if not refined_files(wildcards):
+        return []
+    whole = config["matching"] == "dataset"
+    return expand(
+        rules.refine_latents.output,
+        shard=list(shards(wildcards.dataset)) if whole else wildcards.shard,
+        allow_missing=True,
+    )
+
+
 def fit_files(wildcards, entries):
-    """Return the fits of the fitted estimators among some entries."""
+    """Return the fits of the fitted estimators among some entries.
+
+    A refined codec has those of its codec, like its decoder.
+    """
     return [
         file
         for axis, estimator in query.fitted_estimators(entries)
         for file in expand(
             rules.fit_estimator.output,
-            codec=wildcards.codec,
+            codec=query.base_codec(config, wildcards.codec),
             quality=wildcards.quality,
             axis=axis,
             estimator=estimator,
@@ -210,7 +240,7 @@ def reconstruction_files(wildcards, cells):
     """Return the fits of the reconstructions that some cells need."""
     return expand(
         rules.fit_reconstruction.output,
-        codec=wildcards.codec,
+        codec=query.base_codec(config, wildcards.codec),
         quality=wildcards.quality,
         quantizer=query.calibrated_quantizers(cells),
     )

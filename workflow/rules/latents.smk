@@ -1,11 +1,54 @@
 """Latents of every image for every codec."""
 
 
+rule refine_latents:
+    """Refine the latents of a shard for an unmodified decoder; an interrupted job continues."""
+    input:
+        manifest=rules.prepare_dataset.output,
+        checkpoints=lambda w: [
+            file
+            for quality in query.slope_qualities(config, w.codec, int(w.quality))
+            for file in user_files(
+                *filter(
+                    None,
+                    [query.checkpoint_file(config, query.base_codec(config, w.codec), quality)],
+                )
+            )
+        ],
+    output:
+        "<results>/{dataset}/{codec}/q{quality}/refined/{shard}.zarr.zip",
+    log:
+        "<logs>/refine_latents/{dataset}/{codec}/q{quality}/{shard}.log",
+    benchmark:
+        "<benchmarks>/refine_latents/{dataset}/{codec}/q{quality}/{shard}.jsonl"
+    conda:
+        "../../environment.yml"
+    resources:
+        mem=scale_with_attempt("4GB"),
+        runtime=scale_with_attempt("24h"),
+        gpu=gpus(),
+    params:
+        spec=lambda w: canonical_json(
+            **codec_spec(w),
+            refinement=query.refined_codecs(config)[w.codec],
+            neighbors=query.slope_qualities(config, w.codec, int(w.quality)),
+        ),
+        state=subpath(output[0], strip_suffix=".zarr.zip"),
+        source=lambda w: code_digest("refine_latents", codecs=query.base_codec(config, w.codec)),
+    shell:
+        "python -m rdpipe refine_latents"
+        " --spec {params.spec:q}"
+        " --manifest_file {input.manifest:q}"
+        " --state {params.state:q}.state"
+        " --out {output:q} > {log:q} 2>&1"
+
+
 rule extract_latents:
     """Extract latents and their prediction, real bytes and decoded quality of a shard."""
     input:
         manifest=rules.prepare_dataset.output,
         checkpoint=checkpoint_files,
+        refined=refined_files,
     output:
         images="<results>/{dataset}/{codec}/q{quality}/images/{shard}.zarr.zip",
         latents=temp_unless_kept("<results>/{dataset}/{codec}/q{quality}/latents/{shard}.zarr.zip"),
@@ -28,5 +71,6 @@ rule extract_latents:
         "python -m rdpipe extract_latents"
         " --spec {params.spec:q}"
         " --manifest_file {input.manifest:q}"
+        " --refined {input.refined:q}"
         " --table {output.images:q}"
         " --out {output.latents:q} > {log:q} 2>&1"

@@ -6,6 +6,7 @@ rule map_latents:
     input:
         manifest=rules.prepare_dataset.output,
         checkpoint=checkpoint_files,
+        refined=refined_files,
         latents=rules.extract_latents.output.latents,
         joint=lambda w: expand(
             rules.measure_gap.output,
@@ -13,7 +14,8 @@ rule map_latents:
             shard=0 if config["matching"] == "dataset" else w.shard,
             allow_missing=True,
         ),
-        fits=lambda w: fit_files(w, query.limit_entries(config)),
+        fits=lambda w: fit_files(w, query.limit_entries(config))
+        + reconstruction_files(w, query.limit_cells(config)),
     output:
         "<results>/{dataset}/{codec}/q{quality}/maps/{shard}.zarr.zip",
     log:
@@ -39,6 +41,7 @@ rule map_latents:
         "python -m rdpipe map_latents"
         " --spec {params.spec:q}"
         " --manifest_file {input.manifest:q}"
+        " --refined {input.refined:q}"
         " --latents {input.latents:q}"
         " --joint {input.joint:q}"
         " --fits {input.fits:q}"

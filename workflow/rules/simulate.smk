@@ -6,6 +6,7 @@ rule simulate:
     input:
         manifest=rules.prepare_dataset.output,
         checkpoint=checkpoint_files,
+        refined=refined_files_to_match,
         latents=latents_to_match,
         fits=lambda w: fit_files(w, query.simulation_spec(config, w.codec))
         + reconstruction_files(w, query.simulated_cells(config, w.codec)),
@@ -23,6 +24,7 @@ rule simulate:
         runtime=scale_with_attempt("4h"),
         gpu=gpus(),
     params:
+        refined=lambda w, input: brace_shards(input.refined),
         latents=lambda w, input: brace_shards(input.latents),
         spec=lambda w: canonical_json(
             **{**codec_spec(w), "shard": shard_to_match(w)},
@@ -33,6 +35,7 @@ rule simulate:
         "python -m rdpipe simulate"
         " --spec {params.spec:q}"
         " --manifest_file {input.manifest:q}"
+        " --refined {params.refined}"
         " --latents {params.latents}"
         " --fits {input.fits:q}"
         " --out {output:q} > {log:q} 2>&1"

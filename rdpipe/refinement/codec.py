@@ -1,0 +1,94 @@
+"""A codec whose encoder sends refined latents; its decoder is the unmodified one."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
+from typing import Any, Self
+
+from torch import Tensor
+
+from rdpipe.core.errors import InputError
+from rdpipe.core.protocols import Codec, Prior, Send, SupportsFloat64
+from rdpipe.core.running import decodes, device_of, least_of, multiple_of
+
+
+class RefinedCodec:
+    """A codec that codes given latents of some images.
+
+    .. code-block:: none
+
+        encoder: image -> latents that were refined before -> code(None, size, send)
+        decoder: None ----------------------------------------> code(None, size, send)
+
+    Parameters
+    ----------
+    codec : Codec
+    latents : mapping of str to sequence of Tensor
+        The elements of each part in decoding order, by the :func:`fingerprint` of the image.
+    """
+
+    def __init__(self, codec: Codec, latents: Mapping[str, Sequence[Tensor]]):
+        self.codec, self.latents = codec, latents
+        self.multiple, self.least = multiple_of(codec), least_of(codec)
+        self.device, self.can_decode = device_of(codec), decodes(codec)
+
+    def code(
+        self, image: Tensor | None, size: tuple[int, int], send: Send
+    ) -> Tensor | Callable[[], Tensor]:
+        """Code an image; see :meth:`rdpipe.core.protocols.Codec.code`.
+
+        Raises
+        ------
+        InputError
+            If the latents of the image were not refined.
+        """
+        if image is None:
+            return self.codec.code(None, size, send)
+        if (key := fingerprint(image)) not in self.latents:
+            raise InputError(
+                f"an image of {size[0]} x {size[1]} pixels is not among the"
+                f" {len(self.latents)} images whose latents were refined"
+            )
+        parts = iter(self.latents[key])
+
+        def send_refined(
+            name: str,
+            prior: Prior | Callable[[], Prior],
+            y: Tensor | None = None,
+            **options: Any,
+        ) -> Tensor:
+            return send(name, prior, next(parts).to(image), **options)
+
+        return self.codec.code(None if self.can_decode else image, size, send_refined)
+
+
+class RefinedFloat64Codec(RefinedCodec):
+    """A refined codec of which the codec makes a copy for bitstreams."""
+
+    def to_float64(self) -> Self:
+        """Return a codec whose means and scales are computed in float64."""
+        precise = copy(self)
+        assert isinstance(self.codec, SupportsFloat64)
+        precise.codec = self.codec.to_float64()
+        return precise
+
+
+def refined_codec(codec: Codec, latents: Mapping[str, Sequence[Tensor]]) -> RefinedCodec:
+    """Return a codec that codes given latents; see :class:`RefinedCodec`."""
+    if isinstance(codec, SupportsFloat64):
+        return RefinedFloat64Codec(codec, latents)
+    return RefinedCodec(codec, latents)
+
+
+def fingerprint(image: Tensor) -> str:
+    """Return a digest of an image tensor that does not depend on its dtype or device.
+
+    Parameters
+    ----------
+    image : Tensor of shape (1, channel, height, width)
+        As ``code`` of a codec receives it.
+    """
+    values = (255 * image.detach().cpu().double()).round().int()
+    return hashlib.sha256(values.contiguous().numpy().tobytes()).hexdigest()

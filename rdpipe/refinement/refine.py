@@ -1,0 +1,231 @@
+"""Refine the latents of one image for a decoder that stays as it is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from rdpipe.core.errors import InputError
+from rdpipe.core.metrics import mean_squared_error
+from rdpipe.core.protocols import Codec, Image
+from rdpipe.core.rng import generator
+from rdpipe.core.running import decodes, run, to_image, to_tensor
+from rdpipe.core.walk import Walk
+from rdpipe.refinement.walk import RefiningWalk
+
+HIGHEST_TEMPERATURE = 0.5
+"""Temperature of the relaxed rounding at first."""
+WARM = 0.3
+"""Share of the steps at the highest temperature."""
+COOLING = 2.0
+"""Decay of the temperature after that: T falls as exp(-COOLING * (progress - WARM))."""
+CHECKPOINTS = (0.6, 0.8, 1.0)
+"""Shares of the steps after which the latents are coded and compared with the best so far."""
+MOST_PARTS = 64
+"""Largest number of parts of an image; each needs a pass of the codec's networks in sequence."""
+
+
+class RefinedFor(StrEnum):
+    """What takes the place of the quantizer while latents are refined."""
+
+    ROUNDING = "rounding"
+    TEST_CHANNEL = "test-channel"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How latents are refined.
+
+    Parameters
+    ----------
+    slope : float
+        What a squared 8-bit level of the MSE is worth, bit/pixel: the objective is
+        bits/pixel + slope * MSE.
+    steps : int
+        Number of steps of the optimizer.
+    quantizer : RefinedFor
+    theta : float
+        Water level of the test channel, squared steps.
+    learning_rate : float
+        Of Adam, steps of the grid.
+    seed : int
+        Seed of the noise.
+    """
+
+    slope: float
+    steps: int = 100
+    quantizer: RefinedFor = RefinedFor.ROUNDING
+    theta: float = 1 / 12
+    learning_rate: float = 0.02
+    seed: int = 0
+
+
+class Objective(NamedTuple):
+    """Rate and distortion of an image as it is coded.
+
+    Parameters
+    ----------
+    bits : float
+        Code length, with side information, bit.
+    mse : float
+        Of the decoded image, squared 8-bit levels.
+    value : float
+        bits/pixel + slope * MSE.
+    """
+
+    bits: float
+    mse: float
+    value: float
+
+
+class Refinement(NamedTuple):
+    """The refined latents of an image.
+
+    Parameters
+    ----------
+    parts : list of Tensor
+        The elements of each part, in decoding order, float32 on the CPU.
+    before, after : Objective
+        Of the codec's own latents, and of the refined ones: never a larger value.
+    step : int
+        Number of steps after which the best latents were found; 0 for the codec's own.
+    """
+
+    parts: list[Tensor]
+    before: Objective
+    after: Objective
+    step: int
+
+
+class Refiner:
+    """Refines the latents of one image.
+
+    Parameters
+    ----------
+    codec : Codec
+        PyTorch can differentiate its decoder.
+    name : str
+        Name of the image, which seeds the noise.
+    image : array
+    settings : Settings
+
+    Raises
+    ------
+    InputError
+        If the codec sends too many parts in sequence.
+    """
+
+    def __init__(self, codec: Codec, name: str, image: Image, settings: Settings):
+        self.codec, self.image, self.settings = codec, image, settings
+        self._key = settings.seed, name
+        self._size = image.shape[0], image.shape[1]
+        self._theta = settings.theta if settings.quantizer is RefinedFor.TEST_CHANNEL else None
+        walk = Walk()
+        run(codec, walk, image)
+        if len(walk.record) > MOST_PARTS:
+            raise InputError(
+                f"{type(codec).__name__} sends {len(walk.record)} parts in sequence; expected at"
+                f" most {MOST_PARTS} for refinement, which runs the sequence at every step"
+            )
+        parts = [coded.part for coded in walk.record]
+        self._units = [float(torch.as_tensor(part.step).mean()) for part in parts]
+        self.own = [part.y.float() for part in parts if part.y is not None]
+
+    def refine(self) -> Refinement:
+        """Return the best latents of some checkpoints, of which the codec's own are the first.
+
+        Raises
+        ------
+        InputError
+            If the decoded image has no gradient with respect to a latent.
+        """
+        steps, noise = self.settings.steps, generator("refine", *self._key)
+        leaves = [
+            (y / unit).requires_grad_() for y, unit in zip(self.own, self._units, strict=True)
+        ]
+        optimizer = torch.optim.Adam(leaves, lr=self.settings.learning_rate)
+        target = to_tensor(self.codec, self.image)[..., : self._size[0], : self._size[1]]
+        checkpoints = {math.ceil(share * steps) for share in CHECKPOINTS}
+        before = self.evaluate(self.own)
+        best = Refinement(_on_cpu(self.own), before, before, 0)
+        for step in range(steps):
+            progress = step / steps
+            optimizer.param_groups[0]["lr"] = self.settings.learning_rate * learning_rate(progress)
+            walk = RefiningWalk(self._parts(leaves), noise, temperature(progress), self._theta)
+            self._set_gradients(leaves, self._loss(walk, target))
+            optimizer.step()
+            if step + 1 in checkpoints:
+                parts = [part.detach() for part in self._parts(leaves)]
+                after = self.evaluate(parts)
+                if after.value < best.after.value:
+                    best = Refinement(_on_cpu(parts), before, after, step + 1)
+        return best
+
+    def _set_gradients(self, leaves: Sequence[Tensor], loss: Tensor) -> None:
+        """Set the gradients of the leaves.
+
+        Raises
+        ------
+        InputError
+            If there are none: the codec computes something outside of the graph.
+        """
+        codec = type(self.codec).__name__
+        if not loss.requires_grad:
+            raise InputError(
+                f"{codec} has no gradient of the image with respect to its latents; expected a"
+                " decoder that PyTorch can differentiate"
+            )
+        for leaf, gradient in zip(leaves, torch.autograd.grad(loss, leaves), strict=True):
+            if not gradient.isfinite().all():
+                raise InputError(f"{codec}: the gradient of a latent is not finite")
+            leaf.grad = gradient
+
+    def evaluate(self, parts: Sequence[Tensor]) -> Objective:
+        """Return the objective of some latents as they are coded, with one draw of the noise."""
+        walk = RefiningWalk(parts, generator("evaluate", *self._key), theta=self._theta)
+        decoded = to_image(self._decode(walk), *self._size)
+        bits, mse = walk.bits.item(), mean_squared_error(self.image, decoded)
+        return Objective(bits, mse, bits / math.prod(self._size) + self.settings.slope * mse)
+
+    def _loss(self, walk: RefiningWalk, target: Tensor) -> Tensor:
+        """Return the objective with gradients."""
+        height, width = self._size
+        decoded = self._decode(walk)[..., :height, :width]
+        peak = 255 if decoded.shape[1] == 3 else 1
+        if peak == 255:
+            decoded = decoded.clamp(0, 1)
+        mse = peak**2 * (decoded - target).square().mean()
+        return walk.bits / (height * width) + self.settings.slope * mse
+
+    def _decode(self, walk: RefiningWalk) -> Tensor:
+        """Return the decoded image; the codec runs as a decoder, if it has one."""
+        if decodes(self.codec):
+            return run(self.codec, walk, size=self._size)
+        return run(self.codec, walk, self.image)
+
+    def _parts(self, leaves: Sequence[Tensor]) -> list[Tensor]:
+        """Return leaves in units of the codec."""
+        return [leaf * unit for leaf, unit in zip(leaves, self._units, strict=True)]
+
+
+def temperature(progress: float) -> float:
+    """Return the temperature of the relaxed rounding after a share of the steps."""
+    return HIGHEST_TEMPERATURE * math.exp(-COOLING * max(0.0, progress - WARM))
+
+
+def _on_cpu(parts: Sequence[Tensor]) -> list[Tensor]:
+    return [part.detach().float().cpu() for part in parts]
+
+
+def learning_rate(progress: float) -> float:
+    """Return the learning rate after a share of the steps, relative to the largest.
+
+    It is constant over the first half, and falls to 0 over the second.
+    """
+    return min(1.0, 2 * (1 - progress))

@@ -1,0 +1,46 @@
+"""Specification of a refined codec, as in a config."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from rdpipe.core.axes import TRAINING_THETA
+from rdpipe.core.specs import Spec
+
+Positive = Annotated[float, Meta(gt=0)]
+
+
+class RefinementSpec(Spec, frozen=True, kw_only=True):
+    """The ``args`` of a codec with ``use: refined``.
+
+    Parameters
+    ----------
+    codec : str
+        Name of the codec in the config whose latents are refined.
+    steps : int
+        Number of steps of the optimizer for each image.
+    quantizer : {"rounding", "test-channel"}
+        What the latents are refined for: real bytes, or an upper bound on R(D).
+    theta : float
+        Water level of the test channel, squared latent units.
+    lambdas : dict of int to float, optional
+        What a squared 8-bit level of the MSE is worth, bit/pixel, by quality: the lambda of a
+        training on bpp + lambda 255^2 MSE. Default: the slope of the codec's own curve.
+    lambda_factor : float
+        Factor of lambda, for points between those of the codec.
+    learning_rate : float
+        Largest learning rate of Adam, latent units.
+    seed : int
+        Seed of the noise.
+    """
+
+    codec: str
+    steps: Annotated[int, Meta(ge=0)] = 100
+    quantizer: Literal["rounding", "test-channel"] = "rounding"
+    theta: Positive = TRAINING_THETA
+    lambdas: dict[int, Positive] | None = None
+    lambda_factor: Positive = 1.0
+    learning_rate: Positive = 0.02
+    seed: int = 0

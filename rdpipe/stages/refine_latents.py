@@ -1,0 +1,196 @@
+"""Refine the latents of every image for the unmodified decoder of a codec."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from safetensors.torch import load_file, save_file
+
+from rdpipe.core.errors import InputError
+from rdpipe.core.protocols import Codec, Image
+from rdpipe.core.provenance import source_digest
+from rdpipe.core.running import to_tensor
+from rdpipe.datasets import manifest
+from rdpipe.datasets.image import load_image
+from rdpipe.io import store
+from rdpipe.io.files import write_atomically
+from rdpipe.refinement.codec import fingerprint
+from rdpipe.refinement.refine import Objective, RefinedFor, Refinement, Refiner, Settings
+from rdpipe.refinement.slope import operating_point, slope_of_curve, slope_of_step
+from rdpipe.refinement.spec import RefinementSpec
+from rdpipe.stages.inputs import build_codec, codec_of
+from rdpipe.stages.specs import CodecSpec
+
+SLOPE_IMAGES = 4
+"""Number of images of the dataset on which the slope of a codec is measured."""
+logger = logging.getLogger(__name__)
+
+
+class RefineLatentsSpec(CodecSpec, frozen=True, kw_only=True):
+    """One refined codec at one quality on one shard of a dataset.
+
+    Parameters
+    ----------
+    refinement : RefinementSpec
+    neighbors : list of int
+        This quality of the codec and the nearest others, from which its slope is measured.
+    """
+
+    refinement: RefinementSpec
+    neighbors: list[int]
+
+
+def run(spec: RefineLatentsSpec, manifest_file: Path, state: Path, out: Path) -> None:
+    """Refine the latents of every image, one at a time.
+
+    Parameters
+    ----------
+    spec : RefineLatentsSpec
+    manifest_file : Path
+        Manifest from ``prepare_dataset``.
+    state : Path
+        Side folder with the images that are finished, from which an interrupted run continues. It
+        is not an output of the rule.
+    out : Path
+        Store to write: over ``image``, ``bits`` and ``mse`` before and after, the ``step`` of the
+        best latents, the ``seconds`` of the processor and the ``fingerprint`` of the image; and a
+        group ``0/0``, ``0/1``, ... for each image and part with its ``elements``.
+    """
+    codec = codec_of(spec)
+    settings = settings_of(spec, codec, manifest_file)
+    images, rows = manifest.load_shard(manifest_file, *spec.shard), []
+    with store.create(out, spec) as writer:
+        for index, entry in enumerate(images):
+            pixels = load_image(entry["file"], entry["sha256"])
+            file = state / f"{key_of(spec, settings, entry['sha256'])}.safetensors"
+            refinement, seconds = refine_once(codec, entry["name"], pixels, settings, file)
+            logger.info("%s: %s", entry["name"], describe(refinement, pixels))
+            for part, elements in enumerate(refinement.parts):
+                dims = "batch", "channel", "row", "column"
+                table = xr.Dataset({"elements": (dims, elements.numpy())})
+                writer.write(table, group=f"{index}/{part}")
+            rows.append((refinement, seconds, fingerprint(to_tensor(codec, pixels))))
+        coords = {"image": [entry["name"] for entry in images], **spec.run_id.coordinates()}
+        writer.write(tabulate(rows).assign_coords(coords).assign_attrs(slope=settings.slope))
+    shutil.rmtree(state, ignore_errors=True)
+
+
+def settings_of(spec: RefineLatentsSpec, codec: Codec, manifest_file: Path) -> Settings:
+    """Return how the latents are refined, with the slope of the codec unless it is stated.
+
+    Raises
+    ------
+    InputError
+        If `lambdas` lacks the quality.
+    """
+    args = spec.refinement
+    if args.lambdas is None:
+        slope = measure_slope(spec, codec, first_images(manifest_file))
+    elif spec.quality in args.lambdas:
+        slope = args.lambdas[spec.quality]
+    else:
+        raise InputError(
+            f"codec {spec.codec!r}: lambdas has no quality {spec.quality}; it has"
+            f" {', '.join(map(str, args.lambdas))}"
+        )
+    return Settings(
+        slope * args.lambda_factor,
+        args.steps,
+        RefinedFor(args.quantizer),
+        args.theta,
+        args.learning_rate,
+        args.seed,
+    )
+
+
+def first_images(manifest_file: Path) -> list[Image]:
+    """Return the first images of a dataset, whatever the shard."""
+    images = manifest.load(manifest_file)["images"][:SLOPE_IMAGES]
+    return [load_image(image["file"], image["sha256"]) for image in images]
+
+
+def measure_slope(spec: RefineLatentsSpec, codec: Codec, images: Sequence[Image]) -> float:
+    """Return the slope of the codec's own curve at its quality."""
+    if len(spec.neighbors) == 1:
+        return slope_of_step(codec, images)
+    points = [
+        operating_point(
+            codec
+            if quality == spec.quality
+            else build_codec(spec.codec, quality, spec.entry, spec.device),
+            images,
+        )
+        for quality in spec.neighbors
+    ]
+    bpp, mse = zip(*points, strict=True)
+    return slope_of_curve(bpp, mse, spec.neighbors.index(spec.quality))
+
+
+def refine_once(
+    codec: Codec, name: str, pixels: Image, settings: Settings, file: Path
+) -> tuple[Refinement, float]:
+    """Return the refinement of an image and its processor time, from a file if it is finished."""
+    if not file.exists():
+        start = time.process_time()
+        refinement = Refiner(codec, name, pixels, settings).refine()
+        save(refinement, time.process_time() - start, file)
+    return load(file)
+
+
+def save(refinement: Refinement, seconds: float, file: Path) -> None:
+    """Write a refinement completely or not at all."""
+    parts = {f"{i:04d}": part.contiguous() for i, part in enumerate(refinement.parts)}
+    numbers = [*refinement.before, *refinement.after, refinement.step, seconds]
+    metadata = {"numbers": " ".join(map(repr, map(float, numbers)))}
+    write_atomically(file, lambda path: save_file(parts, path, metadata))
+
+
+def load(file: Path) -> tuple[Refinement, float]:
+    """Read what :func:`save` wrote."""
+    from safetensors import safe_open
+
+    parts = load_file(file)
+    with safe_open(file, "pt") as opened:
+        *objectives, step, seconds = map(float, opened.metadata()["numbers"].split())
+    before, after = Objective(*objectives[:3]), Objective(*objectives[3:])
+    refinement = Refinement([parts[key] for key in sorted(parts)], before, after, int(step))
+    return refinement, seconds
+
+
+def key_of(spec: RefineLatentsSpec, settings: Settings, sha256: str) -> str:
+    """Return a digest of all that the refined latents of an image depend on."""
+    text = repr((spec.entry, spec.quality, spec.device, settings, sha256, source_digest(__name__)))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def describe(refinement: Refinement, pixels: Image) -> str:
+    """Return before and after in words."""
+    size = pixels.shape[0] * pixels.shape[1]
+    ends = [f"{x.bits / size:.4f} bit/pixel, MSE {x.mse:.2f}" for x in refinement[1:3]]
+    return f"{ends[0]} -> {ends[1]} after {refinement.step} steps"
+
+
+def tabulate(rows: Sequence[tuple[Refinement, float, str]]) -> xr.Dataset:
+    """Return the table over images."""
+    refinements, seconds, prints = zip(*rows, strict=True)
+    columns = {
+        "bits_before": ([r.before.bits for r in refinements], "bit"),
+        "bits": ([r.after.bits for r in refinements], "bit"),
+        "mse_before": ([r.before.mse for r in refinements], "squared 8-bit levels"),
+        "mse": ([r.after.mse for r in refinements], "squared 8-bit levels"),
+        "step": ([r.step for r in refinements], ""),
+        "parts": ([len(r.parts) for r in refinements], ""),
+        "seconds": (seconds, "second of the processor"),
+    }
+    table = {
+        name: ("image", np.array(values, np.float64), {"units": units})
+        for name, (values, units) in columns.items()
+    }
+    return xr.Dataset({**table, "fingerprint": ("image", list(prints))})

@@ -22,6 +22,7 @@ from rdpipe.analysis.measured_curves import (
     image_sizes,
     source_curves,
 )
+from rdpipe.analysis.rates import matched_at
 from rdpipe.analysis.references import PublishedSpec, published_curves
 from rdpipe.analysis.tables import (
     bd_rate_frame,
@@ -145,28 +146,38 @@ def make_frames(
     """Return what holds at equal pictures: tables by the name of their group."""
     image_bd_rates, limits = image_bd_rate_frame(curves), cell_ids(spec.limits)
     terms = term_frame(tables, simulated, limits)
-    over_the_curve, ladders = curve_frames(tables, simulated, limits, curves)
+    measure = common_measure(simulated)
+    over_the_curve, ladders = curve_frames(tables, simulated, limits, curves, measure)
     return {
         "points": points_frame(curves),
         "bd_rates": bd_rate_frame(curves, image_bd_rates),
         "decomposition": pd.concat([decomposition_frame(terms), over_the_curve], ignore_index=True),
         "ladder": ladders,
         "codes": code_frame(tables, simulated, arrays, decoded),
-        "available": available_frame(curves, tables, arrays, decoded),
+        "available": available_frame(curves, tables, arrays, decoded, measure),
         "image_bd_rates": image_bd_rates,
         "image_points": image_points_frame(curves),
         "image_terms": terms,
     }
 
 
+def common_measure(simulated: Runs) -> str:
+    """Return the quality at which the cells of all codecs were simulated."""
+    run = next(iter(simulated.values()))
+    return matched_at(next(iter(run.values())))
+
+
 def curve_frames(
-    tables: Runs, simulated: Runs, limits: Mapping[str, CellId], curves: list[Curve]
+    tables: Runs,
+    simulated: Runs,
+    limits: Mapping[str, CellId],
+    curves: list[Curve],
+    measure: str,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return terms over the curve, and ladders, of every codec and limit."""
     terms, ladders = [], []
     for (dataset, codec), run in tables.items():
         simulations = simulated[dataset, codec]
-        measure = str(next(iter(simulations.values()))["measure"].item())
         joint = [
             curve
             for curve in curves

@@ -15,7 +15,7 @@ import xarray as xr
 from rdpipe.analysis.bd_rate import bd_rate_interval, compare, image_points, mean_points
 from rdpipe.analysis.curves import Curve
 from rdpipe.analysis.decomposition import decompose
-from rdpipe.analysis.intervals import mean_interval
+from rdpipe.analysis.intervals import interval_columns, mean_interval
 from rdpipe.analysis.measured_curves import Runs
 from rdpipe.analysis.measures import (
     CURVE_MEASURES,
@@ -268,9 +268,7 @@ def decomposition_frame(terms: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for values, group in terms.groupby(list(TERM_KEYS), sort=False, dropna=False):
         labels = dict(zip(TERM_KEYS, values, strict=True))
-        bpp = group["bpp"].to_numpy()
-        low, high = map(float, mean_interval(bpp))
-        rows.append(labels | {"bpp": bpp.mean(), "bpp_low": low, "bpp_high": high})
+        rows.append(labels | interval_columns("bpp", group["bpp"].to_numpy()))
     return pd.DataFrame(rows)
 
 

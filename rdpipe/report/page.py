@@ -16,6 +16,7 @@ from rdpipe.core.axes import CellId
 from rdpipe.core.kinds import BoundKind, CurveRole
 from rdpipe.report import answer, known, ladder_text, latent_matched_text
 from rdpipe.report.common_range import bd_rate_rows, of_measure, other_measures
+from rdpipe.report.context_text import context_content
 from rdpipe.report.dominant_text import dominant_sentences
 from rdpipe.report.figures import FIGURES
 from rdpipe.report.frames import Limits
@@ -38,9 +39,9 @@ def run_content(dataset: str, codec: str, tables: RunTables, limits: Limits) -> 
     dataset, codec : str
     tables : mapping of str to DataFrame
         ``points``, ``image_points``, ``bd_rates``, ``available``, ``decomposition``, ``ladder``,
-        ``latent_decomposition``, ``latent_matched``, ``savings``, ``image_terms``, ``codes``,
-        ``gaps``, ``latents``, ``channels``, ``calibration`` and ``residuals`` of this dataset and
-        codec.
+        ``latent_decomposition``, ``latent_matched``, ``context``, ``savings``, ``image_terms``,
+        ``codes``, ``gaps``, ``latents``, ``channels``, ``calibration`` and ``residuals`` of this
+        dataset and codec.
     limits : mapping of str to CellId
         The limits, in the order in which the page lists them.
     """
@@ -78,6 +79,7 @@ def run_content(dataset: str, codec: str, tables: RunTables, limits: Limits) -> 
         "sources": published.drop_duplicates("curve").to_dict("records"),
         "limits": [limit_content(name, tables, limits[name], measure) for name in names],
         "gaps": gap_rows(tables["gaps"]),
+        "context": context_content(tables["context"]),
         "second_moment": second_moment_check(tables["gaps"]),
         "variance": variance_split(tables["gaps"]),
         "codes": tables["codes"].replace({"matched_at": MEASURE_NAMES}).to_dict("records"),

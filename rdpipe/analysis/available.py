@@ -16,13 +16,23 @@ import xarray as xr
 
 from rdpipe.analysis.curves import Curve, Values
 from rdpipe.analysis.measured_curves import Run, Runs, stack
+from rdpipe.analysis.measures import CURVE_MEASURES
 from rdpipe.analysis.rates import cell_bits
 from rdpipe.analysis.tables import bd_rate_with_interval
 from rdpipe.core.axes import BASELINE_CELL, CellId
 from rdpipe.core.kinds import BoundKind, CurveRole
 from rdpipe.io.store import check_same_images
 
-AVAILABLE_COLUMNS = ("dataset", "codec", "cell", "kind", "bd_rate", "bd_rate_low", "bd_rate_high")
+AVAILABLE_COLUMNS = (
+    "dataset",
+    "codec",
+    "cell",
+    "kind",
+    "measure",
+    "bd_rate",
+    "bd_rate_low",
+    "bd_rate_high",
+)
 """Columns of :func:`available_frame`."""
 OWN_CELLS = (BASELINE_CELL, BASELINE_CELL.replace(quantizer="codec"))
 """Cells whose code length is that of the codec's own prior, or nearly so: they save nothing."""
@@ -31,7 +41,7 @@ NEGLIGIBLE = 0.005
 
 
 def available_frame(
-    curves: Sequence[Curve], tables: Runs, arrays: Runs, decoded: Runs
+    curves: Sequence[Curve], tables: Runs, arrays: Runs, decoded: Runs, measure: str
 ) -> pd.DataFrame:
     """Return a row for each real code of each codec.
 
@@ -42,6 +52,8 @@ def available_frame(
     tables, arrays, decoded : mapping
         Tables of ``extract_latents``, whole arrays, and stores of ``read_bitstreams`` (empty if no
         real bytes were written); by dataset and codec, then by quality.
+    measure : str
+        The quality at which cells were simulated, which is equal in the BD-rates.
 
     Returns
     -------
@@ -60,9 +72,15 @@ def available_frame(
         ]
         own = tables[key], arrays[key], decoded.get(key, {})
         for code in real_codes(codec_curve, simulated, *own):
-            labels = {"dataset": code.dataset, "codec": code.codec, "cell": code.name}
-            rates = bd_rate_with_interval(codec_curve, code)
-            rows.append(labels | {"kind": str(code.kind)} | rates)
+            labels = {
+                "dataset": code.dataset,
+                "codec": code.codec,
+                "cell": code.name,
+                "kind": str(code.kind),
+                "measure": measure,
+            }
+            rates = bd_rate_with_interval(codec_curve, code, CURVE_MEASURES[measure])
+            rows.append(labels | rates)
     return pd.DataFrame(rows, columns=list(AVAILABLE_COLUMNS))
 
 

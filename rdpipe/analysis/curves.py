@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rdpipe.core.kinds import BoundKind, CurveRole
-from rdpipe.core.metrics import psnr
 
 Values = NDArray[np.float64]
 
@@ -74,10 +73,6 @@ class Curve:
     def has_images(self) -> bool:
         """Whether the values of single images are known."""
         return self.role is not CurveRole.PUBLISHED
-
-    def points(self) -> tuple[Values, Values]:
-        """Return mean bit/pixel and mean PSNR over images, each of shape (quality,)."""
-        return self.bpp.mean(0), psnr(self.mse).mean(0)
 
     def is_compared_with(self, codec_curve: Curve) -> bool:
         """Return whether the BD-rate of this curve against a codec's own curve is reported."""

@@ -43,6 +43,12 @@ def mean_interval(values: Values) -> tuple[Values, Values]:
     return mean - half, mean + half
 
 
+def interval_columns(name: str, values: Values) -> dict[str, float]:
+    """Return the mean over images and its t interval as columns."""
+    low, high = mean_interval(values)
+    return {name: float(values.mean()), f"{name}_low": float(low), f"{name}_high": float(high)}
+
+
 def groups_of(images: int) -> NDArray[np.integer[Any]]:
     """Return the group of each image; up to :data:`GROUPS` images, each is its own group."""
     return np.arange(images) % min(images, GROUPS)

@@ -16,7 +16,7 @@ import pandas as pd
 from scipy.interpolate import PchipInterpolator
 
 from rdpipe.analysis.curves import Curve, Values
-from rdpipe.analysis.intervals import jackknife_interval, mean_interval
+from rdpipe.analysis.intervals import interval_columns, jackknife_interval
 from rdpipe.analysis.log_rate import common_range, log_rate, log_rates
 from rdpipe.analysis.measured_curves import Run, stack
 from rdpipe.analysis.rates import cell_bits, select_cell
@@ -250,12 +250,6 @@ def interpolated(rung: Rung, target: Values) -> Values:
     relative = rung.bpp[:, nearest] / rung.bpp.mean(0)[nearest]
     result: Values = mean * relative
     return result
-
-
-def interval_columns(name: str, values: Values) -> dict[str, float]:
-    """Return the mean over images and its t interval as columns."""
-    low, high = mean_interval(values)
-    return {name: float(values.mean()), f"{name}_low": float(low), f"{name}_high": float(high)}
 
 
 def over_the_curve(found: Sequence[Rung]) -> list[dict[str, float]]:

@@ -15,8 +15,16 @@ import xarray as xr
 from rdpipe.analysis.bd_rate import bd_rate_interval, compare, image_points, mean_points
 from rdpipe.analysis.curves import Curve
 from rdpipe.analysis.decomposition import decompose
-from rdpipe.analysis.intervals import mean_interval
+from rdpipe.analysis.intervals import interval_columns, mean_interval
 from rdpipe.analysis.measured_curves import Runs
+from rdpipe.analysis.measures import (
+    CURVE_MEASURES,
+    IMAGE_MEASURES,
+    MS_SSIM,
+    PSNR,
+    PSNR_OF_MEAN_MSE,
+    Measure,
+)
 from rdpipe.analysis.rates import cell_bits, matched_at, select_cell
 from rdpipe.core.axes import BASELINE_CELL, CellId
 from rdpipe.core.kinds import BoundKind, CurveRole
@@ -25,7 +33,7 @@ from rdpipe.io.store import check_same_images
 
 CURVE_KEYS = ("dataset", "codec", "curve", "role")
 """Columns that identify a curve that is compared with a codec."""
-IMAGE_COLUMNS = (*CURVE_KEYS, "kind", "image", "bd_rate", "reason")
+IMAGE_COLUMNS = (*CURVE_KEYS, "kind", "measure", "image", "bd_rate", "reason")
 """Columns of :func:`image_bd_rate_frame`."""
 TIE = 1e-9
 """Change of the rate up to which two curves count as equal on an image, per cent."""
@@ -78,16 +86,18 @@ def curve_labels(curve: Curve) -> dict[str, str]:
 def points_frame(curves: Sequence[Curve]) -> pd.DataFrame:
     """Return a row for each point of each curve.
 
-    It has the mean bit/pixel and the mean PSNR with their 95 % t intervals over images, and the
-    PSNR of the mean MSE. The lower end of the interval of a rate is 0 or more.
+    It has the mean bit/pixel and the mean PSNR with their 95 % t intervals over images, the PSNR of
+    the mean MSE, and the mean MS-SSIM in dB. The lower end of the interval of a rate is 0 or more.
     """
     rows = []
     for curve in curves:
-        bpp, quality = curve.points()
+        bpp = curve.bpp.mean(0)
+        quality, of_mean_mse, ms_ssim = (
+            measure.of_mean(curve) for measure in (PSNR, PSNR_OF_MEAN_MSE, MS_SSIM)
+        )
         known = 1.0 if curve.has_images else np.nan
         low, high = (known * end for end in mean_interval(curve.bpp))
-        psnr_low, psnr_high = (known * end for end in mean_interval(psnr(curve.mse)))
-        psnr_of_mean_mse = known * psnr(curve.mse.mean(0))
+        psnr_low, psnr_high = (known * end for end in mean_interval(PSNR.of_images(curve)))
         rows += [
             {
                 **curve_labels(curve),
@@ -98,7 +108,8 @@ def points_frame(curves: Sequence[Curve]) -> pd.DataFrame:
                 "psnr": quality[i],
                 "psnr_low": psnr_low[i],
                 "psnr_high": psnr_high[i],
-                "psnr_of_mean_mse": psnr_of_mean_mse[i],
+                "psnr_of_mean_mse": of_mean_mse[i],
+                "ms_ssim": ms_ssim[i],
                 "images": len(curve.pixels),
                 "source": curve.source,
             }
@@ -125,8 +136,8 @@ def compared_curves(curves: Sequence[Curve]) -> Iterator[tuple[Curve, Curve]]:
 def image_bd_rate_frame(curves: Sequence[Curve]) -> pd.DataFrame:
     """Return the BD-rate of every curve against each codec on its dataset, for each image.
 
-    ``reason`` says why a BD-rate is not defined. Published curves, of which only averages are
-    known, are left out.
+    It has a row for each measure of an image. ``reason`` says why a BD-rate is not defined.
+    Published curves, of which only averages are known, are left out.
 
     Raises
     ------
@@ -135,23 +146,24 @@ def image_bd_rate_frame(curves: Sequence[Curve]) -> pd.DataFrame:
     """
     rows = []
     for codec_curve, curve in compared_curves(curves):
-        if curve.has_images:
-            labels = curve_labels(curve) | {"codec": codec_curve.codec}
-            pairs = zip(image_points(codec_curve), image_points(curve), strict=True)
-            for image, pair in zip(curve.images, pairs, strict=True):
-                result = compare(*pair)
+        labels = curve_labels(curve) | {"codec": codec_curve.codec}
+        for measure in IMAGE_MEASURES if curve.has_images else ():
+            anchors, others = image_points(codec_curve, measure), image_points(curve, measure)
+            for image, anchor, other in zip(curve.images, anchors, others, strict=True):
+                result = compare(anchor, other, measure)
                 rates = {"bd_rate": result.value, "reason": result.reason}
-                rows.append(labels | {"image": str(image)} | rates)
+                rows.append(labels | {"measure": measure.name, "image": str(image)} | rates)
     return pd.DataFrame(rows, columns=list(IMAGE_COLUMNS))
 
 
 def bd_rate_frame(curves: Sequence[Curve], image_bd_rates: pd.DataFrame) -> pd.DataFrame:
     """Return the BD-rate of every curve against each codec on its dataset, with its interval.
 
-    ``overlap`` is the share of the codec's range of PSNR over which curves are compared, ``reason``
-    says why a BD-rate is not defined, and ``remark`` what was left out. ``interpolation_error`` is
-    the difference that another interpolation makes, percentage points. ``win_rate`` is the share of
-    images on which the curve needs fewer bits, among the ``defined_images`` with a BD-rate.
+    It has a row for each ``measure`` of the quality that is equal. ``overlap`` is the share of the
+    codec's range of quality over which curves are compared, ``reason`` says why a BD-rate is not
+    defined, and ``remark`` what was left out. ``interpolation_error`` is the difference that
+    another interpolation makes, percentage points. ``win_rate`` is the share of images on which the
+    curve needs fewer bits, among the ``defined_images`` with a BD-rate.
 
     Parameters
     ----------
@@ -164,14 +176,16 @@ def bd_rate_frame(curves: Sequence[Curve], image_bd_rates: pd.DataFrame) -> pd.D
     InputError
         See :func:`compared_curves`.
     """
-    groups = image_bd_rates.groupby(list(CURVE_KEYS))["bd_rate"]
+    groups = image_bd_rates.groupby([*CURVE_KEYS, "measure"])["bd_rate"]
     wins = {key: win_columns(rates) for key, rates in groups}
     rows = []
     for codec_curve, curve in compared_curves(curves):
         labels = curve_labels(curve) | {"codec": codec_curve.codec}
-        key = tuple(labels[name] for name in CURVE_KEYS)
-        of_images = wins.get(key, win_columns(pd.Series(dtype=float)))
-        rows.append(labels | bd_rate_with_interval(codec_curve, curve) | of_images)
+        for measure in CURVE_MEASURES.values():
+            key = (*(labels[name] for name in CURVE_KEYS), measure.of_one_image)
+            of_images = wins.get(key, win_columns(pd.Series(dtype=float)))
+            rates = bd_rate_with_interval(codec_curve, curve, measure)
+            rows.append(labels | {"measure": measure.name} | rates | of_images)
     return pd.DataFrame(rows)
 
 
@@ -182,13 +196,13 @@ def win_columns(rates: pd.Series) -> dict[str, Any]:
     return {"win_rate": share, "defined_images": len(defined)}
 
 
-def bd_rate_with_interval(codec_curve: Curve, curve: Curve) -> dict[str, Any]:
+def bd_rate_with_interval(codec_curve: Curve, curve: Curve, measure: Measure) -> dict[str, Any]:
     """Return the BD-rate of a curve against a codec and its 95 % interval over images, per cent.
 
     They are columns of :func:`bd_rate_frame`. ``remark`` says why there is no interval.
     """
-    result = compare(mean_points(codec_curve), mean_points(curve))
-    interval = bd_rate_interval(codec_curve, curve)
+    result = compare(mean_points(codec_curve, measure), mean_points(curve, measure), measure)
+    interval = bd_rate_interval(codec_curve, curve, measure)
     return {
         "bd_rate": result.value,
         "bd_rate_low": interval.low,
@@ -209,7 +223,8 @@ def image_points_frame(curves: Sequence[Curve]) -> pd.DataFrame:
                 "quality": quality,
                 "image": curve.images,
                 "bpp": curve.bpp[:, i],
-                "psnr": psnr(curve.mse[:, i]),
+                "psnr": PSNR.of_images(curve)[:, i],
+                "ms_ssim": MS_SSIM.of_images(curve)[:, i],
             }
         )
         for curve in curves
@@ -253,9 +268,7 @@ def decomposition_frame(terms: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for values, group in terms.groupby(list(TERM_KEYS), sort=False, dropna=False):
         labels = dict(zip(TERM_KEYS, values, strict=True))
-        bpp = group["bpp"].to_numpy()
-        low, high = map(float, mean_interval(bpp))
-        rows.append(labels | {"bpp": bpp.mean(), "bpp_low": low, "bpp_high": high})
+        rows.append(labels | interval_columns("bpp", group["bpp"].to_numpy()))
     return pd.DataFrame(rows)
 
 

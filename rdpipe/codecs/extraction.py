@@ -265,6 +265,7 @@ def to_latents(
         "mean": whole.mean,
         "scale": whole.scale,
         "hyper": hyper[whole.name].mean if hyper else None,
+        "hyper_scale": hyper[whole.name].scale if hyper else None,
         "offset": whole.offset if off_center else None,
     }
     in_steps = {

@@ -68,6 +68,7 @@ AXES = (
         term="variance",
         paper_rank=0,
         registry={
+            "hyper": "rdpipe.estimators.variances:HyperVariance",
             "codec": "rdpipe.estimators.variances:CodecVariance",
             "calibrated": "rdpipe.estimators.variances:CalibratedVariance",
             "causal-window": "rdpipe.estimators.variances:CausalWindowVariance",
@@ -204,6 +205,8 @@ class CellId(NamedTuple):
 
 BASELINE_CELL = CellId.from_mapping({axis.name: axis.baseline for axis in AXES})
 """The codec as it is: the cell from which every gap is measured."""
+CONTEXT_FREE_CELL = BASELINE_CELL.replace(mean="hyper", variance="hyper")
+"""The codec without what its context model predicts, neither mean nor variance."""
 
 
 def corners(limit: CellId) -> dict[frozenset[str], CellId]:

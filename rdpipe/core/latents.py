@@ -58,9 +58,10 @@ class Latents:
         Elements before quantization.
     mean, scale : Tensor of shape (channel, row, column)
         Mean and standard deviation that the codec predicts for each element of ``y``.
-    hyper : Tensor of shape (channel, row, column), optional
-        Mean that the codec predicts before it decodes any latent but side information. Present if
-        anything that the codec predicts depends on latents that are decoded before.
+    hyper, hyper_scale : Tensor of shape (channel, row, column), optional
+        Mean and standard deviation that the codec predicts before it decodes any latent but side
+        information. Present if anything that the codec predicts depends on latents that are decoded
+        before.
     gain : Tensor of shape (channel,), optional
         Gain of the decoder: the squared change of the image for a unit change of one element.
     own_bits : Tensor of shape (channel, row, column), optional
@@ -87,6 +88,7 @@ class Latents:
     mean: Tensor
     scale: Tensor
     hyper: Tensor | None = None
+    hyper_scale: Tensor | None = None
     gain: Tensor | None = None
     own_bits: Tensor | None = None
     offset: Tensor | None = None

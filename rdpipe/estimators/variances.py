@@ -63,6 +63,27 @@ class CodecVariance(Variance):
         return type(self).__call__ is not CodecVariance.__call__
 
 
+class HyperVariance(Variance):
+    """The codec's variance without its context model; ``latents.scale`` if it has no such model."""
+
+    information = Information.DECODABLE
+    uses_context = False
+
+    def __call__(self, latents: Latents, residual: Tensor) -> tuple[Tensor, float]:
+        """Return the variance without context of each element, and no bits."""
+        scale = latents.hyper_scale if latents.with_context else latents.scale
+        if scale is None:
+            raise InputError(
+                f"image {latents.name!r} has hyper but no hyper_scale; expected both or neither"
+            )
+        return scale.square(), 0
+
+    @property
+    def uses_residual(self) -> bool:
+        """Whether :meth:`__call__` uses the residuals."""
+        return type(self).__call__ is not HyperVariance.__call__
+
+
 class CalibratedVariance(Variance, FittedEstimator):
     """E[r^2 | sigma], a monotone function of the codec's sigma, fitted on calibration images.
 

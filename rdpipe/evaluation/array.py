@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from rdpipe.core.axes import AXES, CellId
+from rdpipe.core.axes import AXES, BASELINE_CELL, CONTEXT_FREE_CELL, CellId
 from rdpipe.core.errors import InputError
 from rdpipe.core.kinds import Information
 from rdpipe.core.latents import ImageLatents, Latents, Structure, as_sequence
@@ -114,6 +114,24 @@ def evaluate(
     if len(described) > 1:
         array["distortion"].attrs["units"] = "squared latent units, weighted by the decoder's gain"
     return array.assign(elements=("image", elements))
+
+
+def evaluate_context(latents: Latents | Sequence[ImageLatents]) -> xr.Dataset:
+    """Evaluate the codec's rounding with and without its context model.
+
+    Parameters
+    ----------
+    latents : Latents or sequence of Latents
+        See :func:`evaluate`.
+
+    Returns
+    -------
+    xarray.Dataset
+        See :func:`evaluate`. Mean and variance are ``hyper``, without context, and ``codec``.
+    """
+    without, own = CONTEXT_FREE_CELL, BASELINE_CELL
+    means, variances = [without.mean, own.mean], [without.variance, own.variance]
+    return evaluate(latents, means, variances, [own.quantizer])
 
 
 def build_parts(

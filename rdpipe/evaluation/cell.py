@@ -143,13 +143,15 @@ def to_float64(latents: Latents) -> Latents:
         If the latents are not finite, have other shapes than ``y``, or have a negative scale or
         negative bits.
     """
-    optional = [name for name in ("hyper", "offset") if getattr(latents, name) is not None]
+    optional = [
+        name for name in ("hyper", "hyper_scale", "offset") if getattr(latents, name) is not None
+    ]
     names = ("y", "mean", "scale", *optional)
     if not is_finite(latents.y):
         raise InputError(f"the latents of image {latents.name!r} are not finite")
     if (latents.scale < 0).any():
         raise InputError(f"the scale of image {latents.name!r} is negative; expected numbers >= 0")
-    for name in ("mean", "scale", "hyper", "own_bits", "offset", "coded"):
+    for name in ("mean", "scale", "hyper", "hyper_scale", "own_bits", "offset", "coded"):
         value = getattr(latents, name)
         if value is not None and value.shape != latents.y.shape:
             raise InputError(

@@ -87,9 +87,11 @@ def decoder_view(latents: Latents, part: Mean | Variance) -> Latents:
         Its ``uses_side`` and ``uses_context`` state which predictions of the codec it uses.
     """
     unknown = torch.full_like(latents.y, torch.nan)
-    hyper = latents.hyper
-    if hyper is not None:
-        hyper = hyper.clone() if part.uses_side else unknown.clone()
+    without_context: dict[str, Any] = {
+        name: value.clone() if part.uses_side else unknown.clone()
+        for name in ("hyper", "hyper_scale")
+        if (value := getattr(latents, name)) is not None
+    }
     predictions = (unknown.clone(), unknown.clone())
     if part.uses_side and (part.uses_context or not latents.with_context):
         predictions = (latents.mean.clone(), latents.scale.clone())
@@ -101,7 +103,7 @@ def decoder_view(latents: Latents, part: Mean | Variance) -> Latents:
         y=unknown,
         mean=mean,
         scale=scale,
-        hyper=hyper,
+        **without_context,
         offset=offset,
         gain=None,
         weight=None,

@@ -187,8 +187,8 @@ def group_by_run(paths: Iterable[Path]) -> list[list[Path]]:
     return list(runs.values())
 
 
-def join_shards(shards: Sequence[Path]) -> xr.Dataset:
-    """Concatenate the root tables of the shards of a run along ``image``.
+def join_shards(shards: Sequence[Path], group: str | None = None) -> xr.Dataset:
+    """Concatenate the root tables of the shards of a run, or one of their groups, along ``image``.
 
     Variables without this dimension must be equal in all shards.
 
@@ -197,7 +197,7 @@ def join_shards(shards: Sequence[Path]) -> xr.Dataset:
     InputError
         If an image is in two shards.
     """
-    tables = [read(path) for path in shards]
+    tables = [read(path, group) for path in shards]
     first: dict[str, Path] = {}
     for path, table in zip(shards, tables, strict=True):
         for image in table["image"].values:

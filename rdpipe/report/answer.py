@@ -1,4 +1,4 @@
-"""The answer in words: what holds at equal PSNR.
+"""The answer in words: what holds at equal quality of the pictures, PSNR or MS-SSIM.
 
 All numbers are rates and PSNRs of the codec, BD-rates of curves that were simulated through the
 decoder or measured, and savings of codes that decode to the codec's own pictures.
@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from rdpipe.analysis.available import NEGLIGIBLE
+from rdpipe.analysis.measures import MS_SSIM
 from rdpipe.core.axes import BASELINE_CELL, PAPER_ORDER, CellId
 from rdpipe.core.kinds import BoundKind, CurveRole
-from rdpipe.report.common_range import common_range_text
+from rdpipe.report.common_range import common_range_text, of_measure
 from rdpipe.report.style import kind_label
-from rdpipe.report.words import TERM_NAMES
+from rdpipe.report.words import MEASURE_NAMES, TERM_NAMES
 
 OWN_PRIOR_CELL = BASELINE_CELL.replace(quantizer="codec")
 """Cell with the code length of the codec's own prior."""
@@ -32,10 +33,10 @@ NO_INTERVAL = "no 95 % interval"
 
 
 class Lever(NamedTuple):
-    """A curve that belongs to a codec, as a change of the codec at equal PSNR.
+    """A curve that belongs to a codec, as a change of the codec at equal quality.
 
     ``bd_rate`` and its 95 % interval are per cent; negative saves bits. ``overlap`` is the share of
-    the codec's range of PSNR over which it is measured.
+    the codec's range of quality over which it is measured, and ``measure`` the measure of quality.
     """
 
     curve: str
@@ -46,6 +47,7 @@ class Lever(NamedTuple):
     bd_rate_low: float
     bd_rate_high: float
     overlap: float
+    measure: str
 
     @property
     def is_uncertain(self) -> bool:
@@ -53,18 +55,38 @@ class Lever(NamedTuple):
         return not self.bd_rate_high < 0
 
 
-def headline(codec: str, dataset: str, point: Any) -> str:
-    """Return rate and PSNR of a codec at one quality; ``point`` is a row of the points."""
-    return f"{codec} at q{point.quality} on {dataset}: {point.bpp:.3f} bpp at {point.psnr:.2f} dB."
+def common_measure(ladders: pd.DataFrame) -> str:
+    """Return the quality at which cells were simulated, which the headlines are about.
+
+    Parameters
+    ----------
+    ladders : DataFrame
+        From :func:`rdpipe.analysis.ladder.ladder_frame`, of one codec or more.
+    """
+    return str(ladders["matched_at"].iloc[0])
 
 
-def levers(bd_rates: pd.DataFrame) -> list[Lever]:
+def headline(codec: str, dataset: str, point: Any, measure: str) -> str:
+    """Return rate and PSNR of a codec at one quality, and its MS-SSIM if it is the measure.
+
+    ``point`` is a row of the points.
+    """
+    similarity = f", MS-SSIM {point.ms_ssim:.2f} dB" if measure == MS_SSIM.name else ""
+    return (
+        f"{codec} at q{point.quality} on {dataset}: {point.bpp:.3f} bpp at {point.psnr:.2f} dB"
+        f"{similarity}."
+    )
+
+
+def levers(bd_rates: pd.DataFrame, measure: str) -> list[Lever]:
     """Return the curves of a codec without genie-aided estimates, the largest saving first.
 
     Parameters
     ----------
     bd_rates : DataFrame
         Those of one codec on one dataset. Curves without a BD-rate are left out.
+    measure : str
+        The measure of the quality that is equal.
     """
     curves = [
         Lever(
@@ -76,8 +98,9 @@ def levers(bd_rates: pd.DataFrame) -> list[Lever]:
             row.bd_rate_low,
             row.bd_rate_high,
             row.overlap,
+            measure,
         )
-        for row in bd_rates[bd_rates["bd_rate"].notna()].itertuples()
+        for row in of_measure(bd_rates, measure).dropna(subset=["bd_rate"]).itertuples()
         if CurveRole.parse(row.role).belongs_to_codec
     ]
     decodable = [lever for lever in curves if lever.kind is not BoundKind.GENIE_AIDED]
@@ -99,30 +122,31 @@ def change_of(curve: str, role: str) -> str:
     return " and ".join(changed)
 
 
-def best_bound(bd_rates: pd.DataFrame) -> Lever | None:
+def best_bound(bd_rates: pd.DataFrame, measure: str) -> Lever | None:
     """Return the upper bound on R(D) with the lowest BD-rate; None if there is none."""
-    bounds = [lever for lever in levers(bd_rates) if lever.kind is BoundKind.UPPER_BOUND]
+    bounds = [lever for lever in levers(bd_rates, measure) if lever.kind is BoundKind.UPPER_BOUND]
     return bounds[0] if bounds else None
 
 
-def bound_sentence(bd_rates: pd.DataFrame) -> str:
+def bound_sentence(bd_rates: pd.DataFrame, measure: str) -> str:
     """Return what the best upper bound on R(D) says about the codec, over the curve.
 
     Parameters
     ----------
     bd_rates : DataFrame
         Those of one codec on one dataset.
+    measure : str
+        The measure of the quality that is equal.
     """
-    bound = best_bound(bd_rates)
+    bound, label = best_bound(bd_rates, measure), MEASURE_NAMES[measure]
     if bound is None:
-        return (
-            f"At equal PSNR, no upper bound on R(D) is known over the curve: {_no_bound(bd_rates)}."
-        )
+        reason = _no_bound(of_measure(bd_rates, measure))
+        return f"At equal {label}, no upper bound on R(D) is known over the curve: {reason}."
     rate = f"a BD-rate of {bd_rate_text(bound)}{common_range(bound)}"
     if bound.bd_rate >= 0:
         return (
-            "At equal PSNR, no upper bound on R(D) lies below the codec over the curve; the best"
-            f" one, “{bound.curve}”, has {rate}."
+            f"At equal {label}, no upper bound on R(D) lies below the codec over the curve; the"
+            f" best one, “{bound.curve}”, has {rate}."
         )
     transforms = "retrained" if bound.role is CurveRole.JOINT else "the codec's own"
     if bound.is_uncertain:
@@ -131,13 +155,13 @@ def bound_sentence(bd_rates: pd.DataFrame) -> str:
         amount = at_least(-bound.bd_rate)
         saving = f"In theory, {amount} of the bits are avoidable, with {transforms} transforms."
     return (
-        f"At equal PSNR, over the curve: the best upper bound on R(D), “{bound.curve}”, has {rate}."
-        f" {saving}"
+        f"At equal {label}, over the curve: the best upper bound on R(D), “{bound.curve}”, has"
+        f" {rate}. {saving}"
     )
 
 
 def _no_bound(bd_rates: pd.DataFrame) -> str:
-    """Return why no upper bound on R(D) has a BD-rate."""
+    """Return why no upper bound on R(D) has a BD-rate, in one measure."""
     bounds = bd_rates[bd_rates["kind"] == str(BoundKind.UPPER_BOUND)]
     if bounds.empty:
         return "that needs a simulated curve with the test channel"
@@ -151,27 +175,28 @@ def at_least(saving: float) -> str:
     return "some, but less than 0.1 %," if text == "0.0 %" else f"at least {text}"
 
 
-def lever_sentence(bd_rates: pd.DataFrame) -> str:
+def lever_sentence(bd_rates: pd.DataFrame, measure: str) -> str:
     """Return what the largest lever with the codec's own transforms is worth; empty if unknown.
 
-    The parameter is that of :func:`bound_sentence`.
+    The parameters are those of :func:`bound_sentence`.
     """
-    cells = [lever for lever in levers(bd_rates) if lever.role is CurveRole.CELL]
+    label = MEASURE_NAMES[measure]
+    cells = [lever for lever in levers(bd_rates, measure) if lever.role is CurveRole.CELL]
     if not cells:
         return ""
     lever = cells[0]
     if lever.bd_rate >= 0:
         return (
-            "With the codec's own transforms, no simulated curve needs fewer bits at equal PSNR"
-            " than the codec."
+            "With the codec's own transforms, no simulated curve needs fewer bits at equal"
+            f" {label} than the codec."
         )
     if lever.is_uncertain:
         worth = f"whose BD-rate is {bd_rate_text(lever)}"
     elif f"{lever.bd_rate:.1f}" == "-0.0":
-        worth = "worth less than 0.1 % at equal PSNR"
+        worth = f"worth less than 0.1 % at equal {label}"
     else:
         changes = lever.bd_rate, lever.bd_rate_low, lever.bd_rate_high
-        worth = f"worth {saving_text(*changes)} at equal PSNR"
+        worth = f"worth {saving_text(*changes)} at equal {label}"
     return (
         f"Largest lever with the codec's own transforms: {lever.change} (“{lever.curve}”,"
         f" {kind_label(lever.kind)}), {worth}{common_range(lever)}."
@@ -181,8 +206,8 @@ def lever_sentence(bd_rates: pd.DataFrame) -> str:
 
 
 def common_range(lever: Lever) -> str:
-    """Return the common range of PSNR of a lever and the codec as an insertion, if it is small."""
-    text = common_range_text(lever.overlap)
+    """Return the range of quality that a lever shares with the codec, if it is small."""
+    text = common_range_text(lever.overlap, lever.measure)
     return f", {text}" if text else ""
 
 
@@ -192,13 +217,15 @@ def best_available(available: pd.DataFrame) -> Any | None:
     return None if saving.empty else saving.loc[saving["bd_rate"].idxmin()]
 
 
-def available_sentence(available: pd.DataFrame) -> str:
+def available_sentence(available: pd.DataFrame, measure: str) -> str:
     """Return what a real code saves today at equal pictures.
 
     Parameters
     ----------
     available : DataFrame
         From :func:`rdpipe.analysis.available.available_frame`, for one codec on one dataset.
+    measure : str
+        The measure of the quality that is equal.
     """
     if available.empty:
         return (
@@ -207,42 +234,47 @@ def available_sentence(available: pd.DataFrame) -> str:
     if available["bd_rate"].isna().all():
         return (
             "Available today: unknown over the curve, which needs two qualities or more with"
-            " different PSNR and positive rates."
+            f" different {MEASURE_NAMES[measure]} and positive rates."
         )
     code = best_available(available)
     if code is None:
         return "Available today: nothing; no measured code needs fewer bits at equal pictures."
     real = BoundKind.parse(code["kind"]) is BoundKind.ACHIEVED
-    measure = "in real bytes" if real else "by code length"
+    counted = "in real bytes" if real else "by code length"
     saved = saving_text(code["bd_rate"], code["bd_rate_low"], code["bd_rate_high"], digits=2)
     coder = " (its own variance, and rdpipe's range coder)" * (code["cell"] == str(BASELINE_CELL))
     cell = CellId.parse(code["cell"])
     same_picture = cell == BASELINE_CELL.replace(variance=cell.variance)
-    pictures = "which decodes to the codec's own pictures" if same_picture else "at equal PSNR"
+    pictures = f"at equal {MEASURE_NAMES[measure]}"
+    if same_picture:
+        pictures = "which decodes to the codec's own pictures"
     return (
-        f"Available today: {saved} {measure}, by {code['cell']}{coder}, {pictures}."
+        f"Available today: {saved} {counted}, by {code['cell']}{coder}, {pictures}."
         + f" This saving {UNCERTAIN}." * (not code["bd_rate_high"] < 0)
     )
 
 
-def limit_sentence(bd_rates: pd.DataFrame, cell: CellId) -> str:
+def limit_sentence(bd_rates: pd.DataFrame, cell: CellId, measure: str) -> str:
     """Return the BD-rate of a limit, if its curve was simulated."""
-    curve = bd_rates[bd_rates["curve"] == str(cell)].dropna(subset=["bd_rate"])
+    rates = of_measure(bd_rates, measure)
+    curve = rates[rates["curve"] == str(cell)].dropna(subset=["bd_rate"])
     if curve.empty:
         return ""
     row = curve.iloc[0]
     interval = interval_text(row["bd_rate_low"], row["bd_rate_high"])
-    details = ["BD-rate", interval, common_range_text(row["overlap"])]
+    details = ["BD-rate", interval, common_range_text(row["overlap"], measure)]
     return (
-        f"At equal PSNR, through the codec's own decoder, the rate of this limit is"
-        f" {row['bd_rate']:+.1f} % ({'; '.join(filter(None, details))}); it is"
+        f"At equal {MEASURE_NAMES[measure]}, through the codec's own decoder, the rate of this"
+        f" limit is {row['bd_rate']:+.1f} % ({'; '.join(filter(None, details))}); it is"
         f" {kind_phrase(row['kind'])}."
     )
 
 
-def equal_psnr_summary(bd_rates: pd.DataFrame, available: pd.DataFrame) -> dict[str, Any]:
+def equal_picture_summary(
+    bd_rates: pd.DataFrame, available: pd.DataFrame, measure: str
+) -> dict[str, Any]:
     """Return best bound and available saving for the comparison of codecs."""
-    bound, code = best_bound(bd_rates), best_available(available)
+    bound, code = best_bound(bd_rates, measure), best_available(available)
     nothing = 0.0 if available["bd_rate"].notna().any() else None
     return {
         "bound": "none" if bound is None else bound.curve,

@@ -15,7 +15,8 @@ from plotly.offline import get_plotlyjs
 from rdpipe.core.axes import CellId
 from rdpipe.core.kinds import BoundKind, CurveRole
 from rdpipe.report import answer, known, ladder_text, latent_matched_text
-from rdpipe.report.common_range import bd_rate_rows
+from rdpipe.report.common_range import bd_rate_rows, of_measure, other_measures
+from rdpipe.report.context_text import context_content
 from rdpipe.report.dominant_text import dominant_sentences
 from rdpipe.report.figures import FIGURES
 from rdpipe.report.frames import Limits
@@ -38,48 +39,52 @@ def run_content(dataset: str, codec: str, tables: RunTables, limits: Limits) -> 
     dataset, codec : str
     tables : mapping of str to DataFrame
         ``points``, ``image_points``, ``bd_rates``, ``available``, ``decomposition``, ``ladder``,
-        ``latent_decomposition``, ``latent_matched``, ``savings``, ``image_terms``, ``codes``,
-        ``gaps``, ``latents``, ``channels``, ``calibration`` and ``residuals`` of this dataset and
-        codec.
+        ``latent_decomposition``, ``latent_matched``, ``context``, ``savings``, ``image_terms``,
+        ``codes``, ``gaps``, ``latents``, ``channels``, ``calibration`` and ``residuals`` of this
+        dataset and codec.
     limits : mapping of str to CellId
         The limits, in the order in which the page lists them.
     """
     points, terms = tables["points"], tables["latent_decomposition"]
     names = list(terms["limit"].unique())
+    measure = answer.common_measure(tables["ladder"])
     codec_points = points[points["role"] == CurveRole.CODEC]
     published = points[points["role"] == CurveRole.PUBLISHED]
     return {
         "dataset": dataset,
         "codec": codec,
+        "measure": MEASURE_NAMES[measure],
+        "other_measures": [MEASURE_NAMES[name] for name in other_measures(measure)],
         "images": int(points["images"].iloc[0]),
         "bpp": f"{codec_points['bpp'].min():.3f} to {codec_points['bpp'].max():.3f}",
         "psnr": f"{codec_points['psnr'].min():.2f} to {codec_points['psnr'].max():.2f}",
         "qualities": [int(quality) for quality in terms["quality"].unique()],
         "headlines": [
-            {"quality": point.quality, "text": answer.headline(codec, dataset, point)}
+            {"quality": point.quality, "text": answer.headline(codec, dataset, point, measure)}
             for point in codec_points.itertuples()
         ],
-        "equal_psnr": [
+        "equal_picture": [
             ladder_text.answer_sentence(of_limit(tables["ladder"], names[0])),
-            answer.bound_sentence(tables["bd_rates"]),
-            answer.lever_sentence(tables["bd_rates"]),
-            answer.available_sentence(tables["available"]),
+            answer.bound_sentence(tables["bd_rates"], measure),
+            answer.lever_sentence(tables["bd_rates"], measure),
+            answer.available_sentence(tables["available"], measure),
         ],
         "warnings": dominant_sentences(tables["image_points"]),
-        "summary": answer.equal_psnr_summary(tables["bd_rates"], tables["available"]),
+        "summary": answer.equal_picture_summary(tables["bd_rates"], tables["available"], measure),
         "ladders": [ladder_content(name, tables) for name in names],
         "terms_in_words": terms_in_words(terms, limits),
         "unreached": points[points["bpp"].isna()][["curve", "quality"]].to_dict("records"),
         "points": points.to_dict("records"),
-        "bd_rates": bd_rate_rows(tables["bd_rates"]),
+        "bd_rates": bd_rate_rows(tables["bd_rates"], measure),
         "sources": published.drop_duplicates("curve").to_dict("records"),
-        "limits": [limit_content(name, tables, limits[name]) for name in names],
+        "limits": [limit_content(name, tables, limits[name], measure) for name in names],
         "gaps": gap_rows(tables["gaps"]),
+        "context": context_content(tables["context"]),
         "second_moment": second_moment_check(tables["gaps"]),
         "variance": variance_split(tables["gaps"]),
         "codes": tables["codes"].replace({"matched_at": MEASURE_NAMES}).to_dict("records"),
         "per_image": image_rows(tables["latents"], tables["image_terms"], names),
-        "payload": {"title": f"{codec} on {dataset}", **run_payload(tables, limits)},
+        "payload": {"title": f"{codec} on {dataset}", **run_payload(tables, limits, measure)},
     }
 
 
@@ -112,7 +117,7 @@ def terms_in_words(terms: pd.DataFrame, limits: Limits) -> list[dict[str, Any]]:
     ]
 
 
-def limit_content(limit: str, tables: RunTables, cell: CellId) -> dict[str, Any]:
+def limit_content(limit: str, tables: RunTables, cell: CellId, measure: str) -> dict[str, Any]:
     """Return the sentences, the summary for the comparison and the table of one limit."""
     decomposition, bd_rates, changes = (
         tables[name] for name in ("latent_decomposition", "bd_rates", "latent_matched")
@@ -120,13 +125,14 @@ def limit_content(limit: str, tables: RunTables, cell: CellId) -> dict[str, Any]
     terms = decomposition[decomposition["limit"] == limit]
     changes = changes[changes["limit"] == limit]
     total = terms[(terms["term"] == "total") & (terms["order"] == "paper")]["bpp"]
-    limit_rates = bd_rates[bd_rates["curve"] == str(cell)]["bd_rate"]
+    rates = of_measure(bd_rates, measure)
+    limit_rates = rates[rates["curve"] == str(cell)]["bd_rate"]
     kind = BoundKind.parse(terms["kind"].iloc[0])
     return {
         "name": limit,
         "cell": str(cell),
         "genie": kind is BoundKind.GENIE_AIDED,
-        "equal_psnr": answer.limit_sentence(bd_rates, cell),
+        "equal_picture": answer.limit_sentence(bd_rates, cell, measure),
         "bd_rate": limit_rates.iloc[0] if len(limit_rates) else None,
         "change": latent_matched_text.change_sentence(changes),
         "genie_warning": latent_matched_text.genie_sentence(decomposition, limit),

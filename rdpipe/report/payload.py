@@ -12,6 +12,7 @@ from rdpipe.core.kinds import BoundKind, CurveRole
 from rdpipe.report.answer import Lever, levers
 from rdpipe.report.frames import Limits, mapped_steps
 from rdpipe.report.style import COLORS, WEB_STYLES, curve_colors, kind_label
+from rdpipe.report.words import MEASURE_NAMES
 
 if TYPE_CHECKING:
     from rdpipe.report.page import RunTables
@@ -36,7 +37,7 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def run_payload(tables: RunTables, limits: Limits) -> dict[str, Any]:
+def run_payload(tables: RunTables, limits: Limits, measure: str) -> dict[str, Any]:
     """Return the data of the charts of one codec on one dataset.
 
     Parameters
@@ -44,13 +45,16 @@ def run_payload(tables: RunTables, limits: Limits) -> dict[str, Any]:
     tables : mapping of str to DataFrame
         See :func:`rdpipe.report.page.run_content`.
     limits : mapping of str to CellId
+    measure : str
+        The quality that is equal in the levers.
     """
     decomposition = tables["latent_decomposition"]
     channel_columns = ("channel", "second_moment", "predicted", "bits", *mapped_steps(limits))
     scale_columns = ("predicted", "actual", "actual_low", "actual_high", "count")
     return {
         "qualities": [int(quality) for quality in decomposition["quality"].unique()],
-        "levers": lever_bars(levers(tables["bd_rates"])),
+        "measure": MEASURE_NAMES[measure],
+        "levers": lever_bars(levers(tables["bd_rates"], measure)),
         "changes": tables["latent_matched"].to_dict("records"),
         "curves": curves(tables["points"]),
         "savings": {
@@ -88,7 +92,7 @@ def columns(table: pd.DataFrame, *names: str) -> dict[str, list[Any]]:
 
 
 def lever_bars(changes: list[Lever]) -> list[dict[str, Any]]:
-    """Return the levers that save bits at equal PSNR."""
+    """Return the levers that save bits at equal quality."""
     return [
         {
             "curve": lever.curve,

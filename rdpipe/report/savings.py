@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 
-from rdpipe.analysis.bd_rate import EQUAL_PSNR, Points, clean
+from rdpipe.analysis.bd_rate import EQUAL_QUALITY, Points, clean
 from rdpipe.analysis.curves import Values
 from rdpipe.analysis.intervals import jackknife_interval, left_out_means
 from rdpipe.core.kinds import CurveRole
@@ -62,7 +62,7 @@ def savings(points: pd.DataFrame, image_points: pd.DataFrame) -> pd.DataFrame:
     ):
         index = clean(_mean_points(table)).index
         mean = _select(_mean_points(table), index)
-        saved = np.where(_is_inside(own.psnr, mean), _saved(own, mean), np.nan)
+        saved = np.where(_is_inside(own.quality, mean), _saved(own, mean), np.nan)
         low = high = np.full(len(own_points), np.nan)
         single = image_points[(image_points["curve"] == curve) & (image_points["role"] == role)]
         if not single.empty:
@@ -105,20 +105,20 @@ def _image_points(rows: pd.DataFrame, names: NDArray[Any], qualities: pd.Series)
 
 def _select(points: Points, index: NDArray[np.integer[Any]]) -> Points:
     """Return some points of a curve."""
-    return Points(points.bpp[..., index], points.psnr[..., index])
+    return Points(points.bpp[..., index], points.quality[..., index])
 
 
 def _left_out(points: Points) -> list[Points]:
     """Return mean points over all images but those of one group, for each group."""
-    pairs = zip(left_out_means(points.bpp), left_out_means(points.psnr), strict=True)
+    pairs = zip(left_out_means(points.bpp), left_out_means(points.quality), strict=True)
     return [Points(bpp, psnr) for bpp, psnr in pairs]
 
 
 def _is_inside(psnr: Values, curve: Points) -> NDArray[np.bool_]:
     """Return which PSNRs are in the range of a curve, or within :data:`MARGIN`."""
-    if not len(curve.psnr):
+    if not len(curve.quality):
         return np.zeros(len(psnr), bool)
-    return (psnr > curve.psnr[0] - MARGIN) & (psnr < curve.psnr[-1] + MARGIN)
+    return (psnr > curve.quality[0] - MARGIN) & (psnr < curve.quality[-1] + MARGIN)
 
 
 def _saved(own: Points, curve: Points) -> Values:
@@ -127,8 +127,10 @@ def _saved(own: Points, curve: Points) -> Values:
     Outside the curve's range of PSNR, the curve is extrapolated: without an image, the ends of two
     curves with a common end lie slightly apart.
     """
-    rising = (np.diff(curve.psnr) >= EQUAL_PSNR).all() and (curve.bpp > 0).all()
-    if len(curve.psnr) < 2 or not rising:
+    rising = (np.diff(curve.quality) >= EQUAL_QUALITY).all() and (curve.bpp > 0).all()
+    if len(curve.quality) < 2 or not rising:
         return np.full(len(own.bpp), np.nan)
-    saved: Values = own.bpp - np.exp(PchipInterpolator(curve.psnr, np.log(curve.bpp))(own.psnr))
+    saved: Values = own.bpp - np.exp(
+        PchipInterpolator(curve.quality, np.log(curve.bpp))(own.quality)
+    )
     return saved

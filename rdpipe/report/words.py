@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rdpipe.analysis.measures import CURVE_MEASURES
 from rdpipe.core.kinds import BoundKind
 
 LATENT_MATCHED = "latent-matched"
@@ -35,8 +36,8 @@ TERM_NAMES = {
     "transforms": "jointly trained transforms",
 }
 """Names of the terms in a sentence."""
-MEASURE_NAMES = {"psnr": "PSNR", "ms-ssim": "MS-SSIM"}
-"""Names of the measures of quality."""
+MEASURE_NAMES = {name: measure.label for name, measure in CURVE_MEASURES.items()}
+"""Names of the measures of quality in a sentence."""
 KINDS = {
     BoundKind.ACHIEVED: "real bytes of a bitstream that decodes to the reported image",
     BoundKind.ACHIEVABLE: "a decoder knows all that is needed, and the quantizer can be built",
@@ -52,9 +53,10 @@ KINDS = {
 """Definition of each kind of curve."""
 ASSUMPTIONS = (
     (
-        "curves and BD-rates, at equal PSNR",
-        "the codec's own decoder, which is trained on rounded latents; PSNR is the mean over"
-        " images. Between its points a curve is interpolated",
+        "curves and BD-rates, at equal PSNR or MS-SSIM",
+        "the codec's own decoder, which is trained on rounded latents; PSNR and MS-SSIM (in dB) are"
+        " means over images. A BD-rate at equal PSNR of the mean MSE is about the MSE instead, in"
+        " which the worst images count most. Between its points a curve is interpolated",
         "the best result of a decoder that is trained for the test channel",
     ),
     (

@@ -31,6 +31,7 @@ BOUNDS_TABLES = (
     "ladder",
     "latent_decomposition",
     "latent_matched",
+    "context",
     "codes",
     "image_points",
     "image_terms",

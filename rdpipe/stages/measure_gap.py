@@ -5,10 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from rdpipe.evaluation.array import evaluate
+from rdpipe.core.axes import axis_named
+from rdpipe.evaluation.array import evaluate, evaluate_context
 from rdpipe.io import store
 from rdpipe.stages.inputs import StoredLatents, read_fits
 from rdpipe.stages.specs import EstimatorSpec
+
+CONTEXT = axis_named("mean").term
+"""The component whose store also has the cells with and without context, and their group."""
 
 
 class MeasureGapSpec(EstimatorSpec, frozen=True, kw_only=True):
@@ -41,7 +45,9 @@ def run(spec: MeasureGapSpec, latents: list[Path], fits: list[Path], out: Path) 
     fits : list of Path
         Stores from ``fit_estimator`` of all fitted estimators in the slice.
     out : Path
-        Store to write: the array, and ``pixels`` over image.
+        Store to write: the array, and ``pixels`` over image. That of the component ``context`` of a
+        codec with a context model has a group ``context``: rounding with and without context in the
+        mean and in the variance.
     """
     images = StoredLatents(latents)
     array = evaluate(
@@ -56,3 +62,11 @@ def run(spec: MeasureGapSpec, latents: list[Path], fits: list[Path], out: Path) 
     array = array.assign_coords({**images.run.coordinates(), "component": spec.component})
     with store.create(out, spec) as writer:
         writer.write(array.assign(pixels=images.table["pixels"]))
+        if spec.component == CONTEXT and has_context(images):
+            table = evaluate_context(images).assign_coords(images.run.coordinates())
+            writer.write(table, CONTEXT)
+
+
+def has_context(images: StoredLatents) -> bool:
+    """Return whether the codec has a context model."""
+    return bool(len(images)) and any(latent.with_context for latent in images[0])

@@ -1,4 +1,4 @@
-"""Print the rates and savings at equal PSNR."""
+"""Print the rates, and savings at equal quality of the pictures."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from rdpipe.report import answer
 from rdpipe.report.common_range import bd_rate_rows
 from rdpipe.report.dominant_text import dominant_sentences
 from rdpipe.report.style import kind_label
+from rdpipe.report.words import MEASURE_NAMES
 
 
 def run(bounds: Path, page: Path) -> None:
-    """Print rates, BD-rates and savings at equal PSNR, and where the report is.
+    """Print rates, BD-rates and savings at equal PSNR or MS-SSIM, and where the report is.
 
     Parameters
     ----------
@@ -28,10 +29,11 @@ def run(bounds: Path, page: Path) -> None:
     page : Path
         From ``make_report``.
     """
-    points, image_points, bd_rates, available = (
+    points, image_points, bd_rates, available, ladders = (
         store.read(bounds, name).to_dataframe()
-        for name in ("points", "image_points", "bd_rates", "available")
+        for name in ("points", "image_points", "bd_rates", "available", "ladder")
     )
+    measure = answer.common_measure(ladders)
     codec_points = points[points["role"] == CurveRole.CODEC]
     for (dataset, codec), _ in codec_points.groupby(["dataset", "codec"], sort=False):
         own_points, own_images = (
@@ -43,10 +45,11 @@ def run(bounds: Path, page: Path) -> None:
             for table in (bd_rates, available)
         )
         warnings = dominant_sentences(own_images)
-        print(*summary_lines(dataset, codec, own_points, rates, codes, warnings), sep="\n")
+        lines = summary_lines(dataset, codec, own_points, rates, codes, measure, warnings)
+        print(*lines, sep="\n")
     written = datetime.fromtimestamp(page.stat().st_mtime).isoformat(" ", "seconds")
     print(f"\nreport: {page.absolute()} (written {written})")
-    print("It also shows the latent-matched decomposition, which is not at equal PSNR.")
+    print("It also shows the latent-matched decomposition, which is not at equal quality.")
 
 
 def summary_lines(
@@ -55,24 +58,29 @@ def summary_lines(
     points: pd.DataFrame,
     bd_rates: pd.DataFrame,
     available: pd.DataFrame,
+    measure: str,
     warnings: Iterable[str] = (),
 ) -> Iterator[str]:
     """Yield the lines on one codec.
 
-    The tables are those of this codec; the points include those of shared curves.
+    The tables are those of this codec; the points include those of shared curves. ``measure`` is
+    the quality that is equal.
     """
     yield f"\n{codec} on {dataset}"
     for point in points[points["role"] == CurveRole.CODEC].itertuples():
-        yield f"  {answer.headline(codec, dataset, point)}"
+        yield f"  {answer.headline(codec, dataset, point, measure)}"
     sentences = (
-        answer.bound_sentence(bd_rates),
-        answer.lever_sentence(bd_rates),
-        answer.available_sentence(available),
+        answer.bound_sentence(bd_rates, measure),
+        answer.lever_sentence(bd_rates, measure),
+        answer.available_sentence(available, measure),
     )
     yield from (f"  {sentence}" for sentence in sentences if sentence)
     yield from (f"  Warning: {text}" for text in warnings)
-    yield "\n  BD-rate against the codec (anchor) at equal PSNR, with its 95 % interval over images"
-    yield from map(bd_rate_line, bd_rate_rows(bd_rates))
+    yield (
+        f"\n  BD-rate against the codec (anchor) at equal {MEASURE_NAMES[measure]}, with its 95 %"
+        " interval over images"
+    )
+    yield from map(bd_rate_line, bd_rate_rows(bd_rates, measure))
 
 
 def bd_rate_line(row: Mapping[str, Any]) -> str:

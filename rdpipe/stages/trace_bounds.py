@@ -11,6 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from rdpipe.analysis.available import available_frame
+from rdpipe.analysis.context import context_frame
 from rdpipe.analysis.curve_terms import curve_terms
 from rdpipe.analysis.curves import Curve
 from rdpipe.analysis.ladder import ladder_frame, rungs
@@ -22,6 +23,7 @@ from rdpipe.analysis.measured_curves import (
     image_sizes,
     source_curves,
 )
+from rdpipe.analysis.rates import matched_at
 from rdpipe.analysis.references import PublishedSpec, published_curves
 from rdpipe.analysis.tables import (
     bd_rate_frame,
@@ -64,6 +66,7 @@ def run(
     images: list[Path],
     gaps: list[Path],
     variances: list[Path],
+    contexts: list[Path],
     simulations: list[Path],
     baselines: list[Path],
     decoded: list[Path],
@@ -76,17 +79,19 @@ def run(
     ladder: Path,
     codes: Path,
     latent_matched: Path,
+    context: Path,
 ) -> None:
     """Write the bounds as one store and as tidy tables.
 
     Parameters
     ----------
     spec : TraceBoundsSpec
-    images, gaps, variances, simulations, baselines : list of Path
+    images, gaps, variances, contexts, simulations, baselines : list of Path
         Stores of every dataset, codec and quality, in the order of the shards: ``images`` from
-        ``extract_latents``; ``gaps`` of component ``joint`` and ``variances`` of component
-        ``variance`` from ``measure_gap``, for codecs that are not a bound for another codec;
-        ``simulations`` from ``simulate``; ``baselines`` from ``run_baseline``.
+        ``extract_latents``; ``gaps`` of component ``joint``, ``variances`` of component
+        ``variance`` and ``contexts`` of component ``context`` from ``measure_gap``, for codecs that
+        are not a bound for another codec; ``simulations`` from ``simulate``; ``baselines`` from
+        ``run_baseline``.
     decoded : list of Path
         Stores of ``read_bitstreams``; empty if no bitstreams were written.
     references : list of Path
@@ -95,8 +100,8 @@ def run(
         Store with the groups ``points``, ``bd_rates``, ``decomposition``, ``ladder``, ``codes`` and
         ``available``; the values of each image: ``image_bd_rates``, ``image_points`` and
         ``image_terms``; and what holds at equal distortion of the latents only,
-        ``latent_decomposition`` and ``latent_matched``.
-    points, bd_rates, image_bd_rates, decomposition, ladder, codes, latent_matched : Path
+        ``latent_decomposition``, ``latent_matched`` and ``context``.
+    points, bd_rates, image_bd_rates, decomposition, ladder, codes, latent_matched, context : Path
         These groups as CSV; ``latent_matched`` is ``latent_decomposition``.
     """
     tables, arrays, simulated, codings = map(by_run, (images, gaps, simulations, decoded))
@@ -116,6 +121,7 @@ def run(
     frames |= {
         "latent_decomposition": decomposition_frame(latent_terms),
         "latent_matched": latent_matched_frame(curves, latent_terms),
+        "context": context_frame(tables, by_run(contexts, "context")),
     }
     with store.create(out, spec) as writer:
         for name, frame in frames.items():
@@ -128,6 +134,7 @@ def run(
         "ladder": ladder,
         "codes": codes,
         "latent_decomposition": latent_matched,
+        "context": context,
     }
     for name, path in files.items():
         save = partial(frames[name].to_csv, index=False, float_format="%.12g")
@@ -145,28 +152,38 @@ def make_frames(
     """Return what holds at equal pictures: tables by the name of their group."""
     image_bd_rates, limits = image_bd_rate_frame(curves), cell_ids(spec.limits)
     terms = term_frame(tables, simulated, limits)
-    over_the_curve, ladders = curve_frames(tables, simulated, limits, curves)
+    measure = common_measure(simulated)
+    over_the_curve, ladders = curve_frames(tables, simulated, limits, curves, measure)
     return {
         "points": points_frame(curves),
         "bd_rates": bd_rate_frame(curves, image_bd_rates),
         "decomposition": pd.concat([decomposition_frame(terms), over_the_curve], ignore_index=True),
         "ladder": ladders,
         "codes": code_frame(tables, simulated, arrays, decoded),
-        "available": available_frame(curves, tables, arrays, decoded),
+        "available": available_frame(curves, tables, arrays, decoded, measure),
         "image_bd_rates": image_bd_rates,
         "image_points": image_points_frame(curves),
         "image_terms": terms,
     }
 
 
+def common_measure(simulated: Runs) -> str:
+    """Return the quality at which the cells of all codecs were simulated."""
+    run = next(iter(simulated.values()))
+    return matched_at(next(iter(run.values())))
+
+
 def curve_frames(
-    tables: Runs, simulated: Runs, limits: Mapping[str, CellId], curves: list[Curve]
+    tables: Runs,
+    simulated: Runs,
+    limits: Mapping[str, CellId],
+    curves: list[Curve],
+    measure: str,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return terms over the curve, and ladders, of every codec and limit."""
     terms, ladders = [], []
     for (dataset, codec), run in tables.items():
         simulations = simulated[dataset, codec]
-        measure = str(next(iter(simulations.values()))["measure"].item())
         joint = [
             curve
             for curve in curves
@@ -180,12 +197,17 @@ def curve_frames(
     return pd.concat(terms, ignore_index=True), pd.concat(ladders, ignore_index=True)
 
 
-def by_run(paths: list[Path]) -> Runs:
-    """Return stores by dataset and codec, then by quality in ascending order."""
+def by_run(paths: list[Path], group: str | None = None) -> Runs:
+    """Return stores, or one group of those that have it, by dataset and codec, then by quality.
+
+    Qualities are in ascending order.
+    """
     runs: dict[tuple[str, str], dict[int, xr.Dataset]] = defaultdict(dict)
-    for product in map(store.join_shards, store.group_by_run(paths)):
-        run_id = RunId.from_coordinates(product)
-        runs[run_id.dataset, run_id.codec][run_id.quality] = product
+    for shards in store.group_by_run(paths):
+        if group is None or store.has_group(shards[0], group):
+            product = store.join_shards(shards, group)
+            run_id = RunId.from_coordinates(product)
+            runs[run_id.dataset, run_id.codec][run_id.quality] = product
     return {key: dict(sorted(run.items())) for key, run in runs.items()}
 
 

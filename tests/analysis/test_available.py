@@ -36,7 +36,7 @@ def test_same_picture_cells_differ_in_the_variance_alone(arrays):
 
 
 def test_codes_by_code_length(codec_curve, tables, arrays):
-    frame = available_frame([codec_curve], {KEY: tables}, {KEY: arrays}, {})
+    frame = available_frame([codec_curve], {KEY: tables}, {KEY: arrays}, {}, "psnr")
     (row,) = frame.to_dict("records")
     assert row["cell"] == "codec/calibrated/rounding"
     assert BoundKind.parse(row["kind"]) is BoundKind.ACHIEVABLE
@@ -47,7 +47,7 @@ def test_codes_by_code_length(codec_curve, tables, arrays):
 def test_codes_in_real_bytes(codec_curve, tables, arrays):
     """Real bytes replace code lengths; the codec's own variance with another coder counts, too."""
     runs = {KEY: tables}, {KEY: arrays}, {KEY: decoded_run()}
-    frame = available_frame([codec_curve], *runs).set_index("cell")
+    frame = available_frame([codec_curve], *runs, "psnr").set_index("cell")
     assert set(frame.index) == set(decoded_run()[1]["cell"].values)
     names = ["codec/codec/rounding", "codec/calibrated/rounding", "codec/calibrated/trellis"]
     assert frame.loc[names, "bd_rate"].tolist() == pytest.approx([-1, -3, -8])
@@ -59,7 +59,7 @@ def test_cell_without_real_bytes_has_its_code_length(codec_curve, tables, arrays
     """With a context model, rdpipe has no bitstream for cells with the codec's mean."""
     decoded = {quality: run.isel(cell=cells) for quality, run in decoded_run().items()}
     runs = {KEY: tables}, {KEY: arrays}, {KEY: decoded}
-    frame = available_frame([codec_curve], *runs).set_index("cell")
+    frame = available_frame([codec_curve], *runs, "psnr").set_index("cell")
     code = frame.loc["codec/calibrated/rounding"]
     assert BoundKind.parse(code["kind"]) is BoundKind.ACHIEVABLE
     assert code["bd_rate"] == pytest.approx(-5)
@@ -75,7 +75,7 @@ def test_simulated_codes_count_with_their_own_curve(codec_curve, tables, arrays)
     bound = make_curve(
         0.5 * BITS, MSE, name="codec/codec/test-channel", kind=BoundKind.UPPER_BOUND, **labels
     )
-    frame = available_frame([codec_curve, code, bound], {KEY: tables}, {KEY: arrays}, {})
+    frame = available_frame([codec_curve, code, bound], {KEY: tables}, {KEY: arrays}, {}, "psnr")
     rates = frame.set_index("cell")["bd_rate"]
     assert rates["codec/codec/trellis"] == pytest.approx(4)
     assert "codec/codec/test-channel" not in rates
@@ -84,4 +84,4 @@ def test_simulated_codes_count_with_their_own_curve(codec_curve, tables, arrays)
 def test_real_bytes_of_other_images_are_refused(codec_curve, tables, arrays):
     runs = {KEY: tables}, {KEY: arrays}, {KEY: decoded_run(images=("b", "a"))}
     with pytest.raises(InputError, match="image 0 is 'b'; expected 'a'"):
-        available_frame([codec_curve], *runs)
+        available_frame([codec_curve], *runs, "psnr")

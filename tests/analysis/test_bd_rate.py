@@ -1,6 +1,7 @@
 """BD-rates of curves whose rates differ by a known factor."""
 
 import math
+from dataclasses import replace
 
 import bjontegaard
 import numpy as np
@@ -10,6 +11,8 @@ from scipy.integrate import trapezoid
 from small_curves import gaussian_curve, make_curve
 
 from rdpipe.analysis.bd_rate import Points, bd_rate, bd_rate_interval, compare, mean_points
+from rdpipe.analysis.curves import Curve
+from rdpipe.analysis.measures import CURVE_MEASURES
 
 
 @pytest.mark.parametrize("factor", [0.5, 0.8, 1.25])
@@ -70,7 +73,7 @@ def integrated(anchor, curve) -> float:
         ([(-0.1, 27), (0.4, 30)], "the curve has a rate of -0.1 bit/pixel, which is not positive"),
         ([(0.2, 30), (0.4, 30)], "the curve has the same PSNR at all its 2 points"),
         ([(0.2, 30), (0.4, 30 + 1e-7)], "the curve has the same PSNR at all its 2 points"),
-        ([(0.2, 30), (0.4, 29)], "the curve has a PSNR that does not rise with the rate"),
+        ([(0.2, 30), (0.4, 29)], "the curve has no higher PSNR at a higher rate"),
         (
             [(1.3, 36), (1.6, 38)],
             f"{NO_RANGE}, the curve 36.00 to 38.00 dB",
@@ -217,3 +220,91 @@ def test_dominated_point_does_not_widen_the_interval():
     assert "1 dominated point left out" in result.remark
     assert result.value == pytest.approx(-10)
     assert bd_rate_interval(*curves)[:2] == pytest.approx((-10, -10))
+
+
+FIVE = {"pixels": np.ones(5), "images": np.array(list("abcde"))}
+MEAN_MSE, MEAN_SIMILARITY = [80.0, 40.0, 20.0, 10.0], [10.0, 13.0, 16.0, 19.0]
+"""Mean MSE, and mean MS-SSIM in dB, of the anchor below."""
+
+
+def curve_with_unequal_images(factor, sigma, shift) -> Curve:
+    """Return a curve whose mean MSE is the same for all parameters.
+
+    ``factor`` multiplies the rate, ``sigma`` is the lognormal spread of the MSE over images, and
+    ``shift`` is added to the MS-SSIM, dB.
+    """
+    spread = np.exp(sigma * np.linspace(-1, 1, 5))[:, None]
+    mse = spread / spread.mean() * MEAN_MSE
+    similarity = 1 - 10 ** (-(np.array(MEAN_SIMILARITY) + shift + 0 * mse) / 10)
+    bits = factor * np.tile([0.2, 0.4, 0.8, 1.2], (5, 1))
+    return make_curve(bits, mse, ms_ssim=similarity, **FIVE)
+
+
+def test_bd_rate_in_each_measure():
+    """The rates have one ratio at equal mean MSE, and another at equal PSNR or MS-SSIM.
+
+    The mean PSNR of the second curve is higher by the mean of 10 log10 of its spread, because
+    images are less equal; its MS-SSIM is lower by 1 dB.
+    """
+    anchor, curve = (curve_with_unequal_images(1, 0, 0), curve_with_unequal_images(0.8, 2, -1))
+    spread = np.exp(2 * np.linspace(-1, 1, 5))
+    gain = -10 * np.log10(spread / spread.mean()).mean()
+    bpp, similarity = np.array([0.2, 0.4, 0.8, 1.2]), np.array(MEAN_SIMILARITY)
+    quality = 10 * np.log10(255**2 / np.array(MEAN_MSE))
+    options = {"require_matching_points": False, "min_overlap": 0}
+    expected = {
+        "psnr": bjontegaard.bd_rate(bpp, quality, 0.8 * bpp, quality + gain, "akima", **options),
+        "psnr-of-mean-mse": -20,
+        "ms-ssim": bjontegaard.bd_rate(
+            bpp, similarity, 0.8 * bpp, similarity - 1, "akima", **options
+        ),
+    }
+    rates = {name: bd_rate(anchor, curve, item) for name, item in CURVE_MEASURES.items()}
+    assert rates == pytest.approx(expected)
+    assert rates["psnr"] < -30 and rates["ms-ssim"] > -10
+
+
+def log_ratio_of_lines(bpp, quality) -> float:
+    """Return the mean log-ratio of two curves of two points, by trapezoids of straight lines."""
+    dense = np.linspace(quality[:, 0].max(), quality[:, 1].min(), 100_001)
+    logs = [np.interp(dense, *pair) for pair in zip(quality, np.log(bpp), strict=True)]
+    return float(trapezoid(logs[1] - logs[0], dense) / (dense[-1] - dense[0]))
+
+
+def test_interval_at_equal_mean_mse_leaves_images_out_of_the_mean_mse():
+    rng = np.random.default_rng(1)
+    bits = np.sort(rng.uniform(0.1, 3, (2, 5, 2)), axis=-1)
+    mse = np.array([90.0, 30.0]) * np.exp(rng.normal(0, 0.3, (2, 5, 1)))
+    curves = [make_curve(*values, **FIVE) for values in zip(bits, mse, strict=True)]
+
+    def log_ratio(images):
+        quality = 10 * np.log10(255**2 / mse[:, images].mean(1))
+        return log_ratio_of_lines(bits[:, images].mean(1), quality)
+
+    estimate = log_ratio(np.arange(5))
+    without = np.array([log_ratio(np.delete(np.arange(5), i)) for i in range(5)])
+    half = stats.t.ppf(0.975, 4) * np.sqrt(0.8 * np.sum((without - estimate) ** 2))
+    expected = [100 * np.expm1(estimate + end) for end in (-half, half)]
+    measure = CURVE_MEASURES["psnr-of-mean-mse"]
+    assert bd_rate_interval(*curves, measure)[:2] == pytest.approx(expected, rel=1e-6)
+    assert bd_rate_interval(*curves)[:2] != pytest.approx(expected, rel=1e-2)
+
+
+def test_reasons_name_the_measure():
+    measure = CURVE_MEASURES["ms-ssim"]
+    same = compare(points(ANCHOR), points([(0.2, 30), (0.4, 30)]), measure).reason
+    apart = compare(points(ANCHOR), points([(1.3, 36), (1.6, 38)]), measure).reason
+    assert same == "the curve has the same MS-SSIM at all its 2 points"
+    assert apart.startswith("no common range of MS-SSIM: the anchor has 27.00 to 35.00 dB")
+
+
+def test_measure_that_is_not_known_is_said_with_the_images_that_have_none():
+    measure = CURVE_MEASURES["ms-ssim"]
+    anchor, curve = (curve_with_unequal_images(factor, 0, 0) for factor in (1, 2))
+    without = replace(curve, ms_ssim=None)
+    some = replace(curve, ms_ssim=curve.ms_ssim * np.array([[1], [np.nan], [1], [1], [1]]))
+    for other, names in ((without, ""), (some, " for b")):
+        result = compare(mean_points(anchor, measure), mean_points(other, measure), measure)
+        assert math.isnan(result.value) and result.remark == ""
+        assert result.reason == f"the curve has no known MS-SSIM{names}"
+        assert np.isnan(bd_rate_interval(anchor, other, measure)[:2]).all()

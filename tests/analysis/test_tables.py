@@ -31,8 +31,10 @@ def published():
     return make_curve(0.8 * BITS, MSE, **labels)
 
 
-def rates_of(curves):
-    return bd_rate_frame(curves, image_bd_rate_frame(curves))
+def rates_of(curves, measure="psnr"):
+    """Return the BD-rates in one measure."""
+    rates = bd_rate_frame(curves, image_bd_rate_frame(curves))
+    return rates[rates["measure"] == measure].reset_index(drop=True)
 
 
 def test_curves_are_labeled_by_role():
@@ -104,11 +106,12 @@ def test_images_have_bd_rates_of_their_own():
         "curve",
         "role",
         "kind",
+        "measure",
         "image",
         "bd_rate",
         "reason",
     ]
-    jpeg = rates[rates["curve"] == "jpeg"].set_index("image")
+    jpeg = rates.query("curve == 'jpeg' and measure == 'psnr'").set_index("image")
     assert jpeg["bd_rate"].tolist() == pytest.approx([-50, 100, np.nan, 0], nan_ok=True)
     assert jpeg["reason"].tolist() == [
         "",
@@ -116,7 +119,7 @@ def test_images_have_bd_rates_of_their_own():
         "the anchor has the same PSNR at all its 3 points",
         "",
     ]
-    of_curves = bd_rate_frame(curves, rates).set_index("curve")
+    of_curves = rates_of(curves).set_index("curve")
     assert of_curves.loc["jpeg", "win_rate"] == pytest.approx(1 / 3)
     assert of_curves["defined_images"].tolist() == [3, 0]
     assert np.isnan(of_curves.loc["point", "win_rate"])
@@ -164,6 +167,15 @@ def test_image_with_an_infinite_psnr_is_named_and_has_an_interval_without_the_po
     )
     assert row["remark"] == "the anchor: 1 lossless point left out (infinite PSNR of b)"
     assert row["bd_rate"] == pytest.approx(100) and row["bd_rate_low"] == pytest.approx(100)
+
+
+def test_mean_mse_of_a_lossless_image_is_finite_but_not_without_the_others():
+    mse = MSE.copy()
+    mse[1, 2] = 0
+    curves = [make_curve(BITS, mse), make_curve(2 * BITS, mse, **BASELINE)]
+    (row,) = rates_of(curves, "psnr-of-mean-mse").to_dict("records")
+    assert row["bd_rate"] == pytest.approx(100) and np.isnan(row["bd_rate_low"])
+    assert row["remark"] == "no interval: not defined without a"
 
 
 def test_interval_that_is_not_known_has_its_reason():
@@ -216,3 +228,41 @@ def test_savings_of_codes_are_against_the_codec(tables, arrays):
     swapped = size.assign_coords(image=IMAGES[::-1])
     with pytest.raises(InputError, match="the decoded bytes: image 0"):
         code_frame(*runs, {key: {1: swapped}})
+
+
+def test_bd_rates_have_a_row_for_each_measure():
+    """The MS-SSIM of the baseline is that of the codec at half the rate."""
+    similarity = np.array([[0.9, 0.95, 0.975]] * 2)
+    codec_curve = make_curve(BITS, MSE, ms_ssim=similarity)
+    jpeg = make_curve(2 * BITS, MSE, ms_ssim=similarity, **BASELINE)
+    field = make_curve(2 * BITS, MSE, **{**BASELINE, "name": "field"})
+    curves = [codec_curve, jpeg, field, published()]
+    of_images = image_bd_rate_frame(curves)
+    rates = bd_rate_frame(curves, of_images).set_index(["curve", "measure"])
+    names = ["psnr", "psnr-of-mean-mse", "ms-ssim"]
+    assert rates.loc["jpeg"].index.tolist() == names
+    assert rates.loc["jpeg", "bd_rate"].tolist() == pytest.approx([100, 100, 100])
+    assert rates.loc["jpeg", "defined_images"].tolist() == [2, 2, 2]
+    assert rates.loc["jpeg", "win_rate"].tolist() == [0, 0, 0]
+    assert rates.loc["field", "bd_rate"].notna().tolist() == [True, True, False]
+    assert rates.loc[("field", "ms-ssim"), "reason"] == "the curve has no known MS-SSIM"
+    assert rates.loc["theirs", "reason"].tolist() == [
+        "",
+        "the curve has no known PSNR of the mean MSE",
+        "the curve has no known MS-SSIM",
+    ]
+    assert of_images.groupby(["curve", "measure"]).size().to_dict() == {
+        (curve, measure): 2 for curve in ("jpeg", "field") for measure in ("psnr", "ms-ssim")
+    }
+
+
+def test_points_have_the_quality_in_each_measure():
+    """10 and 20 dB of MS-SSIM; a mean of MSE of 20."""
+    mse, similarity = np.array([[10.0], [30.0]]), np.array([[0.9], [0.99]])
+    (row,) = points_frame([make_curve(BITS[:, :1], mse, ms_ssim=similarity)]).to_dict("records")
+    assert row["ms_ssim"] == pytest.approx(15)
+    assert row["psnr_of_mean_mse"] == pytest.approx(psnr(20.0))
+    assert row["psnr"] == pytest.approx(psnr(np.sqrt(300)))
+    images = image_points_frame([make_curve(BITS[:, :1], mse, ms_ssim=similarity)])
+    assert images["ms_ssim"].tolist() == pytest.approx([10, 20])
+    assert np.isnan(points_frame([make_curve(BITS, MSE)])["ms_ssim"]).all()

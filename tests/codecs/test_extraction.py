@@ -158,10 +158,14 @@ def test_structure_is_found_once_for_each_number_of_colors(monkeypatch):
     assert set(calls) == {1, 3}
 
 
-def test_context_model_leaves_its_initial_mean():
+def test_context_model_leaves_its_initial_mean_and_scale():
     _, arrays = extract(mini_context(2, "cpu"), "a", PIXELS)
     latents = as_latents("a", arrays["y"])
     assert latents.with_context and not torch.equal(latents.hyper, latents.mean)
+    assert not torch.equal(latents.hyper_scale, latents.scale)
+    rows, columns = np.indices(latents.y.shape[1:])
+    first = torch.from_numpy((rows + columns) % 2 == 0)  # decoded without context
+    assert torch.equal(latents.hyper_scale[:, first], latents.scale[:, first])
     assert not latents.latents_follow_past and not latents.grid_follows_past
 
 
@@ -173,6 +177,7 @@ def test_arrays_and_latents_are_inverse():
         y / 2,
         y + 1,
         hyper=y / 3,
+        hyper_scale=y + 3,
         gain=torch.ones(2),
         own_bits=y,
         offset=y / 4,

@@ -19,6 +19,7 @@ from rdpipe.estimators.variances import (
     CausalWindowVariance,
     CodecVariance,
     ElementVariance,
+    HyperVariance,
     RelativeWindowVariance,
     WindowVariance,
 )
@@ -54,6 +55,17 @@ def test_subclass_is_the_codec_variance_unless_it_changes_the_estimate():
 
     assert CodecVariance().is_codec and Same().is_codec
     assert not Double().is_codec and not ElementVariance().is_codec
+
+
+def test_hyper_is_the_variance_without_context_if_the_codec_has_a_context_model():
+    y = normal((1, 4, 4))
+    assert torch.equal(HyperVariance()(make_latents(y, scale=3.0), y)[0], torch.full_like(y, 9.0))
+    with_context = Latents("a", y, y, y.exp(), hyper=y, hyper_scale=2 * y.exp())
+    variance, bits = HyperVariance()(with_context, y)
+    torch.testing.assert_close(variance, 4 * (2 * y).exp())
+    assert bits == 0 and not HyperVariance().is_codec
+    with pytest.raises(InputError, match="image 'a' has hyper but no hyper_scale"):
+        HyperVariance()(replace(with_context, hyper_scale=None), y)
 
 
 def test_causal_window_matches_a_plain_loop():

@@ -63,6 +63,19 @@ class UnchargedScale(Variance):
         return latents.scale.square(), 0.0
 
 
+class UnchargedHyperScale(UnchargedScale):
+    """Uses the scale without context, but claims to need no side information."""
+
+    def __call__(self, latents, residual):
+        return latents.hyper_scale.square(), 0.0
+
+
+class HyperScale(UnchargedHyperScale):
+    """Says that it needs side information, but no context."""
+
+    uses_side = True
+
+
 class UnclearFlag(CodecVariance):
     """Has a flag that is not a bool."""
 
@@ -180,3 +193,16 @@ def test_the_codecs_own_prior_has_the_codecs_step():
     entry = {"codec": {"args": {"step": 0.1}}}
     with pytest.raises(InputError, match="step is 0.1; expected 1"):
         evaluate(LATENTS, ["codec"], ["codec"], entry)
+
+
+def test_scale_without_context_is_side_information_and_needs_no_context_model():
+    context = replace(LATENTS, hyper=LATENTS.mean, hyper_scale=LATENTS.scale)
+    entry = {"mine": {"use": f"{__name__}:UnchargedHyperScale"}}
+    message = "on a prediction of the codec that it claims not to use"
+    with pytest.raises(InputError, match=message):
+        evaluate(context, ["codec"], entry, ["rounding"])
+    variances = {"mine": {"use": f"{__name__}:HyperScale"}, "hyper": {}}
+    array = evaluate(context, ["hyper"], variances, ["rounding"])
+    assert set(array["kind"].values.flat) == {"achievable"} and array["includes_side"].all()
+    first, second = array["bits"].squeeze().values
+    assert first == second

@@ -134,3 +134,23 @@ def test_bd_rates_have_the_images_won_and_a_large_interpolation_error():
     row = re.search(r'<th class="text" scope="row">joint</th>.*?</tr>', table, re.S)[0]
     assert "<td>1 of 2</td>" in row and "another interpolation changes it by 0.50 points" in row
     assert table.count("another interpolation") == 1
+
+
+def test_table_of_bd_rates_has_every_measure(html):
+    table = section(html, "curves")
+    for name in ("PSNR", "PSNR of the mean MSE", "MS-SSIM"):
+        assert f'<th scope="col">BD-rate, {name}</th>' in table
+    row = re.search(r'<th class="text" scope="row">joint</th>.*?</tr>', table, re.S)[0]
+    assert ["-20.0 %", "-19.8 %", "-17.0 %"] == re.findall(r"<td>(-\d+\.\d %)</td>", row)
+    assert "<td>28.90</td><td>12.00</td>" in table  # of a point
+
+
+def test_page_of_a_run_at_equal_similarity():
+    tables = make_tables()
+    tables["ladder"] = tables["ladder"].assign(matched_at="ms-ssim")
+    html = make_page(tables=tables)
+    answer = section(html, "answer")
+    assert "“joint”, has a BD-rate of -17.0 %" in answer and "equal PSNR" not in answer
+    assert '<th scope="col">BD-rate, MS-SSIM</th>' in section(html, "curves")
+    assert "at equal MS-SSIM" in section(html, "compare")
+    assert page.run_content("d", "c", tables, LIMITS)["payload"]["measure"] == "MS-SSIM"

@@ -118,7 +118,7 @@ def test_summaries_have_no_real_codes(products):
     assert code_frame(tables, simulations, arrays, decoded).empty
     curves = codec_curves(tables, simulations, {})
     assert curves[0].kind is BoundKind.ACHIEVABLE
-    available = available_frame(curves, tables, arrays, decoded)
+    available = available_frame(curves, tables, arrays, decoded, "psnr")
     assert available["cell"].tolist() == ["codec/channel/rounding"]
     assert [BoundKind.parse(kind) for kind in available["kind"]] == [BoundKind.ACHIEVABLE]
 

@@ -20,9 +20,15 @@ RATES = [
 
 @pytest.fixture
 def bounds(tmp_path):
-    """A store of bounds with one codec at two qualities, and a baseline."""
+    return write_bounds(tmp_path / "bounds.zarr.zip", "psnr")
+
+
+def write_bounds(path, measure):
+    """Write a store of bounds with one codec at two qualities, and a baseline."""
     point = {"curve": "codec", "role": "codec", "kind": "achieved", **RUN}
-    points = [{**point, "quality": q, "bpp": q / 4, "psnr": 28.0 + q} for q in (1, 2)]
+    points = [
+        {**point, "quality": q, "bpp": q / 4, "psnr": 28.0 + q, "ms_ssim": 9.0 + q} for q in (1, 2)
+    ]
     points.append(
         {
             **point,
@@ -32,6 +38,7 @@ def bounds(tmp_path):
             "quality": 5,
             "bpp": 1.0,
             "psnr": 30.0,
+            "ms_ssim": 10.0,
         }
     )
     bd_rates = [
@@ -40,9 +47,10 @@ def bounds(tmp_path):
             "curve": curve,
             "role": role,
             "kind": kind,
-            "bd_rate": rate,
-            "bd_rate_low": rate - 1,
-            "bd_rate_high": rate + 1,
+            "measure": name,
+            "bd_rate": rate + more,
+            "bd_rate_low": rate + more - 1,
+            "bd_rate_high": rate + more + 1,
             "interpolation_error": 0.125 if curve == "joint" else 0.0,
             "win_rate": 0.5,
             "defined_images": 2,
@@ -51,10 +59,10 @@ def bounds(tmp_path):
             "remark": "",
         }
         for curve, role, kind, rate in RATES
+        for name, more in (("psnr", 0.0), ("psnr-of-mean-mse", 1.0), ("ms-ssim", -3.0))
     ]
     code = {"cell": "codec/calibrated/rounding", "kind": "achieved", "bd_rate": -0.5}
     available = [{**RUN, **code, "bd_rate_low": -0.75, "bd_rate_high": -0.25}]
-    path = tmp_path / "bounds.zarr.zip"
     images = [
         {**row, "image": image, "bpp": bpp}
         for row in points
@@ -65,6 +73,7 @@ def bounds(tmp_path):
         "image_points": images,
         "bd_rates": bd_rates,
         "available": available,
+        "ladder": [{**RUN, "matched_at": measure}],
     }
     with store.create(path, {}) as writer:
         for name, rows in tables.items():
@@ -107,3 +116,15 @@ def test_line_of_a_bd_rate_has_the_common_range():
     row["remark"] = ""
     unknown = dict.fromkeys(("bd_rate", "bd_rate_low", "bd_rate_high"), float("nan"))
     assert "not defined" in summarise.bd_rate_line(row | unknown)
+
+
+def test_summary_is_at_the_measure_of_the_run(tmp_path, capsys):
+    (tmp_path / "report.html").touch()
+    bounds = write_bounds(tmp_path / "bounds.zarr.zip", "ms-ssim")
+    summarise.run(bounds, tmp_path / "report.html")
+    shown = capsys.readouterr().out
+    assert "c at q1 on d: 0.250 bpp at 29.00 dB, MS-SSIM 10.00 dB." in shown
+    assert "At equal MS-SSIM, over the curve" in shown and "equal PSNR" not in shown
+    assert "“joint”, has a BD-rate of -13.0 % (95 % interval -14.0 to -12.0 %)" in shown
+    (joint,) = [line for line in shown.splitlines() if line.startswith("    joint")]
+    assert "-13.0 %" in joint

@@ -30,7 +30,7 @@ BOUNDS = "results/bounds.zarr.zip"
 GAP, DECODED = "/gaps/variance", "/decoded"  # parts of their paths
 OUTPUT_FLAGS = {
     *("--out", "--table", "--state", "--figures", "--points", "--bd_rates", "--decomposition"),
-    *("--codes", "--ladder", "--latent_matched", "--image_bd_rates"),
+    *("--codes", "--ladder", "--latent_matched", "--context", "--image_bd_rates"),
 }
 
 FAULTS = '''

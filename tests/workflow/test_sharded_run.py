@@ -61,9 +61,9 @@ def test_bounds_of_shards_have_the_same_bytes(project, sharded, tmp_path):
     fields = {"limits": CONFIG["limits"], "bound_for": {}, "references": {}}
     spec = trace_bounds.TraceBoundsSpec.from_mapping(fields)
     names = ("out", "points", "bd_rates", "image_bd_rates", "decomposition", "ladder", "codes")
-    names += ("latent_matched",)
+    names += ("latent_matched", "context")
     for run, folder in ((project, tmp_path / "whole"), (sharded, tmp_path / "shards")):
-        kinds = ("images", "gaps/joint", "gaps/variance", "simulation")
+        kinds = ("images", "gaps/joint", "gaps/variance", "gaps/context", "simulation")
         stores = [shards(run, kind) for kind in kinds]
         baselines = sorted((run.folder / "results/tiny/baselines/jpeg/q40").iterdir())
         files = {name: folder / name for name in names}

@@ -10,6 +10,7 @@ rule trace_bounds:
         images=every_run(rules.extract_latents.output.images, config["codecs"]),
         gaps=every_matched(rules.measure_gap.output, component="joint"),
         variances=every_matched(rules.measure_gap.output, component="variance"),
+        contexts=every_matched(rules.measure_gap.output, component="context"),
         simulations=every_matched(rules.simulate.output, config["codecs"]),
         baselines=every_baseline(rules.run_baseline.output),
         decoded=every_run(rules.read_bitstreams.output) if config["bitstream"] else [],
@@ -23,6 +24,7 @@ rule trace_bounds:
         codes="<results>/codes.csv",
         ladder="<results>/ladder.csv",
         latent_matched="<results>/latent_matched.csv",
+        context="<results>/context.csv",
     log:
         "<logs>/trace_bounds.log",
     benchmark:
@@ -36,6 +38,7 @@ rule trace_bounds:
         images=lambda w, input: brace_shards(input.images),
         gaps=lambda w, input: brace_shards(input.gaps),
         variances=lambda w, input: brace_shards(input.variances),
+        contexts=lambda w, input: brace_shards(input.contexts),
         simulations=lambda w, input: brace_shards(input.simulations),
         baselines=lambda w, input: brace_shards(input.baselines),
         decoded=lambda w, input: brace_shards(input.decoded),
@@ -54,6 +57,7 @@ rule trace_bounds:
         " --images {params.images}"
         " --gaps {params.gaps}"
         " --variances {params.variances}"
+        " --contexts {params.contexts}"
         " --simulations {params.simulations}"
         " --baselines {params.baselines}"
         " --decoded {params.decoded}"
@@ -65,7 +69,8 @@ rule trace_bounds:
         " --decomposition {output.decomposition:q}"
         " --codes {output.codes:q}"
         " --ladder {output.ladder:q}"
-        " --latent_matched {output.latent_matched:q} > {log:q} 2>&1"
+        " --latent_matched {output.latent_matched:q}"
+        " --context {output.context:q} > {log:q} 2>&1"
 
 
 rule export_curves:

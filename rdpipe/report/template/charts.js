@@ -154,7 +154,7 @@ CHARTS.levers = (element, run) => {
   const rows = run.levers.map((r) => ({
     name: r.curve, text: `${r.change}; ${r.kind}`, value: r.bd_rate, low: r.bd_rate_low, high: r.bd_rate_high, real: r.real,
   }));
-  return savingBars(element, rows, "saved at equal PSNR, % (BD-rate)", "no curve is known to save bits at equal PSNR");
+  return savingBars(element, rows, `saved at equal ${run.measure}, % (BD-rate)`, `no curve is known to save bits at equal ${run.measure}`);
 };
 
 CHARTS.changes = (element, run, state) => {

@@ -68,7 +68,8 @@ def decompose(table: xr.Dataset, measured: xr.Dataset, limit: CellId) -> xr.Data
 
         - ``coder``: real bytes minus the model's bits;
         - ``prior``: the model's bits minus those of a Gaussian with escapes instead of floors;
-        - ``side``: side information that the limit does not need;
+        - ``side``: side information that the limit does not use. A limit uses it if its mean, its
+          variance or the image is computed from it, a genie's limit, too;
         - ``variance``, ``quantization`` and ``context``: NaN for an axis along which the limit has
           the codec's own estimator, because nothing was measured.
 

@@ -1,4 +1,4 @@
-"""The rate of a cell: its bits, and the codec's side information if a decoder needs it.
+"""The rate of a cell: its bits, and the codec's side information if it uses it.
 
 Every comparison of cells takes its rates from here.
 """

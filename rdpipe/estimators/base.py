@@ -39,7 +39,8 @@ class Estimator(ABC):
     information : Information
         What the estimator knows. Required; there is no default.
     uses_side : bool
-        Whether a decoder needs the codec's side information to compute it.
+        Whether it is computed from the codec's side information, whose bits are then part of the
+        rate, also if it is a genie.
     uses_context : bool
         Whether it depends on the output of the codec's context model, if the codec has one.
     """

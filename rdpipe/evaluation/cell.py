@@ -303,7 +303,8 @@ class Cell:
                 f" a {self.variance.information} estimator; expected the same information"
             )
         parts = mean, self.variance, quantizer, structure, reconstruction is not None
-        self.kind, self.includes_side = bound_kind(*parts), includes_side(*parts)
+        self.kind = bound_kind(*parts)
+        self.includes_side = includes_side(mean, self.variance, structure)
 
     @classmethod
     def from_entries(

@@ -124,17 +124,17 @@ def has_codec_past(mean: Mean, quantizer: Quantizer, calibrated: bool = False) -
     return mean.is_codec and quantizer.reproduces_codec and not calibrated
 
 
-def includes_side(
-    mean: Mean,
-    variance: Variance,
-    quantizer: Quantizer,
-    structure: Structure = INDEPENDENT,
-    calibrated: bool = False,
-) -> bool:
+def includes_side(mean: Mean, variance: Variance, structure: Structure = INDEPENDENT) -> bool:
     """Return whether the rate of a cell must include the codec's side information.
 
-    It must if a real decoder needs it for the mean, the variance or the image. A cell that no
-    decoder can decode does not include it. Parameters are those of :func:`bound_kind`.
+    It must if the mean, the variance or the image is computed from it, in a genie's cell, too: a
+    genie has the latents at no cost, but not what the codec's own estimators are computed from.
+
+    Parameters
+    ----------
+    mean, variance
+        Estimators of the cell.
+    structure : Structure
+        What of the codec depends on decoded latents and on side information.
     """
-    needed = mean.uses_side or variance.uses_side or structure.image_needs_side
-    return needed and not sees_latents(mean, variance, quantizer, structure, calibrated)
+    return mean.uses_side or variance.uses_side or structure.image_needs_side

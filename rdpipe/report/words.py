@@ -16,7 +16,10 @@ TERMS = {
         "the model's own bits minus those of a Gaussian with the same mean and scale, with escapes"
         " instead of floors"
     ),
-    "side": "side information that the limit does not need (0 if the limit needs it)",
+    "side": (
+        "side information that the limit does not use; 0 if its mean, its variance or the image is"
+        " computed from it, a genie's, too"
+    ),
     "variance": "the codec's variance against the limit's",
     "quantization": (
         "rounding against the limit's quantizer; if latent-matched, at the ratio of latent"
@@ -77,7 +80,8 @@ ASSUMPTIONS = (
         "genie-aided estimate",
         "an estimator uses the latents that it codes, at no cost; or a decoder knows all that is"
         " needed, but the quantizer has neither an entropy coder nor a rate that is known to be a"
-        " bound",
+        " bound. Side information is charged if the mean, the variance or the image is computed"
+        " from it",
         "a bound of any kind; if a curve looks too good, check first whether it is genie-aided",
     ),
     (

@@ -46,7 +46,7 @@ def test_terms_sum_to_the_total_in_every_order(measured, mean, variance):
 def test_total_is_from_real_bytes_to_the_limit(measured):
     table, array = measured
     limit = CellId("codec", "codec", "test-channel")
-    # a decodable limit includes the side information
+    # the codec's mean and variance are computed from side information
     end = array["bits"].sel(limit.selector()).values + table["side_bits"].values
     terms = decompose(table, array, limit)
     np.testing.assert_allclose(terms["total"], 8 * table["bytes"] - end)
@@ -54,10 +54,16 @@ def test_total_is_from_real_bytes_to_the_limit(measured):
     assert BoundKind.parse(terms.attrs["kind"]) is BoundKind.UPPER_BOUND
 
 
-def test_genie_aided_limit_includes_no_side_information(measured):
+@pytest.mark.parametrize("mean, share", [("codec", 0), ("zero", 1)])
+def test_genie_aided_limit_saves_side_information_only_if_nothing_uses_it(measured, mean, share):
+    """The codec's mean is computed from it, and is part of the limit."""
     table, array = measured
-    terms = decompose(table, array, CellId("codec", "element", "test-channel"))
-    np.testing.assert_allclose(terms["bits"].sel(term="side", order="paper"), table["side_bits"])
+    limit = CellId(mean, "element", "test-channel")
+    terms = decompose(table, array, limit)
+    saved = terms["bits"].sel(term="side", order="paper")
+    np.testing.assert_allclose(saved, share * table["side_bits"])
+    rate = array["bits"].sel(limit.selector()).values + (1 - share) * table["side_bits"].values
+    np.testing.assert_allclose(terms["total"], 8 * table["bytes"] - rate)
     assert BoundKind.parse(terms.attrs["kind"]) is BoundKind.GENIE_AIDED
 
 

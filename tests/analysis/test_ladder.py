@@ -190,6 +190,20 @@ def test_terms_over_the_curve_add_up_in_every_order():
     assert variance["log_rate_low"] == pytest.approx(variance["log_rate_high"])
 
 
+def test_terms_over_the_curve_add_up_if_the_limit_uses_no_side_information():
+    """The corners differ in it; the term compares the codec's cell with and without it."""
+    simulations = make_simulations(shares)
+    used = [cell != str(LIMIT) for cell in simulations[1]["curve"].values]
+    simulations = {
+        q: table.assign_coords(includes_side=("curve", used)) for q, table in simulations.items()
+    }
+    terms = curve_terms(LABELS, make_run(), simulations, LIMIT)
+    for _, table in terms.groupby("order"):
+        values = table.set_index("term")["log_rate"]
+        assert values.drop("total").sum() == pytest.approx(values["total"], abs=1e-9)
+        assert values["side"] == pytest.approx(-np.log(1 - SIDE))
+
+
 def test_shapley_is_the_average_over_all_orders_of_the_curve():
     terms = curve_terms(LABELS, make_run(), make_simulations(shares), LIMIT)
     quality = np.array([psnr(table["mse"].values).mean() for table in make_run().values()])

@@ -72,12 +72,33 @@ def test_prediction_of_a_context_model_is_genie_aided_after_any_other_past():
         assert labels == ["achievable", "achievable", "upper bound on R(D)"]
 
 
-def test_side_information_is_included_if_a_decoder_needs_it():
-    includes_side = evaluate(latents(), *NAMES)["includes_side"]
-    assert includes_side.sel(mean="zero", variance="codec").all()
-    assert includes_side.sel(mean="codec", variance="channel").all()
-    assert not includes_side.sel(mean="zero", variance="channel").any()
-    assert not includes_side.sel(mean="codec", variance="element").any()  # genie-aided
+SIDE_IS_USED = {
+    "zero": {"codec": True, "channel": False, "element": False, "relative-window-3": True},
+    "codec": {"codec": True, "channel": True, "element": True, "relative-window-3": True},
+    "accuracy-90": {"codec": True, "channel": False, "element": False, "relative-window-3": True},
+}
+"""Means, and variances given each mean, that need the codec's side information."""
+
+
+def test_side_information_is_included_if_the_mean_or_the_variance_uses_it():
+    """In a genie's cell, too: all cells with ``accuracy-90``, ``element`` or a window are one's."""
+    array = evaluate(latents(), SIDE_IS_USED.keys(), SIDE_IS_USED["zero"].keys(), QUANTIZERS)
+    for mean, of_variance in SIDE_IS_USED.items():
+        for variance, is_used in of_variance.items():
+            assert (array["includes_side"].sel(mean=mean, variance=variance) == is_used).all()
+
+
+def test_side_information_is_included_if_the_image_needs_it():
+    image = replace(latents(), image_needs_side=True)
+    array = evaluate(image, ["zero", "accuracy-90"], ["channel", "element"], QUANTIZERS)
+    assert array["includes_side"].all()
+
+
+def test_side_information_is_included_in_a_genies_context():
+    """The stored prior of another past is a genie's, and is still computed from it."""
+    image = replace(latents(), hyper=latents().scale)
+    cell = evaluate(image, ["codec"], ["codec"], ["test-channel"]).squeeze()
+    assert cell["kind"] == "genie-aided estimate" and cell["includes_side"]
 
 
 @pytest.mark.parametrize("matching", ["image", "dataset"])

@@ -21,7 +21,7 @@ from rdpipe.analysis.log_rate import common_range, log_rate, log_rates
 from rdpipe.analysis.measured_curves import Run, stack
 from rdpipe.analysis.rates import cell_bits, select_cell
 from rdpipe.core.axes import CellId, axis_named, corners
-from rdpipe.core.kinds import BoundKind
+from rdpipe.core.kinds import BoundKind, CurveRole
 from rdpipe.core.metrics import MEASURES
 
 LADDER_ORDER = ("variance", "mean", "quantizer")
@@ -54,6 +54,25 @@ LADDER_COLUMNS = (
 """Columns of :func:`ladder_frame`."""
 
 
+BOUND_TERMS = {CurveRole.REFINED: "encoder", CurveRole.JOINT: "transforms"}
+"""What a bound changes against the rung before, by its role."""
+
+
+class Refined(NamedTuple):
+    """A codec whose latents were refined for rounding.
+
+    Parameters
+    ----------
+    name : str
+    run, simulations : mapping
+        Tables of ``extract_latents`` and stores of ``simulate``, by quality.
+    """
+
+    name: str
+    run: Run
+    simulations: Run
+
+
 class Rung(NamedTuple):
     """One curve of a ladder.
 
@@ -82,9 +101,14 @@ class Rung(NamedTuple):
 
 
 def rungs(
-    run: Run, simulations: Run, limit: CellId, joint: Sequence[Curve] = (), measure: str = "psnr"
+    run: Run,
+    simulations: Run,
+    limit: CellId,
+    refined: Sequence[Refined] = (),
+    bounds: Sequence[Curve] = (),
+    measure: str = "psnr",
 ) -> list[Rung]:
-    """Return the rungs from the real bytes of a codec to a limit, and bounds by joint training.
+    """Return the rungs from the real bytes of a codec to a limit, and to bounds beyond it.
 
     An axis along which the limit's estimator saves nothing keeps the codec's own.
 
@@ -93,12 +117,14 @@ def rungs(
     run, simulations : mapping
         Tables of ``extract_latents`` and stores of ``simulate``, by quality.
     limit : CellId
-    joint : sequence of Curve
-        Curves of networks that were trained as a bound for the codec.
+    refined : sequence of Refined
+        The codec with latents that were refined for rounding.
+    bounds : sequence of Curve
+        Curves of networks that were trained as a bound for the codec, and of latents that were
+        refined for the test channel, in the order of the rungs.
     measure : str
         The quality that the cells have in common.
     """
-    first = next(iter(simulations.values()))
     tables = list(run.values())
     own_kind = BoundKind.ACHIEVED if stack(run, "real").all() else BoundKind.ACHIEVABLE
     pixels = tables[0]["pixels"].values[:, None]
@@ -108,17 +134,37 @@ def rungs(
         Rung("real bytes", "", own_kind, 8 * stack(run, "bytes") / pixels, quality),
         Rung("model's bits", "coder", BoundKind.ACHIEVABLE, model_bits / pixels, quality),
     ]
-    for cell, term, remark in choose_cells(run, simulations, limit, quality):
-        kind = BoundKind.parse(select_cell(first, cell)["kind"].item(), str(cell))
-        bpp = cell_bpp(run, simulations, cell)
-        found.append(Rung(str(cell), term, kind, bpp, quality, remark))
-    for curve in joint:
+    *chosen, last = choose_cells(run, simulations, limit, quality)
+    for cell, term, remark in chosen:
+        found.append(cell_rung(run, simulations, cell, quality)._replace(term=term, remark=remark))
+    for codec in refined:
+        rung = refined_rung(codec, chosen[-1][0], measure)
+        found.append(better(found[-1], rung))
+    cell, term, remark = last
+    rung = cell_rung(run, simulations, cell, quality)._replace(term=term, remark=remark)
+    found.append(better(found[-1], rung) if refined else rung)
+    for curve in bounds:
         if curve.kind is BoundKind.UPPER_BOUND:
             similarity = np.full_like(curve.mse, np.nan) if curve.ms_ssim is None else curve.ms_ssim
             at = MEASURES[measure](curve.mse, similarity)
-            rung = Rung(curve.name, "transforms", curve.kind, curve.bpp, at)
+            rung = Rung(curve.name, BOUND_TERMS[curve.role], curve.kind, curve.bpp, at)
             found.append(better(found[-1], rung))
     return found
+
+
+def cell_rung(run: Run, simulations: Run, cell: CellId, quality: Values) -> Rung:
+    """Return the rung of a simulated cell, without what it changes."""
+    first = next(iter(simulations.values()))
+    kind = BoundKind.parse(select_cell(first, cell)["kind"].item(), str(cell))
+    return Rung(str(cell), "", kind, cell_bpp(run, simulations, cell), quality)
+
+
+def refined_rung(codec: Refined, cell: CellId, measure: str) -> Rung:
+    """Return the rung of a cell of a codec with refined latents."""
+    at = {quality: select_cell(table, cell) for quality, table in codec.simulations.items()}
+    quality = MEASURES[measure](stack(at, "mse"), stack(at, "ms_ssim"))
+    rung = cell_rung(codec.run, codec.simulations, cell, quality)
+    return rung._replace(name=f"{codec.name}: {cell}", term="encoder")
 
 
 def better(before: Rung, rung: Rung) -> Rung:

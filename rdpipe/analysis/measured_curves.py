@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,13 @@ def image_sizes(run: Run) -> tuple[NDArray[Any], NDArray[Any]]:
     return table["pixels"].values, table["image"].values
 
 
-def codec_curves(tables: Runs, simulations: Runs, bound_for: Mapping[str, str]) -> list[Curve]:
+def codec_curves(
+    tables: Runs,
+    simulations: Runs,
+    analyzed: Collection[tuple[str, str]],
+    bound_for: Mapping[str, str],
+    refined: Mapping[str, str],
+) -> list[Curve]:
     """Return each codec's own curve and the curves of its simulated cells.
 
     Parameters
@@ -52,19 +59,30 @@ def codec_curves(tables: Runs, simulations: Runs, bound_for: Mapping[str, str]) 
         Tables of ``extract_latents``.
     simulations : mapping
         Stores of ``simulate``.
+    analyzed : collection of tuple of str
+        Dataset and codec of the runs that have curves of their own.
     bound_for : mapping of str to str
         Codecs that were trained as a bound, and the codec that each is a bound for. Their simulated
         cell becomes a curve of that codec, under their own name.
+    refined : mapping of str to str
+        Codecs with refined latents, and the codec whose latents were refined. Refined for rounding,
+        their own curve becomes one of that codec, under their own name.
     """
-    curves, joint = [], []
+    curves, others = [], []
     for (dataset, codec), run in tables.items():
         simulation = simulations[dataset, codec]
         if codec in bound_for:
-            joint += simulated_curves(dataset, bound_for[codec], run, simulation, codec)
-        else:
-            curves.append(own_curve(dataset, codec, run))
+            role = CurveRole.REFINED if codec in refined else CurveRole.JOINT
+            labels = dataset, bound_for[codec]
+            others += simulated_curves(*labels, run, simulation, role, codec)
+            continue
+        own = own_curve(dataset, codec, run)
+        if codec in refined:
+            others.append(replace(own, codec=refined[codec], name=codec, role=CurveRole.REFINED))
+        if (dataset, codec) in analyzed:
+            curves.append(own)
             curves += simulated_curves(dataset, codec, run, simulation)
-    return curves + joint
+    return curves + others
 
 
 def own_curve(dataset: str, codec: str, run: Run) -> Curve:
@@ -76,7 +94,12 @@ def own_curve(dataset: str, codec: str, run: Run) -> Curve:
 
 
 def simulated_curves(
-    dataset: str, codec: str, run: Run, simulations: Run, joint: str | None = None
+    dataset: str,
+    codec: str,
+    run: Run,
+    simulations: Run,
+    role: CurveRole = CurveRole.CELL,
+    bound: str = "",
 ) -> list[Curve]:
     """Return a curve for each simulated cell of a run.
 
@@ -86,16 +109,16 @@ def simulated_curves(
         Dataset, and the codec that the curves belong to.
     run, simulations : mapping
         Tables of ``extract_latents`` and stores of ``simulate``.
-    joint : str, optional
-        Name of the codec that was trained as a bound, if the run is one of such a codec.
+    role : CurveRole
+    bound : str
+        Name of the curve, if the run is one of a codec that is a bound for another.
     """
     first = next(iter(simulations.values()))
-    role = CurveRole.CELL if joint is None else CurveRole.JOINT
     curves = []
     for name in first["curve"].values.tolist():
         kind = BoundKind.parse(first["kind"].sel(curve=name).item(), name)
         points = list(run), *simulated_points(name, simulations, run)
-        labels = dataset, codec, joint or name, role, kind
+        labels = dataset, codec, bound or name, role, kind
         similarity = np.stack(
             [product["ms_ssim"].sel(curve=name).values for product in simulations.values()], 1
         )

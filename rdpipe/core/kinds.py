@@ -71,6 +71,8 @@ class CurveRole(_Label):
     """The codec's own real bytes (or model bits, if it has no bitstream)."""
     CELL = "cell"
     """A cell of the array, simulated through the codec's decoder."""
+    REFINED = "refined"
+    """The codec, or a network that was trained as a bound for it, with refined latents."""
     JOINT = "joint"
     """A network that was trained as a bound for the codec."""
     SOURCE = "source"
@@ -83,7 +85,8 @@ class CurveRole(_Label):
     @property
     def belongs_to_codec(self) -> bool:
         """Whether the curve is measured with the codec's own latents or transforms."""
-        return self in (CurveRole.CODEC, CurveRole.CELL, CurveRole.JOINT)
+        shared = (CurveRole.SOURCE, CurveRole.BASELINE, CurveRole.PUBLISHED)
+        return self not in shared
 
 
 class Reconstruction(_Label):

@@ -66,6 +66,17 @@ def common_measure(ladders: pd.DataFrame) -> str:
     return str(ladders["matched_at"].iloc[0])
 
 
+CHANGES = {CurveRole.JOINT: "joint training", CurveRole.REFINED: "refined latents"}
+"""What a curve changes in the codec, by its role; cells have names that say it."""
+
+
+MEANS = {
+    CurveRole.JOINT: "with retrained transforms",
+    CurveRole.REFINED: "with refined latents",
+}
+"""With what a bound saves bits, by its role."""
+
+
 def headline(codec: str, dataset: str, point: Any, measure: str) -> str:
     """Return rate and PSNR of a codec at one quality, and its MS-SSIM if it is the measure.
 
@@ -109,8 +120,8 @@ def levers(bd_rates: pd.DataFrame, measure: str) -> list[Lever]:
 
 def change_of(curve: str, role: str) -> str:
     """Return what a curve changes in the codec, in words."""
-    if CurveRole.parse(role) is CurveRole.JOINT:
-        return "joint training"
+    if (known := CHANGES.get(CurveRole.parse(role))) is not None:
+        return known
     cell = CellId.parse(curve)
     if cell in CODER_TERMS:
         return CODER_TERMS[cell]
@@ -148,12 +159,12 @@ def bound_sentence(bd_rates: pd.DataFrame, measure: str) -> str:
             f"At equal {label}, no upper bound on R(D) lies below the codec over the curve; the"
             f" best one, “{bound.curve}”, has {rate}."
         )
-    transforms = "retrained" if bound.role is CurveRole.JOINT else "the codec's own"
+    means = MEANS.get(bound.role, "with the codec's own transforms")
     if bound.is_uncertain:
-        saving = f"This saving, with {transforms} transforms, {UNCERTAIN}."
+        saving = f"This saving, {means}, {UNCERTAIN}."
     else:
         amount = at_least(-bound.bd_rate)
-        saving = f"In theory, {amount} of the bits are avoidable, with {transforms} transforms."
+        saving = f"In theory, {amount} of the bits are avoidable, {means}."
     return (
         f"At equal {label}, over the curve: the best upper bound on R(D), “{bound.curve}”, has"
         f" {rate}. {saving}"

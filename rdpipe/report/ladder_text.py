@@ -38,26 +38,31 @@ def answer_sentence(ladder: pd.DataFrame) -> str:
             f"At equal {measure}, over the curve: no rung of the ladder needs fewer bits than the"
             " codec."
         )
-    steps = ", ".join(step_texts(curve.loc[: best.name]))
+    taken = curve.loc[: best.name]
+    steps = ", ".join(step_texts(taken))
     return (
-        f"At equal {measure}, over the curve: {claim(best)}."
+        f"At equal {measure}, over the curve: {claim(taken)}."
         + f" This saving {UNCERTAIN}." * (not best["total_high"] < 0)
         + f" Step by step, each of the bits that remain: {steps}." * bool(steps)
         + f" This is {kind_phrase(best['kind'])}."
     )
 
 
-def claim(best: pd.Series) -> str:
-    """Return what the best rung says about the bits of the codec, with its 95 % interval.
+def claim(taken: pd.DataFrame) -> str:
+    """Return what the last of some rungs says about the bits of the codec, with its 95 % interval.
 
     Bits are called avoidable only if the interval is known and excludes 0.
     """
+    best = taken.iloc[-1]
     total, low, high = best["total"], best["total_low"], best["total_high"]
     if not high < 0:
         change = f"{total:+.1f} % ({interval_text(low, high)})"
         return f"the best rung, “{best['name']}”, changes the rate by {change}"
-    transforms = "retrained" if best["term"] == "transforms" else "the codec's own"
-    means = f"with {transforms} transforms (95 % interval {-high:.1f} to {-low:.1f} %)"
+    changed = set(taken["term"][taken["remark"] == ""])
+    transforms = "retrained" if "transforms" in changed else "the codec's own"
+    latents = " and refined latents" if "encoder" in changed else ""
+    interval = f"(95 % interval {-high:.1f} to {-low:.1f} %)"
+    means = f"with {transforms} transforms{latents} {interval}"
     saved = at_least(-total)
     if BoundKind.parse(best["kind"]) is BoundKind.UPPER_BOUND:
         return f"{saved} of the bits are avoidable {means}"

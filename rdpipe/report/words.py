@@ -36,6 +36,7 @@ TERM_NAMES = {
     "variance": "variance",
     "quantization": "quantization",
     "context": "context",
+    "encoder": "encoder (refined latents)",
     "transforms": "jointly trained transforms",
 }
 """Names of the terms in a sentence."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from rdpipe.analysis.available import available_frame
 from rdpipe.analysis.context import context_frame
 from rdpipe.analysis.curve_terms import curve_terms
 from rdpipe.analysis.curves import Curve
-from rdpipe.analysis.ladder import ladder_frame, rungs
+from rdpipe.analysis.ladder import Refined, ladder_frame, rungs
 from rdpipe.analysis.latent_matched import latent_matched_frame
 from rdpipe.analysis.measured_curves import (
     Runs,
@@ -34,7 +34,6 @@ from rdpipe.analysis.tables import (
     points_frame,
     term_frame,
 )
-from rdpipe.core.axes import CellId
 from rdpipe.core.kinds import CurveRole
 from rdpipe.core.runs import RunId
 from rdpipe.core.specs import Spec
@@ -52,12 +51,15 @@ class TraceBoundsSpec(Spec, frozen=True, kw_only=True):
         End cells of the decomposition, by name.
     bound_for : dict of str to str
         Codecs that were trained as a bound, and the codec that each is a bound for.
+    refined : dict of str to str
+        Codecs with refined latents, and the codec whose latents were refined.
     references : dict
         Published curves by dataset.
     """
 
     limits: dict[str, CellNames]
     bound_for: dict[str, str]
+    refined: dict[str, str]
     references: dict[str, PublishedSpec]
 
 
@@ -108,7 +110,7 @@ def run(
     same_pictures = by_run(variances)
     products = [store.join_shards(shards) for shards in store.group_by_run(baselines)]
     curves = (
-        codec_curves(tables, simulated, spec.bound_for)
+        codec_curves(tables, simulated, arrays, spec.bound_for, spec.refined)
         + source_curves(source_functions(images), tables)
         + baseline_curves(products)
     )
@@ -118,6 +120,11 @@ def run(
     analyzed = {key: run for key, run in tables.items() if key in arrays}
     latent_terms = term_frame(analyzed, arrays, cell_ids(spec.limits))
     frames = make_frames(spec, curves, analyzed, simulated, same_pictures, codings)
+    over_the_curve, ladders = curve_frames(spec, curves, tables, simulated, arrays)
+    frames["ladder"] = ladders
+    frames["decomposition"] = pd.concat(
+        [frames["decomposition"], over_the_curve], ignore_index=True
+    )
     frames |= {
         "latent_decomposition": decomposition_frame(latent_terms),
         "latent_matched": latent_matched_frame(curves, latent_terms),
@@ -153,12 +160,10 @@ def make_frames(
     image_bd_rates, limits = image_bd_rate_frame(curves), cell_ids(spec.limits)
     terms = term_frame(tables, simulated, limits)
     measure = common_measure(simulated)
-    over_the_curve, ladders = curve_frames(tables, simulated, limits, curves, measure)
     return {
         "points": points_frame(curves),
         "bd_rates": bd_rate_frame(curves, image_bd_rates),
-        "decomposition": pd.concat([decomposition_frame(terms), over_the_curve], ignore_index=True),
-        "ladder": ladders,
+        "decomposition": decomposition_frame(terms),
         "codes": code_frame(tables, simulated, arrays, decoded),
         "available": available_frame(curves, tables, arrays, decoded, measure),
         "image_bd_rates": image_bd_rates,
@@ -174,27 +179,48 @@ def common_measure(simulated: Runs) -> str:
 
 
 def curve_frames(
+    spec: TraceBoundsSpec,
+    curves: list[Curve],
     tables: Runs,
     simulated: Runs,
-    limits: Mapping[str, CellId],
-    curves: list[Curve],
-    measure: str,
+    analyzed: Collection[tuple[str, str]],
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return terms over the curve, and ladders, of every codec and limit."""
-    terms, ladders = [], []
-    for (dataset, codec), run in tables.items():
-        simulations = simulated[dataset, codec]
-        joint = [
-            curve
-            for curve in curves
-            if curve.role is CurveRole.JOINT and (curve.dataset, curve.codec) == (dataset, codec)
+    """Return terms over the curve, and ladders, of every analyzed codec and limit."""
+    terms, ladders, measure = [], [], common_measure(simulated)
+    for dataset, codec in analyzed:
+        run, simulations = tables[dataset, codec], simulated[dataset, codec]
+        refined = [
+            Refined(name, tables[dataset, name], simulated[dataset, name])
+            for name, base in spec.refined.items()
+            if base == codec and name not in spec.bound_for
         ]
-        for limit, cell in limits.items():
+        bounds = ordered_bounds(spec, curves, dataset, codec)
+        for limit, cell in cell_ids(spec.limits).items():
             labels = {"dataset": dataset, "codec": codec, "limit": limit, "matched_at": measure}
             terms.append(curve_terms(labels, run, simulations, cell, measure))
-            found = rungs(run, simulations, cell, joint, measure)
+            found = rungs(run, simulations, cell, refined, bounds, measure)
             ladders.append(ladder_frame(labels, found, list(run)))
     return pd.concat(terms, ignore_index=True), pd.concat(ladders, ignore_index=True)
+
+
+def ordered_bounds(
+    spec: TraceBoundsSpec, curves: list[Curve], dataset: str, codec: str
+) -> list[Curve]:
+    """Return the bounds of a codec: its own refined latents, then each network and its own."""
+    bounds = {
+        curve.name: curve
+        for curve in curves
+        if (curve.dataset, curve.codec) == (dataset, codec) and curve.name in spec.bound_for
+    }
+    joint = [name for name, curve in bounds.items() if curve.role is CurveRole.JOINT]
+    bases = [codec, *joint]
+
+    def place(curve: Curve) -> tuple[int, bool]:
+        """Return the network of a curve, and whether its latents are refined."""
+        refined = curve.role is CurveRole.REFINED
+        return bases.index(spec.refined[curve.name] if refined else curve.name), refined
+
+    return sorted(bounds.values(), key=place)
 
 
 def by_run(paths: list[Path], group: str | None = None) -> Runs:

@@ -173,16 +173,11 @@ class Refiner:
         Raises
         ------
         InputError
-            If there are none: the codec computes something outside of the graph.
+            If one is not finite.
         """
-        codec = type(self.codec).__name__
-        if not loss.requires_grad:
-            raise InputError(
-                f"{codec} has no gradient of the image with respect to its latents; expected a"
-                " decoder that PyTorch can differentiate"
-            )
         for leaf, gradient in zip(leaves, torch.autograd.grad(loss, leaves), strict=True):
             if not gradient.isfinite().all():
+                codec = type(self.codec).__name__
                 raise InputError(f"{codec}: the gradient of a latent is not finite")
             leaf.grad = gradient
 
@@ -194,9 +189,20 @@ class Refiner:
         return Objective(bits, mse, bits / math.prod(self._size) + self.settings.slope * mse)
 
     def _loss(self, walk: RefiningWalk, target: Tensor) -> Tensor:
-        """Return the objective with gradients."""
+        """Return the objective with gradients.
+
+        Raises
+        ------
+        InputError
+            If the image has none: the codec computes it outside of the graph.
+        """
         height, width = self._size
         decoded = self._decode(walk)[..., :height, :width]
+        if not decoded.requires_grad:
+            raise InputError(
+                f"{type(self.codec).__name__} has no gradient of the image with respect to its"
+                " latents; expected a decoder that PyTorch can differentiate"
+            )
         peak = 255 if decoded.shape[1] == 3 else 1
         if peak == 255:
             decoded = decoded.clamp(0, 1)

@@ -165,7 +165,7 @@ def test_joint_training_is_a_rung_if_it_saves_bits(factor, name):
     mse = np.stack([table["mse"].values for table in run.values()], 1)
     labels = {"pixels": PIXELS, "images": np.array(IMAGES), "name": "joint"}
     joint = make_curve(bits, mse, role=CurveRole.JOINT, kind=BoundKind.UPPER_BOUND, **labels)
-    *_, last = rungs(run, make_simulations(shares), LIMIT, [joint])
+    *_, last = rungs(run, make_simulations(shares), LIMIT, bounds=[joint])
     assert last.term == "transforms" and last.name == str(name)
     assert bool(last.remark) is (factor == 2.0)
 

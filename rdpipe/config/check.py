@@ -87,6 +87,11 @@ def complete_refined(config: Mapping[str, Any]) -> None:
             spec = RefinementSpec.from_mapping(entry["args"])
         except InputError as error:
             raise InputError(f"config: codec {name!r}: {error}") from error
+        if spec.lambdas is not None and len(spec.lambdas) != len(entry["qualities"]):
+            raise InputError(
+                f"config: codec {name!r} has {len(spec.lambdas)} lambdas; expected one for each of"
+                f" the {len(entry['qualities'])} qualities"
+            )
         bases = [codec for codec in config["codecs"] if codec not in refined]
         check_known("codec that is refined", spec.codec, bases)
         bound = config["codecs"][spec.codec].get("bound_for")

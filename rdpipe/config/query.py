@@ -73,11 +73,29 @@ def refined_codecs(config: Config) -> Entries:
     }
 
 
+def attached_codecs(config: Config) -> dict[str, str]:
+    """Return the codecs that have a curve among those of another codec, and that codec."""
+    refined = {name: args["codec"] for name, args in refined_codecs(config).items()}
+    return {**refined, **bound_codecs(config)}
+
+
 def base_codec(config: Config, codec: str) -> str:
     """Return the codec whose networks a codec has: another one if it is refined."""
     refined = refined_codecs(config)
     base: str = refined[codec]["codec"] if codec in refined else codec
     return base
+
+
+def refinement_spec(config: Config, codec: str, quality: int) -> dict[str, Any]:
+    """Return how the latents of a codec are refined at one quality."""
+    refinement = dict(refined_codecs(config)[codec])
+    lambdas = refinement.pop("lambdas", None)
+    place = config["codecs"][codec]["qualities"].index(quality)
+    return {
+        "refinement": refinement,
+        "slope": None if lambdas is None else lambdas[place],
+        "neighbors": slope_qualities(config, codec, quality) if lambdas is None else [quality],
+    }
 
 
 def slope_qualities(config: Config, codec: str, quality: int) -> list[int]:
@@ -110,8 +128,8 @@ def exported_curves(config: Config) -> dict[str, dict[str, str | None]]:
     curves: dict[str, dict[str, str | None]] = {}
     for dataset in measured_datasets(config):
         for codec in analyzed_codecs(config):
-            bounds = [name for name, target in bound_codecs(config).items() if target == codec]
-            for curve in ["codec", *simulation_spec(config, codec)["curves"], *bounds]:
+            others = [name for name, base in attached_codecs(config).items() if base == codec]
+            for curve in ["codec", *simulation_spec(config, codec)["curves"], *others]:
                 name = codec if curve == "codec" else f"{codec} {curve}"
                 file = f"{dataset}/{name.replace(' ', '_').replace('/', '-')}"
                 curves[file] = {"dataset": dataset, "codec": codec, "curve": curve, "name": name}

@@ -25,9 +25,10 @@ class RefinementSpec(Spec, frozen=True, kw_only=True):
         What the latents are refined for: real bytes, or an upper bound on R(D).
     theta : float
         Water level of the test channel, squared latent units.
-    lambdas : dict of int to float, optional
-        What a squared 8-bit level of the MSE is worth, bit/pixel, by quality: the lambda of a
-        training on bpp + lambda 255^2 MSE. Default: the slope of the codec's own curve.
+    lambdas : list of float, optional
+        What a squared 8-bit level of the MSE is worth, bit/pixel, for each of the ``qualities``:
+        the lambda of a training on bpp + lambda 255^2 MSE. Default: the slope of the codec's own
+        curve.
     lambda_factor : float
         Factor of lambda, for points between those of the codec.
     learning_rate : float
@@ -40,7 +41,7 @@ class RefinementSpec(Spec, frozen=True, kw_only=True):
     steps: Annotated[int, Meta(ge=0)] = 100
     quantizer: Literal["rounding", "test-channel"] = "rounding"
     theta: Positive = TRAINING_THETA
-    lambdas: dict[int, Positive] | None = None
+    lambdas: list[Positive] | None = None
     lambda_factor: Positive = 1.0
     learning_rate: Positive = 0.02
     seed: int = 0

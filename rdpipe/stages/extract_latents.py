@@ -26,7 +26,11 @@ class ExtractLatentsSpec(CodecSpec, frozen=True, kw_only=True):
 
 
 def run(
-    spec: ExtractLatentsSpec, manifest_file: Path, refined: list[Path], table: Path, out: Path
+    spec: ExtractLatentsSpec,
+    manifest_file: Path,
+    table: Path,
+    out: Path,
+    refined: list[Path] = [],  # noqa: B006 (the default of a flag)
 ) -> None:
     """Extract the latents of every image, one at a time.
 
@@ -35,8 +39,6 @@ def run(
     spec : ExtractLatentsSpec
     manifest_file : Path
         Manifest from ``prepare_dataset``.
-    refined : list of Path
-        Refined latents from ``refine_latents``; empty if the codec is not a refined one.
     table : Path
         Store to write, which remains if latents are deleted: a table over ``image``, and a group
         ``references`` if the codec knows the rate-distortion function of its source.
@@ -45,6 +47,8 @@ def run(
         latent, with the fields of :class:`~rdpipe.core.latents.Latents`: ``y``, ``mean`` and
         ``scale`` over (channel, row, column), and ``hyper``, ``gain``, ``own_bits``, ``offset``,
         ``coded`` and ``step`` where the codec has them.
+    refined : list of Path
+        Refined latents from ``refine_latents``; empty if the codec is not a refined one.
     """
     codec = encoder_of(spec, refined)
     extractor = Extractor(codec, spec.decoder_gain, codec_of(spec) if refined else codec)

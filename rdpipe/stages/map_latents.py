@@ -48,11 +48,11 @@ class MapLatentsSpec(CellSpec, frozen=True, kw_only=True):
 def run(
     spec: MapLatentsSpec,
     manifest_file: Path,
-    refined: list[Path],
     latents: Path,
     joint: Path,
     fits: list[Path],
     out: Path,
+    refined: list[Path] = [],  # noqa: B006 (the default of a flag)
 ) -> None:
     """Map the bits of the cells between the codec and its limits.
 
@@ -62,14 +62,14 @@ def run(
     manifest_file, latents, joint : Path
         Manifest from ``prepare_dataset``, latents from ``extract_latents``, and the whole array
         from ``measure_gap``, which has the level at which each cell codes each image.
-    refined : list of Path
-        Refined latents from ``refine_latents``; empty if the codec is not a refined one.
     fits : list of Path
         Stores from ``fit_estimator`` and ``fit_reconstruction`` of all that is fitted in the cells.
     out : Path
         Store to write: the variables of :data:`rdpipe.evaluation.maps.LAYOUT` over image, and a
         group ``0``, ``1``, ... for each image with ``bits`` over (cell, row, column), and
         ``original`` and ``decoded`` as small WebP files.
+    refined : list of Path
+        Refined latents from ``refine_latents``; empty if the codec is not a refined one.
     """
     codec, stored, array = encoder_of(spec, refined), StoredLatents([latents]), store.read(joint)
     states, first = read_fits(fits, stored.table), stored[0]

@@ -13,7 +13,6 @@ import numpy as np
 import xarray as xr
 from safetensors.torch import load_file, save_file
 
-from rdpipe.core.errors import InputError
 from rdpipe.core.protocols import Codec, Image
 from rdpipe.core.provenance import source_digest
 from rdpipe.core.running import to_tensor
@@ -39,12 +38,16 @@ class RefineLatentsSpec(CodecSpec, frozen=True, kw_only=True):
     Parameters
     ----------
     refinement : RefinementSpec
+        Without ``lambdas``.
+    slope : float, optional
+        The lambda of this quality. Default: the slope of the codec's own curve.
     neighbors : list of int
         This quality of the codec and the nearest others, from which its slope is measured.
     """
 
     refinement: RefinementSpec
     neighbors: list[int]
+    slope: float | None = None
 
 
 def run(spec: RefineLatentsSpec, manifest_file: Path, state: Path, out: Path) -> None:
@@ -83,23 +86,10 @@ def run(spec: RefineLatentsSpec, manifest_file: Path, state: Path, out: Path) ->
 
 
 def settings_of(spec: RefineLatentsSpec, codec: Codec, manifest_file: Path) -> Settings:
-    """Return how the latents are refined, with the slope of the codec unless it is stated.
-
-    Raises
-    ------
-    InputError
-        If `lambdas` lacks the quality.
-    """
-    args = spec.refinement
-    if args.lambdas is None:
+    """Return how the latents are refined, with the slope of the codec unless it is stated."""
+    args, slope = spec.refinement, spec.slope
+    if slope is None:
         slope = measure_slope(spec, codec, first_images(manifest_file))
-    elif spec.quality in args.lambdas:
-        slope = args.lambdas[spec.quality]
-    else:
-        raise InputError(
-            f"codec {spec.codec!r}: lambdas has no quality {spec.quality}; it has"
-            f" {', '.join(map(str, args.lambdas))}"
-        )
     return Settings(
         slope * args.lambda_factor,
         args.steps,

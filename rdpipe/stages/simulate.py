@@ -59,10 +59,10 @@ class StoredImages(Sequence[CodedImage]):
 def run(
     spec: SimulateSpec,
     manifest_file: Path,
-    refined: list[Path],
     latents: list[Path],
     fits: list[Path],
     out: Path,
+    refined: list[Path] = [],  # noqa: B006 (the default of a flag)
 ) -> None:
     """Simulate cells of the array, each at the quality of the codec's own pictures.
 
@@ -71,8 +71,6 @@ def run(
     spec : SimulateSpec
     manifest_file : Path
         Manifest from ``prepare_dataset``.
-    refined : list of Path
-        Refined latents from ``refine_latents``; empty if the codec is not a refined one.
     latents : list of Path
         Latents from ``extract_latents``, in the order of the shards: of one shard, or of all shards
         if the quality is equal on average over the dataset.
@@ -80,6 +78,8 @@ def run(
         Stores from ``fit_estimator`` and ``fit_reconstruction`` for the cells.
     out : Path
         Store to write: see :meth:`rdpipe.evaluation.simulation.Simulation.run`.
+    refined : list of Path
+        Refined latents from ``refine_latents``; empty if the codec is not a refined one.
     """
     codec, stored = encoder_of(spec, refined), StoredLatents(latents)
     simulation = Simulation(

@@ -52,11 +52,11 @@ class WriteBitstreamsSpec(BitstreamSpec, frozen=True, kw_only=True):
 def run(
     spec: WriteBitstreamsSpec,
     manifest_file: Path,
-    refined: list[Path],
     latents: Path,
     simulation: Path,
     fits: list[Path],
     out: Path,
+    refined: list[Path] = [],  # noqa: B006 (the default of a flag)
 ) -> None:
     """Encode every image in every cell of :func:`~rdpipe.evaluation.bitstreams.codable_cells`.
 
@@ -69,14 +69,14 @@ def run(
     manifest_file, latents, simulation : Path
         Manifest from ``prepare_dataset``, latents from ``extract_latents``, and levels from
         ``simulate``.
-    refined : list of Path
-        Refined latents from ``refine_latents``; empty if the codec is not a refined one.
     fits : list of Path
         Stores from ``fit_estimator`` and ``fit_reconstruction`` for the cells.
     out : Path
         Store to write: ``size`` (bytes; NaN if the cell does not reach the quality) and the SHA-256
         of y_hat over (cell, image), and a group ``0``, ``1``, ... for each image with its
         bitstreams, one after the other.
+    refined : list of Path
+        Refined latents from ``refine_latents``; empty if the codec is not a refined one.
     """
     codec, stored = encoder_of(spec, refined), StoredLatents([latents])
     cells = cells_to_code(codec, spec, read_fits(fits, stored.table), stored)

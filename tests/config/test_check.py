@@ -318,3 +318,42 @@ def test_validating_a_config_loads_no_heavy_package():
     loaded = {name.split(".")[0] for name in done.stdout.split() if "." in name}
     heavy = {"torch", "compressai", "xarray", "zarr", "pandas", "scipy", "constriction"}
     assert not loaded & heavy
+
+
+def with_refined(**args) -> dict:
+    """Return a config with a refined codec; other keys of the entry are in `entry`."""
+    entry = {"use": "refined", "qualities": [1], **args.pop("entry", {})}
+    better = {**entry, "args": {"codec": "mini-mean-scale", **args}}
+    joint = with_bound("mini-mean-scale", "codec")["codecs"]["joint"]
+    return {**CODEC, "codecs": {**CODEC["codecs"], "joint": joint, "better": better}}
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ({"codec": "mini"}, "unknown codec that is refined 'mini'; known: joint, mini-mean-scale"),
+        ({"codec": "better"}, "unknown codec that is refined 'better'"),
+        ({"codec": "joint"}, "refined for rounding, which is no bound; expected quantizer"),
+        ({"step": 5}, "codec 'better': .*unknown field `step`"),
+        ({"steps": -1}, r"codec 'better': .*\$.steps"),
+        ({"quantizer": "trellis"}, "codec 'better': .*trellis"),
+        ({"lambdas": [0]}, "codec 'better': .*lambdas"),
+        ({"lambdas": [1, 2]}, "codec 'better' has 2 lambdas; expected one for each of the 1"),
+    ],
+)
+def test_invalid_refinement_is_refused(args, message):
+    with pytest.raises(InputError, match=message):
+        complete(with_refined(**args), SCHEMA)
+
+
+def test_only_refined_codecs_can_be_left_out_of_the_analysis():
+    codecs = {"mini-mean-scale": {"qualities": [1], "analyze": False}}
+    with pytest.raises(InputError, match="mini-mean-scale.analyze is false; expected `use: refi"):
+        complete({**CODEC, "codecs": codecs}, SCHEMA)
+
+
+@pytest.mark.parametrize("base", ["mini-mean-scale", "joint"])
+def test_refinement_for_the_test_channel_is_a_bound_for_the_same_codec(base):
+    config = complete(with_refined(codec=base, quantizer="test-channel"), SCHEMA)
+    bound = config["codecs"]["better"]["bound_for"]
+    assert bound["codec"] == "mini-mean-scale" and bound["cell"]["quantizer"] == "test-channel"

@@ -10,6 +10,7 @@ from rdpipe.config.check import complete
 from rdpipe.config.query import (
     COMPONENTS,
     analyzed_codecs,
+    base_codec,
     bitstream_spec,
     calibrated_quantizers,
     exported_curves,
@@ -17,8 +18,10 @@ from rdpipe.config.query import (
     gap_spec,
     needs_gain,
     reconstruction_spec,
+    refinement_spec,
     simulated_cells,
     simulation_spec,
+    slope_qualities,
     source_modules,
 )
 from rdpipe.core.axes import AXES
@@ -173,3 +176,59 @@ def test_traits_are_those_of_the_class_and_a_function_has_none(user_parts):
     assert not needs_gain(config, "other")
     config["quantizers"] = {"mine": {"use": f"{user_parts}:Weighted"}}
     assert needs_gain(config, "other") and not needs_gain(config, "sample")
+
+
+def with_refined(base_qualities, **entry):
+    """Return a complete config with a codec of some qualities and a refined one."""
+    codecs = {
+        "mini-mean-scale": {"qualities": base_qualities},
+        "better": {
+            "use": "refined",
+            "args": {"codec": "mini-mean-scale"},
+            "qualities": [1],
+            **entry,
+        },
+    }
+    return complete({**CODEC, "codecs": codecs}, SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("qualities", "quality", "expected"),
+    [
+        ([2], 2, [2]),
+        ([1, 2], 2, [1, 2]),
+        ([1, 2, 3, 4], 1, [1, 2, 3]),
+        ([4, 3, 2, 1], 2, [1, 2, 3]),
+        ([1, 2, 3, 4], 4, [2, 3, 4]),
+        ([1, 3], 2, [1, 2, 3]),
+    ],
+)
+def test_slope_is_measured_with_the_nearest_qualities(qualities, quality, expected):
+    assert slope_qualities(with_refined(qualities), "better", quality) == expected
+
+
+def test_refined_codec_that_is_only_a_rung_is_simulated_as_it_is_rounded():
+    config = with_refined([1], analyze=False)
+    assert list(analyzed_codecs(config)) == ["mini-mean-scale"]
+    assert {cell.quantizer for cell in simulated_cells(config, "better")} == {"rounding"}
+    assert "level" not in simulation_spec(config, "better")
+
+
+def test_refined_bound_has_the_level_of_its_refinement():
+    args = {"codec": "mini-mean-scale", "quantizer": "test-channel", "theta": 0.2}
+    config = with_refined([1], args=args)
+    assert simulation_spec(config, "better")["level"] == 0.2
+    assert base_codec(config, "better") == "mini-mean-scale"
+
+
+def test_curve_of_a_refined_codec_is_exported_with_those_of_its_codec():
+    curves = exported_curves(with_refined([1], analyze=False))
+    assert curves["sample/mini-mean-scale_better"]["curve"] == "better"
+
+
+def test_lambdas_are_in_the_order_of_the_qualities():
+    args = {"codec": "mini-mean-scale", "lambdas": [0.02, 0.005]}
+    config = with_refined([2, 3], args=args, qualities=[3, 2])
+    specs = [refinement_spec(config, "better", quality) for quality in (3, 2)]
+    assert [spec["slope"] for spec in specs] == [0.02, 0.005]
+    assert specs[0]["neighbors"] == [3] and "lambdas" not in specs[0]["refinement"]

@@ -74,9 +74,9 @@ class Oblique:
 
 def field(codec, side=64):
     """Return a field whose latents have the variances that the codec expects."""
-    latents = codec.scale[:, None] * torch.randn(
-        4, side**2 // 4, generator=generator("field")
-    ).double()
+    latents = (
+        codec.scale[:, None] * torch.randn(4, side**2 // 4, generator=generator("field")).double()
+    )
     blocks = (codec.decoder @ latents).view(2, 2, side // 2, side // 2)
     return blocks.permute(2, 0, 3, 1).reshape(side, side, 1).float().numpy()
 
@@ -107,7 +107,7 @@ def channel_solution(codec, image, slope):
 
 
 def loss_gradient(codec, image, slope):
-    """Return the gradient of the objective at the codec's own latents, and the noise of the draw."""
+    """Return the gradient of the objective at the codec's own latents, and the noise."""
     settings = Settings(slope, quantizer=RefinedFor.TEST_CHANNEL, theta=THETA)
     refiner = Refiner(codec, "field", image, settings)
     leaf = refiner.own[0].double().requires_grad_()
@@ -173,9 +173,7 @@ def test_bound_of_refined_latents_stays_above_the_rate_distortion_function():
 @pytest.mark.parametrize("quantizer", RefinedFor)
 def test_never_worse_than_the_codecs_own_latents(name, quantizer):
     codec = mini_mean_scale(2)
-    refiner = Refiner(
-        codec, name, ODD_IMAGES[name], Settings(0.005, steps=6, quantizer=quantizer)
-    )
+    refiner = Refiner(codec, name, ODD_IMAGES[name], Settings(0.005, steps=6, quantizer=quantizer))
     refined = refiner.refine()
     assert refined.after.value <= refined.before.value
     assert refiner.evaluate([part for part in refined.parts]) == refined.after

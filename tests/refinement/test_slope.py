@@ -26,7 +26,7 @@ def test_curve_that_does_not_fall_is_refused():
 
 
 def test_slope_of_the_step_at_high_rate():
-    """bpp = -log2(step) + c and MSE = step^2 / 12, so the slope is 6 / (step^2 ln 2)."""
+    """Bpp = -log2(step) + c and MSE = step^2 / 12, so the slope is 6 / (step^2 ln 2)."""
     source = {"rho": 0.5, "sigma": 40.0, "size": 128}
     codec = klt(1, steps=[4.0], **source)
     fields = [read_image(item.file)[0] for item in gaussian_field.find(count=2, **source)]

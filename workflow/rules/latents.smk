@@ -7,7 +7,7 @@ rule refine_latents:
         manifest=rules.prepare_dataset.output,
         checkpoints=lambda w: [
             file
-            for quality in query.slope_qualities(config, w.codec, int(w.quality))
+            for quality in query.refinement_spec(config, w.codec, int(w.quality))["neighbors"]
             for file in user_files(
                 *filter(
                     None,
@@ -30,8 +30,7 @@ rule refine_latents:
     params:
         spec=lambda w: canonical_json(
             **codec_spec(w),
-            refinement=query.refined_codecs(config)[w.codec],
-            neighbors=query.slope_qualities(config, w.codec, int(w.quality)),
+            **query.refinement_spec(config, w.codec, int(w.quality)),
         ),
         state=subpath(output[0], strip_suffix=".zarr.zip"),
         source=lambda w: code_digest("refine_latents", codecs=query.base_codec(config, w.codec)),

@@ -1,0 +1,89 @@
+"""Codecs with refined latents through the workflow."""
+
+import copy
+
+import numpy as np
+import pandas as pd
+import pytest
+from small_project import write_inputs
+
+from rdpipe.io import store
+
+LIMIT = {
+    "mean": "codec",
+    "variance": "codec",
+    "quantizer": "test-channel",
+    "reconstruction": "calibrated",
+}
+CONFIG = {
+    "datasets": {
+        "tiny": {"use": "folder", "args": {"root": "images"}},
+        "other": {"use": "folder", "args": {"root": "calibration"}},
+    },
+    "calibration": "other",
+    "codecs": {
+        "mini-mean-scale": {"qualities": [1, 2]},
+        "better": {
+            "use": "refined",
+            "args": {"codec": "mini-mean-scale", "steps": 4},
+            "qualities": [1, 2],
+            "analyze": False,
+        },
+        "bound": {
+            "use": "refined",
+            "args": {"codec": "mini-mean-scale", "steps": 4, "quantizer": "test-channel"},
+            "qualities": [1, 2],
+        },
+    },
+    "means": {"codec": {}},
+    "variances": {"codec": {}},
+    "quantizers": {"rounding": {}, "test-channel": {}},
+    "limits": {"decodable": LIMIT},
+    "simulate": {"curves": []},
+}
+STAGES = ("refined", "images", "simulation")
+AFTERWARDS = {"bounds.zarr.zip", "report.html", "compressai/tiny/mini-mean-scale.json"}
+
+
+@pytest.fixture(scope="module")
+def refined(tmp_path_factory, new_project):
+    """The project after one complete run."""
+    folder = tmp_path_factory.mktemp("refined")
+    write_inputs(folder)
+    project = new_project(folder)
+    project.configure(CONFIG)
+    done = project.snakemake()
+    assert done.returncode == 0, done.stdout
+    return project
+
+
+def test_refined_latents_are_rungs_of_the_ladder(refined):
+    ladder = pd.read_csv(refined.folder / "results/ladder.csv")
+    assert set(ladder["codec"]) == {"mini-mean-scale"}
+    curve = ladder[ladder["quality"].isna()]
+    assert curve["term"].tolist()[4:] == ["context", "encoder", "quantization", "encoder"]
+    rates = pd.read_csv(refined.folder / "results/bd_rates.csv").query("measure == 'psnr'")
+    kinds = rates[rates["role"] == "refined"].set_index("curve")["kind"]
+    assert kinds.to_dict() == {"better": "achieved", "bound": "upper bound on R(D)"}
+
+
+def test_reported_bytes_are_those_of_the_refined_latents(refined):
+    """The rate and the picture of the stage that refines are those that the extraction measures."""
+    run = refined.folder / "results/tiny/better/q2"
+    found, table = (store.read(run / f"{name}/0.zarr.zip") for name in ("refined", "images"))
+    np.testing.assert_allclose(found["mse"], table["mse"], rtol=1e-3)
+    bits = table["latent_bits"] + table["side_bits"]
+    np.testing.assert_allclose(found["bits"], bits, rtol=1e-3)
+    assert table["real"].all()
+    assert (found["bits"] != found["bits_before"]).any()
+
+
+def test_only_what_the_settings_touch_runs_again(refined):
+    config = copy.deepcopy(CONFIG)
+    config["codecs"]["better"]["args"]["steps"] = 5
+    refined.configure(config)
+    runs = [f"tiny/better/q{quality}" for quality in (1, 2)]
+    expected = {f"{run}/{stage}/0.zarr.zip" for run in runs for stage in STAGES}
+    assert refined.jobs() == expected | AFTERWARDS
+    refined.configure(CONFIG)
+    assert refined.jobs() == set()

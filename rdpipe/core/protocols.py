@@ -216,6 +216,42 @@ class SupportsForwardBits(Protocol):
         """Return the code length according to the training graph; None if it is that of code."""
 
 
+class SendWithContext(Protocol):
+    """A ``send`` that also sends latents whose prior depends on their own decoded elements."""
+
+    def __call__(
+        self,
+        name: str,
+        prior: Prior | Callable[[], Prior],
+        y: Tensor | None = None,
+        *,
+        step: Tensor | float = 1.0,
+        side: bool = False,
+    ) -> Tensor:
+        """Return y_hat; see :class:`Send`."""
+
+    def send_with_context(self, name: str, predict: Callable[[Tensor], Prior]) -> Tensor:
+        """Return y_hat of a whole latent; ``predict`` returns its prior from y_hat."""
+
+
+@runtime_checkable
+class SupportsParallel(Protocol):
+    """A codec with a context model in raster scan that evaluates it for all elements at once.
+
+    ``code`` runs its networks for each element, which is too slow for refinement.
+    """
+
+    def code_parallel(self, size: tuple[int, int], send: SendWithContext) -> Tensor:
+        """Return the decoded image, for given latents.
+
+        Parameters
+        ----------
+        size : tuple of int
+            Height and width of the extended image, pixels.
+        send : SendWithContext
+        """
+
+
 @runtime_checkable
 class SupportsKnownSource(Protocol):
     """A codec of a source whose rate-distortion function is known."""

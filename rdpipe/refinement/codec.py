@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from copy import copy
 from typing import Any, Self
 
 from torch import Tensor
 
 from rdpipe.core.errors import InputError
-from rdpipe.core.protocols import Codec, Prior, Send, SupportsFloat64
+from rdpipe.core.protocols import Codec, Prior, Region, Send, SupportsFloat64
 from rdpipe.core.running import decodes, device_of, least_of, multiple_of
+from rdpipe.core.walk import PartSelector
 
 
 class RefinedCodec:
@@ -25,11 +26,11 @@ class RefinedCodec:
     Parameters
     ----------
     codec : Codec
-    latents : mapping of str to sequence of Tensor
-        The elements of each part in decoding order, by the :func:`fingerprint` of the image.
+    latents : mapping of str to mapping of str to Tensor of shape (1, channel, row, column)
+        The elements of each latent, by the :func:`fingerprint` of the image.
     """
 
-    def __init__(self, codec: Codec, latents: Mapping[str, Sequence[Tensor]]):
+    def __init__(self, codec: Codec, latents: Mapping[str, Mapping[str, Tensor]]):
         self.codec, self.latents = codec, latents
         self.multiple, self.least = multiple_of(codec), least_of(codec)
         self.device, self.can_decode = device_of(codec), decodes(codec)
@@ -51,15 +52,22 @@ class RefinedCodec:
                 f"an image of {size[0]} x {size[1]} pixels is not among the"
                 f" {len(self.latents)} images whose latents were refined"
             )
-        parts = iter(self.latents[key])
+        latents, selector = self.latents[key], PartSelector()
 
         def send_refined(
             name: str,
             prior: Prior | Callable[[], Prior],
             y: Tensor | None = None,
+            *,
+            at: Tensor | Region | None = None,
             **options: Any,
         ) -> Tensor:
-            return send(name, prior, next(parts).to(image), **options)
+            if isinstance(at, tuple):  # the prior may never be evaluated
+                part = latents[name][:, *at]
+            else:
+                prior = prior() if callable(prior) else prior
+                part = selector.select(name, latents[name], at, prior.mean.shape)
+            return send(name, prior, part.to(image), at=at, **options)
 
         return self.codec.code(None if self.can_decode else image, size, send_refined)
 
@@ -75,7 +83,7 @@ class RefinedFloat64Codec(RefinedCodec):
         return precise
 
 
-def refined_codec(codec: Codec, latents: Mapping[str, Sequence[Tensor]]) -> RefinedCodec:
+def refined_codec(codec: Codec, latents: Mapping[str, Mapping[str, Tensor]]) -> RefinedCodec:
     """Return a codec that codes given latents; see :class:`RefinedCodec`."""
     if isinstance(codec, SupportsFloat64):
         return RefinedFloat64Codec(codec, latents)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
@@ -11,12 +11,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from rdpipe.core.assembly import assemble
 from rdpipe.core.errors import InputError
 from rdpipe.core.metrics import mean_squared_error
-from rdpipe.core.protocols import Codec, Image
+from rdpipe.core.protocols import Codec, Image, Prior, SupportsParallel
 from rdpipe.core.rng import generator
-from rdpipe.core.running import decodes, run, to_image, to_tensor
+from rdpipe.core.running import decodes, device_of, padded_size, run, to_image, to_tensor
 from rdpipe.core.walk import Walk
+from rdpipe.entropy.priors import Gaussian
 from rdpipe.refinement.walk import RefiningWalk
 
 HIGHEST_TEMPERATURE = 0.5
@@ -89,15 +91,15 @@ class Refinement(NamedTuple):
 
     Parameters
     ----------
-    parts : list of Tensor
-        The elements of each part, in decoding order, float32 on the CPU.
+    latents : dict of str to Tensor of shape (1, channel, row, column)
+        The elements of each latent, float32 on the CPU.
     before, after : Objective
         Of the codec's own latents, and of the refined ones: never a larger value.
     step : int
         Number of steps after which the best latents were found; 0 for the codec's own.
     """
 
-    parts: list[Tensor]
+    latents: dict[str, Tensor]
     before: Objective
     after: Objective
     step: int
@@ -119,6 +121,11 @@ class Refiner:
     ------
     InputError
         If the codec sends too many parts in sequence.
+
+    Attributes
+    ----------
+    own : dict of str to Tensor
+        The codec's own latents.
     """
 
     def __init__(self, codec: Codec, name: str, image: Image, settings: Settings):
@@ -128,14 +135,22 @@ class Refiner:
         self._theta = settings.theta if settings.quantizer is RefinedFor.TEST_CHANNEL else None
         walk = Walk()
         run(codec, walk, image)
+        wholes = assemble(walk.record)
+        device = device_of(codec)
+        self.own = {name: whole.y[None].float().to(device) for name, whole in wholes.items()}
+        self._units = {name: float(whole.step.mean()) for name, whole in wholes.items()}
+        self._past: dict[str, Prior] = {}
         if len(walk.record) > MOST_PARTS:
-            raise InputError(
-                f"{type(codec).__name__} sends {len(walk.record)} parts in sequence; expected at"
-                f" most {MOST_PARTS} for refinement, which runs the sequence at every step"
-            )
-        parts = [coded.part for coded in walk.record]
-        self._units = [float(torch.as_tensor(part.step).mean()) for part in parts]
-        self.own = [part.y.float() for part in parts if part.y is not None]
+            if not isinstance(codec, SupportsParallel):
+                raise InputError(
+                    f"{type(codec).__name__} sends {len(walk.record)} parts in sequence; expected"
+                    f" at most {MOST_PARTS} for refinement, or a method code_parallel"
+                )
+            self._past = {
+                name: Gaussian(whole.mean[None].to(device), whole.scale[None].to(device))
+                for name, whole in wholes.items()
+                if not whole.side
+            }
 
     def refine(self) -> Refinement:
         """Return the best latents of some checkpoints, of which the codec's own are the first.
@@ -146,10 +161,8 @@ class Refiner:
             If the decoded image has no gradient with respect to a latent.
         """
         steps, noise = self.settings.steps, generator("refine", *self._key)
-        leaves = [
-            (y / unit).requires_grad_() for y, unit in zip(self.own, self._units, strict=True)
-        ]
-        optimizer = torch.optim.Adam(leaves, lr=self.settings.learning_rate)
+        leaves = {name: (y / self._units[name]).requires_grad_() for name, y in self.own.items()}
+        optimizer = torch.optim.Adam(leaves.values(), lr=self.settings.learning_rate)
         target = to_tensor(self.codec, self.image)[..., : self._size[0], : self._size[1]]
         checkpoints = {math.ceil(share * steps) for share in CHECKPOINTS}
         before = self.evaluate(self.own)
@@ -157,14 +170,16 @@ class Refiner:
         for step in range(steps):
             progress = step / steps
             optimizer.param_groups[0]["lr"] = self.settings.learning_rate * learning_rate(progress)
-            walk = RefiningWalk(self._parts(leaves), noise, temperature(progress), self._theta)
-            self._set_gradients(leaves, self._loss(walk, target))
+            elements = self._in_units_of_the_codec(leaves)
+            walk = RefiningWalk(elements, noise, temperature(progress), self._theta, self._past)
+            self._set_gradients(list(leaves.values()), self._loss(walk, target))
             optimizer.step()
+            self._past = walk.past
             if step + 1 in checkpoints:
-                parts = [part.detach() for part in self._parts(leaves)]
-                after = self.evaluate(parts)
+                latents = _on_cpu(self._in_units_of_the_codec(leaves))
+                after = self.evaluate(latents)
                 if after.value < best.after.value:
-                    best = Refinement(_on_cpu(parts), before, after, step + 1)
+                    best = Refinement(latents, before, after, step + 1)
         return best
 
     def _set_gradients(self, leaves: Sequence[Tensor], loss: Tensor) -> None:
@@ -181,9 +196,11 @@ class Refiner:
                 raise InputError(f"{codec}: the gradient of a latent is not finite")
             leaf.grad = gradient
 
-    def evaluate(self, parts: Sequence[Tensor]) -> Objective:
+    def evaluate(self, latents: Mapping[str, Tensor]) -> Objective:
         """Return the objective of some latents as they are coded, with one draw of the noise."""
-        walk = RefiningWalk(parts, generator("evaluate", *self._key), theta=self._theta)
+        device, noise = device_of(self.codec), generator("evaluate", *self._key)
+        elements = {name: latent.to(device) for name, latent in latents.items()}
+        walk = RefiningWalk(elements, noise, theta=self._theta)
         decoded = to_image(self._decode(walk), *self._size)
         bits, mse = walk.bits.item(), mean_squared_error(self.image, decoded)
         return Objective(bits, mse, bits / math.prod(self._size) + self.settings.slope * mse)
@@ -197,7 +214,7 @@ class Refiner:
             If the image has none: the codec computes it outside of the graph.
         """
         height, width = self._size
-        decoded = self._decode(walk)[..., :height, :width]
+        decoded = self._decode_for_gradients(walk)[..., :height, :width]
         if not decoded.requires_grad:
             raise InputError(
                 f"{type(self.codec).__name__} has no gradient of the image with respect to its"
@@ -215,9 +232,16 @@ class Refiner:
             return run(self.codec, walk, size=self._size)
         return run(self.codec, walk, self.image)
 
-    def _parts(self, leaves: Sequence[Tensor]) -> list[Tensor]:
-        """Return leaves in units of the codec."""
-        return [leaf * unit for leaf, unit in zip(leaves, self._units, strict=True)]
+    def _decode_for_gradients(self, walk: RefiningWalk) -> Tensor:
+        """Return the decoded image; a context model in raster scan is evaluated all at once."""
+        if self._past and isinstance(self.codec, SupportsParallel):
+            with torch.enable_grad():
+                return self.codec.code_parallel(padded_size(self.codec, *self._size), walk)
+        return self._decode(walk)
+
+    def _in_units_of_the_codec(self, leaves: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return leaves, which are in units of the mean step of their latent."""
+        return {name: leaf * self._units[name] for name, leaf in leaves.items()}
 
 
 def temperature(progress: float) -> float:
@@ -225,8 +249,8 @@ def temperature(progress: float) -> float:
     return HIGHEST_TEMPERATURE * math.exp(-COOLING * max(0.0, progress - WARM))
 
 
-def _on_cpu(parts: Sequence[Tensor]) -> list[Tensor]:
-    return [part.detach().float().cpu() for part in parts]
+def _on_cpu(latents: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: latent.detach().float().cpu() for name, latent in latents.items()}
 
 
 def learning_rate(progress: float) -> float:

@@ -12,14 +12,16 @@ The codec runs as a decoder: nothing of its analysis is computed.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
 
 from rdpipe.core.errors import InputError
 from rdpipe.core.protocols import Prior
-from rdpipe.core.walk import Part, Walk
+from rdpipe.core.walk import Part, PartSelector, Walk
+from rdpipe.entropy.priors import Gaussian
 
 EDGE = 1e-6
 """Distance from a point of the grid up to which the relaxed rounding has finite logits, steps."""
@@ -30,91 +32,134 @@ LEAST_VARIANCE = 1e-12
 class RefiningWalk(Walk):
     """Codes given elements instead of those that the codec computes, and sums their bits.
 
-    Parts are rounded, as the codec does, or relaxed. With a water level, all but side information
+    Latents are rounded, as the codec does, or relaxed. With a water level, all but side information
     goes through the Gaussian test channel instead; its rate is then the divergence of the channel
     from the prior, so rate and distortion belong to a conditional density q(y_hat | image), and the
     rate is an upper bound on R(D) whatever the elements.
 
     Parameters
     ----------
-    elements : sequence of Tensor
-        The elements of each part, in decoding order.
+    elements : mapping of str to Tensor of shape (1, channel, row, column)
+        The elements of each latent.
     noise : Generator
         On the CPU, so that all devices draw the same numbers.
     temperature : float
         Of the relaxed rounding, see :func:`relaxed_round`; 0 for rounding.
     theta : float, optional
         Water level of the test channel, squared steps.
+    past : mapping of str to Prior
+        Priors of latents with a context model in the last pass, see :meth:`send_with_context`.
+
+    Attributes
+    ----------
+    past : dict of str to Prior
+        Those of this pass.
     """
 
     def __init__(
         self,
-        elements: Sequence[Tensor],
+        elements: Mapping[str, Tensor],
         noise: torch.Generator,
         temperature: float = 0.0,
         theta: float | None = None,
+        past: Mapping[str, Prior] = MappingProxyType({}),
     ):
         super().__init__()
         self.needs_gradients = temperature > 0
-        self._elements, self._place, self._bits = elements, 0, list[Tensor]()
+        self.past = dict(past)
+        self._elements, self._selector, self._bits = elements, PartSelector(), list[Tensor]()
         self._noise, self._temperature, self._theta = noise, temperature, theta
 
     @property
     def bits(self) -> Tensor:
-        """Code length of all parts, bit."""
+        """Code length of all latents, bit."""
         return torch.stack(self._bits).sum()
 
     def decode(self, part: Part) -> Tensor:
         """Return the decoded elements of a part, float64."""
-        y = self._take(part).double()
+        y = self._selector.select(part.name, self._given(part.name), part.at, part.shape).double()
         if self._theta is None or part.side:
-            index = relaxed_round((y - part.offset) / part.step, self._temperature, self._noise)
-            y_hat = part.point(index)
+            y_hat = self._round(y, part.offset, part.step)
             bits = differentiable_bits(part.prior, y_hat, part.step)
         else:
-            y_hat, bits = self._channel(part, y, self._theta)
+            y_hat = self._transmit(part.name, part.prior, y, part.step)
+            bits = divergence(part.prior, y, part.step, self._theta)
         self._bits.append((bits if part.coded is None else bits * part.coded).sum())
         return y_hat
 
-    def _take(self, part: Part) -> Tensor:
-        """Return the given elements of the next part.
+    def send_with_context(self, name: str, predict: Callable[[Tensor], Prior]) -> Tensor:
+        """Return y_hat of a latent whose prior depends on y_hat, all elements at once.
+
+        The grid, or the test channel, is that of the prior in the last pass: the exact one takes a
+        pass for each element. See :class:`rdpipe.core.protocols.SupportsParallel`.
+        """
+        y, past = self._given(name).double(), self.past[name]
+        if self._theta is None:
+            y_hat = self._round(y, past.mean, 1.0)
+            prior = predict(y_hat.to(past.mean.dtype))
+            bits = differentiable_bits(prior, y_hat, 1.0)
+        else:
+            y_hat = self._transmit(name, past, y, 1.0)
+            prior = predict(y_hat.to(past.mean.dtype))
+            bits = divergence(prior, y, 1.0, self._theta)
+        self._bits.append(bits.sum())
+        self.past[name] = Gaussian(prior.mean.detach(), prior.scale.detach())
+        return y_hat.to(past.mean.dtype)
+
+    def _given(self, name: str) -> Tensor:
+        """Return the elements of a latent.
 
         Raises
         ------
         InputError
-            If the codec sends another number of parts, or parts of another shape.
+            If there are none.
         """
-        count = len(self._elements)
-        if self._place == count or self._elements[self._place].shape != part.shape:
-            raise InputError(
-                f"send({part.name!r}) is call {self._place + 1}, of shape {tuple(part.shape)};"
-                f" expected the {count} calls and the shapes of the codec's own latents"
-            )
-        self._place += 1
-        return self._elements[self._place - 1]
+        if name not in self._elements:
+            names = ", ".join(map(repr, self._elements))
+            raise InputError(f"send({name!r}): expected one of the latents {names}")
+        return self._elements[name]
 
-    def _channel(self, part: Part, y: Tensor, theta: float) -> tuple[Tensor, Tensor]:
-        """Return the elements of a part after the test channel, and their divergence, bit.
+    def _round(self, y: Tensor, offset: Tensor, step: Tensor | float) -> Tensor:
+        """Return elements on a grid, or near to it."""
+        index = relaxed_round((y - offset) / step, self._temperature, self._noise)
+        return offset + step * index
+
+    def _transmit(self, name: str, prior: Prior, y: Tensor, step: Tensor | float) -> Tensor:
+        """Return elements after the test channel.
 
         Raises
         ------
         InputError
             If the prior is not a Gaussian.
         """
-        if not part.prior.is_gaussian:
+        if not prior.is_gaussian:
             raise InputError(
-                f"latent {part.name!r} has a {type(part.prior).__name__} prior; expected a Gaussian"
-                " for the test channel"
+                f"latent {name!r} has a {type(prior).__name__} prior; expected a Gaussian for the"
+                " test channel"
             )
-        mean, scale = part.prior.mean.double(), part.prior.scale.double()
-        v = (scale / part.step).square().clamp(min=LEAST_VARIANCE)
-        r, sent = (y - mean) / part.step, v > theta
-        a = torch.where(sent, 1 - theta / v, 0.0)
-        nats = ((v / theta).log() + (theta + a * r.square()) / v - 1) / 2
-        normal = torch.randn(part.shape, generator=self._noise, dtype=v.dtype).to(v.device)
-        noise = (theta * a).clamp(min=LEAST_VARIANCE).sqrt() * normal
-        r_hat = torch.where(sent, a * r + noise, 0.0)
-        return mean + part.step * r_hat, torch.where(sent, nats, 0.0) / math.log(2)
+        theta = self._theta
+        assert theta is not None
+        mean, v = prior.mean.double(), variance(prior, step)
+        a = (1 - theta / v).clamp(min=0.0)
+        normal = torch.randn(y.shape, generator=self._noise, dtype=y.dtype).to(y.device)
+        noise = torch.where(v > theta, (theta * a).clamp(min=LEAST_VARIANCE).sqrt(), 0.0) * normal
+        return mean + a * (y - mean) + step * noise
+
+
+def variance(prior: Prior, step: Tensor | float) -> Tensor:
+    """Return the variance of a prior, squared steps."""
+    return (prior.scale.double() / step).square().clamp(min=LEAST_VARIANCE)
+
+
+def divergence(prior: Prior, y: Tensor, step: Tensor | float, theta: float) -> Tensor:
+    """Return the divergence of the test channel from a Gaussian prior for each element, bit.
+
+    Where nothing is sent, because the variance is at most ``theta``, it is 0.
+    """
+    v = variance(prior, step)
+    r, a = (y - prior.mean.double()) / step, 1 - theta / v
+    nats = ((v / theta).log() + (theta + a * r.square()) / v - 1) / 2
+    return torch.where(v > theta, nats, 0.0) / math.log(2)
 
 
 def relaxed_round(x: Tensor, temperature: float, noise: torch.Generator) -> Tensor:

@@ -172,7 +172,7 @@ def encoder_of(spec: CodecSpec, refined: Sequence[Path]) -> Codec:
     return refined_codec(codec, RefinedLatents(refined)) if refined else codec
 
 
-class RefinedLatents(Mapping[str, list[Tensor]]):
+class RefinedLatents(Mapping[str, dict[str, Tensor]]):
     """Refined latents by the fingerprint of the image, read image by image.
 
     Parameters
@@ -183,14 +183,15 @@ class RefinedLatents(Mapping[str, list[Tensor]]):
 
     def __init__(self, paths: Sequence[Path]):
         table = store.join_shards(paths)
-        names, parts = (table[name].values.tolist() for name in ("fingerprint", "parts"))
-        places = zip(store.image_groups(paths), parts, strict=True)
-        self._places = dict(zip(names, places, strict=True))
+        prints, self._latents = (table[name].values.tolist() for name in ("fingerprint", "latent"))
+        self._places = dict(zip(prints, store.image_groups(paths), strict=True))
 
-    def __getitem__(self, key: str) -> list[Tensor]:
-        (path, group), parts = self._places[key]
-        tables = (store.read(path, f"{group}/{part}") for part in range(int(parts)))
-        return [torch.from_numpy(table["elements"].values) for table in tables]
+    def __getitem__(self, key: str) -> dict[str, Tensor]:
+        path, group = self._places[key]
+        tables = {name: store.read(path, f"{group}/{name}") for name in self._latents}
+        return {
+            name: torch.from_numpy(table["elements"].values)[None] for name, table in tables.items()
+        }
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)

@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 from safetensors.torch import load_file, save_file
 
+from rdpipe.codecs.extraction import DIMENSIONS
 from rdpipe.core.protocols import Codec, Image
 from rdpipe.core.provenance import source_digest
 from rdpipe.core.running import to_tensor
@@ -64,7 +65,7 @@ def run(spec: RefineLatentsSpec, manifest_file: Path, state: Path, out: Path) ->
     out : Path
         Store to write: over ``image``, ``bits`` and ``mse`` before and after, the ``step`` of the
         best latents, the ``seconds`` of the processor and the ``fingerprint`` of the image; and a
-        group ``0/0``, ``0/1``, ... for each image and part with its ``elements``.
+        group ``0/y``, ``0/z``, ... for each image and latent with its ``elements``.
     """
     codec = codec_of(spec)
     settings = settings_of(spec, codec, manifest_file)
@@ -75,10 +76,9 @@ def run(spec: RefineLatentsSpec, manifest_file: Path, state: Path, out: Path) ->
             file = state / f"{key_of(spec, settings, entry['sha256'])}.safetensors"
             refinement, seconds = refine_once(codec, entry["name"], pixels, settings, file)
             logger.info("%s: %s", entry["name"], describe(refinement, pixels))
-            for part, elements in enumerate(refinement.parts):
-                dims = "batch", "channel", "row", "column"
-                table = xr.Dataset({"elements": (dims, elements.numpy())})
-                writer.write(table, group=f"{index}/{part}")
+            for latent, elements in refinement.latents.items():
+                table = xr.Dataset({"elements": (DIMENSIONS, elements[0].numpy())})
+                writer.write(table, group=f"{index}/{latent}")
             rows.append((refinement, seconds, fingerprint(to_tensor(codec, pixels))))
         coords = {"image": [entry["name"] for entry in images], **spec.run_id.coordinates()}
         writer.write(tabulate(rows).assign_coords(coords).assign_attrs(slope=settings.slope))
@@ -136,22 +136,20 @@ def refine_once(
 
 def save(refinement: Refinement, seconds: float, file: Path) -> None:
     """Write a refinement completely or not at all."""
-    parts = {f"{i:04d}": part.contiguous() for i, part in enumerate(refinement.parts)}
+    latents = {name: latent.contiguous() for name, latent in refinement.latents.items()}
     numbers = [*refinement.before, *refinement.after, refinement.step, seconds]
     metadata = {"numbers": " ".join(map(repr, map(float, numbers)))}
-    write_atomically(file, lambda path: save_file(parts, path, metadata))
+    write_atomically(file, lambda path: save_file(latents, path, metadata))
 
 
 def load(file: Path) -> tuple[Refinement, float]:
     """Read what :func:`save` wrote."""
     from safetensors import safe_open
 
-    parts = load_file(file)
     with safe_open(file, "pt") as opened:
         *objectives, step, seconds = map(float, opened.metadata()["numbers"].split())
     before, after = Objective(*objectives[:3]), Objective(*objectives[3:])
-    refinement = Refinement([parts[key] for key in sorted(parts)], before, after, int(step))
-    return refinement, seconds
+    return Refinement(load_file(file), before, after, int(step)), seconds
 
 
 def key_of(spec: RefineLatentsSpec, settings: Settings, sha256: str) -> str:
@@ -176,11 +174,11 @@ def tabulate(rows: Sequence[tuple[Refinement, float, str]]) -> xr.Dataset:
         "mse_before": ([r.before.mse for r in refinements], "squared 8-bit levels"),
         "mse": ([r.after.mse for r in refinements], "squared 8-bit levels"),
         "step": ([r.step for r in refinements], ""),
-        "parts": ([len(r.parts) for r in refinements], ""),
         "seconds": (seconds, "second of the processor"),
     }
     table = {
         name: ("image", np.array(values, np.float64), {"units": units})
         for name, (values, units) in columns.items()
     }
-    return xr.Dataset({**table, "fingerprint": ("image", list(prints))})
+    latents = list(refinements[0].latents)
+    return xr.Dataset({**table, "fingerprint": ("image", list(prints))}, {"latent": latents})

@@ -110,8 +110,8 @@ def loss_gradient(codec, image, slope):
     """Return the gradient of the objective at the codec's own latents, and the noise."""
     settings = Settings(slope, quantizer=RefinedFor.TEST_CHANNEL, theta=THETA)
     refiner = Refiner(codec, "field", image, settings)
-    leaf = refiner.own[0].double().requires_grad_()
-    walk = RefiningWalk([leaf], generator("noise"), 0.5, THETA)
+    leaf = refiner.own["y"].double().requires_grad_()
+    walk = RefiningWalk({"y": leaf}, generator("noise"), 0.5, THETA)
     loss = refiner._loss(walk, to_tensor(codec, image))
     noise = torch.randn(leaf.shape, generator=generator("noise"), dtype=torch.float64)
     return torch.autograd.grad(loss, leaf)[0], noise
@@ -142,7 +142,7 @@ def test_oblique_decoder_has_the_ridge_solution():
     refined = refiner.refine()
     sent = codec.scale.square() > THETA
     solution = channel_solution(codec, image, slope)[sent]
-    own, found = (parts[0][0].flatten(1)[sent] for parts in (refiner.own, refined.parts))
+    own, found = (latents["y"][0].flatten(1)[sent] for latents in (refiner.own, refined.latents))
     distance = (own - solution).square().mean()
     # the gradient has the noise of one draw per step
     assert (found - solution).square().mean() < 0.1 * distance
@@ -176,7 +176,7 @@ def test_never_worse_than_the_codecs_own_latents(name, quantizer):
     refiner = Refiner(codec, name, ODD_IMAGES[name], Settings(0.005, steps=6, quantizer=quantizer))
     refined = refiner.refine()
     assert refined.after.value <= refined.before.value
-    assert refiner.evaluate([part for part in refined.parts]) == refined.after
+    assert refiner.evaluate(refined.latents) == refined.after
 
 
 @pytest.mark.parametrize("make", [mini_mean_scale, mini_context])
@@ -184,7 +184,7 @@ def test_refined_bytes_decode_with_the_unmodified_decoder(make):
     codec, image, slope = make(2), photograph(), 0.005
     refined = Refiner(codec, "photograph", image, Settings(slope, steps=30)).refine()
     assert refined.after.value < refined.before.value
-    latents = {fingerprint(to_tensor(codec, image)): refined.parts}
+    latents = {fingerprint(to_tensor(codec, image)): refined.latents}
     stream = encode(refined_codec(codec, latents), image)
     decoded = decode(make(2), stream)
     assert mean_squared_error(image, decoded) == pytest.approx(refined.after.mse, rel=2e-3)
@@ -195,9 +195,9 @@ def test_refinement_is_reproducible():
     codec, image = mini_mean_scale(1), photograph(64)
     first, second = (Refiner(codec, "a", image, Settings(0.002, steps=5)).refine() for _ in "ab")
     assert first[1:] == second[1:]
-    assert all(map(torch.equal, first.parts, second.parts))
+    assert all(torch.equal(first.latents[name], second.latents[name]) for name in "yz")
     other = Refiner(codec, "b", image, Settings(0.002, steps=5)).refine()
-    assert not all(map(torch.equal, first.parts, other.parts))
+    assert not torch.equal(first.latents["y"], other.latents["y"])
 
 
 @pytest.mark.parametrize("name", ["Corrected", "Hierarchical", "FourPart", "Stepped"])
@@ -207,7 +207,7 @@ def test_codecs_of_other_shapes_are_refined(name, small_codecs):
     slope = slope_of_step(codec, [image])
     refined = Refiner(codec, "photograph", image, Settings(slope, steps=10)).refine()
     assert refined.after.value <= refined.before.value
-    latents = {fingerprint(to_tensor(codec, image)): refined.parts}
+    latents = {fingerprint(to_tensor(codec, image)): refined.latents}
     encoder = refined_codec(codec, latents)
     decoded = decode(make(3), encode(encoder, image))
     np.testing.assert_array_equal(decoded, decode_image(encoder, Walk(), image))

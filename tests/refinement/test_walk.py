@@ -60,7 +60,7 @@ def test_gradients_are_finite_where_probabilities_underflow():
 def test_given_elements_are_coded_as_the_codec_codes_its_own():
     y = torch.randn(SHAPE, generator=generator("y"))
     prior = Gaussian(torch.full(SHAPE, 0.3), torch.full(SHAPE, 1.5))
-    usual, walk = Walk(), RefiningWalk([y], generator("unused"))
+    usual, walk = Walk(), RefiningWalk({"y": y}, generator("unused"))
     assert torch.equal(walk("y", prior), usual("y", prior, y))
     edges = (y - 0.3).round().numpy()[..., None] + [-0.5, 0.5]
     masses = np.diff(stats.norm.cdf(edges / 1.5))
@@ -69,7 +69,7 @@ def test_given_elements_are_coded_as_the_codec_codes_its_own():
 
 def test_elements_that_are_not_coded_have_no_bits():
     y, prior = torch.ones(SHAPE), Gaussian(torch.zeros(SHAPE), torch.ones(SHAPE))
-    walk = RefiningWalk([y], generator("unused"))
+    walk = RefiningWalk({"y": y}, generator("unused"))
     y_hat = walk("y", prior, skip=torch.ones(SHAPE, dtype=torch.bool))
     assert walk.bits.item() == 0 and (y_hat == 0).all()
 
@@ -78,7 +78,7 @@ def test_divergence_of_the_channel_is_that_of_two_normal_densities():
     y, theta = torch.randn(SHAPE, generator=generator("y")).double() * 2, 0.3
     scale = torch.linspace(0.3, 2.0, y.numel()).view(SHAPE).double()  # 0.3^2 < theta: nothing sent
     prior = Gaussian(torch.full(SHAPE, 0.5).double(), scale)
-    walk = RefiningWalk([y], generator("noise"), theta=theta)
+    walk = RefiningWalk({"y": y}, generator("noise"), theta=theta)
     y_hat = walk("y", prior)
     v, r, sent = scale.square(), y - 0.5, scale.square() > theta
     a = 1 - theta / v
@@ -89,7 +89,7 @@ def test_divergence_of_the_channel_is_that_of_two_normal_densities():
     assert (y_hat[~sent] == 0.5).all()
 
 
-def test_other_calls_than_those_of_the_codec_are_refused():
-    walk = RefiningWalk([torch.zeros(1, 1, 1, 1)], generator("unused"))
-    with pytest.raises(InputError, match=r"call 1, of shape \(1, 2, 3, 4\)"):
+def test_latent_that_is_not_given_is_refused():
+    walk = RefiningWalk({"z": torch.zeros(SHAPE)}, generator("unused"))
+    with pytest.raises(InputError, match=r"send\('y'\): expected one of the latents 'z'"):
         walk("y", Gaussian(torch.zeros(SHAPE), torch.ones(SHAPE)))

@@ -30,7 +30,7 @@ from rdpipe.codecs.compressai.private_copy import (
     same_weights,
 )
 from rdpipe.core.errors import InputError
-from rdpipe.core.protocols import Image, Region, Send
+from rdpipe.core.protocols import Image, Region, Send, SendWithContext
 from rdpipe.core.running import padded_size, to_image, to_tensor
 from rdpipe.entropy.priors import Gaussian, Learned
 
@@ -61,7 +61,10 @@ class CachedTransform(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the output of the transform, in contiguous memory."""
-        if not x.requires_grad and self._last is not None:
+        if x.requires_grad:
+            differentiable: Tensor = self.transform(x)
+            return differentiable.contiguous()
+        if self._last is not None:
             last_input, last_output = self._last
             if last_input.shape == x.shape and torch.equal(last_input, x):
                 return last_output.clone()
@@ -250,13 +253,41 @@ class CompressAICodec:
             y = y * self._gain
 
         def send_latents(mean: Tensor, scale: Tensor, at: Tensor | Region | None = None) -> Tensor:
-            if self._gain is not None:
-                mean, scale = mean * self._gain, scale * self._gain
-            prior = Gaussian(mean, scale.clamp(min=self._least_scale), LEAST_LIKELIHOOD)
+            prior = self._prior(mean, scale)
             part = y[:, *at] if isinstance(at, tuple) and y is not None else y
             return self._correct(send("y", prior, part, at=at), prior)
 
         return self._decode_latents(self._h_s(z_hat), send_latents)
+
+    def code_parallel(self, size: tuple[int, int], send: SendWithContext) -> Tensor:
+        """Return the decoded image; see :class:`rdpipe.core.protocols.SupportsParallel`.
+
+        Raises
+        ------
+        InputError
+            If the model does not decode in raster scan: its ``code`` is as fast.
+        """
+        with self._current():
+            decode = self._decode_latents
+            if not isinstance(decode, decoding_order.RasterScan):
+                name = type(self.model).__name__
+                raise InputError(f"{name} does not decode in raster scan; use code")
+            z_hat = send("z", self._learned_prior(size, 4 * STRIDE), step=self._z_step, side=True)
+            side, latest = self._h_s(z_hat), list[Gaussian]()
+
+            def predict(y_hat: Tensor) -> Gaussian:
+                in_model = y_hat if self._gain is None else y_hat / self._gain
+                latest[:] = [self._prior(*decode.predict(side, in_model))]
+                return latest[0]
+
+            y_hat = send.send_with_context("y", predict)
+            return self._synthesize(self._correct(y_hat, latest[0]))
+
+    def _prior(self, mean: Tensor, scale: Tensor) -> Gaussian:
+        """Return the prior of elements of y, in units of the quantization step."""
+        if self._gain is not None:
+            mean, scale = mean * self._gain, scale * self._gain
+        return Gaussian(mean, scale.clamp(min=self._least_scale), LEAST_LIKELIHOOD)
 
     def _learned_prior(self, size: tuple[int, int], stride: int) -> Learned:
         """Return the density of the entropy bottleneck for elements at some distance."""

@@ -132,6 +132,7 @@ class RasterScan:
         self.taps = context.mask[0, 0].flatten().nonzero()[:, 0]
         self.weight = context.weight.flatten(2)[:, :, self.taps].flatten(1)
         self.bias = context.bias + shift
+        self.networks = model.entropy_parameters
         self.parameters = [as_vector_function(layer) for layer in model.entropy_parameters]
 
     def __call__(self, side: Tensor, send: SendLatents) -> Tensor:
@@ -152,6 +153,16 @@ class RasterScan:
                 at = everything, slice(row, row + 1), slice(column, column + 1)
                 y_hat[:, row + radius, column + radius] = send(mean, scale, at)[0, :, 0, 0]
         return F.pad(y_hat, (-radius,) * 4)[None]
+
+    def predict(self, side: Tensor, y_hat: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and scale of all elements from the whole y_hat, with convolutions."""
+        channels, size = y_hat.shape[1], 2 * self.radius + 1
+        kernel = self.weight.new_zeros(len(self.weight), channels, size**2)
+        kernel[:, :, self.taps] = self.weight.view(len(self.weight), channels, -1)
+        kernel = kernel.view(*kernel.shape[:2], size, size)
+        context = F.conv2d(y_hat, kernel, self.bias, padding=self.radius)
+        scale, mean = self.networks(torch.cat([side, context], 1)).chunk(2, 1)
+        return mean, scale
 
 
 def as_vector_function(layer: nn.Module) -> Callable[[Tensor], Tensor]:

@@ -20,7 +20,14 @@ PIXELS = SIDE**2
 OWN = "codec/codec/rounding"
 LIMITS = [CellId("codec", variance, "test-channel") for variance in ("codec", "element")]
 CELLS = {str(cell): cell for limit in LIMITS for cell in corners(limit).values()}
-ENTRIES = {axis.section: {getattr(cell, axis.name): {} for cell in CELLS.values()} for axis in AXES}
+OTHERS = [
+    CellId.parse(name) for name in ("zero/element/test-channel", "codec/element/dithered-wiener")
+]
+"""Further cells, which share their mean or their variance with those."""
+ENTRIES = {
+    axis.section: {getattr(cell, axis.name): {} for cell in (*CELLS.values(), *OTHERS)}
+    for axis in AXES
+}
 
 
 def simulate(codec, images, cells=CELLS, level=None):
@@ -32,7 +39,8 @@ def simulate(codec, images, cells=CELLS, level=None):
 
 def at_equal_latents(images):
     """Return the cells of the labeled array, with one level for all fields."""
-    return evaluate([image.latents for image in images], *ENTRIES.values(), matching="dataset")
+    names = ({getattr(cell, axis.name): {} for cell in CELLS.values()} for axis in AXES)
+    return evaluate([image.latents for image in images], *names, matching="dataset")
 
 
 def terms_of(measured, limit):
@@ -86,3 +94,16 @@ def test_rest_of_the_difference_is_the_noise_of_the_sample(step):
         difference = (at_pictures["bits"].sel(curve=name) - of_array["bits"]).mean().item() / PIXELS
         assert difference == pytest.approx(expected, abs=3.4e-4)
         assert abs(expected) < 4 * math.sqrt(2 / (len(images) * PIXELS)) / (2 * math.log(2))
+
+
+def test_field_alone_has_the_numbers_that_it_has_among_others():
+    """What cells share is kept at all levels only if there is one field."""
+    codec, images = coded_fields(20.0, 2)
+    cells = CELLS | {str(cell): cell for cell in OTHERS}
+    for level in (0.1, 0.2):
+        together, alone = (simulate(codec, x, cells, level) for x in (images, images[:1]))
+        xr.testing.assert_identical(together.isel(image=[0]), alone)
+    solved = simulate(codec, images[:1], cells)
+    for name in cells:
+        again = simulate(codec, images[:1], {name: cells[name]})
+        xr.testing.assert_identical(solved.sel(curve=[name]), again)

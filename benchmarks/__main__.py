@@ -22,6 +22,7 @@ from benchmarks.common import Figure, Options
 NAMES = (
     "array",
     "level",
+    "simulation",
     "waterfill",
     "store",
     "extraction",

@@ -36,7 +36,7 @@ from rdpipe.evaluation.array import (
     latent_weights,
     prepare,
 )
-from rdpipe.evaluation.cell import Cell, Entries, Fits, level_of_latent
+from rdpipe.evaluation.cell import Cell, CellCache, Entries, Fits, level_of_latent
 from rdpipe.evaluation.cell_walk import CellOfLatent, CellWalk
 from rdpipe.evaluation.levels import match_quality
 
@@ -150,7 +150,7 @@ class Simulation:
             information, with those of a level that is solved for one image. A cell that does not
             reach the codec's quality is NaN. ``reason`` over curve says why.
         """
-        own = [Pictures(self.codec, image) for image in images]
+        own = [Pictures(self.codec, image, len(images) == 1) for image in images]
         target = self._quality(self._errors(own, [picture.own for picture in own]))
         columns: dict[str, list[Any]] = {name: [] for name in (*UNITS, "reason")}
         for name, cells in self.cells.items():
@@ -226,7 +226,7 @@ class Simulation:
         if name in self.walks:
             bits, decoded = walk_cells(self.codec, cells, image, level, self.seed)
             return bits, to_image(decoded, *image.pixels.shape[:2])
-        bits, y_hats = code_cells(cells, image.latents, level, self.seed)
+        bits, y_hats = code_cells(cells, image.latents, level, self.seed, picture.caches)
         if next(iter(cells.values())).has_codec_past:
             return bits, picture.own
         return bits, picture.decode(y_hats)
@@ -266,15 +266,20 @@ class Pictures:
     ----------
     codec : Codec
     image : CodedImage
+    cached : bool
+        Whether to keep what the cells share at all levels. It takes more memory than the pictures.
 
     Attributes
     ----------
     own : array
         The codec's own picture.
+    caches : dict of str to CellCache, optional
+        What the cells of each latent share.
     """
 
-    def __init__(self, codec: Codec, image: CodedImage):
+    def __init__(self, codec: Codec, image: CodedImage, cached: bool = False):
         self._codec, self._image = codec, image
+        self.caches = {x.latent: CellCache() for x in image.latents} if cached else None
         walk = Walk()
         self.own = decode_image(codec, walk, image.pixels)
         parts = [coded for coded in walk.record if coded.part.side]
@@ -329,10 +334,17 @@ def at_level(cells: CellsOfLatents, level: float) -> dict[str, Cell]:
 
 
 def code_cells(
-    cells: CellsOfLatents, latents: Sequence[Latents], level: float, seed: int
+    cells: CellsOfLatents,
+    latents: Sequence[Latents],
+    level: float,
+    seed: int,
+    caches: Mapping[str, CellCache] | None = None,
 ) -> tuple[float, list[Tensor]]:
-    """Return the bits of the latents of an image in some cells, and y_hat of each."""
-    prepared = prepare(at_level(cells, level), latents, seed)
+    """Return the bits of the latents of an image in some cells, and y_hat of each.
+
+    The caches are those of this image.
+    """
+    prepared = prepare(at_level(cells, level), latents, seed, caches)
     outputs = [latent.code(level) for latent in prepared]
     return sum(output.bits for output in outputs), [output.y_hat for output in outputs]
 

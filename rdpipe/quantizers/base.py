@@ -16,8 +16,10 @@ from __future__ import annotations
 import copy
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import lazy_loader
 
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 else:
     torch = lazy_loader.load("torch")
 
+_T = TypeVar("_T")
+_S = TypeVar("_S")
 HIGH_RATE_SLOPE = 2 * math.log(2) / 12
 """-dD/dR of rounding with unit step at high rate, squared latent units per bit."""
 TAIL_BITS = 10.0
@@ -253,6 +257,23 @@ def cell_bits(low: Tensor, high: Tensor, v: Tensor) -> Tensor:
     rare = accurate.logical_not_().flatten().nonzero()
     low, high, v = (x.expand(bits.shape).take(rare) for x in (low, high, v))
     return bits.put_(rare, interval_bits((low + high) / 2, v, high - low))
+
+
+def cache_last(function: Callable[[_T, _S], Tensor]) -> Callable[[_T, _S], Tensor]:
+    """Return a function of a tensor and a setting that remembers its last result.
+
+    Tensors are compared by identity, settings by value.
+    """
+    last: tuple[_T, _S, Tensor] | None = None
+
+    @wraps(function)
+    def cached(tensor: _T, setting: _S) -> Tensor:
+        nonlocal last
+        if last is None or last[0] is not tensor or last[1] != setting:
+            last = tensor, setting, function(tensor, setting)
+        return last[2]
+
+    return cached
 
 
 def is_positive(value: object) -> bool:

@@ -13,7 +13,7 @@ import lazy_loader
 
 from rdpipe.core.errors import InputError
 from rdpipe.entropy import range_coding
-from rdpipe.quantizers.base import IndexQuantizer
+from rdpipe.quantizers.base import IndexQuantizer, cache_last
 
 if TYPE_CHECKING:
     import torch
@@ -72,10 +72,9 @@ class LatticeE8(IndexQuantizer):
     def rate(self, k: Tensor, v: Tensor, step: float, noise: Tensor | None) -> Tensor:
         """Return the bits of each element; the term of the coset is divided among the eight."""
         variance = self._point_variance(v, step)
-        coordinate_bits = (
-            k.square() / (2 * math.log(2) * variance) + theta_functions(variance)[0].log2()
-        )
-        first, second = coset_weights(variance)
+        total, alternating, halves = theta_functions(variance)
+        coordinate_bits = k.square() / (2 * math.log(2) * variance) + total.log2()
+        first, second = coset_weights(alternating, halves)
         common = (first + second).log2() - 1
         bits = (coordinate_bits + common[:, None] / 8).flatten()
         padding = bits.numel() - v.numel()
@@ -91,9 +90,10 @@ class LatticeE8(IndexQuantizer):
         """Write lattice points to a range encoder, or read them from a range decoder."""
         variance = self._point_variance(v, step)
         k = torch.full_like(variance, torch.nan) if k is None else k
-        integer, half = coset_weights(variance)
+        _, alternating, halves = theta_functions(variance)
+        integer, half = coset_weights(alternating, halves)
         coset = range_coding.code_flags(coder, half / (integer + half), k[:, 0] % 1 != 0)[:, None]
-        alternating = torch.where(coset, 0.0, theta_functions(variance)[1])
+        alternating = torch.where(coset, 0.0, alternating)
         odd = code_parities(coder, (k - 0.5 * coset) % 2 == 1, alternating)
         offset = odd + 0.5 * coset
         log_tail = every_other_log_tail(offset, variance)
@@ -105,18 +105,21 @@ class LatticeE8(IndexQuantizer):
         return self._to_blocks(v, v) / _unit(step) ** 2 + SECOND_MOMENT
 
     def _to_blocks(self, x: Tensor, v: Tensor) -> Tensor:
-        flat = x.flatten()[self._permutation(v)]
+        flat = x.flatten()[permutation(v, self.order)]
         return torch.nn.functional.pad(flat, (-len(flat) % 8, 0)).view(-1, 8)
 
     def _from_blocks(self, blocks: Tensor, v: Tensor) -> Tensor:
         flat = torch.empty_like(v).flatten()
-        flat[self._permutation(v)] = blocks.flatten()[-len(flat) :]
+        flat[permutation(v, self.order)] = blocks.flatten()[-len(flat) :]
         return flat.view(v.shape)
 
-    def _permutation(self, v: Tensor) -> Tensor:
-        if self.order == "variance":
-            return torch.argsort(v.flatten(), stable=True)
-        return torch.arange(v.numel()).view(len(v), -1).T.flatten()
+
+@cache_last
+def permutation(v: Tensor, order: str) -> Tensor:
+    """Return the order in which elements of variance ``v`` form blocks, see :class:`LatticeE8`."""
+    if order == "variance":
+        return torch.argsort(v.flatten(), stable=True)
+    return torch.arange(v.numel()).view(len(v), -1).T.flatten()
 
 
 def _unit(step: float) -> float:
@@ -168,9 +171,14 @@ def theta_functions(variance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     )
 
 
-def coset_weights(variance: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the weights of D8 and of D8 + 1/2 over prod theta3 / 2, for shape (block, 8)."""
-    _, alternating, halves = theta_functions(variance)
+def coset_weights(alternating: Tensor, halves: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the weights of D8 and of D8 + 1/2 over prod theta3 / 2, of shape (block,).
+
+    Parameters
+    ----------
+    alternating, halves : Tensor of shape (block, 8)
+        Of :func:`theta_functions`.
+    """
     return 1 + alternating.prod(-1), halves.prod(-1)
 
 

@@ -6,38 +6,21 @@ See ``docs/explanation/science.md``, section 2.3.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from functools import cache, wraps
-from typing import TYPE_CHECKING, TypeVar
+from functools import cache
+from typing import TYPE_CHECKING
 
 import lazy_loader
 import numpy as np
 from numpy.typing import NDArray
 
 from rdpipe.core.errors import InputError
-from rdpipe.quantizers.base import HIGH_RATE_SLOPE, ScalarQuantizer, cell_bits
+from rdpipe.quantizers.base import HIGH_RATE_SLOPE, ScalarQuantizer, cache_last, cell_bits
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 else:
     torch = lazy_loader.load("torch")
-
-_T = TypeVar("_T")
-
-
-def _cache_last(function: Callable[[_T, float], Tensor]) -> Callable[[_T, float], Tensor]:
-    """Return a function of a tensor and a number that remembers its last result."""
-    last: tuple[_T, float, Tensor] | None = None
-
-    @wraps(function)
-    def cached(tensor: _T, number: float) -> Tensor:
-        nonlocal last
-        if last is None or last[0] is not tensor or last[1] != number:
-            last = tensor, number, function(tensor, number)
-        return last[2]
-
-    return cached
 
 
 class Rounding(ScalarQuantizer):
@@ -109,7 +92,7 @@ class Dithered(ScalarQuantizer):
         return k * step + dither(noise, step)
 
 
-@_cache_last
+@cache_last
 def dither(noise: Tensor | None, step: float) -> Tensor:
     """Return standard normal noise transformed to a uniform distribution on +- step/2.
 
@@ -162,7 +145,7 @@ class DeadZone(ScalarQuantizer):
         return point
 
 
-@_cache_last
+@cache_last
 def dead_zone(v: Tensor, step: float) -> Tensor:
     """Return delta: half the difference between the dead zone's width and the step, in steps."""
     log_sigma, delta = map(torch.from_numpy, dead_zones())

@@ -25,13 +25,14 @@ def make_image(seed):
     white = normal((3, 13, 12), seed)
     mean = 2 * normal(white.shape, 100 + seed)
     y = mean + 3 * (white + 0.9 * white.roll(1, 2))
-    return Latents(f"image {seed}", y, mean, 1 + white.abs().roll(2, 1), hyper=mean + 0.5)
+    scale = 1 + white.abs().roll(2, 1)
+    return Latents(f"image {seed}", y, mean, scale, hyper=mean + 0.5, hyper_scale=2 * scale)
 
 
 def with_other_predictions(image):
     """Return the same latents, as a codec predicts them from other side information."""
-    mean = image.mean + normal(image.y.shape, 7)
-    return replace(image, mean=mean, scale=1.3 * image.scale.flip(0), hyper=mean.flip(1))
+    mean, scale = image.mean + normal(image.y.shape, 7), 1.3 * image.scale.flip(0)
+    return replace(image, mean=mean, scale=scale, hyper=mean.flip(1), hyper_scale=scale.flip(1))
 
 
 def registered(axis):

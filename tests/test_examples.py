@@ -91,6 +91,18 @@ def test_user_defined_estimators_are_coordinates(report):
     assert np.isnan(array["bits"].sel(mean="cautious", quantizer="codec")).all()  # another grid
 
 
+@pytest.mark.parametrize("codec", ["tables", "bitstream"])
+def test_the_ladder_by_hand_is_that_of_the_table(folder, report, codec):
+    """The rates at three qualities, and ln(rate) over the curve between them."""
+    arguments = (report.name, "mine", codec, "codec/codec/rounding")
+    done = run(folder, sys.executable, "ladder_by_hand.py", *arguments)
+    assert done.returncode == 0, done.stderr
+    numbers = re.sub(r"[][]", " ", done.stdout).split()
+    by_hand, table = np.array(numbers, float).reshape(4, 2).T
+    np.testing.assert_allclose(by_hand, table, rtol=1e-7)
+    assert np.log(by_hand[0]) < by_hand[3] < np.log(by_hand[2])
+
+
 def test_a_user_defined_program_is_a_baseline(report):
     """It has real bytes, and the page shows its config with braces."""
     points = pd.read_csv(report / "bounds.csv").query("curve == 'program'")

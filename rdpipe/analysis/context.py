@@ -1,10 +1,9 @@
 """What a context model saves: the mean and the variance, each with and without it.
 
-A context model predicts a mean and a variance, and each is worth less without the other: a better
-mean leaves smaller residuals, which only a variance with context expects. The four cells round with
-the codec's own step. Those with the same mean have the same y_hat; the others round about another
-mean, so their distortion of the latents is equal up to the place of the grid. See
-``docs/explanation/science.md``, section 2.1.
+A context model predicts a mean and a variance, and what one of them saves depends on the other. The
+four cells round with the codec's own step. Those with the same mean have the same y_hat; the others
+round about another mean, so their distortion of the latents is equal up to the place of the grid.
+See ``docs/explanation/science.md``, section 2.1.
 """
 
 from __future__ import annotations

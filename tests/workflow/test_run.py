@@ -4,6 +4,7 @@ import re
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -47,6 +48,21 @@ def test_rungs_of_the_ladder_add_up(project):
     assert curve["log_rate"].notna().all()
     total = (1 + curve["change"].iloc[1:] / 100).prod()
     assert total == pytest.approx(1 + curve["total"].iloc[-1] / 100, abs=1e-9)
+
+
+def test_rungs_by_hand_are_those_of_the_ladder(project):
+    script = Path(__file__).parents[2] / "examples" / "ladder_by_hand.py"
+    results = project.folder / "results"
+    ladder = pd.read_csv(results / "ladder.csv").query("codec == 'mini-mean-scale'")
+    cells = {name for name in ladder["name"] if "/" in name}
+    assert "codec/codec/rounding" in cells
+    for cell in cells:
+        command = [sys.executable, script, results, "tiny", "mini-mean-scale", cell]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        numbers = re.sub(r"[][]", " ", done.stdout).split()
+        by_hand, table = np.array(numbers, float).reshape(3, 2).T
+        np.testing.assert_allclose(by_hand, table, rtol=1e-7)
 
 
 def test_total_is_the_difference_of_real_bytes_and_the_limit(project):

@@ -9,7 +9,7 @@ from small_curves import make_curve
 
 from rdpipe.analysis.bd_rate import Points, compare
 from rdpipe.analysis.curve_terms import curve_terms
-from rdpipe.analysis.ladder import ladder_frame, rungs
+from rdpipe.analysis.ladder import Refined, ladder_frame, rungs
 from rdpipe.analysis.log_rate import log_rate
 from rdpipe.core.axes import CellId, corners
 from rdpipe.core.kinds import BoundKind, CurveRole, Reconstruction
@@ -168,6 +168,42 @@ def test_joint_training_is_a_rung_if_it_saves_bits(factor, name):
     *_, last = rungs(run, make_simulations(shares), LIMIT, bounds=[joint])
     assert last.term == "transforms" and last.name == str(name)
     assert bool(last.remark) is (factor == 2.0)
+
+
+def same_pictures(quality, table, name="mse"):
+    """Return a measure of the codec's own pictures for every cell."""
+    return (table["bits"].dims, np.broadcast_to(make_run()[quality][name], table["bits"].shape))
+
+
+def refined_codec(factor):
+    """Return the codec with refined latents, whose cells need another number of bits."""
+    simulations = {
+        q: table.assign(
+            bits=factor * table["bits"],
+            mse=same_pictures(q, table),
+            ms_ssim=same_pictures(q, table, "ms_ssim"),
+        )
+        for q, table in make_simulations(shares).items()
+    }
+    return Refined("better", make_run(), simulations)
+
+
+@pytest.mark.parametrize("factor", [0.9, 1.2])
+def test_refined_latents_are_a_rung_between_context_and_quantization(factor):
+    found = rungs(make_run(), make_simulations(shares), LIMIT, [refined_codec(factor)])
+    assert [rung.term for rung in found[4:]] == ["context", "encoder", "quantization"]
+    ladder = ladder_frame(LABELS, found, QUALITIES)
+    curve = ladder[ladder["quality"].isna()].set_index("term")
+    encoder = curve.loc["encoder"]
+    if factor < 1:
+        assert encoder["name"] == "better: linear-causal/calibrated/rounding"
+        before = 0.98 * 0.95 * (1 - SIDE)  # of the model's bits; side information stays
+        change = (factor * before + SIDE) / (before + SIDE) - 1
+        assert encoder["change"] == pytest.approx(100 * change, rel=1e-9)
+    else:
+        assert encoder["change"] == 0 and "would need +" in encoder["remark"]
+    total = (1 + curve["change"].iloc[1:] / 100).prod()
+    assert total == pytest.approx(1 + curve["total"].iloc[-1] / 100, abs=1e-9)
 
 
 def test_cell_that_is_not_reached_leaves_the_ladder_where_it_is():

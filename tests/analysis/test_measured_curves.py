@@ -67,7 +67,7 @@ def run(*qualities: int, **options) -> dict[int, xr.Dataset]:
 
 def test_curves_of_a_codec_have_their_roles_and_kinds():
     tables = {KEY: run(1, 2)}
-    own, rounding, genie = codec_curves(tables, {KEY: simulations(1, 2)}, {})
+    own, rounding, genie = codec_curves(tables, {KEY: simulations(1, 2)}, {KEY}, {}, {})
     assert [own.role, rounding.role, genie.role] == [CurveRole.CODEC, *[CurveRole.CELL] * 2]
     assert own.kind is BoundKind.ACHIEVED and rounding.kind is BoundKind.ACHIEVABLE
     assert genie.kind is BoundKind.GENIE_AIDED
@@ -80,7 +80,7 @@ def test_curves_of_a_codec_have_their_roles_and_kinds():
 
 def test_codec_without_a_bitstream_is_achievable():
     tables = {KEY: run(1, real=False)}
-    own, *_ = codec_curves(tables, {KEY: simulations(1)}, {})
+    own, *_ = codec_curves(tables, {KEY: simulations(1)}, {KEY}, {}, {})
     assert own.kind is BoundKind.ACHIEVABLE
 
 
@@ -88,16 +88,39 @@ def test_network_that_was_trained_as_a_bound_joins_the_codec():
     bound = "d", "joint"
     tables = {bound: run(1), KEY: run(1)}
     of_bound = {1: make_simulation(1).isel(curve=[1])}
-    curves = codec_curves(tables, {bound: of_bound, KEY: simulations(1)}, {"joint": "c"})
+    simulated = {bound: of_bound, KEY: simulations(1)}
+    curves = codec_curves(tables, simulated, {KEY}, {"joint": "c"}, {})
     joint = curves[-1]
     assert (joint.codec, joint.name, joint.role) == ("c", "joint", CurveRole.JOINT)
     assert [curve.codec for curve in curves] == ["c"] * 4
 
 
+@pytest.mark.parametrize("analyzed", [False, True])
+def test_curve_of_refined_latents_joins_the_codec(analyzed):
+    better = "d", "better"
+    tables = {KEY: run(1), better: run(1)}
+    simulated = {KEY: simulations(1), better: simulations(1)}
+    keys = {KEY, better} if analyzed else {KEY}
+    curves = codec_curves(tables, simulated, keys, {}, {"better": "c"})
+    refined = curves[-1]
+    assert (refined.codec, refined.name, refined.role) == ("c", "better", CurveRole.REFINED)
+    assert refined.kind is BoundKind.ACHIEVED
+    assert [curve.codec for curve in curves[:-1]] == ["c"] * 3 + ["better"] * 3 * analyzed
+
+
+def test_refined_bound_joins_the_codec_of_the_bound():
+    better = "d", "better"
+    tables = {better: run(1), KEY: run(1)}
+    of_bound = {1: make_simulation(1).isel(curve=[1])}
+    simulated = {better: of_bound, KEY: simulations(1)}
+    curves = codec_curves(tables, simulated, {KEY}, {"better": "c"}, {"better": "joint"})
+    assert (curves[-1].codec, curves[-1].role) == ("c", CurveRole.REFINED)
+
+
 def test_cell_that_does_not_reach_the_codec_leaves_a_gap_and_a_warning(caplog):
     tables = {KEY: run(1, 8)}
     with caplog.at_level(logging.WARNING):
-        *_, genie = codec_curves(tables, {KEY: simulations(1, 8)}, {})
+        *_, genie = codec_curves(tables, {KEY: simulations(1, 8)}, {KEY}, {}, {})
     assert np.isfinite(genie.bits[:, 0]).all() and np.isnan(genie.bits[:, 1]).all()
     assert "codec/element/test-channel, quality 8: not simulated: levels from" in caplog.text
 

@@ -23,6 +23,7 @@ NAMES = (
     "array",
     "level",
     "simulation",
+    "refinement",
     "waterfill",
     "store",
     "extraction",

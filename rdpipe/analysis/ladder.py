@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -49,6 +50,7 @@ LADDER_COLUMNS = (
     "total",
     "total_low",
     "total_high",
+    "encoder_seconds",
     "remark",
 )
 """Columns of :func:`ladder_frame`."""
@@ -66,11 +68,14 @@ class Refined(NamedTuple):
     name : str
     run, simulations : mapping
         Tables of ``extract_latents`` and stores of ``simulate``, by quality.
+    seconds : float
+        Processor time of the refinement, seconds per megapixel.
     """
 
     name: str
     run: Run
     simulations: Run
+    seconds: float
 
 
 class Rung(NamedTuple):
@@ -90,6 +95,9 @@ class Rung(NamedTuple):
         Quality of the picture, dB.
     remark : str
         Why nothing changes, if nothing does.
+    seconds : float
+        Processor time of the refinement of its latents, seconds per megapixel; NaN if they are not
+        refined.
     """
 
     name: str
@@ -98,6 +106,7 @@ class Rung(NamedTuple):
     bpp: Values
     quality: Values
     remark: str = ""
+    seconds: float = math.nan
 
 
 def rungs(
@@ -107,6 +116,7 @@ def rungs(
     refined: Sequence[Refined] = (),
     bounds: Sequence[Curve] = (),
     measure: str = "psnr",
+    seconds: Mapping[str, float] = MappingProxyType({}),
 ) -> list[Rung]:
     """Return the rungs from the real bytes of a codec to a limit, and to bounds beyond it.
 
@@ -124,6 +134,8 @@ def rungs(
         refined for the test channel, in the order of the rungs.
     measure : str
         The quality that the cells have in common.
+    seconds : mapping of str to float
+        Processor time of the refinement of bounds, seconds per megapixel.
     """
     tables = list(run.values())
     own_kind = BoundKind.ACHIEVED if stack(run, "real").all() else BoundKind.ACHIEVABLE
@@ -148,6 +160,7 @@ def rungs(
             similarity = np.full_like(curve.mse, np.nan) if curve.ms_ssim is None else curve.ms_ssim
             at = MEASURES[measure](curve.mse, similarity)
             rung = Rung(curve.name, BOUND_TERMS[curve.role], curve.kind, curve.bpp, at)
+            rung = rung._replace(seconds=seconds.get(curve.name, math.nan))
             found.append(better(found[-1], rung))
     return found
 
@@ -164,7 +177,8 @@ def refined_rung(codec: Refined, cell: CellId, measure: str) -> Rung:
     at = {quality: select_cell(table, cell) for quality, table in codec.simulations.items()}
     quality = MEASURES[measure](stack(at, "mse"), stack(at, "ms_ssim"))
     rung = cell_rung(codec.run, codec.simulations, cell, quality)
-    return rung._replace(name=f"{codec.name}: {cell}", term="encoder")
+    name = f"{codec.name}: {cell}"
+    return rung._replace(name=name, term="encoder", seconds=codec.seconds)
 
 
 def better(before: Rung, rung: Rung) -> Rung:
@@ -266,6 +280,7 @@ def ladder_frame(
             "name": rung.name,
             "term": rung.term,
             "kind": str(rung.kind),
+            "encoder_seconds": rung.seconds,
             "remark": rung.remark,
         }
         is_matched = rung.quality is target

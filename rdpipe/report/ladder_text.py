@@ -110,12 +110,18 @@ def ladder_rows(ladder: pd.DataFrame) -> list[dict[str, Any]]:
                 "term": TERM_NAMES.get(curve["term"], ""),
                 "kind": kind_label(kind),
                 "genie": kind is BoundKind.GENIE_AIDED,
-                "remark": curve["remark"],
+                "remark": "; ".join(filter(None, (curve["remark"], cost(curve)))),
                 **{key: curve[key] for key in ("change", "change_low", "change_high", "total")},
                 "cells": points[["bpp", "saved"]].to_dict("records"),
             }
         )
     return rows
+
+
+def cost(rung: pd.Series) -> str:
+    """Return what the encoder of a rung costs, in words; empty if its latents are not refined."""
+    seconds = rung["encoder_seconds"]
+    return f"{seconds:.3g} s per megapixel in the encoder" if math.isfinite(seconds) else ""
 
 
 def term_rows(terms: pd.DataFrame) -> list[dict[str, Any]]:

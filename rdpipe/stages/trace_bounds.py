@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -72,6 +72,7 @@ def run(
     simulations: list[Path],
     baselines: list[Path],
     decoded: list[Path],
+    refined: list[Path],
     references: list[Path],
     out: Path,
     points: Path,
@@ -96,6 +97,8 @@ def run(
         ``run_baseline``.
     decoded : list of Path
         Stores of ``read_bitstreams``; empty if no bitstreams were written.
+    refined : list of Path
+        Stores of ``refine_latents``; empty if no codec is refined.
     references : list of Path
         Tables of published curves, in the sorted order of the names of the datasets.
     out : Path
@@ -120,7 +123,9 @@ def run(
     analyzed = {key: run for key, run in tables.items() if key in arrays}
     latent_terms = term_frame(analyzed, arrays, cell_ids(spec.limits))
     frames = make_frames(spec, curves, analyzed, simulated, same_pictures, codings)
-    over_the_curve, ladders = curve_frames(spec, curves, tables, simulated, arrays)
+    over_the_curve, ladders = curve_frames(
+        spec, curves, tables, simulated, arrays, refinement_seconds(by_run(refined), tables)
+    )
     frames["ladder"] = ladders
     frames["decomposition"] = pd.concat(
         [frames["decomposition"], over_the_curve], ignore_index=True
@@ -184,13 +189,15 @@ def curve_frames(
     tables: Runs,
     simulated: Runs,
     analyzed: Collection[tuple[str, str]],
+    seconds: Mapping[tuple[str, str], float],
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return terms over the curve, and ladders, of every analyzed codec and limit."""
     terms, ladders, measure = [], [], common_measure(simulated)
     for dataset, codec in analyzed:
         run, simulations = tables[dataset, codec], simulated[dataset, codec]
+        times = {name: seconds[dataset, name] for name in spec.refined}
         refined = [
-            Refined(name, tables[dataset, name], simulated[dataset, name])
+            Refined(name, tables[dataset, name], simulated[dataset, name], times[name])
             for name, base in spec.refined.items()
             if base == codec and name not in spec.bound_for
         ]
@@ -198,9 +205,19 @@ def curve_frames(
         for limit, cell in cell_ids(spec.limits).items():
             labels = {"dataset": dataset, "codec": codec, "limit": limit, "matched_at": measure}
             terms.append(curve_terms(labels, run, simulations, cell, measure))
-            found = rungs(run, simulations, cell, refined, bounds, measure)
+            found = rungs(run, simulations, cell, refined, bounds, measure, times)
             ladders.append(ladder_frame(labels, found, list(run)))
     return pd.concat(terms, ignore_index=True), pd.concat(ladders, ignore_index=True)
+
+
+def refinement_seconds(refined: Runs, tables: Runs) -> dict[tuple[str, str], float]:
+    """Return the processor time of refined codecs, seconds per megapixel, by dataset and codec."""
+    return {
+        key: sum(table["seconds"].sum().item() for table in run.values())
+        / sum(table["pixels"].sum().item() for table in tables[key].values())
+        * 1e6
+        for key, run in refined.items()
+    }
 
 
 def ordered_bounds(

@@ -185,7 +185,7 @@ def refined_codec(factor):
         )
         for q, table in make_simulations(shares).items()
     }
-    return Refined("better", make_run(), simulations)
+    return Refined("better", make_run(), simulations, 12.5)
 
 
 @pytest.mark.parametrize("factor", [0.9, 1.2])
@@ -200,6 +200,7 @@ def test_refined_latents_are_a_rung_between_context_and_quantization(factor):
         before = 0.98 * 0.95 * (1 - SIDE)  # of the model's bits; side information stays
         change = (factor * before + SIDE) / (before + SIDE) - 1
         assert encoder["change"] == pytest.approx(100 * change, rel=1e-9)
+        assert encoder["encoder_seconds"] == 12.5
     else:
         assert encoder["change"] == 0 and "would need +" in encoder["remark"]
     total = (1 + curve["change"].iloc[1:] / 100).prod()

@@ -14,6 +14,10 @@ rule trace_bounds:
         simulations=every_matched(rules.simulate.output, config["codecs"]),
         baselines=every_baseline(rules.run_baseline.output),
         decoded=every_run(rules.read_bitstreams.output) if config["bitstream"] else [],
+        refined=every_run(
+            rules.refine_latents.output,
+            {name: config["codecs"][name] for name in query.refined_codecs(config)},
+        ),
         references=user_files(*(table for d in sorted(TABLES) for table in TABLES[d])),
     output:
         bounds="<results>/bounds.zarr.zip",
@@ -42,6 +46,7 @@ rule trace_bounds:
         simulations=lambda w, input: brace_shards(input.simulations),
         baselines=lambda w, input: brace_shards(input.baselines),
         decoded=lambda w, input: brace_shards(input.decoded),
+        refined=lambda w, input: brace_shards(input.refined),
         spec=lambda w: canonical_json(
             limits=config["limits"],
             bound_for=query.bound_codecs(config),
@@ -64,6 +69,7 @@ rule trace_bounds:
         " --simulations {params.simulations}"
         " --baselines {params.baselines}"
         " --decoded {params.decoded}"
+        " --refined {params.refined}"
         " --references {input.references:q}"
         " --out {output.bounds:q}"
         " --points {output.points:q}"

@@ -27,6 +27,7 @@ AVAILABLE_COLUMNS = (
     "dataset",
     "codec",
     "cell",
+    "role",
     "kind",
     "measure",
     "bd_rate",
@@ -58,7 +59,7 @@ def available_frame(
     Returns
     -------
     DataFrame
-        ``cell``; ``kind``: achieved if the rate is that of real bytes, achievable if it is a code
+        ``cell``, or the name of a codec with refined latents; ``role``; ``kind``: achieved if the rate is that of real bytes, achievable if it is a code
         length; ``bd_rate`` against the codec's own bytes and its 95 % interval over images, per
         cent. Code lengths are used only for cells without real bytes.
     """
@@ -71,11 +72,19 @@ def available_frame(
             if (curve.dataset, curve.codec) == key and curve.role is CurveRole.CELL
         ]
         own = tables[key], arrays[key], decoded.get(key, {})
-        for code in real_codes(codec_curve, simulated, *own):
+        refined = [
+            curve
+            for curve in curves
+            if (curve.dataset, curve.codec) == key
+            and curve.role is CurveRole.REFINED
+            and curve.kind is not BoundKind.UPPER_BOUND
+        ]
+        for code in [*real_codes(codec_curve, simulated, *own), *refined]:
             labels = {
                 "dataset": code.dataset,
                 "codec": code.codec,
                 "cell": code.name,
+                "role": str(code.role),
                 "kind": str(code.kind),
                 "measure": measure,
             }

@@ -253,16 +253,30 @@ def available_sentence(available: pd.DataFrame, measure: str) -> str:
     real = BoundKind.parse(code["kind"]) is BoundKind.ACHIEVED
     counted = "in real bytes" if real else "by code length"
     saved = saving_text(code["bd_rate"], code["bd_rate_low"], code["bd_rate_high"], digits=2)
-    coder = " (its own variance, and rdpipe's range coder)" * (code["cell"] == str(BASELINE_CELL))
-    cell = CellId.parse(code["cell"])
-    same_picture = cell == BASELINE_CELL.replace(variance=cell.variance)
-    pictures = f"at equal {MEASURE_NAMES[measure]}"
-    if same_picture:
+    means, pictures = describe_code(code), f"at equal {MEASURE_NAMES[measure]}"
+    if has_own_pictures(code):
         pictures = "which decodes to the codec's own pictures"
     return (
-        f"Available today: {saved} {counted}, by {code['cell']}{coder}, {pictures}."
+        f"Available today: {saved} {counted}, by {code['cell']}{means}, {pictures}."
         + f" This saving {UNCERTAIN}." * (not code["bd_rate_high"] < 0)
     )
+
+
+def describe_code(code: pd.Series) -> str:
+    """Return by what means a real code saves bits, if its name does not say it."""
+    if CurveRole.parse(code["role"]) is CurveRole.REFINED:
+        return " (refined latents, read by the codec's own decoder)"
+    if code["cell"] == str(BASELINE_CELL):
+        return " (its own variance, and rdpipe's range coder)"
+    return ""
+
+
+def has_own_pictures(code: pd.Series) -> bool:
+    """Return whether a real code decodes to the codec's own pictures."""
+    if CurveRole.parse(code["role"]) is CurveRole.REFINED:
+        return False
+    cell = CellId.parse(code["cell"])
+    return cell == BASELINE_CELL.replace(variance=cell.variance)
 
 
 def limit_sentence(bd_rates: pd.DataFrame, cell: CellId, measure: str) -> str:

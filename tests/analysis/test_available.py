@@ -81,6 +81,16 @@ def test_simulated_codes_count_with_their_own_curve(codec_curve, tables, arrays)
     assert "codec/codec/test-channel" not in rates
 
 
+def test_bytes_of_refined_latents_count_and_their_bounds_do_not(codec_curve, tables, arrays):
+    labels = {"role": CurveRole.REFINED, "pixels": codec_curve.pixels}
+    code = make_curve(0.93 * BITS, MSE, name="better", kind=BoundKind.ACHIEVED, **labels)
+    bound = make_curve(0.5 * BITS, MSE, name="bound", kind=BoundKind.UPPER_BOUND, **labels)
+    frame = available_frame([codec_curve, code, bound], {KEY: tables}, {KEY: arrays}, {}, "psnr")
+    rates = frame.set_index("cell")
+    assert rates["bd_rate"]["better"] == pytest.approx(-7)
+    assert rates["role"]["better"] == "refined" and "bound" not in rates.index
+
+
 def test_real_bytes_of_other_images_are_refused(codec_curve, tables, arrays):
     runs = {KEY: tables}, {KEY: arrays}, {KEY: decoded_run(images=("b", "a"))}
     with pytest.raises(InputError, match="image 0 is 'b'; expected 'a'"):

@@ -129,6 +129,7 @@ def curve_tables(images, qualities) -> dict[str, pd.DataFrame]:
         {
             **RUN,
             "cell": "codec/calibrated/rounding",
+            "role": str(CurveRole.CELL),
             "kind": str(BoundKind.ACHIEVED),
             "measure": "psnr",
             "bd_rate": -1.25,

@@ -102,6 +102,12 @@ def test_small_common_range_of_psnr_is_stated(bd_rates):
             assert ("over only" in text) == is_small
 
 
+def test_available_refined_latents_say_what_they_are(tables):
+    code = tables["available"].assign(cell="better", role="refined")
+    sentence = answer.available_sentence(code, "psnr")
+    assert "by better (refined latents, read by the codec's own decoder), at equal PSNR" in sentence
+
+
 def test_available_saving_whose_interval_includes_0(tables):
     code = tables["available"].assign(bd_rate_high=0.5)
     assert "cannot be distinguished from 0" in answer.available_sentence(code, "psnr")

@@ -61,7 +61,8 @@ def available_frame(
     DataFrame
         ``cell``, or the name of a codec with refined latents; ``role``; ``kind``: achieved if the
         rate is that of real bytes, achievable if it is a code length; ``bd_rate`` against the
-        codec's own bytes and its 95 % interval over images, per cent. Code lengths are used only for cells without real bytes.
+        codec's own bytes and its 95 % interval over images, per cent. Code lengths are used only
+        for cells without real bytes.
     """
     rows = []
     for codec_curve in (curve for curve in curves if curve.role is CurveRole.CODEC):

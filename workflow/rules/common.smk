@@ -38,6 +38,8 @@ except InputError as error:  # one line, and the status of the command line
     print(f"rdpipe: {error}", file=sys.stderr)
     sys.exit(2)
 
+MATCHES_DATASET = config["matching"] == "dataset"
+
 # Jobs use the interpreter that runs Snakemake, also on a cluster; conda brings its own.
 if not with_conda:
     interpreter = shlex.quote(str(Path(sys.executable).parent))
@@ -210,12 +212,7 @@ def refined_files_to_match(wildcards):
     """Return the refined latents of all images over which a level is solved."""
     if not refined_files(wildcards):
         return []
-    whole = config["matching"] == "dataset"
-    return expand(
-        rules.refine_latents.output,
-        shard=list(shards(wildcards.dataset)) if whole else wildcards.shard,
-        allow_missing=True,
-    )
+    return expand(rules.refine_latents.output, shard=shards_to_match(wildcards), allow_missing=True)
 
 
 def fit_files(wildcards, entries):
@@ -255,8 +252,7 @@ def fits_of_bitstreams(wildcards):
 
 def simulation_of_shard(wildcards):
     """Return the simulation that has the images of a shard."""
-    whole = config["matching"] == "dataset"
-    shard = 0 if whole else wildcards.shard
+    shard = 0 if MATCHES_DATASET else wildcards.shard
     return expand(rules.simulate.output, shard=shard, allow_missing=True)
 
 
@@ -282,23 +278,27 @@ def every_matched(pattern, *codecs, **more):
 
     If they are matched over the dataset, there is one file for all shards.
     """
-    whole = {"shards": lambda dataset: [0]} if config["matching"] == "dataset" else {}
+    whole = {"shards": lambda dataset: [0]} if MATCHES_DATASET else {}
     return every_run(pattern, *codecs, **whole, **more)
+
+
+def shards_to_match(wildcards):
+    """Return the shards over which a level is solved: one, or all of the dataset."""
+    return list(shards(wildcards.dataset)) if MATCHES_DATASET else [wildcards.shard]
 
 
 def latents_to_match(wildcards):
     """Return the latents over which a level is solved: of one shard, or of the dataset."""
-    whole = config["matching"] == "dataset"
     return expand(
         rules.extract_latents.output.latents,
-        shard=list(shards(wildcards.dataset)) if whole else wildcards.shard,
+        shard=shards_to_match(wildcards),
         allow_missing=True,
     )
 
 
 def shard_to_match(wildcards):
     """Return the shard of the images of :func:`latents_to_match`."""
-    return [0, 1] if config["matching"] == "dataset" else shard(wildcards)
+    return [0, 1] if MATCHES_DATASET else shard(wildcards)
 
 
 def every_baseline(pattern):

@@ -11,7 +11,7 @@ rule map_latents:
         joint=lambda w: expand(
             rules.measure_gap.output,
             component="joint",
-            shard=0 if config["matching"] == "dataset" else w.shard,
+            shard=0 if MATCHES_DATASET else w.shard,
             allow_missing=True,
         ),
         fits=lambda w: fit_files(w, query.limit_entries(config))

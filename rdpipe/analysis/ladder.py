@@ -96,8 +96,8 @@ class Rung(NamedTuple):
     remark : str
         Why nothing changes, if nothing does.
     seconds : float
-        Processor time of the refinement of its latents, seconds per megapixel; NaN if they are not
-        refined.
+        Processor time that the refinement of its latents adds to the encoder, seconds per
+        megapixel; 0 if they are not refined.
     """
 
     name: str
@@ -106,7 +106,7 @@ class Rung(NamedTuple):
     bpp: Values
     quality: Values
     remark: str = ""
-    seconds: float = math.nan
+    seconds: float = 0.0
 
 
 def rungs(
@@ -160,7 +160,7 @@ def rungs(
             similarity = np.full_like(curve.mse, np.nan) if curve.ms_ssim is None else curve.ms_ssim
             at = MEASURES[measure](curve.mse, similarity)
             rung = Rung(curve.name, BOUND_TERMS[curve.role], curve.kind, curve.bpp, at)
-            rung = rung._replace(seconds=seconds.get(curve.name, math.nan))
+            rung = rung._replace(seconds=seconds.get(curve.name, 0.0))
             found.append(better(found[-1], rung))
     return found
 

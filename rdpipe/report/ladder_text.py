@@ -121,7 +121,7 @@ def ladder_rows(ladder: pd.DataFrame) -> list[dict[str, Any]]:
 def cost(rung: pd.Series) -> str:
     """Return what the encoder of a rung costs, in words; empty if its latents are not refined."""
     seconds = rung["encoder_seconds"]
-    return f"{seconds:.3g} s per megapixel in the encoder" if math.isfinite(seconds) else ""
+    return f"adds {seconds:.3g} s per megapixel to the encoder" if seconds else ""
 
 
 def term_rows(terms: pd.DataFrame) -> list[dict[str, Any]]:

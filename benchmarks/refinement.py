@@ -30,7 +30,7 @@ def differentiate(codec: CompressAICodec, y: torch.Tensor, z: torch.Tensor) -> N
 def figures(options: Options) -> Iterator[Figure]:
     codec = mini_mean_scale(2, "cpu")
     pixels = np.array(Image.open(image_files(options.images)[0]).convert("RGB"))
-    own = Refiner(codec, "image", pixels, Settings(0.005)).own
+    own = Refiner(codec, "image", pixels, Settings(0.005)).initial
     rounds = alternate(
         options.rounds,
         # the checkpoints, whose number does not depend on that of the steps, are left out

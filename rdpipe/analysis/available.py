@@ -78,7 +78,7 @@ def available_frame(
             for curve in curves
             if (curve.dataset, curve.codec) == key
             and curve.role is CurveRole.REFINED
-            and curve.kind is not BoundKind.UPPER_BOUND
+            and curve.kind in (BoundKind.ACHIEVED, BoundKind.ACHIEVABLE)
         ]
         for code in [*real_codes(codec_curve, simulated, *own), *refined]:
             labels = {

@@ -18,8 +18,8 @@ from rdpipe.analysis.curves import Values
 from rdpipe.analysis.decomposition import latent_mse_ratio
 from rdpipe.analysis.intervals import interval_columns
 from rdpipe.analysis.measured_curves import Runs
+from rdpipe.analysis.rates import cell_bits
 from rdpipe.core.axes import BASELINE_CELL, CONTEXT_FREE_CELL
-from rdpipe.io.store import check_same_images
 
 CONTEXT_CELLS = {
     "neither": CONTEXT_FREE_CELL,
@@ -91,10 +91,9 @@ def cell_rates(array: xr.Dataset, table: xr.Dataset) -> dict[str, Values]:
     All four are predictions of the codec, so all include its side information, also those that no
     decoder can decode, because it has another past than the codec.
     """
-    check_same_images(table["image"].values, array["image"].values, "the cells without context")
+    bits = cell_bits(array, table)
     return {
-        name: (array["bits"].sel(cell.selector()).values + table["side_bits"].values)
-        / table["pixels"].values
+        name: bits.sel(cell.selector()).values / table["pixels"].values
         for name, cell in CONTEXT_CELLS.items()
     }
 

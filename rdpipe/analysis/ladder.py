@@ -17,12 +17,12 @@ import pandas as pd
 from scipy.interpolate import PchipInterpolator
 
 from rdpipe.analysis.curves import Curve, Values
-from rdpipe.analysis.intervals import interval_columns, jackknife_interval
+from rdpipe.analysis.intervals import jackknife_interval, left_out_means
 from rdpipe.analysis.log_rate import common_range, log_rate, log_rates
 from rdpipe.analysis.measured_curves import Run, stack
 from rdpipe.analysis.rates import cell_bits, select_cell
 from rdpipe.core.axes import CellId, axis_named, corners
-from rdpipe.core.kinds import BoundKind, CurveRole
+from rdpipe.core.kinds import BoundKind
 from rdpipe.core.metrics import MEASURES
 
 LADDER_ORDER = ("variance", "mean", "quantizer")
@@ -56,11 +56,7 @@ LADDER_COLUMNS = (
 """Columns of :func:`ladder_frame`."""
 
 
-BOUND_TERMS = {CurveRole.REFINED: "encoder", CurveRole.JOINT: "transforms"}
-"""What a bound changes against the rung before, by its role."""
-
-
-class Refined(NamedTuple):
+class RefinedRun(NamedTuple):
     """A codec whose latents were refined for rounding.
 
     Parameters
@@ -113,7 +109,7 @@ def rungs(
     run: Run,
     simulations: Run,
     limit: CellId,
-    refined: Sequence[Refined] = (),
+    refined: Sequence[RefinedRun] = (),
     bounds: Sequence[Curve] = (),
     measure: str = "psnr",
     seconds: Mapping[str, float] = MappingProxyType({}),
@@ -127,7 +123,7 @@ def rungs(
     run, simulations : mapping
         Tables of ``extract_latents`` and stores of ``simulate``, by quality.
     limit : CellId
-    refined : sequence of Refined
+    refined : sequence of RefinedRun
         The codec with latents that were refined for rounding.
     bounds : sequence of Curve
         Curves of networks that were trained as a bound for the codec, and of latents that were
@@ -159,8 +155,9 @@ def rungs(
         if curve.kind is BoundKind.UPPER_BOUND:
             similarity = np.full_like(curve.mse, np.nan) if curve.ms_ssim is None else curve.ms_ssim
             at = MEASURES[measure](curve.mse, similarity)
-            rung = Rung(curve.name, BOUND_TERMS[curve.role], curve.kind, curve.bpp, at)
-            rung = rung._replace(seconds=seconds.get(curve.name, 0.0))
+            term = "encoder" if curve.name in seconds else "transforms"
+            time = seconds.get(curve.name, 0.0)
+            rung = Rung(curve.name, term, curve.kind, curve.bpp, at, seconds=time)
             found.append(better(found[-1], rung))
     return found
 
@@ -172,7 +169,7 @@ def cell_rung(run: Run, simulations: Run, cell: CellId, quality: Values) -> Rung
     return Rung(str(cell), "", kind, cell_bpp(run, simulations, cell), quality)
 
 
-def refined_rung(codec: Refined, cell: CellId, measure: str) -> Rung:
+def refined_rung(codec: RefinedRun, cell: CellId, measure: str) -> Rung:
     """Return the rung of a cell of a codec with refined latents."""
     at = {quality: select_cell(table, cell) for quality, table in codec.simulations.items()}
     quality = MEASURES[measure](stack(at, "mse"), stack(at, "ms_ssim"))
@@ -272,7 +269,7 @@ def ladder_frame(
     rows = []
     whole = over_the_curve(found)
     target = found[0].quality
-    before = found[0].bpp
+    before = rates_at(found[0], target)
     for number, (rung, of_curve) in enumerate(zip(found, whole, strict=True)):
         common = {
             **labels,
@@ -283,34 +280,45 @@ def ladder_frame(
             "encoder_seconds": rung.seconds,
             "remark": rung.remark,
         }
-        is_matched = rung.quality is target
-        bpp = rung.bpp if is_matched else interpolated(rung, target)
+        rates = rates_at(rung, target)
+        columns = {"bpp": rates, "saved": before - rates}
+        ends = {
+            name: jackknife_interval(values[0], values[1:], len(target))
+            for name, values in columns.items()
+        }
         for i, quality in enumerate(qualities):
-            values, saved = bpp[:, i], before[:, i] - bpp[:, i]
-            rows.append(
-                {
-                    **common,
-                    "quality": quality,
-                    **interval_columns("bpp", values),
-                    **interval_columns("saved", saved),
-                }
-            )
+            row = {**common, "quality": quality}
+            for name, values in columns.items():
+                low, high = ends[name]
+                row |= {name: values[0, i], f"{name}_low": low[i], f"{name}_high": high[i]}
+            rows.append(row)
         rows.append({**common, "quality": None, **of_curve})
-        before = bpp
+        before = rates
     return pd.DataFrame(rows, columns=list(LADDER_COLUMNS))
 
 
-def interpolated(rung: Rung, target: Values) -> Values:
-    """Return the rate of each image at the codec's mean qualities.
+def rates_at(rung: Rung, target: Values) -> Values:
+    """Return the mean rate of a rung at the codec's qualities, bit/pixel.
 
-    The mean over images is interpolated; each image has its share of the difference from the mean
-    at the nearest point of the curve.
+    Parameters
+    ----------
+    rung : Rung
+        Interpolated if its pictures have other qualities.
+    target : array of shape (image, quality)
+        Quality of the codec's pictures, dB.
+
+    Returns
+    -------
+    array of shape (1 + group, quality)
+        Of all images, and of all but those of one group; NaN outside the qualities of the rung.
     """
-    mean = at_quality(rung.bpp.mean(0), rung.quality.mean(0), target.mean(0))
-    nearest = np.abs(rung.quality.mean(0)[:, None] - target.mean(0)).argmin(0)
-    relative = rung.bpp[:, nearest] / rung.bpp.mean(0)[nearest]
-    result: Values = mean * relative
-    return result
+    bpp, quality, at = (
+        np.concatenate([values.mean(0)[None], left_out_means(values)])
+        for values in (rung.bpp, rung.quality, target)
+    )
+    if rung.quality is target:
+        return bpp
+    return np.stack([at_quality(*curve) for curve in zip(bpp, quality, at, strict=True)])
 
 
 def over_the_curve(found: Sequence[Rung]) -> list[dict[str, float]]:

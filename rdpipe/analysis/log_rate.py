@@ -15,6 +15,9 @@ from scipy.interpolate import PchipInterpolator
 from rdpipe.analysis.curves import Values
 from rdpipe.analysis.intervals import left_out_means
 
+SAME_QUALITY = 0.01
+"""Difference of qualities up to which single points are compared, dB."""
+
 
 def common_range(qualities: Sequence[Values]) -> tuple[float, float]:
     """Return the range of mean quality that several curves have in common, dB."""
@@ -30,7 +33,7 @@ def log_rate(bpp: Values, quality: Values, low: float, high: float) -> float:
     Parameters
     ----------
     bpp, quality : array of shape (quality,)
-        Means over images; of one point only, its own logarithm is returned.
+        Means over images; of one point only, the logarithm is known at its own quality.
     low, high : float
         Range, dB.
 
@@ -42,7 +45,8 @@ def log_rate(bpp: Values, quality: Values, low: float, high: float) -> float:
     if not (np.isfinite(bpp).all() and np.isfinite(quality).all() and (bpp > 0).all()):
         return math.nan
     if len(bpp) == 1:
-        return float(np.log(bpp[0]))
+        same = max(abs(low - quality[0]), abs(high - quality[0])) <= SAME_QUALITY
+        return float(np.log(bpp[0])) if same else math.nan
     order = np.argsort(quality)
     if not (np.diff(quality[order]) > 0).all() or not high > low:
         return math.nan

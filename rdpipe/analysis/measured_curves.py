@@ -72,7 +72,8 @@ def codec_curves(
     for (dataset, codec), run in tables.items():
         simulation = simulations[dataset, codec]
         if codec in bound_for:
-            role = CurveRole.REFINED if codec in refined else CurveRole.JOINT
+            own_networks = refined.get(codec) == bound_for[codec]
+            role = CurveRole.REFINED if own_networks else CurveRole.JOINT
             labels = dataset, bound_for[codec]
             others += simulated_curves(*labels, run, simulation, role, codec)
             continue

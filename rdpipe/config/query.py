@@ -294,7 +294,13 @@ def source_modules(config: Config, *sections: str, **names: str) -> list[str]:
     For a section with a name (``baselines="jpeg"``), it is only the module behind that name. The
     module that a codec names as its ``model`` counts too.
     """
-    selected = [(section, name) for section in sections for name in config[section]]
+    refined = refined_codecs(config)  # they have the networks of another codec
+    selected = [
+        (section, name)
+        for section in sections
+        for name in config[section]
+        if section != "codecs" or name not in refined
+    ]
     selected += names.items()
     targets = {
         locate(section, config[section][name].get("use", name), REGISTRIES[section][1])[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -183,6 +183,22 @@ class SupportsCoder(Protocol):
 
     def decompress(self, stream: bytes) -> Image:
         """Return the decoded image."""
+
+
+@runtime_checkable
+class SupportsLatentCoder(SupportsCoder, Protocol):
+    """A codec whose bitstream can hold other latents than those that it computes of the image."""
+
+    def compress_latents(self, image: Image, latents: Mapping[str, Tensor]) -> bytes:
+        """Return all that ``decompress`` needs besides the codec.
+
+        Parameters
+        ----------
+        image : array
+            Only its size counts.
+        latents : mapping of str to Tensor of shape (1, channel, row, column)
+            The elements of each latent, as ``code`` sends them.
+        """
 
 
 @runtime_checkable

@@ -10,8 +10,16 @@ from typing import Any, Self
 from torch import Tensor
 
 from rdpipe.core.errors import InputError
-from rdpipe.core.protocols import Codec, Prior, Region, Send, SupportsFloat64
-from rdpipe.core.running import decodes, device_of, least_of, multiple_of
+from rdpipe.core.protocols import (
+    Codec,
+    Image,
+    Prior,
+    Region,
+    Send,
+    SupportsFloat64,
+    SupportsLatentCoder,
+)
+from rdpipe.core.running import device_of, least_of, multiple_of, to_tensor
 from rdpipe.core.walk import PartSelector
 
 
@@ -33,7 +41,7 @@ class RefinedCodec:
     def __init__(self, codec: Codec, latents: Mapping[str, Mapping[str, Tensor]]):
         self.codec, self.latents = codec, latents
         self.multiple, self.least = multiple_of(codec), least_of(codec)
-        self.device, self.can_decode = device_of(codec), decodes(codec)
+        self.device = device_of(codec)
 
     def code(
         self, image: Tensor | None, size: tuple[int, int], send: Send
@@ -47,12 +55,7 @@ class RefinedCodec:
         """
         if image is None:
             return self.codec.code(None, size, send)
-        if (key := fingerprint(image)) not in self.latents:
-            raise InputError(
-                f"an image of {size[0]} x {size[1]} pixels is not among the"
-                f" {len(self.latents)} images whose latents were refined"
-            )
-        latents, selector = self.latents[key], PartSelector()
+        latents, selector = self.latents_of(image), PartSelector()
 
         def send_refined(
             name: str,
@@ -69,10 +72,26 @@ class RefinedCodec:
                 part = selector.select(name, latents[name], at, prior.mean.shape)
             return send(name, prior, part.to(image), at=at, **options)
 
-        return self.codec.code(None if self.can_decode else image, size, send_refined)
+        return self.codec.code(None, size, send_refined)
+
+    def latents_of(self, image: Tensor) -> Mapping[str, Tensor]:
+        """Return the refined latents of an image.
+
+        Raises
+        ------
+        InputError
+            If there are none.
+        """
+        if (key := fingerprint(image)) not in self.latents:
+            height, width = image.shape[2:]
+            raise InputError(
+                f"an image of {height} x {width} pixels is not among the {len(self.latents)} images"
+                " whose latents were refined"
+            )
+        return self.latents[key]
 
 
-class RefinedFloat64Codec(RefinedCodec):
+class _WithFloat64(RefinedCodec):
     """A refined codec of which the codec makes a copy for bitstreams."""
 
     def to_float64(self) -> Self:
@@ -83,11 +102,30 @@ class RefinedFloat64Codec(RefinedCodec):
         return precise
 
 
+class _WithCoder(RefinedCodec):
+    """A refined codec with the bitstream of the codec, which the codec's decoder reads."""
+
+    def compress(self, image: Image) -> bytes:
+        """Return the bitstream of the refined latents of an image."""
+        assert isinstance(self.codec, SupportsLatentCoder)
+        return self.codec.compress_latents(image, self.latents_of(to_tensor(self.codec, image)))
+
+    def decompress(self, stream: bytes) -> Image:
+        """Return the decoded image."""
+        assert isinstance(self.codec, SupportsLatentCoder)
+        return self.codec.decompress(stream)
+
+
 def refined_codec(codec: Codec, latents: Mapping[str, Mapping[str, Tensor]]) -> RefinedCodec:
-    """Return a codec that codes given latents; see :class:`RefinedCodec`."""
-    if isinstance(codec, SupportsFloat64):
-        return RefinedFloat64Codec(codec, latents)
-    return RefinedCodec(codec, latents)
+    """Return a codec that codes given latents, with the capabilities of the codec.
+
+    See :class:`RefinedCodec`. It has the codec's own bitstream if that can hold given latents, and
+    otherwise that of :mod:`rdpipe.codecs.bitstream`.
+    """
+    capabilities = {SupportsFloat64: _WithFloat64, SupportsLatentCoder: _WithCoder}
+    bases = [added for supported, added in capabilities.items() if isinstance(codec, supported)]
+    refined: RefinedCodec = type("RefinedCodec", (*bases, RefinedCodec), {})(codec, latents)
+    return refined
 
 
 def fingerprint(image: Tensor) -> str:
@@ -98,5 +136,5 @@ def fingerprint(image: Tensor) -> str:
     image : Tensor of shape (1, channel, height, width)
         As ``code`` of a codec receives it.
     """
-    values = (255 * image.detach().cpu().double()).round().int()
-    return hashlib.sha256(values.contiguous().numpy().tobytes()).hexdigest()
+    values = (255 * image.detach().cpu().double()).round().int().contiguous().numpy()
+    return hashlib.sha256(repr(values.shape).encode() + values.tobytes()).hexdigest()

@@ -120,15 +120,20 @@ class Refiner:
     Raises
     ------
     InputError
-        If the codec sends too many parts in sequence.
+        If the codec has no decoder, or sends too many parts in sequence.
 
     Attributes
     ----------
-    own : dict of str to Tensor
+    initial : dict of str to Tensor
         The codec's own latents.
     """
 
     def __init__(self, codec: Codec, name: str, image: Image, settings: Settings):
+        if not decodes(codec):
+            raise InputError(
+                f"{type(codec).__name__} does not decode without the image; expected a decoder, to"
+                " which refinement cannot leak the image"
+            )
         self.codec, self.image, self.settings = codec, image, settings
         self._key = settings.seed, name
         self._size = image.shape[0], image.shape[1]
@@ -137,7 +142,7 @@ class Refiner:
         run(codec, walk, image)
         wholes = assemble(walk.record)
         device = device_of(codec)
-        self.own = {name: whole.y[None].float().to(device) for name, whole in wholes.items()}
+        self.initial = {name: whole.y[None].float().to(device) for name, whole in wholes.items()}
         self._units = {name: float(whole.step.mean()) for name, whole in wholes.items()}
         self._past: dict[str, Prior] = {}
         if len(walk.record) > MOST_PARTS:
@@ -161,12 +166,14 @@ class Refiner:
             If the decoded image has no gradient with respect to a latent.
         """
         steps, noise = self.settings.steps, generator("refine", *self._key)
-        leaves = {name: (y / self._units[name]).requires_grad_() for name, y in self.own.items()}
+        leaves = {
+            name: (y / self._units[name]).requires_grad_() for name, y in self.initial.items()
+        }
         optimizer = torch.optim.Adam(leaves.values(), lr=self.settings.learning_rate)
         target = to_tensor(self.codec, self.image)[..., : self._size[0], : self._size[1]]
         checkpoints = {math.ceil(share * steps) for share in CHECKPOINTS}
-        before = self.evaluate(self.own)
-        best = Refinement(_on_cpu(self.own), before, before, 0)
+        before = self.evaluate(self.initial)
+        best = Refinement(_on_cpu(self.initial), before, before, 0)
         for step in range(steps):
             progress = step / steps
             optimizer.param_groups[0]["lr"] = self.settings.learning_rate * learning_rate(progress)
@@ -201,7 +208,7 @@ class Refiner:
         device, noise = device_of(self.codec), generator("evaluate", *self._key)
         elements = {name: latent.to(device) for name, latent in latents.items()}
         walk = RefiningWalk(elements, noise, theta=self._theta)
-        decoded = to_image(self._decode(walk), *self._size)
+        decoded = to_image(run(self.codec, walk, size=self._size), *self._size)
         bits, mse = walk.bits.item(), mean_squared_error(self.image, decoded)
         return Objective(bits, mse, bits / math.prod(self._size) + self.settings.slope * mse)
 
@@ -226,18 +233,12 @@ class Refiner:
         mse = peak**2 * (decoded - target).square().mean()
         return walk.bits / (height * width) + self.settings.slope * mse
 
-    def _decode(self, walk: RefiningWalk) -> Tensor:
-        """Return the decoded image; the codec runs as a decoder, if it has one."""
-        if decodes(self.codec):
-            return run(self.codec, walk, size=self._size)
-        return run(self.codec, walk, self.image)
-
     def _decode_for_gradients(self, walk: RefiningWalk) -> Tensor:
         """Return the decoded image; a context model in raster scan is evaluated all at once."""
         if self._past and isinstance(self.codec, SupportsParallel):
             with torch.enable_grad():
                 return self.codec.code_parallel(padded_size(self.codec, *self._size), walk)
-        return self._decode(walk)
+        return run(self.codec, walk, size=self._size)
 
     def _in_units_of_the_codec(self, leaves: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return leaves, which are in units of the mean step of their latent."""

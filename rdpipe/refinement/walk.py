@@ -191,9 +191,11 @@ def relaxed_round(x: Tensor, temperature: float, noise: torch.Generator) -> Tens
 
 
 def differentiable_bits(prior: Prior, x: Tensor, step: float | Tensor) -> Tensor:
-    """Return the code length of :meth:`Prior.bits`, with gradients that are finite everywhere.
+    """Return code lengths with gradients that are finite everywhere.
 
-    An element whose probability underflows has the bits of the smallest positive number.
+    They are those of :meth:`Prior.bits` without its floor, below which an objective would be flat,
+    and no code would have that length. An element whose probability underflows has the bits of the
+    smallest positive number.
     """
     upper = x.detach() > prior.mean
     near = prior.log_tail(torch.where(upper, x - step / 2, x + step / 2), upper)
@@ -201,5 +203,4 @@ def differentiable_bits(prior: Prior, x: Tensor, step: float | Tensor) -> Tensor
     possible = (far < near) & near.isfinite()
     inside = torch.log(-torch.expm1(torch.where(possible, far - near, -1.0)))
     smallest = math.log(torch.finfo(torch.float64).tiny)
-    bits = -torch.where(possible, near + inside, smallest) / math.log(2)
-    return bits.clamp(max=-math.log2(prior.least)) if prior.least else bits
+    return -torch.where(possible, near + inside, smallest) / math.log(2)

@@ -70,6 +70,8 @@ CHANGES = {CurveRole.JOINT: "joint training", CurveRole.REFINED: "refined latent
 """What a curve changes in the codec, by its role; cells have names that say it."""
 
 
+OWN_TRANSFORMS = (CurveRole.CELL, CurveRole.REFINED)
+"""Roles of curves with the codec's own transforms."""
 MEANS = {
     CurveRole.JOINT: "with retrained transforms",
     CurveRole.REFINED: "with refined latents",
@@ -192,7 +194,7 @@ def lever_sentence(bd_rates: pd.DataFrame, measure: str) -> str:
     The parameters are those of :func:`bound_sentence`.
     """
     label = MEASURE_NAMES[measure]
-    cells = [lever for lever in levers(bd_rates, measure) if lever.role is CurveRole.CELL]
+    cells = [lever for lever in levers(bd_rates, measure) if lever.role in OWN_TRANSFORMS]
     if not cells:
         return ""
     lever = cells[0]

@@ -60,7 +60,7 @@ def claim(taken: pd.DataFrame) -> str:
         return f"the best rung, “{best['name']}”, changes the rate by {change}"
     changed = set(taken["term"][taken["remark"] == ""])
     transforms = "retrained" if "transforms" in changed else "the codec's own"
-    latents = " and refined latents" if "encoder" in changed else ""
+    latents = " and refined latents" if best["encoder_seconds"] else ""
     interval = f"(95 % interval {-high:.1f} to {-low:.1f} %)"
     means = f"with {transforms} transforms{latents} {interval}"
     saved = at_least(-total)
@@ -75,13 +75,17 @@ def step_texts(steps: pd.DataFrame) -> list[str]:
     The first rung, and rungs that stay where they are, have nothing to say. The prior is left out
     if it makes less than 0.05 %.
     """
-    return [
-        f"{TERM_NAMES[row.term]} {-row.change:.1f} %"
-        for row in steps.itertuples()
-        if math.isfinite(row.change)
-        and not row.remark
-        and (row.term != "prior" or abs(row.change) >= 0.05)
-    ]
+    texts, refined = [], False
+    for row in steps.itertuples():
+        if row.remark or not math.isfinite(row.change):
+            continue
+        own_again = (
+            " (with the codec's own latents again)" if refined and not row.encoder_seconds else ""
+        )
+        refined = bool(row.encoder_seconds)
+        if row.term != "prior" or abs(row.change) >= 0.05:
+            texts.append(f"{TERM_NAMES[row.term]}{own_again} {-row.change:.1f} %")
+    return texts
 
 
 def reason(curve: pd.DataFrame) -> str:

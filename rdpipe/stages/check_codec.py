@@ -6,14 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from rdpipe.codecs.bitstream import decode, encode
 from rdpipe.codecs.conformance import Finding, check
 from rdpipe.core.errors import InputError
 from rdpipe.core.protocols import Codec, Image
-from rdpipe.core.running import decode_image, decodes, to_tensor
+from rdpipe.core.running import decode_image, to_tensor
 from rdpipe.core.walk import Walk
 from rdpipe.datasets.image import read_image
+from rdpipe.entropy.coder import DecodingError
 from rdpipe.refinement.codec import fingerprint, refined_codec
 from rdpipe.refinement.refine import Refiner, Settings
 from rdpipe.stages.inputs import build_codec
@@ -80,14 +82,17 @@ def check_refinement(codec: Codec, image: Image) -> Finding:
     try:
         refiner = Refiner(codec, "check", pixels, Settings(SLOPE, steps=2))
         refiner.refine()
+    except torch.OutOfMemoryError:
+        raise
     except (InputError, RuntimeError) as error:
         return Finding(True, f"its latents cannot be refined: {error}")
-    if not decodes(codec):
-        return Finding(True, "its latents can be refined; it has no bitstream to decode")
-    latents = {name: latent + SHIFT for name, latent in refiner.own.items()}
+    latents = {name: latent + SHIFT for name, latent in refiner.initial.items()}
     encoder = refined_codec(codec, {fingerprint(to_tensor(codec, pixels)): latents})
     expected = decode_image(encoder, Walk(), pixels)
-    decoded = decode(codec, encode(encoder, pixels))
+    try:
+        decoded = decode(codec, encode(encoder, pixels))
+    except DecodingError as error:
+        return Finding(False, f"latents that differ from its own do not decode: {error}")
     different = np.abs(expected.astype(int) - decoded) > 1
     if different.any():
         return Finding(

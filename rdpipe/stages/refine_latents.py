@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from rdpipe.codecs.extraction import DIMENSIONS
 from rdpipe.core.protocols import Codec, Image
 from rdpipe.core.provenance import source_digest
-from rdpipe.core.running import to_tensor
+from rdpipe.core.running import device_of, to_tensor
 from rdpipe.datasets import manifest
 from rdpipe.datasets.image import load_image
 from rdpipe.io import store
@@ -73,8 +73,9 @@ def run(spec: RefineLatentsSpec, manifest_file: Path, state: Path, out: Path) ->
     with store.create(out, spec) as writer:
         for index, entry in enumerate(images):
             pixels = load_image(entry["file"], entry["sha256"])
-            file = state / f"{key_of(spec, settings, entry['sha256'])}.safetensors"
-            refinement, seconds = refine_once(codec, entry["name"], pixels, settings, file)
+            refiner = Refiner(codec, entry["name"], pixels, settings)
+            file = state / f"{key_of(refiner)}.safetensors"
+            refinement, seconds = refine_once(refiner, file)
             logger.info("%s: %s", entry["name"], describe(refinement, pixels))
             for latent, elements in refinement.latents.items():
                 table = xr.Dataset({"elements": (DIMENSIONS, elements[0].numpy())})
@@ -123,14 +124,17 @@ def measure_slope(spec: RefineLatentsSpec, codec: Codec, images: Sequence[Image]
     return slope_of_curve(bpp, mse, spec.neighbors.index(spec.quality))
 
 
-def refine_once(
-    codec: Codec, name: str, pixels: Image, settings: Settings, file: Path
-) -> tuple[Refinement, float]:
-    """Return the refinement of an image and its processor time, from a file if it is finished."""
+def refine_once(refiner: Refiner, file: Path) -> tuple[Refinement, float]:
+    """Return the refinement of an image and its time, from a file if it is finished.
+
+    The time is that of the processor; on a GPU, that on the clock.
+    """
     if not file.exists():
-        start = time.process_time()
-        refinement = Refiner(codec, name, pixels, settings).refine()
-        save(refinement, time.process_time() - start, file)
+        on_cpu = str(device_of(refiner.codec)).startswith("cpu")
+        clock = time.process_time if on_cpu else time.perf_counter
+        start = clock()
+        refinement = refiner.refine()
+        save(refinement, clock() - start, file)
     return load(file)
 
 
@@ -152,10 +156,18 @@ def load(file: Path) -> tuple[Refinement, float]:
     return Refinement(load_file(file), before, after, int(step)), seconds
 
 
-def key_of(spec: RefineLatentsSpec, settings: Settings, sha256: str) -> str:
-    """Return a digest of all that the refined latents of an image depend on."""
-    text = repr((spec.entry, spec.quality, spec.device, settings, sha256, source_digest(__name__)))
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+def key_of(refiner: Refiner) -> str:
+    """Return a digest of all that the refined latents of an image depend on.
+
+    The weights of the codec count with what they make of the image: its latents, bits and MSE.
+    """
+    digest = hashlib.sha256()
+    for latent in refiner.initial.values():
+        digest.update(latent.cpu().numpy().tobytes())
+    before = refiner.evaluate(refiner.initial)
+    rest = before, refiner.settings, str(device_of(refiner.codec)), source_digest(__name__)
+    digest.update(repr(rest).encode())
+    return digest.hexdigest()[:32]
 
 
 def describe(refinement: Refinement, pixels: Image) -> str:

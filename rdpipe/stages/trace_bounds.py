@@ -14,7 +14,7 @@ from rdpipe.analysis.available import available_frame
 from rdpipe.analysis.context import context_frame
 from rdpipe.analysis.curve_terms import curve_terms
 from rdpipe.analysis.curves import Curve
-from rdpipe.analysis.ladder import Refined, ladder_frame, rungs
+from rdpipe.analysis.ladder import RefinedRun, ladder_frame, rungs
 from rdpipe.analysis.latent_matched import latent_matched_frame
 from rdpipe.analysis.measured_curves import (
     Runs,
@@ -34,7 +34,6 @@ from rdpipe.analysis.tables import (
     points_frame,
     term_frame,
 )
-from rdpipe.core.kinds import CurveRole
 from rdpipe.core.runs import RunId
 from rdpipe.core.specs import Spec
 from rdpipe.io import store
@@ -197,7 +196,7 @@ def curve_frames(
         run, simulations = tables[dataset, codec], simulated[dataset, codec]
         times = {name: seconds[dataset, name] for name in spec.refined}
         refined = [
-            Refined(name, tables[dataset, name], simulated[dataset, name], times[name])
+            RefinedRun(name, tables[dataset, name], simulated[dataset, name], times[name])
             for name, base in spec.refined.items()
             if base == codec and name not in spec.bound_for
         ]
@@ -229,13 +228,11 @@ def ordered_bounds(
         for curve in curves
         if (curve.dataset, curve.codec) == (dataset, codec) and curve.name in spec.bound_for
     }
-    joint = [name for name, curve in bounds.items() if curve.role is CurveRole.JOINT]
-    bases = [codec, *joint]
+    bases = [codec, *(name for name in bounds if name not in spec.refined)]
 
     def place(curve: Curve) -> tuple[int, bool]:
         """Return the network of a curve, and whether its latents are refined."""
-        refined = curve.role is CurveRole.REFINED
-        return bases.index(spec.refined[curve.name] if refined else curve.name), refined
+        return bases.index(spec.refined.get(curve.name, curve.name)), curve.name in spec.refined
 
     return sorted(bounds.values(), key=place)
 

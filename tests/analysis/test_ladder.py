@@ -9,7 +9,7 @@ from small_curves import make_curve
 
 from rdpipe.analysis.bd_rate import Points, compare
 from rdpipe.analysis.curve_terms import curve_terms
-from rdpipe.analysis.ladder import Refined, ladder_frame, rungs
+from rdpipe.analysis.ladder import RefinedRun, ladder_frame, rungs
 from rdpipe.analysis.log_rate import log_rate
 from rdpipe.core.axes import CellId, corners
 from rdpipe.core.kinds import BoundKind, CurveRole, Reconstruction
@@ -185,7 +185,7 @@ def refined_codec(factor):
         )
         for q, table in make_simulations(shares).items()
     }
-    return Refined("better", make_run(), simulations, 12.5)
+    return RefinedRun("better", make_run(), simulations, 12.5)
 
 
 @pytest.mark.parametrize("factor", [0.9, 1.2])

@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
+import torch
 from small_run import SmallRun, photographs
 
+from rdpipe.codecs.compressai import mini_mean_scale
 from rdpipe.core.errors import InputError
 from rdpipe.io import store
+from rdpipe.refinement.refine import RefinedFor, Refiner, Settings
 from rdpipe.stages import extract_latents, refine_latents
 from rdpipe.stages.extract_latents import ExtractLatentsSpec
 from rdpipe.stages.refine_latents import RefineLatentsSpec
@@ -46,23 +49,22 @@ def test_interrupted_refinement_continues(run, tmp_path, monkeypatch):
     """Images that are finished are read from the side folder, which a complete run deletes."""
     whole = store.read(refine(run, tmp_path, name="whole"))
     assert not (tmp_path / "state").exists()
-    calls = []
-    refiner = refine_latents.Refiner
+    calls, refine_image = [], Refiner.refine
 
-    def interrupted(codec, name, *rest):
+    def interrupted(refiner):
         if len(calls) == 1:
             raise KeyboardInterrupt
-        calls.append(name)
-        return refiner(codec, name, *rest)
+        calls.append(refiner)
+        return refine_image(refiner)
 
-    monkeypatch.setattr(refine_latents, "Refiner", interrupted)
+    monkeypatch.setattr(Refiner, "refine", interrupted)
     with pytest.raises(KeyboardInterrupt):
         refine(run, tmp_path)
     assert len(list((tmp_path / "state").iterdir())) == 1
     assert not (tmp_path / "refined.zarr.zip").exists()
-    monkeypatch.setattr(refine_latents, "Refiner", lambda *a: calls.append(a[1]) or refiner(*a))
+    monkeypatch.setattr(Refiner, "refine", lambda r: calls.append(r) or refine_image(r))
     path = refine(run, tmp_path)
-    assert len(calls) == len(set(calls)) == 3  # the first image was not refined again
+    assert len(calls) == 3  # the first image was not refined again
     same = [name for name in whole.data_vars if name != "seconds"]
     assert store.read(path)[same].identical(whole[same])
     for group in ("0/y", "2/z"):
@@ -70,19 +72,25 @@ def test_interrupted_refinement_continues(run, tmp_path, monkeypatch):
         assert next(pair).identical(next(pair))
 
 
-def test_state_of_other_settings_is_not_used(run, tmp_path):
-    refine(run, tmp_path, spec_of(slope=0.005), "first")
-    keys = {
-        refine_latents.key_of(spec, refine_latents.settings_of(spec, None, run.manifest), "image")
-        for spec in (
-            spec_of(slope=0.005),
-            spec_of(slope=0.006),
-            spec_of(slope=0.005, steps=4),
-            spec_of(slope=0.005, seed=1),
-            spec_of(slope=0.005, lambda_factor=2),
-        )
-    }
-    assert len(keys) == 5
+def test_state_of_other_settings_or_weights_is_not_used():
+    """The key of the state changes with the image, the weights and every setting."""
+    first, second = IMAGES[:2]
+    codec, other = mini_mean_scale(2), mini_mean_scale(2)
+    with torch.no_grad():
+        other.model.g_s.transform[-1].bias += 0.5  # only the decoder
+    settings = Settings(0.005)
+    refiners = [
+        Refiner(codec, "a", first, settings),
+        Refiner(codec, "a", second, settings),
+        Refiner(other, "a", first, settings),
+        Refiner(codec, "a", first, Settings(0.006)),
+        Refiner(codec, "a", first, Settings(0.005, steps=4)),
+        Refiner(codec, "a", first, Settings(0.005, seed=1)),
+        Refiner(codec, "a", first, Settings(0.005, quantizer=RefinedFor.TEST_CHANNEL)),
+    ]
+    keys = [refine_latents.key_of(refiner) for refiner in refiners]
+    assert len(set(keys)) == len(keys)
+    assert refine_latents.key_of(Refiner(codec, "a", first, settings)) == keys[0]
 
 
 def test_shards_are_the_whole(run, tmp_path):

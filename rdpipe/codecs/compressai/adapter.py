@@ -6,7 +6,7 @@ import copy
 import struct
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, Self
 
 import numpy as np
@@ -325,6 +325,27 @@ class CompressAICodec:
         lengths = struct.pack(f">{len(strings) - 1}I", *map(len, strings[:-1]))
         return HEADER.pack(*image.shape[:2], len(strings)) + lengths + b"".join(strings)
 
+    def compress_latents(self, image: Image, latents: Mapping[str, Tensor]) -> bytes:
+        """Return the bitstream for given latents instead of those of the image.
+
+        It is the model's own format, which ``decompress`` reads.
+
+        Parameters
+        ----------
+        image : array
+            Its size is used.
+        latents : mapping of str to Tensor of shape (1, channel, row, column)
+            The elements that ``code`` sends.
+        """
+        y = latents["y"].to(self.device)
+        with self._current(), ExitStack() as stack:
+            y = y if self._gain is None else y / self._gain
+            stack.enter_context(_replaced(self.model, "g_a", y))
+            if self.has_hyperprior:
+                z = latents["z"].to(self.device)
+                stack.enter_context(_replaced(_inner(self.model), "h_a", z))
+            return self.compress(image)
+
     def decompress(self, stream: bytes) -> Image:
         """Return the decoded image."""
         height, width, count = HEADER.unpack_from(stream)
@@ -349,6 +370,28 @@ class CompressAICodec:
             return {"y": [(channels, *y) for channels in coder.groups], "hyper": z}
         assert coder is not None
         return {"y": (coder.context_prediction.in_channels, *y), "hyper": z}
+
+
+class _Constant(nn.Module):
+    """A transform whose output is given."""
+
+    def __init__(self, output: Tensor):
+        super().__init__()
+        self._output = output
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._output
+
+
+@contextmanager
+def _replaced(parent: nn.Module, name: str, output: Tensor) -> Iterator[None]:
+    """Let a transform of a model have a given output in the block."""
+    transform = parent.get_submodule(name)
+    setattr(parent, name, _Constant(output))
+    try:
+        yield
+    finally:
+        setattr(parent, name, transform)
 
 
 def check_model(model: object) -> None:

@@ -1,9 +1,9 @@
-"""Context models in raster scan that are evaluated for all elements at once."""
+"""Codecs that code given latents: raster scans all at once, and CompressAI's own bitstream."""
 
 import numpy as np
 import pytest
 import torch
-from small_models import IMAGE, RASTER_SCAN, VARIABLE_RATE, adapt, coding_model
+from small_models import IMAGE, RASTER_SCAN, REPRESENTATIVE, VARIABLE_RATE, adapt, coding_model
 
 from rdpipe.codecs.bitstream import decode, encode
 from rdpipe.core.assembly import assemble
@@ -30,7 +30,7 @@ class Given:
 
 @pytest.fixture(scope="module", params=sorted(RASTER_SCAN - VARIABLE_RATE))
 def codec(request):
-    return adapt(coding_model(request.param), request.param)
+    return adapt(coding_model(request.param))
 
 
 def test_predictions_and_image_are_those_of_the_raster_scan(codec):
@@ -51,7 +51,7 @@ def test_predictions_and_image_are_those_of_the_raster_scan(codec):
 
 @pytest.mark.parametrize("architecture", ["mbt2018", "mbt2018-vbr"])
 def test_latents_are_refined_at_once_and_coded_one_after_the_other(architecture):
-    codec = adapt(coding_model(architecture), architecture)
+    codec = adapt(coding_model(architecture))
     refiner = Refiner(codec, "image", IMAGE, Settings(1e-4, steps=12))
     refined = refiner.refine()
     assert refined.after.value < refined.before.value
@@ -62,7 +62,18 @@ def test_latents_are_refined_at_once_and_coded_one_after_the_other(architecture)
     assert np.abs(decoded.astype(int) - expected).max() <= 1
 
 
+@pytest.mark.parametrize("architecture", REPRESENTATIVE)
+def test_bitstream_of_the_own_latents_is_that_of_the_image(architecture):
+    codec = adapt(coding_model(architecture))
+    walk = Walk()
+    run(codec, walk, IMAGE)
+    latents = {name: whole.y[None] for name, whole in assemble(walk.record).items()}
+    assert codec.compress_latents(IMAGE, latents) == codec.compress(IMAGE)
+    other = {name: latent + 1 for name, latent in latents.items()}
+    assert codec.compress_latents(IMAGE, other) != codec.compress(IMAGE)
+
+
 def test_other_orders_need_no_parallel_form():
-    codec = adapt(coding_model("mbt2018-mean"), "mbt2018-mean")
+    codec = adapt(coding_model("mbt2018-mean"))
     with pytest.raises(InputError, match="does not decode in raster scan; use code"):
         codec.code_parallel((64, 64), Given(None, None))

@@ -101,5 +101,5 @@ def test_codec_without_context_has_no_row_but_all_columns(frame):
 
 
 def test_other_images_are_refused(array):
-    with pytest.raises(InputError, match="the cells without context: image 0 is '0'"):
+    with pytest.raises(InputError, match="the array: image 0 is '0'"):
         context_frame({KEY: {3: table_of("1", "0")}}, {KEY: {3: array}})

@@ -261,3 +261,37 @@ def test_shapley_is_the_average_over_all_orders_of_the_curve():
     )
     context = terms[(terms["order"] == "shapley") & (terms["term"] == "context")]
     assert context["log_rate"].item() == pytest.approx(saved, abs=1e-12)
+
+
+@pytest.mark.parametrize("dB, known", [(0.0, True), (0.005, True), (2.0, False), (-2.0, False)])
+def test_single_points_are_compared_at_equal_quality_only(dB, known):
+    """A codec with one quality has no curve along which another quality could be compared."""
+    one = {1: make_run()[1]}
+    refined = refined_codec(0.8)
+    mse = refined.simulations[1]["mse"] * 10 ** (dB / 10)
+    simulations = {1: refined.simulations[1].assign(mse=mse)}
+    moved = refined._replace(run=one, simulations=simulations)
+    found = rungs(one, {1: make_simulations(shares)[1]}, LIMIT, [moved])
+    encoder = found[5]
+    assert encoder.term == "encoder" and bool(encoder.remark) is not known
+    ladder = ladder_frame(LABELS, found, [1])
+    assert ladder[ladder["quality"].isna()]["log_rate"].notna().all()
+
+
+def test_interval_of_an_interpolated_rung_is_that_of_the_interpolated_means():
+    """If all images have one rate and one quality, their differences make no interval."""
+    run, simulations = make_run(), make_simulations(shares)
+    bits = np.stack([0.25 * PIXELS * 2.0**q for q in QUALITIES], 1)  # bpp 2^q / 4
+    mse = np.stack([np.full(4, 80.0 / 2**q) for q in QUALITIES], 1)
+    labels = {"pixels": PIXELS, "images": np.array(IMAGES), "name": "joint"}
+    joint = make_curve(bits, mse, role=CurveRole.JOINT, kind=BoundKind.UPPER_BOUND, **labels)
+    found = rungs(run, simulations, LIMIT, bounds=[joint])
+    ladder = ladder_frame(LABELS, found, QUALITIES)
+    row = ladder[(ladder["rung"] == 6) & (ladder["quality"] == 2)].iloc[0]
+    target = found[0].quality[:, 1]
+    # ln(rate) of the curve is linear in the PSNR, of slope ln 2 for 10 log10 2 dB
+    slope = np.log(2) / (10 * np.log10(2))
+    expected = np.exp(slope * (target.mean() - psnr(20.0)))
+    assert row["bpp"] == pytest.approx(expected, rel=1e-6)
+    half = expected * slope * 3.182446 * target.std(ddof=1) / 2  # t with 3 degrees of freedom
+    assert row["bpp_high"] - row["bpp"] == pytest.approx(half, rel=0.02)

@@ -114,6 +114,8 @@ def test_refined_bound_joins_the_codec_of_the_bound():
     of_bound = {1: make_simulation(1).isel(curve=[1])}
     simulated = {better: of_bound, KEY: simulations(1)}
     curves = codec_curves(tables, simulated, {KEY}, {"better": "c"}, {"better": "joint"})
+    assert (curves[-1].codec, curves[-1].role) == ("c", CurveRole.JOINT)  # other networks
+    curves = codec_curves(tables, simulated, {KEY}, {"better": "c"}, {"better": "c"})
     assert (curves[-1].codec, curves[-1].role) == ("c", CurveRole.REFINED)
 
 

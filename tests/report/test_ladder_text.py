@@ -53,6 +53,25 @@ def test_steps_are_those_before_the_best_rung_that_change_something(ladder):
     assert ladder_text.step_texts(curve.assign(change=0.3)[2:3]) == ["prior -0.3 %"]
 
 
+def refined(ladder, *terms):
+    """Return a ladder in which the rungs of some terms have refined latents."""
+    return ladder.assign(encoder_seconds=ladder["term"].isin(terms) * 12.5)
+
+
+def test_refined_latents_are_named_if_the_best_rung_has_them(ladder):
+    sentence = ladder_text.answer_sentence(refined(ladder, "transforms"))
+    assert "avoidable with retrained transforms and refined latents (95 %" in sentence
+    before = ladder_text.answer_sentence(refined(ladder, "prior"))
+    assert "avoidable with retrained transforms (95 %" in before
+    assert "quantization (with the codec's own latents again) 11.7 %, jointly" in before
+
+
+def test_cost_of_refinement_is_said(ladder):
+    rows = ladder_text.ladder_rows(refined(ladder, "quantization"))
+    remarks = [row["remark"] for row in rows if row["term"] == "quantization"]
+    assert remarks == ["adds 12.5 s per megapixel to the encoder"]
+
+
 def test_index_of_the_table_does_not_matter(ladder):
     """As in a table of several codecs, joined without a new index."""
     sentence = ladder_text.answer_sentence(ladder)

@@ -190,15 +190,16 @@ class Refiner:
         return best
 
     def _set_gradients(self, leaves: Sequence[Tensor], loss: Tensor) -> None:
-        """Set the gradients of the leaves.
+        """Set the gradients of the leaves; of one on which nothing depends, there is none.
 
         Raises
         ------
         InputError
             If one is not finite.
         """
-        for leaf, gradient in zip(leaves, torch.autograd.grad(loss, leaves), strict=True):
-            if not gradient.isfinite().all():
+        gradients = torch.autograd.grad(loss, leaves, allow_unused=True)
+        for leaf, gradient in zip(leaves, gradients, strict=True):
+            if gradient is not None and not gradient.isfinite().all():
                 codec = type(self.codec).__name__
                 raise InputError(f"{codec}: the gradient of a latent is not finite")
             leaf.grad = gradient

@@ -15,7 +15,6 @@ from rdpipe.core.protocols import Codec, Image
 from rdpipe.core.running import decode_image, to_tensor
 from rdpipe.core.walk import Walk
 from rdpipe.datasets.image import read_image
-from rdpipe.entropy.coder import DecodingError
 from rdpipe.refinement.codec import fingerprint, refined_codec
 from rdpipe.refinement.refine import Refiner, Settings
 from rdpipe.stages.inputs import build_codec
@@ -91,7 +90,7 @@ def check_refinement(codec: Codec, image: Image) -> Finding:
     expected = decode_image(encoder, Walk(), pixels)
     try:
         decoded = decode(codec, encode(encoder, pixels))
-    except DecodingError as error:
+    except InputError as error:
         return Finding(False, f"latents that differ from its own do not decode: {error}")
     different = np.abs(expected.astype(int) - decoded) > 1
     if different.any():

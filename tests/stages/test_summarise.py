@@ -61,8 +61,9 @@ def write_bounds(path, measure):
         for curve, role, kind, rate in RATES
         for name, more in (("psnr", 0.0), ("psnr-of-mean-mse", 1.0), ("ms-ssim", -3.0))
     ]
-    code = {"cell": "codec/calibrated/rounding", "kind": "achieved", "bd_rate": -0.5}
-    available = [{**RUN, **code, "bd_rate_low": -0.75, "bd_rate_high": -0.25}]
+    code = {"cell": "codec/calibrated/rounding", "role": "cell", "kind": "achieved"}
+    rates = {"bd_rate": -0.5, "bd_rate_low": -0.75, "bd_rate_high": -0.25}
+    available = [{**RUN, **code, **rates}]
     images = [
         {**row, "image": image, "bpp": bpp}
         for row in points

@@ -58,7 +58,7 @@ def test_products_without_shards_have_the_same_bytes(project, sharded, file):
 
 
 def test_bounds_of_shards_have_the_same_bytes(project, sharded, tmp_path):
-    fields = {"limits": CONFIG["limits"], "bound_for": {}, "references": {}}
+    fields = {"limits": CONFIG["limits"], "bound_for": {}, "refined": {}, "references": {}}
     spec = trace_bounds.TraceBoundsSpec.from_mapping(fields)
     names = ("out", "points", "bd_rates", "image_bd_rates", "decomposition", "ladder", "codes")
     names += ("latent_matched", "context")
@@ -67,7 +67,7 @@ def test_bounds_of_shards_have_the_same_bytes(project, sharded, tmp_path):
         stores = [shards(run, kind) for kind in kinds]
         baselines = sorted((run.folder / "results/tiny/baselines/jpeg/q40").iterdir())
         files = {name: folder / name for name in names}
-        trace_bounds.run(spec, *stores, baselines, shards(run, "decoded"), [], **files)
+        trace_bounds.run(spec, *stores, baselines, shards(run, "decoded"), [], [], **files)
     for name in names:
         files = (tmp_path / folder / name for folder in ("whole", "shards"))
         assert len({file.read_bytes() for file in files}) == 1, name

@@ -7,6 +7,7 @@ decoder or measured, and savings of codes that decode to the codec's own picture
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -215,6 +216,33 @@ def lever_sentence(bd_rates: pd.DataFrame, measure: str) -> str:
         f" {kind_label(lever.kind)}), {worth}{common_range(lever)}."
         + f" This saving {UNCERTAIN}."
         * lever.is_uncertain
+    )
+
+
+def earned_sentence(bd_rates: pd.DataFrame, measure: str) -> str:
+    """Return what the codec's variance and mean already earn; empty if it was not simulated.
+
+    It compares cells without them, at equal quality: with one variance for each channel, which is
+    transmitted, and without a mean too. A cell pays for the side information that it uses.
+
+    The parameters are those of :func:`bound_sentence`.
+    """
+    rates = of_measure(bd_rates, measure).set_index("curve")["bd_rate"]
+    cells = [BASELINE_CELL, BASELINE_CELL.replace(variance="channel")]
+    cells.append(cells[1].replace(mean="zero"))
+    factors = [1 + rates.get(str(cell), math.nan) / 100 for cell in cells]
+    earned = [100 * (1 - x / y) for x, y in pairwise(factors)]
+    texts = [
+        f"the {name} {share:.1f} %"
+        for name, share in zip(("variance", "mean"), earned, strict=True)
+        if math.isfinite(share)
+    ]
+    if not texts:
+        return ""
+    return (
+        f"What the codec already earns at equal {MEASURE_NAMES[measure]}, of the bits that it would"
+        f" need without: {', '.join(texts)} (against one transmitted variance for each channel, and"
+        " then also a mean of 0, which needs no side information)."
     )
 
 

@@ -67,6 +67,7 @@ def run_content(dataset: str, codec: str, tables: RunTables, limits: Limits) -> 
             ladder_text.answer_sentence(of_limit(tables["ladder"], names[0])),
             answer.bound_sentence(tables["bd_rates"], measure),
             answer.lever_sentence(tables["bd_rates"], measure),
+            answer.earned_sentence(tables["bd_rates"], measure),
             answer.available_sentence(tables["available"], measure),
         ],
         "warnings": dominant_sentences(tables["image_points"]),

@@ -72,6 +72,7 @@ def summary_lines(
     sentences = (
         answer.bound_sentence(bd_rates, measure),
         answer.lever_sentence(bd_rates, measure),
+        answer.earned_sentence(bd_rates, measure),
         answer.available_sentence(available, measure),
     )
     yield from (f"  {sentence}" for sentence in sentences if sentence)

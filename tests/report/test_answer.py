@@ -102,6 +102,18 @@ def test_small_common_range_of_psnr_is_stated(bd_rates):
             assert ("over only" in text) == is_small
 
 
+def test_what_the_modules_earn(bd_rates):
+    """Without the variance 25 % more bits, without mean and variance 60 % more."""
+    cell = bd_rates[bd_rates["curve"] == "codec/codec/rounding"].assign(bd_rate=0.0)
+    without = cell.assign(curve="codec/channel/rounding", bd_rate=25.0)
+    neither = cell.assign(curve="zero/channel/rounding", bd_rate=60.0)
+    both = answer.earned_sentence(pd.concat([cell, without, neither]), "psnr")
+    assert "the variance 20.0 %, the mean 21.9 % (against" in both
+    variance = answer.earned_sentence(pd.concat([cell, without]), "psnr")
+    assert "the variance 20.0 % (against" in variance and "the mean" not in variance
+    assert answer.earned_sentence(cell, "psnr") == ""
+
+
 def test_available_refined_latents_say_what_they_are(tables):
     code = tables["available"].assign(cell="better", role="refined")
     sentence = answer.available_sentence(code, "psnr")

@@ -20,6 +20,7 @@ from rdpipe.analysis.curves import Curve, Values
 from rdpipe.analysis.intervals import jackknife_interval, left_out_means
 from rdpipe.analysis.log_rate import common_range, log_rate, log_rates
 from rdpipe.analysis.measured_curves import Run, stack
+from rdpipe.analysis.measures import CURVE_MEASURES
 from rdpipe.analysis.rates import cell_bits, select_cell
 from rdpipe.core.axes import CellId, axis_named, corners
 from rdpipe.core.kinds import BoundKind
@@ -64,14 +65,11 @@ class RefinedRun(NamedTuple):
     name : str
     run, simulations : mapping
         Tables of ``extract_latents`` and stores of ``simulate``, by quality.
-    seconds : float
-        Processor time of the refinement, seconds per megapixel.
     """
 
     name: str
     run: Run
     simulations: Run
-    seconds: float
 
 
 class Rung(NamedTuple):
@@ -131,7 +129,7 @@ def rungs(
     measure : str
         The quality that the cells have in common.
     seconds : mapping of str to float
-        Processor time of the refinement of bounds, seconds per megapixel.
+        Processor time of the refinement of all refined latents, seconds per megapixel.
     """
     tables = list(run.values())
     own_kind = BoundKind.ACHIEVED if stack(run, "real").all() else BoundKind.ACHIEVABLE
@@ -147,14 +145,13 @@ def rungs(
         found.append(cell_rung(run, simulations, cell, quality)._replace(term=term, remark=remark))
     for codec in refined:
         rung = refined_rung(codec, chosen[-1][0], measure)
-        found.append(better(found[-1], rung))
+        found.append(better(found[-1], rung._replace(seconds=seconds[codec.name])))
     cell, term, remark = last
     rung = cell_rung(run, simulations, cell, quality)._replace(term=term, remark=remark)
     found.append(better(found[-1], rung) if refined else rung)
     for curve in bounds:
         if curve.kind is BoundKind.UPPER_BOUND:
-            similarity = np.full_like(curve.mse, np.nan) if curve.ms_ssim is None else curve.ms_ssim
-            at = MEASURES[measure](curve.mse, similarity)
+            at = CURVE_MEASURES[measure].of_images(curve)
             term = "encoder" if curve.name in seconds else "transforms"
             time = seconds.get(curve.name, 0.0)
             rung = Rung(curve.name, term, curve.kind, curve.bpp, at, seconds=time)
@@ -174,8 +171,7 @@ def refined_rung(codec: RefinedRun, cell: CellId, measure: str) -> Rung:
     at = {quality: select_cell(table, cell) for quality, table in codec.simulations.items()}
     quality = MEASURES[measure](stack(at, "mse"), stack(at, "ms_ssim"))
     rung = cell_rung(codec.run, codec.simulations, cell, quality)
-    name = f"{codec.name}: {cell}"
-    return rung._replace(name=name, term="encoder", seconds=codec.seconds)
+    return rung._replace(name=f"{codec.name}: {cell}", term="encoder")
 
 
 def better(before: Rung, rung: Rung) -> Rung:

@@ -73,17 +73,19 @@ def refined_codecs(config: Config) -> Entries:
     }
 
 
+def refined_bases(config: Config) -> dict[str, str]:
+    """Return the codecs whose latents are refined, and the codec that has their networks."""
+    return {name: args["codec"] for name, args in refined_codecs(config).items()}
+
+
 def attached_codecs(config: Config) -> dict[str, str]:
     """Return the codecs that have a curve among those of another codec, and that codec."""
-    refined = {name: args["codec"] for name, args in refined_codecs(config).items()}
-    return {**refined, **bound_codecs(config)}
+    return {**refined_bases(config), **bound_codecs(config)}
 
 
 def base_codec(config: Config, codec: str) -> str:
     """Return the codec whose networks a codec has: another one if it is refined."""
-    refined = refined_codecs(config)
-    base: str = refined[codec]["codec"] if codec in refined else codec
-    return base
+    return refined_bases(config).get(codec, codec)
 
 
 def refinement_spec(config: Config, codec: str, quality: int) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -157,6 +158,11 @@ class Refiner:
                 if not whole.side
             }
 
+    @cached_property
+    def before(self) -> Objective:
+        """Objective of the codec's own latents."""
+        return self.evaluate(self.initial)
+
     def refine(self) -> Refinement:
         """Return the best latents of some checkpoints, of which the codec's own are the first.
 
@@ -172,8 +178,7 @@ class Refiner:
         optimizer = torch.optim.Adam(leaves.values(), lr=self.settings.learning_rate)
         target = to_tensor(self.codec, self.image)[..., : self._size[0], : self._size[1]]
         checkpoints = {math.ceil(share * steps) for share in CHECKPOINTS}
-        before = self.evaluate(self.initial)
-        best = Refinement(_on_cpu(self.initial), before, before, 0)
+        best = Refinement(_on_cpu(self.initial), self.before, self.before, 0)
         for step in range(steps):
             progress = step / steps
             optimizer.param_groups[0]["lr"] = self.settings.learning_rate * learning_rate(progress)
@@ -186,7 +191,7 @@ class Refiner:
                 latents = _on_cpu(self._in_units_of_the_codec(leaves))
                 after = self.evaluate(latents)
                 if after.value < best.after.value:
-                    best = Refinement(latents, before, after, step + 1)
+                    best = Refinement(latents, self.before, after, step + 1)
         return best
 
     def _set_gradients(self, leaves: Sequence[Tensor], loss: Tensor) -> None:

@@ -32,6 +32,16 @@ UNCERTAIN = "cannot be distinguished from 0 with these images"
 NO_INTERVAL = "no 95 % interval"
 """What stands in the place of an interval that is not known."""
 
+CHANGES = {CurveRole.JOINT: "joint training", CurveRole.REFINED: "refined latents"}
+"""What a curve changes in the codec, by its role; cells have names that say it."""
+OWN_TRANSFORMS = (CurveRole.CELL, CurveRole.REFINED)
+"""Roles of curves with the codec's own transforms."""
+MEANS = {
+    CurveRole.JOINT: "with retrained transforms",
+    CurveRole.REFINED: "with refined latents",
+}
+"""With what a bound saves bits, by its role."""
+
 
 class Lever(NamedTuple):
     """A curve that belongs to a codec, as a change of the codec at equal quality.
@@ -65,19 +75,6 @@ def common_measure(ladders: pd.DataFrame) -> str:
         From :func:`rdpipe.analysis.ladder.ladder_frame`, of one codec or more.
     """
     return str(ladders["matched_at"].iloc[0])
-
-
-CHANGES = {CurveRole.JOINT: "joint training", CurveRole.REFINED: "refined latents"}
-"""What a curve changes in the codec, by its role; cells have names that say it."""
-
-
-OWN_TRANSFORMS = (CurveRole.CELL, CurveRole.REFINED)
-"""Roles of curves with the codec's own transforms."""
-MEANS = {
-    CurveRole.JOINT: "with retrained transforms",
-    CurveRole.REFINED: "with refined latents",
-}
-"""With what a bound saves bits, by its role."""
 
 
 def headline(codec: str, dataset: str, point: Any, measure: str) -> str:

@@ -7,6 +7,7 @@ import logging
 import shutil
 import time
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -164,10 +165,15 @@ def key_of(refiner: Refiner) -> str:
     digest = hashlib.sha256()
     for latent in refiner.initial.values():
         digest.update(latent.cpu().numpy().tobytes())
-    before = refiner.evaluate(refiner.initial)
-    rest = before, refiner.settings, str(device_of(refiner.codec)), source_digest(__name__)
+    rest = refiner.before, refiner.settings, str(device_of(refiner.codec)), own_source()
     digest.update(repr(rest).encode())
     return digest.hexdigest()[:32]
+
+
+@cache
+def own_source() -> str:
+    """Return the digest of the source of this stage, which is read once for all images."""
+    return source_digest(__name__)
 
 
 def describe(refinement: Refinement, pixels: Image) -> str:

@@ -125,11 +125,9 @@ def run(
     over_the_curve, ladders = curve_frames(
         spec, curves, tables, simulated, arrays, refinement_seconds(by_run(refined), tables)
     )
-    frames["ladder"] = ladders
-    frames["decomposition"] = pd.concat(
-        [frames["decomposition"], over_the_curve], ignore_index=True
-    )
     frames |= {
+        "ladder": ladders,
+        "decomposition": pd.concat([frames["decomposition"], over_the_curve], ignore_index=True),
         "latent_decomposition": decomposition_frame(latent_terms),
         "latent_matched": latent_matched_frame(curves, latent_terms),
         "context": context_frame(tables, by_run(contexts, "context")),
@@ -196,7 +194,7 @@ def curve_frames(
         run, simulations = tables[dataset, codec], simulated[dataset, codec]
         times = {name: seconds[dataset, name] for name in spec.refined}
         refined = [
-            RefinedRun(name, tables[dataset, name], simulated[dataset, name], times[name])
+            RefinedRun(name, tables[dataset, name], simulated[dataset, name])
             for name, base in spec.refined.items()
             if base == codec and name not in spec.bound_for
         ]

@@ -20,6 +20,8 @@ PIXELS = np.array([100, 200, 100, 400])
 QUALITIES = (1, 2, 3)
 LIMIT = CellId("linear-causal", "calibrated", "test-channel", Reconstruction.CALIBRATED)
 LABELS = {"dataset": "d", "codec": "c", "limit": "l", "matched_at": "psnr"}
+SECONDS = {"better": 12.5}
+"""Seconds per megapixel that the refinement of a codec takes."""
 SIDE = 0.1
 """Share of side information in the model's bits."""
 
@@ -185,12 +187,14 @@ def refined_codec(factor):
         )
         for q, table in make_simulations(shares).items()
     }
-    return RefinedRun("better", make_run(), simulations, 12.5)
+    return RefinedRun("better", make_run(), simulations)
 
 
 @pytest.mark.parametrize("factor", [0.9, 1.2])
 def test_refined_latents_are_a_rung_between_context_and_quantization(factor):
-    found = rungs(make_run(), make_simulations(shares), LIMIT, [refined_codec(factor)])
+    found = rungs(
+        make_run(), make_simulations(shares), LIMIT, [refined_codec(factor)], seconds=SECONDS
+    )
     assert [rung.term for rung in found[4:]] == ["context", "encoder", "quantization"]
     ladder = ladder_frame(LABELS, found, QUALITIES)
     curve = ladder[ladder["quality"].isna()].set_index("term")
@@ -271,7 +275,7 @@ def test_single_points_are_compared_at_equal_quality_only(dB, known):
     mse = refined.simulations[1]["mse"] * 10 ** (dB / 10)
     simulations = {1: refined.simulations[1].assign(mse=mse)}
     moved = refined._replace(run=one, simulations=simulations)
-    found = rungs(one, {1: make_simulations(shares)[1]}, LIMIT, [moved])
+    found = rungs(one, {1: make_simulations(shares)[1]}, LIMIT, [moved], seconds=SECONDS)
     encoder = found[5]
     assert encoder.term == "encoder" and bool(encoder.remark) is not known
     ladder = ladder_frame(LABELS, found, [1])

@@ -14,6 +14,13 @@ from rdpipe.stages.extract_latents import ExtractLatentsSpec
 from rdpipe.stages.refine_latents import RefineLatentsSpec
 
 IMAGES = photographs(3)
+EXTRACTION = ExtractLatentsSpec(
+    dataset="photographs",
+    codec="better",
+    quality=2,
+    entry={"use": "mini-mean-scale"},
+    device="cpu",
+)
 
 
 def spec_of(quality=2, neighbors=(2,), shard=(0, 1), slope=None, **settings):
@@ -109,16 +116,9 @@ def test_slope_is_that_of_the_curve_and_is_recorded(run, tmp_path):
 
 def test_extraction_measures_the_refined_latents(run, tmp_path):
     refined = refine(run, tmp_path)
-    spec = ExtractLatentsSpec(
-        dataset="photographs",
-        codec="better",
-        quality=2,
-        entry={"use": "mini-mean-scale"},
-        device="cpu",
-    )
     table = tmp_path / "images.zarr.zip"
     latents = tmp_path / "latents.zarr.zip"
-    extract_latents.run(spec, run.manifest, table, latents, [refined])
+    extract_latents.run(EXTRACTION, run.manifest, table, latents, [refined])
     measured, expected = store.read(table), store.read(refined)
     bits = measured["latent_bits"] + measured["side_bits"]
     np.testing.assert_allclose(bits, expected["bits"], rtol=1e-3)
@@ -130,14 +130,7 @@ def test_extraction_measures_the_refined_latents(run, tmp_path):
 
 def test_images_that_were_not_refined_are_an_error(run, tmp_path):
     refined = refine(run, tmp_path, spec_of(shard=(0, 3), slope=0.005))
-    spec = ExtractLatentsSpec(
-        dataset="photographs",
-        codec="better",
-        quality=2,
-        entry={"use": "mini-mean-scale"},
-        device="cpu",
-    )
     with pytest.raises(InputError, match="not among the 1 images whose latents were refined"):
         extract_latents.run(
-            spec, run.manifest, tmp_path / "t.zarr.zip", tmp_path / "l.zarr.zip", [refined]
+            EXTRACTION, run.manifest, tmp_path / "t.zarr.zip", tmp_path / "l.zarr.zip", [refined]
         )

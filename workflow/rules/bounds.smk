@@ -50,9 +50,7 @@ rule trace_bounds:
         spec=lambda w: canonical_json(
             limits=config["limits"],
             bound_for=query.bound_codecs(config),
-            refined={
-                name: query.base_codec(config, name) for name in query.refined_codecs(config)
-            },
+            refined=query.refined_bases(config),
             references={
                 dataset: {"tables": len(TABLES[dataset]), "curves": entry.get("curves")}
                 for dataset, entry in config["references"].items()

@@ -196,9 +196,14 @@ def shard(wildcards):
 
 def checkpoint_files(wildcards):
     """Return the file with the weights of a codec, if it has one: another file is another codec."""
+    return checkpoints_of(wildcards, [wildcards.quality])
+
+
+def checkpoints_of(wildcards, qualities):
+    """Return the files with the weights of a codec at some qualities, if it has any."""
     codec = query.base_codec(config, wildcards.codec)
-    file = query.checkpoint_file(config, codec, wildcards.quality)
-    return user_files(file) if file else []
+    files = (query.checkpoint_file(config, codec, quality) for quality in qualities)
+    return user_files(*filter(None, files))
 
 
 def refined_files(wildcards):
@@ -210,9 +215,7 @@ def refined_files(wildcards):
 
 def refined_files_to_match(wildcards):
     """Return the refined latents of all images over which a level is solved."""
-    if not refined_files(wildcards):
-        return []
-    return expand(rules.refine_latents.output, shard=shards_to_match(wildcards), allow_missing=True)
+    return expand(refined_files(wildcards), shard=shards_to_match(wildcards), allow_missing=True)
 
 
 def fit_files(wildcards, entries):

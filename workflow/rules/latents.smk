@@ -5,16 +5,9 @@ rule refine_latents:
     """Refine the latents of a shard for an unmodified decoder; an interrupted job continues."""
     input:
         manifest=rules.prepare_dataset.output,
-        checkpoints=lambda w: [
-            file
-            for quality in query.refinement_spec(config, w.codec, int(w.quality))["neighbors"]
-            for file in user_files(
-                *filter(
-                    None,
-                    [query.checkpoint_file(config, query.base_codec(config, w.codec), quality)],
-                )
-            )
-        ],
+        checkpoints=lambda w: checkpoints_of(
+            w, query.refinement_spec(config, w.codec, int(w.quality))["neighbors"]
+        ),
     output:
         "<results>/{dataset}/{codec}/q{quality}/refined/{shard}.zarr.zip",
     log:

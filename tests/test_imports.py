@@ -19,7 +19,7 @@ ALLOWED = {
     "io": {"core"},
     "datasets": {"core", "theory", "io"},
     "codecs": {"core", "theory", "entropy"},
-    "refinement": {"core", "entropy"},
+    "refinement": {"core", "entropy", "quantizers"},
     "training": {"core", "entropy", "quantizers", "codecs", "datasets", "io"},
     "analysis": {"core", "theory", "io"},
     "config": {"core", "codecs", "datasets", "estimators", "quantizers", "refinement"},

@@ -23,7 +23,6 @@ class Prior(Protocol):
     mean: Tensor
     scale: Tensor
     is_gaussian: bool
-    least: float
 
     @property
     def origin(self) -> Tensor:
@@ -45,6 +44,9 @@ class Prior(Protocol):
 
     def bits(self, x: Tensor, step: float | Tensor = 1.0) -> Tensor:
         """Return the code length of [x - step/2, x + step/2], bit."""
+
+    def log_probability(self, x: Tensor, step: float | Tensor = 1.0) -> Tensor:
+        """Return ln P(x - step/2 < X < x + step/2), with finite gradients."""
 
 
 class Send(Protocol):

@@ -82,12 +82,21 @@ class Prior(ABC):
         step : float or Tensor
             Length of the intervals.
         """
+        bits = -self.log_probability(x, step) / math.log(2)
+        return bits.clamp(max=-math.log2(self.least)) if self.least else bits
+
+    def log_probability(self, x: Tensor, step: float | Tensor = 1.0) -> Tensor:
+        """Return ln P(x - step/2 < X < x + step/2), without the floor of the codec's likelihood.
+
+        Its gradient is finite everywhere, and 0 where it is -infinity because of an underflow.
+        Parameters are those of :meth:`bits`.
+        """
         x, upper = x.double(), x > self.mean
         near = self.log_tail(torch.where(upper, x - step / 2, x + step / 2), upper)
         far = self.log_tail(torch.where(upper, x + step / 2, x - step / 2), upper)
-        log_probability = near + torch.log(-torch.expm1((far - near).clamp(max=0.0)))
-        bits = -log_probability.nan_to_num(-math.inf, neginf=-math.inf) / math.log(2)
-        return bits.clamp(max=-math.log2(self.least)) if self.least else bits
+        possible = (far < near) & near.isfinite()
+        inside = torch.log(-torch.expm1(torch.where(possible, far - near, -1.0)))
+        return torch.where(possible, near + inside, -math.inf)
 
     def index_log_tail(
         self, offset: Tensor, step: float | Tensor

@@ -22,11 +22,10 @@ from rdpipe.core.errors import InputError
 from rdpipe.core.protocols import Prior
 from rdpipe.core.walk import Part, PartSelector, Walk
 from rdpipe.entropy.priors import Gaussian
+from rdpipe.quantizers.test_channel import TestChannel
 
 EDGE = 1e-6
 """Distance from a point of the grid up to which the relaxed rounding has finite logits, steps."""
-LEAST_VARIANCE = 1e-12
-"""Smallest variance of a prior, squared steps."""
 
 
 class RefiningWalk(Walk):
@@ -82,8 +81,7 @@ class RefiningWalk(Walk):
             y_hat = self._round(y, part.offset, part.step)
             bits = differentiable_bits(part.prior, y_hat, part.step)
         else:
-            y_hat = self._transmit(part.name, part.prior, y, part.step)
-            bits = divergence(part.prior, y, part.step, self._theta)
+            y_hat, bits = self._transmit(part.name, part.prior, y, part.step)
         self._bits.append((bits if part.coded is None else bits * part.coded).sum())
         return y_hat
 
@@ -99,9 +97,9 @@ class RefiningWalk(Walk):
             prior = predict(y_hat.to(past.mean.dtype))
             bits = differentiable_bits(prior, y_hat, 1.0)
         else:
-            y_hat = self._transmit(name, past, y, 1.0)
+            y_hat, _ = self._transmit(name, past, y, 1.0)
             prior = predict(y_hat.to(past.mean.dtype))
-            bits = divergence(prior, y, 1.0, self._theta)
+            _, bits = transmit(prior, y, 1.0, self._theta)
         self._bits.append(bits.sum())
         self.past[name] = Gaussian(prior.mean.detach(), prior.scale.detach())
         return y_hat.to(past.mean.dtype)
@@ -124,8 +122,10 @@ class RefiningWalk(Walk):
         index = relaxed_round((y - offset) / step, self._temperature, self._noise)
         return offset + step * index
 
-    def _transmit(self, name: str, prior: Prior, y: Tensor, step: Tensor | float) -> Tensor:
-        """Return elements after the test channel.
+    def _transmit(
+        self, name: str, prior: Prior, y: Tensor, step: Tensor | float
+    ) -> tuple[Tensor, Tensor]:
+        """Return elements after the test channel, and their divergence, bit.
 
         Raises
         ------
@@ -137,29 +137,24 @@ class RefiningWalk(Walk):
                 f"latent {name!r} has a {type(prior).__name__} prior; expected a Gaussian for the"
                 " test channel"
             )
-        theta = self._theta
-        assert theta is not None
-        mean, v = prior.mean.double(), variance(prior, step)
-        a = (1 - theta / v).clamp(min=0.0)
+        assert self._theta is not None
         normal = torch.randn(y.shape, generator=self._noise, dtype=y.dtype).to(y.device)
-        noise = torch.where(v > theta, (theta * a).clamp(min=LEAST_VARIANCE).sqrt(), 0.0) * normal
-        return mean + a * (y - mean) + step * noise
+        residual, bits = transmit(prior, y, step, self._theta, normal)
+        return prior.mean.double() + step * residual, bits
 
 
-def variance(prior: Prior, step: Tensor | float) -> Tensor:
-    """Return the variance of a prior, squared steps."""
-    return (prior.scale.double() / step).square().clamp(min=LEAST_VARIANCE)
+def transmit(
+    prior: Prior, y: Tensor, step: Tensor | float, theta: float, noise: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return residuals after the test channel, in steps, and their divergence, bit.
 
-
-def divergence(prior: Prior, y: Tensor, step: Tensor | float, theta: float) -> Tensor:
-    """Return the divergence of the test channel from a Gaussian prior for each element, bit.
-
-    Where nothing is sent, because the variance is at most ``theta``, it is 0.
+    They are those of :class:`TestChannel`, with gradients that are finite everywhere: 0 where
+    nothing is sent, because the variance of the prior is at most ``theta``.
     """
-    v = variance(prior, step)
-    r, a = (y - prior.mean.double()) / step, 1 - theta / v
-    nats = ((v / theta).log() + (theta + a * r.square()) / v - 1) / 2
-    return torch.where(v > theta, nats, 0.0) / math.log(2)
+    r, v = (y - prior.mean.double()) / step, (prior.scale.double() / step).square()
+    sent = v > theta
+    output = TestChannel().code(r, torch.where(sent, v, 2 * theta), theta, noise)
+    return torch.where(sent, output.residual, 0.0), torch.where(sent, output.bits, 0.0)
 
 
 def relaxed_round(x: Tensor, temperature: float, noise: torch.Generator) -> Tensor:
@@ -191,16 +186,11 @@ def relaxed_round(x: Tensor, temperature: float, noise: torch.Generator) -> Tens
 
 
 def differentiable_bits(prior: Prior, x: Tensor, step: float | Tensor) -> Tensor:
-    """Return code lengths with gradients that are finite everywhere.
+    """Return code lengths that are finite, with gradients that are finite everywhere.
 
     They are those of :meth:`Prior.bits` without its floor, below which an objective would be flat,
     and no code would have that length. An element whose probability underflows has the bits of the
     smallest positive number.
     """
-    upper = x.detach() > prior.mean
-    near = prior.log_tail(torch.where(upper, x - step / 2, x + step / 2), upper)
-    far = prior.log_tail(torch.where(upper, x + step / 2, x - step / 2), upper)
-    possible = (far < near) & near.isfinite()
-    inside = torch.log(-torch.expm1(torch.where(possible, far - near, -1.0)))
     smallest = math.log(torch.finfo(torch.float64).tiny)
-    return -torch.where(possible, near + inside, smallest) / math.log(2)
+    return -prior.log_probability(x, step).clamp(min=smallest) / math.log(2)

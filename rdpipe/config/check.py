@@ -25,7 +25,7 @@ from rdpipe.config.values import check_values, number_in_yaml
 from rdpipe.core.axes import AXES, BASELINE_CELL
 from rdpipe.core.errors import InputError
 from rdpipe.core.plugins import bind_entry, locate, suggest
-from rdpipe.refinement.spec import RefinementSpec
+from rdpipe.refinement.spec import RefinedFor, RefinementSpec
 
 CHANNEL_CELL = BASELINE_CELL.replace(quantizer="test-channel")
 """The cell of a codec that is refined for the test channel."""
@@ -95,7 +95,7 @@ def complete_refined(config: Mapping[str, Any]) -> None:
         bases = [codec for codec in config["codecs"] if codec not in refined]
         check_known("codec that is refined", spec.codec, bases)
         bound = config["codecs"][spec.codec].get("bound_for")
-        if spec.quantizer == "rounding":
+        if spec.quantizer is RefinedFor.ROUNDING:
             if bound or "bound_for" in entry:
                 raise InputError(
                     f"config: codec {name!r} is refined for rounding, which is no bound; expected"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import cached_property
 from typing import NamedTuple
 
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 from rdpipe.core.assembly import assemble
+from rdpipe.core.axes import TRAINING_THETA
 from rdpipe.core.errors import InputError
 from rdpipe.core.metrics import mean_squared_error
 from rdpipe.core.protocols import Codec, Image, Prior, SupportsParallel
@@ -20,6 +20,7 @@ from rdpipe.core.rng import generator
 from rdpipe.core.running import decodes, device_of, padded_size, run, to_image, to_tensor
 from rdpipe.core.walk import Walk
 from rdpipe.entropy.priors import Gaussian
+from rdpipe.refinement.spec import RefinedFor
 from rdpipe.refinement.walk import RefiningWalk
 
 HIGHEST_TEMPERATURE = 0.5
@@ -32,13 +33,6 @@ CHECKPOINTS = (0.6, 0.8, 1.0)
 """Shares of the steps after which the latents are coded and compared with the best so far."""
 MOST_PARTS = 64
 """Largest number of parts of an image; each needs a pass of the codec's networks in sequence."""
-
-
-class RefinedFor(StrEnum):
-    """What takes the place of the quantizer while latents are refined."""
-
-    ROUNDING = "rounding"
-    TEST_CHANNEL = "test-channel"
 
 
 @dataclass(frozen=True)
@@ -64,7 +58,7 @@ class Settings:
     slope: float
     steps: int = 100
     quantizer: RefinedFor = RefinedFor.ROUNDING
-    theta: float = 1 / 12
+    theta: float = TRAINING_THETA
     learning_rate: float = 0.02
     seed: int = 0
 

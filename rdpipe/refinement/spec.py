@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from enum import StrEnum
+from typing import Annotated
 
 from msgspec import Meta
 
@@ -10,6 +11,13 @@ from rdpipe.core.axes import TRAINING_THETA
 from rdpipe.core.specs import Spec
 
 Positive = Annotated[float, Meta(gt=0)]
+
+
+class RefinedFor(StrEnum):
+    """What takes the place of the quantizer while latents are refined."""
+
+    ROUNDING = "rounding"
+    TEST_CHANNEL = "test-channel"
 
 
 class RefinementSpec(Spec, frozen=True, kw_only=True):
@@ -21,7 +29,7 @@ class RefinementSpec(Spec, frozen=True, kw_only=True):
         Name of the codec in the config whose latents are refined.
     steps : int
         Number of steps of the optimizer for each image.
-    quantizer : {"rounding", "test-channel"}
+    quantizer : RefinedFor
         What the latents are refined for: real bytes, or an upper bound on R(D).
     theta : float
         Water level of the test channel, squared latent units.
@@ -39,7 +47,7 @@ class RefinementSpec(Spec, frozen=True, kw_only=True):
 
     codec: str
     steps: Annotated[int, Meta(ge=0)] = 100
-    quantizer: Literal["rounding", "test-channel"] = "rounding"
+    quantizer: RefinedFor = RefinedFor.ROUNDING
     theta: Positive = TRAINING_THETA
     lambdas: list[Positive] | None = None
     lambda_factor: Positive = 1.0

@@ -23,7 +23,7 @@ from rdpipe.datasets.image import load_image
 from rdpipe.io import store
 from rdpipe.io.files import write_atomically
 from rdpipe.refinement.codec import fingerprint
-from rdpipe.refinement.refine import Objective, RefinedFor, Refinement, Refiner, Settings
+from rdpipe.refinement.refine import Objective, Refinement, Refiner, Settings
 from rdpipe.refinement.slope import operating_point, slope_of_curve, slope_of_step
 from rdpipe.refinement.spec import RefinementSpec
 from rdpipe.stages.inputs import build_codec, codec_of
@@ -95,7 +95,7 @@ def settings_of(spec: RefineLatentsSpec, codec: Codec, manifest_file: Path) -> S
     return Settings(
         slope * args.lambda_factor,
         args.steps,
-        RefinedFor(args.quantizer),
+        args.quantizer,
         args.theta,
         args.learning_rate,
         args.seed,

@@ -20,8 +20,9 @@ from rdpipe.datasets import gaussian_field
 from rdpipe.datasets.image import read_image
 from rdpipe.entropy.priors import Gaussian
 from rdpipe.refinement.codec import fingerprint, refined_codec
-from rdpipe.refinement.refine import RefinedFor, Refiner, Settings
+from rdpipe.refinement.refine import Refiner, Settings
 from rdpipe.refinement.slope import slope_of_step
+from rdpipe.refinement.spec import RefinedFor
 from rdpipe.refinement.walk import RefiningWalk
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -8,7 +8,8 @@ from small_run import SmallRun, photographs
 from rdpipe.codecs.compressai import mini_mean_scale
 from rdpipe.core.errors import InputError
 from rdpipe.io import store
-from rdpipe.refinement.refine import RefinedFor, Refiner, Settings
+from rdpipe.refinement.refine import Refiner, Settings
+from rdpipe.refinement.spec import RefinedFor
 from rdpipe.stages import extract_latents, refine_latents
 from rdpipe.stages.extract_latents import ExtractLatentsSpec
 from rdpipe.stages.refine_latents import RefineLatentsSpec

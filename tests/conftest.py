@@ -1,6 +1,7 @@
 """Settings for every test."""
 
 import signal
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -15,3 +16,13 @@ def signals_as_before():
     before = signal.getsignal(signal.SIGTERM)
     yield
     signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture(scope="session")
+def small_codecs():
+    """The module of the project's example codecs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(Path(__file__).parents[1] / "examples")
+        import small_codecs
+
+    return small_codecs

@@ -3,7 +3,6 @@
 import copy
 import re
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -41,17 +40,6 @@ SMALL_CODECS = {
     ],
 }
 """What is said of the structure of each."""
-
-
-@pytest.fixture(scope="module")
-def small_codecs():
-    examples = str(Path(__file__).parents[2] / "examples")
-    sys.path.insert(0, examples)
-    try:
-        import small_codecs
-    finally:
-        sys.path.remove(examples)
-    return small_codecs
 
 
 class Averages:

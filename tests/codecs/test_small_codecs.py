@@ -70,16 +70,6 @@ def photo_like(height, width):
 IMAGE = photo_like(70, 90)
 
 
-@pytest.fixture(scope="module")
-def small_codecs():
-    sys.path.insert(0, str(EXAMPLES))
-    try:
-        import small_codecs
-    finally:
-        sys.path.remove(str(EXAMPLES))
-    return small_codecs
-
-
 @pytest.fixture(params=STRUCTURES)
 def codec(request, small_codecs):
     return getattr(small_codecs, request.param)(3)

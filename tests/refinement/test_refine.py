@@ -2,7 +2,6 @@
 
 import math
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,7 +24,6 @@ from rdpipe.refinement.slope import slope_of_step
 from rdpipe.refinement.spec import RefinedFor
 from rdpipe.refinement.walk import RefiningWalk
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
 THETA = 1 / 12
 ODD_IMAGES = {
     "flat": np.full((64, 64, 3), 128, np.uint8),
@@ -34,16 +32,6 @@ ODD_IMAGES = {
     "noise": np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8),
     "row": np.full((1, 70, 3), 200, np.uint8),
 }
-
-
-@pytest.fixture(scope="module")
-def small_codecs():
-    """The module of the project's example codecs."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(EXAMPLES)
-        import small_codecs
-
-    return small_codecs
 
 
 class Oblique:

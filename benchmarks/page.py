@@ -18,7 +18,7 @@ EMPTY = '<!DOCTYPE html><title>empty</title><div class="main-svg">.</div>'
 
 def write_kodak_page(file: Path) -> Path:
     """Write the page that the tests of the browser use."""
-    sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "report"))
+    sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
     from small_page import make_kodak_page
 
     file.write_text(make_kodak_page(), encoding="utf-8")

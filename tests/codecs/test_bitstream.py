@@ -2,14 +2,10 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-
-sys.path.append(str(Path(__file__).parent / "compressai"))
-
 from small_models import IMAGE, adapt, bits_of, coding_model, wholes_of
 
 from rdpipe.codecs.bitstream import HEADER, decode, encode

@@ -6,34 +6,19 @@ import math
 import numpy as np
 import pytest
 import torch
+from gaussian_gap import LEAST_GAP, measure, normal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rdpipe import theory
 from rdpipe.core.errors import InputError
 from rdpipe.quantizers.lattice import (
-    SECOND_MOMENT,
     LatticeE8,
     coset_weights,
     every_other_log_tail,
     nearest_e8,
     theta_functions,
 )
-
-LEAST_GAP = 0.5 * math.log2(2 * math.pi * math.e * SECOND_MOMENT)
-
-
-def normal(shape, seed=0):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-def measure(quantizer, sigma, shape=(192, 2000)):
-    """Return rate, distortion and gap to R(D) for Gaussians of known variance."""
-    r = sigma * normal(shape, 1)
-    r *= sigma / r.square().mean().sqrt()
-    output = quantizer.code(r, torch.full_like(r, sigma**2), 1.0)
-    rate, distortion = output.bits.mean().item(), output.distortion.mean().item()
-    return rate, distortion, rate - theory.gaussian_rate(sigma**2, min(distortion, sigma**2))
 
 
 @given(st.lists(st.floats(-30, 30), min_size=8, max_size=8))

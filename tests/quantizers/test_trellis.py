@@ -6,11 +6,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from gaussian_gap import LEAST_GAP, measure, normal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq
 from scipy.stats import norm
-from test_lattice import LEAST_GAP, measure, normal
 
 from rdpipe import theory
 from rdpipe.core.errors import InputError

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 HERE = Path(__file__).parent
-sys.path += [str(HERE / "compressai"), str(HERE.parents[1] / "examples")]
+sys.path.append(str(HERE.parents[1] / "examples"))
 
 import small_codecs  # noqa: E402
 from small_models import REPRESENTATIVE, adapt, coding_model, small_model  # noqa: E402

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 
 import safetensors.torch
@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from rdpipe.core.errors import InputError
 from rdpipe.core.process import limit_threads
+from rdpipe.core.provenance import source_digest
 from rdpipe.datasets import manifest
 from rdpipe.io.files import write_atomically
 from rdpipe.training.spec import TrainingSpec
@@ -43,15 +44,24 @@ def run(
     limit_threads(threads)
     images = manifest.load(manifest_file)["images"]
     check_sizes(images, spec.crop)
-    digest = hashlib.sha256("".join(image["sha256"] for image in images).encode()).hexdigest()
     files = [Path(image["file"]) for image in images]
-    weights = train(replace(spec, images=digest), files, state)
+    weights = train(with_digests(spec, images), files, state)
     if weights is None:  # another process writes them
         return
     description = {"spec": spec.to_mapping(), "images": len(images)}
     metadata = {"rdpipe": json.dumps(description, sort_keys=True)}  # one key: keys have no order
     data = safetensors.torch.save(weights, metadata)
     write_atomically(out, lambda path: path.write_bytes(data))
+
+
+def with_digests(spec: TrainCodecSpec, images: Sequence[manifest.ImageEntry]) -> TrainCodecSpec:
+    """Return a specification with digests of all else that the weights depend on."""
+    return replace(
+        spec,
+        images=sha256("".join(image["sha256"] for image in images).encode()).hexdigest(),
+        start_weights=spec.start and sha256(Path(spec.start).read_bytes()).hexdigest(),
+        source=source_digest("rdpipe.training.trainer"),
+    )
 
 
 def check_sizes(images: Sequence[manifest.ImageEntry], crop: int) -> None:

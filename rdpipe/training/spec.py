@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from rdpipe.core.errors import InputError
+from enum import StrEnum
+
 from rdpipe.core.specs import Spec
 
-CHANGEABLE = frozenset({"steps", "devices", "save_every"})
+CHANGEABLE = frozenset({"steps", "devices", "save_every", "on_change"})
 """Fields that may change when a training is resumed."""
+
+
+class OnChange(StrEnum):
+    """What happens to a state whose weights depend on something that has changed."""
+
+    RESTART = "restart"
+    """The training starts again: like every product, the weights belong to their inputs."""
+    REFUSE = "refuse"
+    """The training stops with an error; nothing is lost."""
 
 
 class TrainingSpec(Spec, frozen=True, kw_only=True):
@@ -36,12 +46,14 @@ class TrainingSpec(Spec, frozen=True, kw_only=True):
         GPUs, or processes on a CPU, that share a batch.
     save_every : int
         Steps between two states.
+    on_change : OnChange
+        What happens if there is a state from before a change of what the weights depend on.
     start : str, optional
         File of weights to begin with; see :func:`rdpipe.training.warm_start.load_start`.
     dataset : str, optional
         Name of the dataset.
-    images : str, optional
-        Digest of the training images.
+    images, start_weights, source : str, optional
+        Digests of the training images, of the file ``start`` and of the source of the training.
     """
 
     N: int
@@ -58,12 +70,15 @@ class TrainingSpec(Spec, frozen=True, kw_only=True):
     precision: str
     devices: int
     save_every: int
+    on_change: OnChange = OnChange.RESTART
     start: str | None = None
     dataset: str | None = None
     images: str | None = None
+    start_weights: str | None = None
+    source: str | None = None
 
-    def check_resumable(self, earlier: dict[str, object], steps: int, folder: str) -> None:
-        """Check that a state belongs to this training.
+    def changes_since(self, earlier: dict[str, object], steps: int) -> list[str]:
+        """Return why a state does not belong to this training; empty if it does.
 
         Parameters
         ----------
@@ -71,26 +86,13 @@ class TrainingSpec(Spec, frozen=True, kw_only=True):
             The specification of the state, from :meth:`to_mapping`.
         steps : int
             Number of steps of the state.
-        folder : str
-            Folder of the state, for the error message.
-
-        Raises
-        ------
-        InputError
-            If a field differs that must not change, or the state has more steps.
         """
         now = self.to_mapping()
-        fields = sorted({*earlier, *now} - CHANGEABLE)
         changes = [
             f"{field} {earlier.get(field)!r} -> {now.get(field)!r}"
-            for field in fields
+            for field in sorted({*earlier, *now} - CHANGEABLE)
             if earlier.get(field) != now.get(field)
         ]
-        if changes:
-            raise InputError(
-                f"{folder} has the state of a training with another specification"
-                f" ({', '.join(changes)}); remove the folder to start again, or give this training"
-                " another name"
-            )
         if steps > self.steps:
-            raise InputError(f"{folder}: the state has {steps} steps; expected up to {self.steps}")
+            changes.append(f"the state has {steps} steps; expected up to {self.steps}")
+        return changes

@@ -28,7 +28,7 @@ from rdpipe.core.process import retain_freed_memory
 from rdpipe.io.files import write_atomically
 from rdpipe.training.crops import Crops
 from rdpipe.training.model import VariableRateModel
-from rdpipe.training.spec import TrainingSpec
+from rdpipe.training.spec import OnChange, TrainingSpec
 from rdpipe.training.warm_start import load_start
 
 logger = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ class Trainer:
     ----------
     spec : TrainingSpec
     state_dir : Path
-        Folder of the state. If it has a state, the training continues from there.
+        Folder of the state. If it has a state of this training, the training continues from there.
 
     Attributes
     ----------
@@ -86,7 +86,8 @@ class Trainer:
     Raises
     ------
     InputError
-        If the state belongs to another training, or the devices cannot share a batch.
+        If there is the state of another training and ``spec.on_change`` refuses it, or the devices
+        cannot share a batch.
     """
 
     def __init__(self, spec: TrainingSpec, state_dir: Path):
@@ -95,7 +96,8 @@ class Trainer:
         self.fabric = make_fabric(spec)
         self.fabric.seed_everything(spec.seed, verbose=False)
         model, self.step_count = make_model(spec), 0
-        is_new, loaded = not self.file.exists(), set[str]()
+        state, loaded = self._read_state(), set[str]()
+        is_new = state is None
         if spec.start is not None and is_new:
             loaded = load_start(model, Path(spec.start))
         learned = "entropy_bottleneck.matrices.0" in loaded
@@ -109,12 +111,39 @@ class Trainer:
         self.model, self.optimizer = self.fabric.setup(model, optimizer)
         self.average = AveragedModel(self.model.module, multi_avg_fn=moving_average)
         self.lambdas = torch.tensor(spec.lambdas, device=self.fabric.device)
-        if self.file.exists():
-            self._resume()
+        if state is not None:
+            self._resume(state)
 
-    def _resume(self) -> None:
-        state = torch.load(self.file, map_location=self.fabric.device, weights_only=True)
-        self.spec.check_resumable(state["spec"], state["step"], str(self.file.parent))
+    def _read_state(self) -> dict[str, Any] | None:
+        """Return the state to continue from; None if the training starts at its first step.
+
+        Raises
+        ------
+        InputError
+            If there is the state of another training, and the specification refuses it.
+        """
+        if not self.file.exists():
+            return None
+        state: dict[str, Any] = torch.load(
+            self.file, map_location=self.fabric.device, weights_only=True
+        )
+        changes = self.spec.changes_since(state["spec"], state["step"])
+        if not changes:
+            return state
+        problem = f"{self.file.parent} has the state of another training ({', '.join(changes)})"
+        if self.spec.on_change is OnChange.REFUSE:
+            raise InputError(
+                f"{problem}; remove the folder or set on_change: restart to start again, or give"
+                " this training another name"
+            )
+        stale = self.file.with_name("stale.pt")
+        logger.warning("%s: starting again; the state is now %s", problem, stale.name)
+        self.fabric.barrier()  # all processes have read it
+        if self.fabric.is_global_zero:
+            self.file.replace(stale)
+        return None
+
+    def _resume(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.average.load_state_dict(state["average"])
@@ -261,7 +290,7 @@ def denormals_as_zeros() -> Iterator[None]:
 
 @denormals_as_zeros()
 def train(spec: TrainingSpec, files: Sequence[Path], state_dir: Path) -> dict[str, Tensor] | None:
-    """Train until ``spec.steps``, from the state in ``state_dir`` if there is one.
+    """Train until ``spec.steps``, from the state of this training in ``state_dir`` if it exists.
 
     Parameters
     ----------
@@ -280,9 +309,9 @@ def train(spec: TrainingSpec, files: Sequence[Path], state_dir: Path) -> dict[st
     Raises
     ------
     InputError
-        If the state belongs to a training with another spec (only ``steps``, ``devices`` and
-        ``save_every`` may change) or has more than ``steps`` steps; or if the devices cannot share
-        a batch.
+        If the state belongs to a training with another spec (see
+        :meth:`TrainingSpec.changes_since`) and ``spec.on_change`` refuses it; or if the devices
+        cannot share a batch.
     FloatingPointError
         If the loss or its gradient is not finite. The last good state stays in ``state_dir``.
     SystemExit

@@ -1,9 +1,16 @@
-"""What a training is refused to start with."""
+"""What a training is refused to start with, and what its weights depend on."""
+
+import json
 
 import pytest
+import safetensors.torch
+import torch
+from small_training import SPEC, train_small
 
 from rdpipe.core.errors import InputError
-from rdpipe.stages.train_codec import check_sizes
+from rdpipe.datasets import manifest, sample
+from rdpipe.stages import train_codec
+from rdpipe.stages.train_codec import TrainCodecSpec, check_sizes
 
 
 def test_image_smaller_than_a_crop_is_refused():
@@ -16,3 +23,27 @@ def test_image_smaller_than_a_crop_is_refused():
         InputError, match="'b.png' has 300 x 127 pixels; expected at least 128 x 128"
     ):
         check_sizes(images, 128)
+
+
+def test_other_source_or_other_bytes_of_the_start_train_again(tmp_path, monkeypatch):
+    """A finished training does not give its old weights to a changed loss or start."""
+    start, out = tmp_path / "start.safetensors", tmp_path / "net.safetensors"
+    manifest.write(tmp_path / "manifest.json", manifest.build(sample.find()))
+    spec = TrainCodecSpec.from_mapping({**SPEC, "steps": 2, "start": str(start)})
+
+    def train() -> dict:
+        train_codec.run(spec, tmp_path / "manifest.json", tmp_path / "state", out)
+        return torch.load(tmp_path / "state" / "state.pt", weights_only=True)
+
+    for seed in (1, 2):
+        weights = train_small(tmp_path / str(seed), steps=1, seed=seed)
+        start.write_bytes(safetensors.torch.save(weights))
+        first = train(), out.read_bytes()
+        assert train()["spec"] == first[0]["spec"] and out.read_bytes() == first[1]
+        again = safetensors.torch.load_file(out)
+        assert (again["g_a.0.weight"] - weights["g_a.0.weight"]).abs().max() < 1e-3
+    monkeypatch.setattr(train_codec, "source_digest", lambda *modules: "changed")
+    assert train()["spec"]["source"] == "changed"
+    assert (tmp_path / "state" / "stale.pt").exists()
+    with safetensors.safe_open(out, "pt") as opened:
+        assert json.loads(opened.metadata()["rdpipe"])["spec"]["start"] == str(start)

@@ -131,16 +131,24 @@ def test_more_steps_continue_where_fewer_ended(tmp_path):
     assert state["average"]["n_averaged"] == 4
 
 
-def test_fewer_steps_than_the_state_has_are_refused(tmp_path):
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"steps": 1}, "the state has 2 steps; expected up to 1"),
+        ({"seed": 2}, "seed 1 -> 2"),
+        ({"source": "another digest"}, "source None -> 'another digest'"),
+    ],
+)
+def test_state_of_another_training_is_replaced_or_refused(tmp_path, caplog, change, message):
     train_small(tmp_path, steps=2)
-    with pytest.raises(InputError, match="the state has 2 steps; expected up to 1"):
-        train_small(tmp_path, steps=1)
-
-
-def test_state_of_another_specification_is_refused(tmp_path):
-    train_small(tmp_path, steps=1)
-    with pytest.raises(InputError, match=r"seed 1 -> 2\).*remove the folder"):
-        train_small(tmp_path, seed=2)
+    with pytest.raises(InputError, match=rf"{message}\); remove the folder"):
+        train_small(tmp_path, on_change="refuse", **{"steps": 2, **change})
+    assert torch.load(tmp_path / "state.pt", weights_only=True)["step"] == 2
+    restarted = train_small(tmp_path, **{"steps": 2, **change})
+    assert f"{message}): starting again" in caplog.text
+    assert torch.load(tmp_path / "stale.pt", weights_only=True)["spec"]["seed"] == 1
+    fresh = train_small(tmp_path / "fresh", **{"steps": 2, **change})
+    assert all(torch.equal(restarted[name], fresh[name]) for name in fresh)
 
 
 def test_training_lowers_the_cost(tmp_path):

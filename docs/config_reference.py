@@ -64,7 +64,15 @@ def describe(node: dict, schema: dict) -> Iterator[str]:
 
 
 def table_rows(node: dict, schema: dict, prefix: str = "") -> Iterator[str]:
-    """Yield a row for each key below a node; ``NAME`` stands for a name that the user chooses."""
+    """Yield a row for each key below a node; ``NAME`` stands for a name that the user chooses.
+
+    Of a node with two forms, those of the default form come first.
+    """
+    for form in ("else", "then") if "if" in node else ():
+        child = resolve(node[form], schema)
+        if title := child.get("title"):
+            yield f"| **{title}** | | | |"
+        yield from table_rows(child, schema, prefix)
     for key, value in node.get("properties", {}).items():
         child = resolve(value, schema)
         name = f"`{prefix}{key}`{is_required(key, node)}"

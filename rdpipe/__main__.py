@@ -27,6 +27,7 @@ from rdpipe.core.specs import Spec
 STAGES = (
     "prepare_dataset",
     "train_codec",
+    "retune_codec",
     "refine_latents",
     "extract_latents",
     "fit_estimator",

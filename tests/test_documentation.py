@@ -75,8 +75,9 @@ def test_config_reference_has_every_key_of_the_schema(config_reference):
     page = config_reference.render(file)
     headings = re.findall(r"^## `(\w+)`", page, re.MULTILINE)
     assert headings == list(schema["properties"])
-    for key in schema["$defs"]["training"]["properties"]:
-        assert f"| `NAME.{key}`" in page
+    for form in ("network", "retuning"):
+        for key in schema["$defs"][form]["properties"]:
+            assert f"| `NAME.{key}`" in page
 
 
 def test_every_value_of_the_config_has_a_meaning(config_reference):

@@ -20,7 +20,9 @@ ALLOWED = {
     "datasets": {"core", "theory", "io"},
     "codecs": {"core", "theory", "entropy"},
     "refinement": {"core", "entropy", "quantizers"},
-    "training": {"core", "entropy", "quantizers", "codecs", "datasets", "io"},
+    "training": {
+        "core", "entropy", "quantizers", "evaluation", "refinement", "codecs", "datasets", "io",
+    },
     "analysis": {"core", "theory", "io"},
     "config": {"core", "codecs", "datasets", "estimators", "quantizers", "refinement"},
     "report": {"core", "theory", "evaluation", "analysis", "io"},

@@ -15,6 +15,7 @@ import pandas as pd
 import xarray as xr
 
 from rdpipe.analysis.curves import Curve, Values
+from rdpipe.analysis.ladder import TERMS
 from rdpipe.analysis.measured_curves import Run, Runs, stack
 from rdpipe.analysis.measures import CURVE_MEASURES
 from rdpipe.analysis.rates import cell_bits
@@ -59,10 +60,10 @@ def available_frame(
     Returns
     -------
     DataFrame
-        ``cell``, or the name of a codec with refined latents; ``role``; ``kind``: achieved if the
-        rate is that of real bytes, achievable if it is a code length; ``bd_rate`` against the
-        codec's own bytes and its 95 % interval over images, per cent. Code lengths are used only
-        for cells without real bytes.
+        ``cell``, or the name of a codec with refined latents or other weights; ``role``; ``kind``:
+        achieved if the rate is that of real bytes, achievable if it is a code length; ``bd_rate``
+        against the codec's own bytes and its 95 % interval over images, per cent. Code lengths are
+        used only for cells without real bytes.
     """
     rows = []
     for codec_curve in (curve for curve in curves if curve.role is CurveRole.CODEC):
@@ -73,14 +74,14 @@ def available_frame(
             if (curve.dataset, curve.codec) == key and curve.role is CurveRole.CELL
         ]
         own = tables[key], arrays[key], decoded.get(key, {})
-        refined = [
+        changed = [
             curve
             for curve in curves
             if (curve.dataset, curve.codec) == key
-            and curve.role is CurveRole.REFINED
+            and curve.role in TERMS
             and curve.kind in (BoundKind.ACHIEVED, BoundKind.ACHIEVABLE)
         ]
-        for code in [*real_codes(codec_curve, simulated, *own), *refined]:
+        for code in [*real_codes(codec_curve, simulated, *own), *changed]:
             labels = {
                 "dataset": code.dataset,
                 "codec": code.codec,

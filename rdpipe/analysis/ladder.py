@@ -23,11 +23,17 @@ from rdpipe.analysis.measured_curves import Run, stack
 from rdpipe.analysis.measures import CURVE_MEASURES
 from rdpipe.analysis.rates import cell_bits, select_cell
 from rdpipe.core.axes import CellId, axis_named, corners
-from rdpipe.core.kinds import BoundKind
+from rdpipe.core.kinds import BoundKind, CurveRole
 from rdpipe.core.metrics import MEASURES
 
 LADDER_ORDER = ("variance", "mean", "quantizer")
 """The axes in the order of the rungs: what a decoder can do first, the test channel last."""
+TERMS = {
+    CurveRole.REFINED: "encoder",
+    CurveRole.RETUNED: "decoder",
+    CurveRole.JOINT: "transforms",
+}
+"""What a curve that belongs to a codec changes, by its role."""
 LADDER_COLUMNS = (
     "dataset",
     "codec",
@@ -58,18 +64,21 @@ LADDER_COLUMNS = (
 
 
 class RefinedRun(NamedTuple):
-    """A codec whose latents were refined for rounding.
+    """A codec whose latents were refined, or whose weights were trained on, for rounding.
 
     Parameters
     ----------
     name : str
     run, simulations : mapping
         Tables of ``extract_latents`` and stores of ``simulate``, by quality.
+    term : str
+        What it changes.
     """
 
     name: str
     run: Run
     simulations: Run
+    term: str = "encoder"
 
 
 class Rung(NamedTuple):
@@ -122,10 +131,10 @@ def rungs(
         Tables of ``extract_latents`` and stores of ``simulate``, by quality.
     limit : CellId
     refined : sequence of RefinedRun
-        The codec with latents that were refined for rounding.
+        The codec with latents that were refined, or weights that were trained on, for rounding.
     bounds : sequence of Curve
-        Curves of networks that were trained as a bound for the codec, and of latents that were
-        refined for the test channel, in the order of the rungs.
+        Curves of networks that were trained as a bound or for another quantizer than rounding, and
+        of latents that were refined for the test channel, in the order of the rungs.
     measure : str
         The quality that the cells have in common.
     seconds : mapping of str to float
@@ -145,18 +154,26 @@ def rungs(
         found.append(cell_rung(run, simulations, cell, quality)._replace(term=term, remark=remark))
     for codec in refined:
         rung = refined_rung(codec, chosen[-1][0], measure)
-        found.append(better(found[-1], rung._replace(seconds=seconds[codec.name])))
+        found.append(better(found[-1], rung._replace(seconds=seconds.get(codec.name, 0.0))))
+    real = (BoundKind.ACHIEVED, BoundKind.ACHIEVABLE)
+    for curve in (curve for curve in bounds if curve.kind in real):
+        found.append(better(found[-1], curve_rung(curve, measure, seconds)))
     cell, term, remark = last
+    own_cells = len(found) == len(chosen) + 2
     rung = cell_rung(run, simulations, cell, quality)._replace(term=term, remark=remark)
-    found.append(better(found[-1], rung) if refined else rung)
-    for curve in bounds:
-        if curve.kind is BoundKind.UPPER_BOUND:
-            at = CURVE_MEASURES[measure].of_images(curve)
-            term = "encoder" if curve.name in seconds else "transforms"
-            time = seconds.get(curve.name, 0.0)
-            rung = Rung(curve.name, term, curve.kind, curve.bpp, at, seconds=time)
-            found.append(better(found[-1], rung))
+    found.append(rung if own_cells else better(found[-1], rung))
+    for curve in (curve for curve in bounds if curve.kind is BoundKind.UPPER_BOUND):
+        found.append(better(found[-1], curve_rung(curve, measure, seconds)))
     return found
+
+
+def curve_rung(curve: Curve, measure: str, seconds: Mapping[str, float]) -> Rung:
+    """Return the rung of a curve that belongs to a codec, see :func:`rungs`."""
+    quality = CURVE_MEASURES[measure].of_images(curve)
+    term = "encoder" if curve.name in seconds else TERMS[curve.role]
+    return Rung(
+        curve.name, term, curve.kind, curve.bpp, quality, seconds=seconds.get(curve.name, 0.0)
+    )
 
 
 def cell_rung(run: Run, simulations: Run, cell: CellId, quality: Values) -> Rung:
@@ -167,11 +184,11 @@ def cell_rung(run: Run, simulations: Run, cell: CellId, quality: Values) -> Rung
 
 
 def refined_rung(codec: RefinedRun, cell: CellId, measure: str) -> Rung:
-    """Return the rung of a cell of a codec with refined latents."""
+    """Return the rung of a cell of a codec with refined latents, or with weights trained on."""
     at = {quality: select_cell(table, cell) for quality, table in codec.simulations.items()}
     quality = MEASURES[measure](stack(at, "mse"), stack(at, "ms_ssim"))
     rung = cell_rung(codec.run, codec.simulations, cell, quality)
-    return rung._replace(name=f"{codec.name}: {cell}", term="encoder")
+    return rung._replace(name=f"{codec.name}: {cell}", term=codec.term)
 
 
 def better(before: Rung, rung: Rung) -> Rung:

@@ -6,6 +6,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,7 @@ def codec_curves(
     analyzed: Collection[tuple[str, str]],
     bound_for: Mapping[str, str],
     refined: Mapping[str, str],
+    retuned: Mapping[str, tuple[str, CurveRole]] = MappingProxyType({}),
 ) -> list[Curve]:
     """Return each codec's own curve and the curves of its simulated cells.
 
@@ -67,19 +69,25 @@ def codec_curves(
     refined : mapping of str to str
         Codecs with refined latents, and the codec whose latents were refined. Refined for rounding,
         their own curve becomes one of that codec, under their own name.
+    retuned : mapping of str to tuple
+        Codecs whose weights were trained on, the codec with the weights before, and the role of
+        their curve. Trained for rounding, it is their own curve.
     """
+    own_curves = {name: (base, CurveRole.REFINED) for name, base in refined.items()} | dict(retuned)
     curves, others = [], []
     for (dataset, codec), run in tables.items():
         simulation = simulations[dataset, codec]
         if codec in bound_for:
             own_networks = refined.get(codec) == bound_for[codec]
-            role = CurveRole.REFINED if own_networks else CurveRole.JOINT
+            _, role = retuned.get(codec, ("", CurveRole.JOINT))
+            role = CurveRole.REFINED if own_networks else role
             labels = dataset, bound_for[codec]
             others += simulated_curves(*labels, run, simulation, role, codec)
             continue
         own = own_curve(dataset, codec, run)
-        if codec in refined:
-            others.append(replace(own, codec=refined[codec], name=codec, role=CurveRole.REFINED))
+        if codec in own_curves:
+            base, role = own_curves[codec]
+            others.append(replace(own, codec=base, name=codec, role=role))
         if (dataset, codec) in analyzed:
             curves.append(own)
             curves += simulated_curves(dataset, codec, run, simulation)

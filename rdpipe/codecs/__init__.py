@@ -31,7 +31,9 @@ CODECS = {
     "mini-factorized": "rdpipe.codecs.compressai.factories:mini_factorized",
     "mini-mean-scale": "rdpipe.codecs.compressai.factories:mini_mean_scale",
     "mini-scale": "rdpipe.codecs.compressai.factories:mini_scale",
+    "random-transform": "rdpipe.codecs.linear:random_transform",
     "refined": "rdpipe.refinement.spec:RefinementSpec",
+    "retuned": "rdpipe.codecs.building:retuned",
     "trained": "rdpipe.codecs.compressai.factories:from_training",
 }
 """``module:attribute`` of the factory of each known codec."""

@@ -10,12 +10,13 @@ Every entry of the array has a closed form for such a codec.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.fft import dct as cosine_transform
-from torch import Tensor
+from torch import Tensor, nn
 
 from rdpipe.core.errors import InputError
 from rdpipe.core.protocols import Send
@@ -23,6 +24,8 @@ from rdpipe.entropy.priors import Gaussian
 from rdpipe.theory import field_rate, field_spectrum
 
 Array = NDArray[np.float64]
+PARTS = {"analysis": "encoder", "synthesis": "decoder", "log_factor": "prior"}
+"""What the weights of a block transform belong to."""
 DEGENERATE = 1e-12
 """Difference of two eigenvalues, relative to the largest, below which they are the same."""
 
@@ -48,10 +51,19 @@ class BlockTransform:
     ----------
     block, multiple : int
         Side of a block, pixels.
+    network : ParameterDict
+        The matrices of analysis and synthesis, and the logarithm of a factor of each scale, which a
+        training may change; see :class:`rdpipe.core.protocols.SupportsTraining`.
     """
 
     def __init__(self, transform: Array, variances: Array, spectrum: Array, step: float):
-        self.transform = torch.from_numpy(transform)
+        analysis = torch.from_numpy(transform)
+        weights = {
+            "analysis": analysis.clone(),
+            "synthesis": analysis.T.clone(),
+            "log_factor": torch.zeros(len(analysis), dtype=torch.float64),
+        }
+        self.network = nn.ParameterDict(weights).requires_grad_(False)
         self.scale = torch.from_numpy(np.sqrt(variances) / step)
         self.variances, self.spectrum, self.step = variances, spectrum, step
         self.block = self.multiple = math.isqrt(len(transform))
@@ -63,13 +75,30 @@ class BlockTransform:
         if image is not None:
             self._check_colors(image)
             pixels = image.double().view(rows, block, columns, block)
-            y = self.transform @ pixels.permute(1, 3, 0, 2).reshape(block**2, -1) / self.step
+            y = (
+                self.network["analysis"]
+                @ pixels.permute(1, 3, 0, 2).reshape(block**2, -1)
+                / self.step
+            )
             y = y.view(1, block**2, rows, columns)
-        scale = self.scale[:, None, None].expand(1, -1, rows, columns)
+        scale = self.scale * self.network["log_factor"].exp()
+        scale = scale[:, None, None].expand(1, -1, rows, columns)
         y_hat = send("y", Gaussian(torch.zeros_like(scale), scale), y)
-        blocks = self.transform.T @ y_hat[0].flatten(1) * self.step
+        blocks = self.network["synthesis"] @ y_hat[0].flatten(1) * self.step
         pixels = blocks.view(block, block, rows, columns).permute(2, 0, 3, 1)
         return pixels.reshape(1, 1, *size)
+
+    def part_of(self, weight: str) -> str | None:
+        """Return the part of a parameter of the network."""
+        return PARTS[weight]
+
+    def checkpoint(self) -> dict[str, Tensor]:
+        """Return the weights of the network."""
+        return {name: weight.detach().clone() for name, weight in self.network.items()}
+
+    def load_checkpoint(self, weights: Mapping[str, Tensor]) -> None:
+        """Replace the weights of the network."""
+        self.network.load_state_dict(weights)
 
     def references(self) -> dict[str, tuple[Array, Array]]:
         """Return two known rate-distortion functions by name: MSE and bit/pixel of 72 points.
@@ -145,6 +174,24 @@ def dct(
     spectrum = _spectrum(sigma, size, rho, exponent)
     line = cosine_transform(np.eye(block), axis=0, norm="ortho")
     return _codec(np.kron(line, line), spectrum, quality, steps)
+
+
+def random_transform(
+    quality: int,
+    steps: list[float],
+    sigma: float = 40.0,
+    block: int = 8,
+    size: int = 512,
+    rho: float | None = None,
+    exponent: float | None = None,
+) -> BlockTransform:
+    """Return a random orthonormal transform of the same blocks, the start of a training.
+
+    Parameters and errors are those of :func:`klt`.
+    """
+    spectrum = _spectrum(sigma, size, rho, exponent)
+    matrix = np.random.default_rng(0).standard_normal((block**2, block**2))
+    return _codec(np.linalg.qr(matrix)[0], spectrum, quality, steps)
 
 
 def _spectrum(sigma: float, size: int, rho: float | None, exponent: float | None) -> Array:

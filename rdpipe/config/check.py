@@ -14,12 +14,16 @@ import yaml
 
 from rdpipe.codecs import BASELINES, CODECS, weights_of
 from rdpipe.config.query import (
+    REFINED,
     REGISTRIES,
+    RETUNED,
     analyzed_codecs,
     bound_codecs,
     fitted_estimators,
     measured_datasets,
+    networks,
     refined_codecs,
+    retunings,
 )
 from rdpipe.config.values import check_values, number_in_yaml
 from rdpipe.core.axes import AXES, BASELINE_CELL
@@ -29,6 +33,12 @@ from rdpipe.refinement.spec import RefinedFor, RefinementSpec
 
 CHANNEL_CELL = BASELINE_CELL.replace(quantizer="test-channel")
 """The cell of a codec that is refined for the test channel."""
+PARTS = ("decoder", "encoder", "prior")
+"""Parts of a codec that a training can change."""
+DIFFERENTIABLE = ("test-channel", "rounding", "noise")
+"""Quantizers through which more than a decoder can be trained."""
+ROUNDED = ("rounding", "noise")
+"""Quantizers of trainings for the codec's own coding."""
 RENAMED = {"anchors": "it is now baselines", "beside": "it is now bound_for"}
 """Hints at keys of earlier versions."""
 
@@ -61,12 +71,81 @@ def complete(config: Mapping[str, Any], schema_file: Path) -> dict[str, Any]:
     )
     if errors:
         raise InputError("config: " + "; ".join(describe_error(error) for error in errors))
+    complete_retunings(completed)
+    complete_retuned(completed)
     complete_refined(completed)
     check_names(completed)
     expand_home(completed)
     if completed["calibration"] is None:
         use_plain_reconstructions(completed)
     return completed
+
+
+def complete_retunings(config: Mapping[str, Any]) -> None:
+    """Check the trainings of codecs, and state their qualities and parts, in place.
+
+    Raises
+    ------
+    InputError
+        If the codec, a quality or the quantizer is unknown, or lambdas are missing.
+    """
+    for name, entry in retunings(config).items():
+        place, start = f"training.{name}", entry["start"]
+        bases = [
+            codec
+            for codec, values in config["codecs"].items()
+            if values.get("use", codec) not in (REFINED, RETUNED)
+        ]
+        check_known(f"codec in {place}.start", start["codec"], bases)
+        known = config["codecs"][start["codec"]]["qualities"]
+        chosen = start.get("quality", known)
+        start["quality"] = chosen if isinstance(chosen, list) else [chosen]
+        for quality in start["quality"]:
+            if quality not in known:
+                raise InputError(
+                    f"config: {place}.start.quality {quality} is not a quality of"
+                    f" {start['codec']!r}; expected one of: {', '.join(map(str, known))}"
+                )
+        entry["train"] = list(PARTS) if entry["train"] == "all" else sorted(entry["train"])
+        only_decoder = entry["train"] == ["decoder"]
+        quantizers = [*config["quantizers"], "noise"] if only_decoder else DIFFERENTIABLE
+        check_known(f"quantizer in {place}", entry["quantizer"], quantizers)
+        if not only_decoder or "lambdas" in entry:
+            count = len(entry.get("lambdas", []))
+            if count != len(start["quality"]):
+                raise InputError(
+                    f"config: {place} has {count} lambdas; expected one for each of the"
+                    f" {len(start['quality'])} qualities"
+                )
+
+
+def complete_retuned(config: Mapping[str, Any]) -> None:
+    """Check the codecs whose weights were trained on, and state what their cells are for, in place.
+
+    Raises
+    ------
+    InputError
+        If there is no such training, or it has not all the qualities.
+    """
+    for name, entry in config["codecs"].items():
+        if entry.get("use", name) != RETUNED:
+            continue
+        if entry["args"].keys() != {"training"}:
+            raise InputError(
+                f"config: codec {name!r}: args has {', '.join(entry['args']) or 'no key'}; expected"
+                " training, the name of an entry of `training` with start: {codec: ...}"
+            )
+        check_known(f"training of codec {name!r}", entry["args"]["training"], retunings(config))
+        training = config["training"][entry["args"]["training"]]
+        known = training["start"]["quality"]
+        if missing := [quality for quality in entry["qualities"] if quality not in known]:
+            raise InputError(
+                f"config: codec {name!r} is not trained at quality {missing[0]}; expected one of:"
+                f" {', '.join(map(str, known))}"
+            )
+        if training["quantizer"] not in ROUNDED and "bound_for" not in entry:
+            cell = BASELINE_CELL.replace(quantizer=training["quantizer"]).names()
+            entry["bound_for"] = {"codec": training["start"]["codec"], "cell": cell}
 
 
 def complete_refined(config: Mapping[str, Any]) -> None:
@@ -80,8 +159,10 @@ def complete_refined(config: Mapping[str, Any]) -> None:
     refined = refined_codecs(config)
     for name, entry in config["codecs"].items():
         if name not in refined:
-            if not entry["analyze"]:
-                raise InputError(f"config: codecs.{name}.analyze is false; expected `use: refined`")
+            if not entry["analyze"] and entry.get("use", name) != RETUNED:
+                raise InputError(
+                    f"config: codecs.{name}.analyze is false; expected `use: refined` or `retuned`"
+                )
             continue
         try:
             spec = RefinementSpec.from_mapping(entry["args"])
@@ -123,6 +204,9 @@ def add_defaults(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any])
     """Add the defaults of a schema to a value, at every depth, in place; return the value."""
     if "$ref" in schema:
         schema = {**root["$defs"][schema["$ref"].rsplit("/", 1)[1]], **schema}
+    if "if" in schema:
+        chosen = "then" if jsonschema.Draft202012Validator(schema["if"]).is_valid(value) else "else"
+        return add_defaults(value, schema[chosen], root)
     if isinstance(value, dict):
         for key, subschema in schema.get("properties", {}).items():
             if key not in value and "default" in subschema:
@@ -363,7 +447,7 @@ def check_rates(section: str, name: str, entry: Mapping[str, Any]) -> None:
 
 def expand_home(config: Mapping[str, Any]) -> None:
     """Replace a leading ``~`` in the names of files that are keys of the schema, in place."""
-    for training in config["training"].values():
+    for training in networks(config).values():
         if "start" in training:
             training["start"] = expanduser(training["start"])
     for entry in config["references"].values():

@@ -12,8 +12,10 @@ from rdpipe.core.axes import (
     PAPER_ORDER,
     TRAINING_THETA,
     CellId,
+    axis_named,
     corners,
 )
+from rdpipe.core.kinds import LevelKind
 from rdpipe.core.plugins import load_attribute, locate
 from rdpipe.datasets import DATASETS
 
@@ -25,8 +27,12 @@ QUANTIZER = "quantizer"
 """The axis of the quantizer."""
 REFINED = "refined"
 """The ``use`` of a codec whose latents are refined."""
+RETUNED = "retuned"
+"""The ``use`` of a codec whose weights were trained on."""
 JOINT = "joint"
 """The component that is measured along all axes."""
+DECODER_LAMBDA = 0.01
+"""Lambda of the training of a decoder alone, which does not depend on it."""
 COMPONENTS = {axis.term: axis.name for axis in PAPER_ORDER} | {JOINT: None}
 """Each component of the gap, and the axis along which it is measured; None for all axes."""
 REGISTRIES: dict[str, tuple[str, Mapping[str, str]]] = {
@@ -73,6 +79,89 @@ def refined_codecs(config: Config) -> Entries:
     }
 
 
+def networks(config: Config) -> Entries:
+    """Return the trainings of networks of rdpipe."""
+    return {
+        name: entry
+        for name, entry in config["training"].items()
+        if not isinstance(entry.get("start"), dict)
+    }
+
+
+def retunings(config: Config) -> Entries:
+    """Return the trainings of codecs of the config from their own weights."""
+    return {
+        name: entry
+        for name, entry in config["training"].items()
+        if isinstance(entry.get("start"), dict)
+    }
+
+
+def retuned_codecs(config: Config) -> Entries:
+    """Return the trainings of the codecs whose weights were trained on, by name of the codec."""
+    return {
+        name: config["training"][entry["args"]["training"]]
+        for name, entry in config["codecs"].items()
+        if entry.get("use", name) == RETUNED
+    }
+
+
+def retuned_bases(config: Config) -> dict[str, str]:
+    """Return the codecs whose weights were trained on, and the codec with the weights before."""
+    return {name: entry["start"]["codec"] for name, entry in retuned_codecs(config).items()}
+
+
+def retuned_roles(config: Config) -> dict[str, dict[str, str]]:
+    """Return what each codec whose weights were trained on is for the codec before."""
+    return {
+        name: {
+            "codec": entry["start"]["codec"],
+            "role": "retuned" if entry["train"] == ["decoder"] else "joint",
+        }
+        for name, entry in retuned_codecs(config).items()
+    }
+
+
+def retuning_spec(config: Config, network: str, quality: int) -> dict[str, Any]:
+    """Return how a codec is trained on at one quality."""
+    entry = dict(config["training"][network])
+    start = entry.pop("start")
+    place = start["quality"].index(quality)
+    lambdas = entry.pop("lambdas", None)
+    codec = config["codecs"][start["codec"]]
+    return {
+        **entry,
+        "lambdas": [DECODER_LAMBDA if lambdas is None else lambdas[place]],
+        "level": retuning_level(config, entry),
+        "quantizers": {
+            name: config["quantizers"][name]
+            for name in config["quantizers"]
+            if name == entry["quantizer"]
+        },
+        "codec": start["codec"],
+        "quality": quality,
+        "entry": {key: codec[key] for key in ("use", "args") if key in codec},
+        "device": config["device"],
+    }
+
+
+def retuning_level(config: Config, entry: Mapping[str, Any]) -> float:
+    """Return the level of the quantizer of a training: the one it states, or a usual one.
+
+    That is a unit step, or the water level with the same distortion at high rate.
+    """
+    if "level" in entry:
+        return float(entry["level"])
+    name = entry["quantizer"]
+    if name not in config["quantizers"]:  # noise
+        return 1.0
+    target, _ = locate(
+        QUANTIZER, config["quantizers"][name].get("use", name), axis_named(QUANTIZER).registry
+    )
+    kind = getattr(load_attribute(target), "level_kind", None)
+    return TRAINING_THETA if kind == LevelKind.THETA else 1.0
+
+
 def refined_bases(config: Config) -> dict[str, str]:
     """Return the codecs whose latents are refined, and the codec that has their networks."""
     return {name: args["codec"] for name, args in refined_codecs(config).items()}
@@ -80,7 +169,7 @@ def refined_bases(config: Config) -> dict[str, str]:
 
 def attached_codecs(config: Config) -> dict[str, str]:
     """Return the codecs that have a curve among those of another codec, and that codec."""
-    return {**refined_bases(config), **bound_codecs(config)}
+    return {**refined_bases(config), **retuned_bases(config), **bound_codecs(config)}
 
 
 def base_codec(config: Config, codec: str) -> str:
@@ -231,13 +320,15 @@ def simulated_cells(config: Config, codec: str) -> list[CellId]:
 def simulation_spec(config: Config, codec: str) -> dict[str, Any]:
     """Return the simulated cells of a codec by name, their estimators, and how they are matched.
 
-    A codec that was trained as a bound has the level of its training.
+    A codec that was trained as a bound, or for a quantizer, has the level of its training.
     """
     cells = simulated_cells(config, codec)
     level = {}
     if "bound_for" in config["codecs"][codec]:
         refinement = refined_codecs(config).get(codec, {})
-        level = {"level": refinement.get("theta", TRAINING_THETA)}
+        retuning = retuned_codecs(config).get(base_codec(config, codec))
+        trained = TRAINING_THETA if retuning is None else retuning_level(config, retuning)
+        level = {"level": refinement.get("theta", trained)}
     return {
         **used_entries(config, cells),
         **level,
@@ -248,21 +339,47 @@ def simulation_spec(config: Config, codec: str) -> dict[str, Any]:
     }
 
 
-def bitstream_cells(config: Config) -> list[CellId]:
+def coded_codecs(config: Config) -> Entries:
+    """Return the codecs of which real bytes are written.
+
+    Besides those that are analyzed, they are those that were trained on for a quantizer that has an
+    entropy coder.
+    """
+    from rdpipe.quantizers.base import CodableQuantizer
+
+    codable = {
+        name
+        for axis, name in estimators_with(config, lambda part: issubclass(part, CodableQuantizer))
+        if axis == QUANTIZER
+    }
+    bounds = {
+        name: config["codecs"][name]
+        for name in retuned_codecs(config)
+        if "bound_for" in config["codecs"][name]
+    }
+    return analyzed_codecs(config) | {
+        name: entry
+        for name, entry in bounds.items()
+        if entry["bound_for"]["cell"][QUANTIZER] in codable
+    }
+
+
+def bitstream_cells(config: Config, codec: str) -> list[CellId]:
     """Return the cells that are written as real bytes, if they have a bitstream.
 
     They are those that are simulated, and those with another variance or prior than the codec,
-    which decode to its own pictures.
+    which decode to its own pictures. Of a codec that is a bound, it is the cell of its training.
     """
-    codec = next(iter(analyzed_codecs(config)))
+    if "bound_for" in config["codecs"][codec]:
+        return simulated_cells(config, codec)
     cells = [BASELINE_CELL, *simulated_cells(config, codec)]
     cells += [BASELINE_CELL.replace(variance=name) for name in config["variances"]]
     return list(dict.fromkeys(cells))
 
 
-def bitstream_spec(config: Config) -> dict[str, Any]:
+def bitstream_spec(config: Config, codec: str) -> dict[str, Any]:
     """Return the cells that are written as real bytes, their estimators and the seed."""
-    cells = bitstream_cells(config)
+    cells = bitstream_cells(config, codec)
     return {
         **used_entries(config, cells),
         "cells": {str(cell): cell.names() for cell in cells},
@@ -297,6 +414,7 @@ def source_modules(config: Config, *sections: str, **names: str) -> list[str]:
     module that a codec names as its ``model`` counts too.
     """
     refined = refined_codecs(config)  # they have the networks of another codec
+    bases = retuned_bases(config)
     selected = [
         (section, name)
         for section in sections
@@ -304,6 +422,7 @@ def source_modules(config: Config, *sections: str, **names: str) -> list[str]:
         if section != "codecs" or name not in refined
     ]
     selected += names.items()
+    selected += [(section, bases[name]) for section, name in selected if name in bases]
     targets = {
         locate(section, config[section][name].get("use", name), REGISTRIES[section][1])[0]
         for section, name in selected

@@ -73,6 +73,8 @@ class CurveRole(_Label):
     """A cell of the array, simulated through the codec's decoder."""
     REFINED = "refined"
     """The codec with refined latents."""
+    RETUNED = "retuned"
+    """The codec with a decoder that was trained on for a quantizer; its latents may be refined."""
     JOINT = "joint"
     """A network that was trained as a bound for the codec; its latents may be refined."""
     SOURCE = "source"

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.nn import Module
 
 Image = NDArray[Any]
 """uint8 of shape (height, width, 3), or float32 of shape (height, width, 1) for Gaussian fields."""
@@ -268,6 +269,31 @@ class SupportsParallel(Protocol):
             Height and width of the extended image, pixels.
         send : SendWithContext
         """
+
+
+@runtime_checkable
+class SupportsTraining(Protocol):
+    """A codec that PyTorch can train through ``code``.
+
+    In the training mode of ``network``, what ``code`` returns and the priors that it sends have
+    gradients with respect to the weights.
+    """
+
+    @property
+    def network(self) -> Module:
+        """The module that has all weights of the codec as its parameters."""
+
+    def part_of(self, weight: str) -> str | None:
+        """Return what a parameter of the network belongs to.
+
+        It is ``encoder``, ``decoder`` or ``prior``; or None if no gradient descent trains it.
+        """
+
+    def checkpoint(self) -> dict[str, Tensor]:
+        """Return the weights of a trained codec, under the names of the codec's own format."""
+
+    def load_checkpoint(self, weights: Mapping[str, Tensor]) -> None:
+        """Replace the weights by some that :meth:`checkpoint` returned."""
 
 
 @runtime_checkable

@@ -32,15 +32,26 @@ UNCERTAIN = "cannot be distinguished from 0 with these images"
 NO_INTERVAL = "no 95 % interval"
 """What stands in the place of an interval that is not known."""
 
-CHANGES = {CurveRole.JOINT: "joint training", CurveRole.REFINED: "refined latents"}
+CHANGES = {
+    CurveRole.JOINT: "joint training",
+    CurveRole.RETUNED: "retuned decoder",
+    CurveRole.REFINED: "refined latents",
+}
 """What a curve changes in the codec, by its role; cells have names that say it."""
 OWN_TRANSFORMS = (CurveRole.CELL, CurveRole.REFINED)
 """Roles of curves with the codec's own transforms."""
 MEANS = {
     CurveRole.JOINT: "with retrained transforms",
+    CurveRole.RETUNED: "with a retuned decoder",
     CurveRole.REFINED: "with refined latents",
 }
 """With what a bound saves bits, by its role."""
+CODE_MEANS = {
+    CurveRole.JOINT: "other weights of the codec",
+    CurveRole.RETUNED: "the codec's own latents, read by a retuned decoder",
+    CurveRole.REFINED: "refined latents, read by the codec's own decoder",
+}
+"""By what means a code saves bits that is not a cell of the codec, by its role."""
 
 
 class Lever(NamedTuple):
@@ -291,8 +302,8 @@ def available_sentence(available: pd.DataFrame, measure: str) -> str:
 
 def describe_code(code: pd.Series) -> str:
     """Return by what means a real code saves bits, if its name does not say it."""
-    if CurveRole.parse(code["role"]) is CurveRole.REFINED:
-        return " (refined latents, read by the codec's own decoder)"
+    if (means := CODE_MEANS.get(CurveRole.parse(code["role"]))) is not None:
+        return f" ({means})"
     if code["cell"] == str(BASELINE_CELL):
         return " (its own variance, and rdpipe's range coder)"
     return ""
@@ -300,7 +311,7 @@ def describe_code(code: pd.Series) -> str:
 
 def has_own_pictures(code: pd.Series) -> bool:
     """Return whether a real code decodes to the codec's own pictures."""
-    if CurveRole.parse(code["role"]) is CurveRole.REFINED:
+    if CurveRole.parse(code["role"]) in CODE_MEANS:
         return False
     cell = CellId.parse(code["cell"])
     return cell == BASELINE_CELL.replace(variance=cell.variance)

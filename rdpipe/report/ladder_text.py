@@ -60,9 +60,10 @@ def claim(taken: pd.DataFrame) -> str:
         return f"the best rung, “{best['name']}”, changes the rate by {change}"
     changed = set(taken["term"][taken["remark"] == ""])
     transforms = "retrained" if "transforms" in changed else "the codec's own"
+    decoder = ", a retuned decoder" if "decoder" in changed else ""
     latents = " and refined latents" if best["encoder_seconds"] else ""
     interval = f"(95 % interval {-high:.1f} to {-low:.1f} %)"
-    means = f"with {transforms} transforms{latents} {interval}"
+    means = f"with {transforms} transforms{decoder}{latents} {interval}"
     saved = at_least(-total)
     if BoundKind.parse(best["kind"]) is BoundKind.UPPER_BOUND:
         return f"{saved} of the bits are avoidable {means}"

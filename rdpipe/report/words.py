@@ -37,6 +37,7 @@ TERM_NAMES = {
     "quantization": "quantization",
     "context": "context",
     "encoder": "encoder (refined latents)",
+    "decoder": "retuned decoder",
     "transforms": "jointly trained transforms",
 }
 """Names of the terms in a sentence."""

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from rdpipe.codecs.bitstream import decode, encode
+from rdpipe.codecs.building import build_codec
 from rdpipe.codecs.conformance import Finding, check
 from rdpipe.core.errors import InputError
 from rdpipe.core.protocols import Codec, Image
@@ -17,7 +18,6 @@ from rdpipe.core.walk import Walk
 from rdpipe.datasets.image import read_image
 from rdpipe.refinement.codec import fingerprint, refined_codec
 from rdpipe.refinement.refine import Refiner, Settings
-from rdpipe.stages.inputs import build_codec
 
 SIDE = 256
 """Largest side of the part of the image whose latents are refined, pixels."""

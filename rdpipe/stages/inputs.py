@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,10 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from rdpipe.codecs import CODECS
+from rdpipe.codecs.building import build_codec
 from rdpipe.codecs.extraction import as_latents
 from rdpipe.core.errors import InputError
 from rdpipe.core.latents import Latents
-from rdpipe.core.plugins import build_entry, load_attribute, locate
-from rdpipe.core.process import retain_freed_memory
 from rdpipe.core.protocols import Codec
 from rdpipe.core.runs import RunId
 from rdpipe.datasets import manifest
@@ -125,33 +122,6 @@ def select_images(array: xr.Dataset, names: Sequence[str], path: Path) -> xr.Dat
     if missing := [name for name in names if name not in array["image"].values]:
         raise InputError(f"{path}: image {missing[0]!r} is missing")
     return array.sel(image=list(names))
-
-
-def build_codec(name: str, quality: int, entry: Mapping[str, Any], device: str) -> Codec:
-    """Build a codec from its config entry, on a device if its factory has this parameter.
-
-    Parameters
-    ----------
-    name : str
-        Name in the config.
-    quality : int
-    entry : mapping
-        ``use`` and ``args``, both optional.
-    device : str
-        ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
-
-    Raises
-    ------
-    InputError
-        If the name is unknown or the arguments do not fit.
-    """
-    arguments = dict(entry.get("args", {}))
-    retain_freed_memory()
-    factory = load_attribute(locate("codec", entry.get("use", name), CODECS)[0])
-    if "device" in inspect.signature(factory).parameters:
-        arguments.setdefault("device", device)
-    codec: Codec = build_entry("codec", name, {**entry, "args": arguments}, CODECS, quality)
-    return codec
 
 
 def codec_of(spec: CodecSpec) -> Codec:

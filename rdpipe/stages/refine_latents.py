@@ -14,6 +14,7 @@ import numpy as np
 import xarray as xr
 from safetensors.torch import load_file, save_file
 
+from rdpipe.codecs.building import build_codec
 from rdpipe.codecs.extraction import DIMENSIONS
 from rdpipe.core.protocols import Codec, Image
 from rdpipe.core.provenance import source_digest
@@ -26,7 +27,7 @@ from rdpipe.refinement.codec import fingerprint
 from rdpipe.refinement.refine import Objective, Refinement, Refiner, Settings
 from rdpipe.refinement.slope import operating_point, slope_of_curve, slope_of_step
 from rdpipe.refinement.spec import RefinementSpec
-from rdpipe.stages.inputs import build_codec, codec_of
+from rdpipe.stages.inputs import codec_of
 from rdpipe.stages.specs import CodecSpec
 
 SLOPE_IMAGES = 4

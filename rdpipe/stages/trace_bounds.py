@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import xarray as xr
 
-from rdpipe.analysis.available import available_frame
+from rdpipe.analysis.available import available_frame, decoded_curve
 from rdpipe.analysis.context import context_frame
 from rdpipe.analysis.curve_terms import curve_terms
 from rdpipe.analysis.curves import Curve
-from rdpipe.analysis.ladder import RefinedRun, ladder_frame, rungs
+from rdpipe.analysis.ladder import TERMS, RefinedRun, ladder_frame, rungs
 from rdpipe.analysis.latent_matched import latent_matched_frame
 from rdpipe.analysis.measured_curves import (
     Runs,
@@ -34,11 +35,27 @@ from rdpipe.analysis.tables import (
     points_frame,
     term_frame,
 )
+from rdpipe.core.kinds import CurveRole
 from rdpipe.core.runs import RunId
 from rdpipe.core.specs import Spec
 from rdpipe.io import store
 from rdpipe.io.files import write_atomically
 from rdpipe.stages.specs import CellNames, cell_ids
+
+
+class RetunedSpec(Spec, frozen=True, kw_only=True):
+    """What a codec whose weights were trained on is for another codec.
+
+    Parameters
+    ----------
+    codec : str
+        The codec with the weights before.
+    role : CurveRole
+        ``retuned`` if only the decoder was trained, otherwise ``joint``.
+    """
+
+    codec: str
+    role: CurveRole
 
 
 class TraceBoundsSpec(Spec, frozen=True, kw_only=True):
@@ -52,6 +69,8 @@ class TraceBoundsSpec(Spec, frozen=True, kw_only=True):
         Codecs that were trained as a bound, and the codec that each is a bound for.
     refined : dict of str to str
         Codecs with refined latents, and the codec whose latents were refined.
+    retuned : dict
+        Codecs whose weights were trained on.
     references : dict
         Published curves by dataset.
     """
@@ -59,6 +78,7 @@ class TraceBoundsSpec(Spec, frozen=True, kw_only=True):
     limits: dict[str, CellNames]
     bound_for: dict[str, str]
     refined: dict[str, str]
+    retuned: dict[str, RetunedSpec]
     references: dict[str, PublishedSpec]
 
 
@@ -110,9 +130,13 @@ def run(
     """
     tables, arrays, simulated, codings = map(by_run, (images, gaps, simulations, decoded))
     same_pictures = by_run(variances)
+    own_codings = {key: run for key, run in codings.items() if key in arrays}
     products = [store.join_shards(shards) for shards in store.group_by_run(baselines)]
+    retuned = {name: (entry.codec, entry.role) for name, entry in spec.retuned.items()}
     curves = (
-        codec_curves(tables, simulated, arrays, spec.bound_for, spec.refined)
+        with_real_bytes(
+            codec_curves(tables, simulated, arrays, spec.bound_for, spec.refined, retuned), codings
+        )
         + source_curves(source_functions(images), tables)
         + baseline_curves(products)
     )
@@ -121,7 +145,7 @@ def run(
     curves += published_curves(spec.references, references, sizes, measured)
     analyzed = {key: run for key, run in tables.items() if key in arrays}
     latent_terms = term_frame(analyzed, arrays, cell_ids(spec.limits))
-    frames = make_frames(spec, curves, analyzed, simulated, same_pictures, codings)
+    frames = make_frames(spec, curves, analyzed, simulated, same_pictures, own_codings)
     over_the_curve, ladders = curve_frames(
         spec, curves, tables, simulated, arrays, refinement_seconds(by_run(refined), tables)
     )
@@ -174,6 +198,22 @@ def make_frames(
     }
 
 
+def with_real_bytes(curves: Sequence[Curve], decoded: Runs) -> list[Curve]:
+    """Return curves; those of codecs that belong to another one, with real bytes if they have some.
+
+    Such a codec has one cell, that of its training.
+    """
+    with_bytes = []
+    for curve in curves:
+        run = decoded.get((curve.dataset, curve.name))
+        if run is not None and curve.role in TERMS:
+            cell = next(iter(run.values()))["cell"].item()
+            coded = decoded_curve(curve, run, cell)
+            curve = replace(coded, name=curve.name, role=curve.role)
+        with_bytes.append(curve)
+    return with_bytes
+
+
 def common_measure(simulated: Runs) -> str:
     """Return the quality at which the cells of all codecs were simulated."""
     run = next(iter(simulated.values()))
@@ -193,9 +233,11 @@ def curve_frames(
     for dataset, codec in analyzed:
         run, simulations = tables[dataset, codec], simulated[dataset, codec]
         times = {name: seconds[dataset, name] for name in spec.refined}
+        changed = {name: (base, CurveRole.REFINED) for name, base in spec.refined.items()}
+        changed |= {name: (entry.codec, entry.role) for name, entry in spec.retuned.items()}
         refined = [
-            RefinedRun(name, tables[dataset, name], simulated[dataset, name])
-            for name, base in spec.refined.items()
+            RefinedRun(name, tables[dataset, name], simulated[dataset, name], TERMS[role])
+            for name, (base, role) in changed.items()
             if base == codec and name not in spec.bound_for
         ]
         bounds = ordered_bounds(spec, curves, dataset, codec)

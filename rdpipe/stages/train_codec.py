@@ -9,11 +9,12 @@ from pathlib import Path
 
 import safetensors.torch
 from msgspec.structs import replace
+from torch import Tensor
 
 from rdpipe.core.errors import InputError
 from rdpipe.core.process import limit_threads
 from rdpipe.core.provenance import source_digest
-from rdpipe.datasets import manifest
+from rdpipe.datasets import gaussian_field, manifest
 from rdpipe.io.files import write_atomically
 from rdpipe.training.spec import TrainingSpec
 from rdpipe.training.trainer import train
@@ -43,25 +44,53 @@ def run(
     """
     limit_threads(threads)
     images = manifest.load(manifest_file)["images"]
+    check_photographs(images)
     check_sizes(images, spec.crop)
-    files = [Path(image["file"]) for image in images]
-    weights = train(with_digests(spec, images), files, state)
-    if weights is None:  # another process writes them
-        return
-    description = {"spec": spec.to_mapping(), "images": len(images)}
-    metadata = {"rdpipe": json.dumps(description, sort_keys=True)}  # one key: keys have no order
-    data = safetensors.torch.save(weights, metadata)
-    write_atomically(out, lambda path: path.write_bytes(data))
-
-
-def with_digests(spec: TrainCodecSpec, images: Sequence[manifest.ImageEntry]) -> TrainCodecSpec:
-    """Return a specification with digests of all else that the weights depend on."""
-    return replace(
+    complete = replace(
         spec,
-        images=sha256("".join(image["sha256"] for image in images).encode()).hexdigest(),
+        images=digest_of(images),
         start_weights=spec.start and sha256(Path(spec.start).read_bytes()).hexdigest(),
         source=source_digest("rdpipe.training.trainer"),
     )
+    weights = train(complete, files_of(images), state)
+    write_weights(weights, {"spec": spec.to_mapping(), "images": len(images)}, out)
+
+
+def digest_of(images: Sequence[manifest.ImageEntry]) -> str:
+    """Return a digest of the content of the training images."""
+    return sha256("".join(image["sha256"] for image in images).encode()).hexdigest()
+
+
+def files_of(images: Sequence[manifest.ImageEntry]) -> list[Path]:
+    """Return the files of the training images."""
+    return [Path(image["file"]) for image in images]
+
+
+def write_weights(
+    weights: dict[str, Tensor] | None, description: dict[str, object], out: Path
+) -> None:
+    """Write weights with a description; None if another process writes them."""
+    if weights is not None:
+        # one key: keys have no order
+        metadata = {"rdpipe": json.dumps(description, sort_keys=True)}
+        data = safetensors.torch.save(weights, metadata)
+        write_atomically(out, lambda path: path.write_bytes(data))
+
+
+def check_photographs(images: Sequence[manifest.ImageEntry]) -> None:
+    """Check that no image is a Gaussian field, of which the networks have no model.
+
+    Raises
+    ------
+    InputError
+        If one is.
+    """
+    for image in images:
+        if image["file"].startswith(gaussian_field.PREFIX):
+            raise InputError(
+                f"{image['name']!r} is a Gaussian field; expected photographs, or a training with"
+                " start: {codec: ...} of a codec for fields, such as random-transform"
+            )
 
 
 def check_sizes(images: Sequence[manifest.ImageEntry], crop: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,14 +13,15 @@ from torch.utils.data import Dataset
 
 from rdpipe.datasets.image import read_image
 
-Pixels = NDArray[np.uint8]
-"""An image of shape (height, width, 3)."""
+Pixels = NDArray[Any]
+"""An image of uint8 of shape (height, width, 3), or a Gaussian field of (height, width, 1)."""
 
 
 class Crops(Dataset[Pixels]):
     """Random square crops with random mirroring, zoom and saturation.
 
-    Crop ``i`` is a pure function of (seed, i). Half of the crops are resampled by a factor of up to
+    Crop ``i`` is a pure function of (seed, i). Those of Gaussian fields are not changed, so that
+    they have the distribution of the source.  Half of the crops are resampled by a factor of up to
     3/2 in either direction, for other textures, and fewer artifacts of the JPEG files that most
     training sets consist of. Half have their saturation changed by a factor of up to 2 in either
     direction: a hyperprior that has not seen saturated colors predicts means far from them.
@@ -44,6 +46,9 @@ class Crops(Dataset[Pixels]):
         rng, file = self._draw(index)
         if file not in self.decoded:
             self.decoded[file] = read_image(str(file), max_pixels=None)[0]
+        if self.decoded[file].dtype != np.uint8:
+            field = random_window(self.decoded[file], self.size, rng)
+            return np.ascontiguousarray(field.transpose(2, 0, 1))
         crop = random_zoom(self.decoded[file], self.size, rng)
         if rng.integers(2):
             crop = crop[:, ::-1]
@@ -62,11 +67,16 @@ def random_zoom(image: Pixels, size: int, rng: np.random.Generator) -> Pixels:
     """Return a crop of ``size``, with original pixels or resampled from another size."""
     side = round(size * 1.5 ** rng.uniform(-1, 1)) if rng.integers(2) else size
     side = min(side, *image.shape[:2])
-    top, left = (rng.integers(length - side + 1) for length in image.shape[:2])
-    crop = image[top : top + side, left : left + side]
+    crop = random_window(image, side, rng)
     if side != size:
         crop = np.asarray(Image.fromarray(crop).resize((size, size), Image.Resampling.LANCZOS))
     return crop
+
+
+def random_window(image: Pixels, side: int, rng: np.random.Generator) -> Pixels:
+    """Return a square of the pixels of an image."""
+    top, left = (rng.integers(length - side + 1) for length in image.shape[:2])
+    return image[top : top + side, left : left + side]
 
 
 def random_saturation(crop: Pixels, rng: np.random.Generator) -> Pixels:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any
 
 from rdpipe.core.specs import Spec
 
@@ -19,17 +20,13 @@ class OnChange(StrEnum):
     """The training stops with an error; nothing is lost."""
 
 
-class TrainingSpec(Spec, frozen=True, kw_only=True):
-    """A network to train, as an entry of ``training`` in the config.
+class LoopSpec(Spec, frozen=True, kw_only=True):
+    """How weights are trained, whatever they are.
 
     Parameters
     ----------
-    N, M : int
-        Channels of the transforms and of the latents.
     lambdas : list of float
         One Lagrange multiplier per rate.
-    mean, variance, quantizer : str
-        See :class:`rdpipe.training.model.VariableRateModel`.
     steps : int
         Number of steps.
     batch : int
@@ -48,20 +45,14 @@ class TrainingSpec(Spec, frozen=True, kw_only=True):
         Steps between two states.
     on_change : OnChange
         What happens if there is a state from before a change of what the weights depend on.
-    start : str, optional
-        File of weights to begin with; see :func:`rdpipe.training.warm_start.load_start`.
     dataset : str, optional
         Name of the dataset.
     images, start_weights, source : str, optional
-        Digests of the training images, of the file ``start`` and of the source of the training.
+        Digests of the training images, of the weights to begin with and of the source of the
+        training.
     """
 
-    N: int
-    M: int
     lambdas: list[float]
-    mean: str
-    variance: str
-    quantizer: str
     steps: int
     batch: int
     crop: int
@@ -71,7 +62,6 @@ class TrainingSpec(Spec, frozen=True, kw_only=True):
     devices: int
     save_every: int
     on_change: OnChange = OnChange.RESTART
-    start: str | None = None
     dataset: str | None = None
     images: str | None = None
     start_weights: str | None = None
@@ -96,3 +86,60 @@ class TrainingSpec(Spec, frozen=True, kw_only=True):
         if steps > self.steps:
             changes.append(f"the state has {steps} steps; expected up to {self.steps}")
         return changes
+
+
+class TrainingSpec(LoopSpec, frozen=True, kw_only=True):
+    """A network to train, as an entry of ``training`` in the config.
+
+    Parameters
+    ----------
+    N, M : int
+        Channels of the transforms and of the latents.
+    mean, variance, quantizer : str
+        See :class:`rdpipe.training.model.VariableRateModel`.
+    start : str, optional
+        File of weights to begin with; see :func:`rdpipe.training.warm_start.load_start`.
+    """
+
+    N: int
+    M: int
+    mean: str
+    variance: str
+    quantizer: str
+    start: str | None = None
+
+
+class Part(StrEnum):
+    """A part of a codec, whose weights are trained together."""
+
+    ENCODER = "encoder"
+    DECODER = "decoder"
+    PRIOR = "prior"
+
+
+class RetuningSpec(LoopSpec, frozen=True, kw_only=True):
+    """A codec whose weights are trained on, at one quality.
+
+    Parameters
+    ----------
+    train : list of Part
+        What is trained; all else stays as it is.
+    quantizer : str
+        A quantizer of the config, or ``noise``, which replaces rounding in training only. With
+        more than the decoder, one of :data:`DIFFERENTIABLE`.
+    quantizers : dict
+        The entry of the quantizer in the config, by name.
+    level : float
+        Its water level or step, latent units.
+    """
+
+    train: list[Part]
+    quantizer: str
+    quantizers: dict[str, dict[str, Any]]
+    level: float
+    precision: str = "32-true"
+    devices: int = 1
+
+
+DIFFERENTIABLE = ("test-channel", "rounding", "noise")
+"""Quantizers with which an encoder and a prior can be trained."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from lightning_fabric.plugins.environments import LightningEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from numpy.typing import NDArray
 from pytorch_optimizer import SOAP
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
@@ -28,21 +28,21 @@ from rdpipe.core.process import retain_freed_memory
 from rdpipe.io.files import write_atomically
 from rdpipe.training.crops import Crops
 from rdpipe.training.model import VariableRateModel
-from rdpipe.training.spec import OnChange, TrainingSpec
+from rdpipe.training.spec import LoopSpec, OnChange, TrainingSpec
 from rdpipe.training.warm_start import load_start
 
 logger = logging.getLogger(__name__)
 
 
-def learning_rate(step: int, steps: int, peak: float) -> float:
+def learning_rate(step: int, steps: int, peak: float, warm_up: int = 500) -> float:
     """Return the learning rate of a step.
 
-    It rises for 500 steps, stays constant, and falls as a cosine over the last third. A longer
-    training therefore begins exactly like a shorter one.
+    It rises for ``warm_up`` steps, stays constant, and falls as a cosine over the last third. A
+    longer training therefore begins exactly like a shorter one.
     """
-    warm_up = min(1.0, (step + 1) / 500)
+    rise = min(1.0, (step + 1) / warm_up)
     fall = max(0.0, (step - steps * 2 / 3) / (steps / 3))
-    return peak * warm_up * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * fall)))
+    return peak * rise * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * fall)))
 
 
 def moving_average(
@@ -72,7 +72,8 @@ class Trainer:
 
     Parameters
     ----------
-    spec : TrainingSpec
+    spec : LoopSpec
+        For this class a :class:`TrainingSpec`; subclasses train something else.
     state_dir : Path
         Folder of the state. If it has a state of this training, the training continues from there.
 
@@ -90,14 +91,33 @@ class Trainer:
         cannot share a batch.
     """
 
-    def __init__(self, spec: TrainingSpec, state_dir: Path):
+    warm_up = 500
+    has_initial_densities = False
+
+    def __init__(self, spec: LoopSpec, state_dir: Path):
         retain_freed_memory()
         self.spec, self.file = spec, state_dir / "state.pt"
-        self.fabric = make_fabric(spec)
+        self.fabric = self.make_fabric()
         self.fabric.seed_everything(spec.seed, verbose=False)
-        model, self.step_count = make_model(spec), 0
-        state, loaded = self._read_state(), set[str]()
-        is_new = state is None
+        state, self.step_count = self._read_state(), 0
+        model = self.make_model(is_new=state is None)
+        parameters = [p for p in model.parameters() if p.requires_grad]
+        optimizer = KernelSOAP(parameters, lr=spec.learning_rate, weight_decay=0.0, merge_dims=True)
+        self.model, self.optimizer = self.fabric.setup(model, optimizer)
+        self.average = AveragedModel(self.model.module, multi_avg_fn=moving_average)
+        self.lambdas = torch.tensor(spec.lambdas, device=self.fabric.device)
+        if state is not None:
+            self._resume(state)
+
+    def make_fabric(self) -> lightning_fabric.Fabric:
+        """Return the Fabric on whose devices the training runs."""
+        return make_fabric(self.spec)
+
+    def make_model(self, is_new: bool) -> nn.Module:
+        """Return the network before its first step, or one whose weights the state replaces."""
+        spec = self.spec
+        assert isinstance(spec, TrainingSpec)
+        model, loaded = make_model(spec), set[str]()
         if spec.start is not None and is_new:
             loaded = load_start(model, Path(spec.start))
         learned = "entropy_bottleneck.matrices.0" in loaded
@@ -106,13 +126,7 @@ class Trainer:
         model.entropy_bottleneck.quantiles.requires_grad_(False)  # solved for at the end
         if self.fabric.device.type == "cuda":
             model.compile()
-        parameters = [p for p in model.parameters() if p.requires_grad]
-        optimizer = KernelSOAP(parameters, lr=spec.learning_rate, weight_decay=0.0, merge_dims=True)
-        self.model, self.optimizer = self.fabric.setup(model, optimizer)
-        self.average = AveragedModel(self.model.module, multi_avg_fn=moving_average)
-        self.lambdas = torch.tensor(spec.lambdas, device=self.fabric.device)
-        if state is not None:
-            self._resume(state)
+        return model
 
     def _read_state(self) -> dict[str, Any] | None:
         """Return the state to continue from; None if the training starts at its first step.
@@ -173,7 +187,8 @@ class Trainer:
         return weights
 
     def weights(self) -> dict[str, Tensor]:
-        """Return the averaged weights, float16, with the quantiles that a coder needs."""
+        """Return the averaged weights, for :class:`TrainingSpec` float16 and with quantiles."""
+        assert isinstance(self.spec, TrainingSpec)
         model = make_model(self.spec)
         model.load_state_dict(self.average.module.state_dict())
         model.solve_quantiles()
@@ -207,7 +222,9 @@ class Trainer:
         """
         spec, device = self.spec, self.fabric.device
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.step_count, spec.steps, spec.learning_rate)
+            group["lr"] = learning_rate(
+                self.step_count, spec.steps, spec.learning_rate, self.warm_up
+            )
         rank, world = self.fabric.global_rank, self.fabric.world_size
         # the noise is a function of the step
         torch.manual_seed((spec.seed * 1_000_003 + self.step_count) * world + rank)
@@ -242,8 +259,18 @@ def _save(content: dict[str, Any], path: Path) -> None:
         torch.save(content, file)
 
 
-def make_fabric(spec: TrainingSpec) -> lightning_fabric.Fabric:
+def make_fabric(
+    spec: LoopSpec, accelerator: str = "auto", devices: list[int] | None = None
+) -> lightning_fabric.Fabric:
     """Return a Fabric on the devices of this node, with its other processes started.
+
+    Parameters
+    ----------
+    spec : LoopSpec
+    accelerator : str
+        ``cpu``, ``cuda`` or ``auto``.
+    devices : list of int, optional
+        Which devices. Default: the first ``spec.devices``.
 
     Raises
     ------
@@ -258,7 +285,8 @@ def make_fabric(spec: TrainingSpec) -> lightning_fabric.Fabric:
         # in a scheduler's environment, Fabric would expect the scheduler to start the processes
         fabric = lightning_fabric.Fabric(
             precision=spec.precision,  # type: ignore[arg-type]
-            devices=spec.devices,
+            accelerator=accelerator,
+            devices=devices or spec.devices,
             plugins=[LightningEnvironment()],
         )
     except MisconfigurationException as error:
@@ -289,28 +317,34 @@ def denormals_as_zeros() -> Iterator[None]:
 
 
 @denormals_as_zeros()
-def train(spec: TrainingSpec, files: Sequence[Path], state_dir: Path) -> dict[str, Tensor] | None:
+def train(
+    spec: LoopSpec,
+    files: Sequence[Path],
+    state_dir: Path,
+    make_trainer: Callable[[Any, Path], Trainer] = Trainer,
+) -> dict[str, Tensor] | None:
     """Train until ``spec.steps``, from the state of this training in ``state_dir`` if it exists.
 
     Parameters
     ----------
-    spec : TrainingSpec
+    spec : LoopSpec
     files : sequence of Path
         Training images.
     state_dir : Path
         Folder for the state and the TensorBoard scalars.
+    make_trainer : callable
+        The class of the trainer.
 
     Returns
     -------
     dict of Tensor, optional
-        The averaged weights, float16, with the quantiles of the entropy bottleneck. None in all
-        processes but the first.
+        The weights of :meth:`Trainer.weights`. None in all processes but the first.
 
     Raises
     ------
     InputError
         If the state belongs to a training with another spec (see
-        :meth:`TrainingSpec.changes_since`) and ``spec.on_change`` refuses it; or if the devices
+        :meth:`LoopSpec.changes_since`) and ``spec.on_change`` refuses it; or if the devices
         cannot share a batch.
     FloatingPointError
         If the loss or its gradient is not finite. The last good state stays in ``state_dir``.
@@ -318,7 +352,7 @@ def train(spec: TrainingSpec, files: Sequence[Path], state_dir: Path) -> dict[st
         On SIGTERM, after saving the state.
     """
     state_dir.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(spec, state_dir)
+    trainer = make_trainer(spec, state_dir)
     stop_requests = []
     signal.signal(signal.SIGTERM, lambda *_: stop_requests.append(True))
     crops, fabric = Crops(files, spec.crop, spec.seed), trainer.fabric

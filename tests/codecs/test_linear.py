@@ -74,7 +74,7 @@ def test_variances_equal_those_of_the_coefficients(make, source, request):
     measured = codec.step**2 * np.square(samples).mean((0, 2, 3))
     # the slowest coefficients have few independent samples
     np.testing.assert_allclose(measured, codec.variances, rtol=0.12 if source is SOURCE else 0.2)
-    transform = codec.transform.numpy()
+    transform = codec.network["analysis"].numpy()
     np.testing.assert_allclose(transform @ transform.T, np.eye(64), atol=1e-12)
     block = covariance(codec.spectrum, 8)
     assert codec.variances.sum() == pytest.approx(np.trace(block), rel=1e-12)

@@ -91,7 +91,8 @@ TRANSFORM = """
 import sys
 import numpy as np
 from rdpipe.codecs.linear import klt
-np.save(sys.argv[1], klt(1, steps=[20.0], sigma=40.0, size=64, exponent=2.5).transform.numpy())
+codec = klt(1, steps=[20.0], sigma=40.0, size=64, exponent=2.5)
+np.save(sys.argv[1], codec.network["analysis"].numpy())
 """
 
 
@@ -101,5 +102,5 @@ def test_basis_of_equal_eigenvalues_is_the_same(kind, tmp_path):
     file = str(tmp_path / "transform.npy")
     environment = os.environ | {"OPENBLAS_CORETYPE": kind}
     subprocess.run([sys.executable, "-c", TRANSFORM, file], env=environment, check=True)
-    here = klt(1, steps=[20.0], sigma=40.0, size=64, exponent=2.5).transform
+    here = klt(1, steps=[20.0], sigma=40.0, size=64, exponent=2.5).network["analysis"]
     np.testing.assert_allclose(np.load(file), here, atol=1e-8)

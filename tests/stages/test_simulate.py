@@ -7,10 +7,10 @@ import pytest
 from skimage.metrics import peak_signal_noise_ratio
 from small_run import SmallRun, cells, photographs
 
+from rdpipe.codecs.building import build_codec
 from rdpipe.core.running import decode_image
 from rdpipe.core.walk import Walk
 from rdpipe.io import store
-from rdpipe.stages.inputs import build_codec
 
 OWN, DEADZONE, BOUND, GENIE, STALE = (
     "codec/codec/rounding",

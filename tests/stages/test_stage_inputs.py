@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from rdpipe.codecs.building import build_codec
 from rdpipe.core.errors import InputError
 from rdpipe.io import store
-from rdpipe.stages.inputs import build_codec, read_fits, select_images
+from rdpipe.stages.inputs import read_fits, select_images
 
 CODECS = """
 class OnDevice:

@@ -13,7 +13,11 @@ rule trace_bounds:
         contexts=every_matched(rules.measure_gap.output, component="context"),
         simulations=every_matched(rules.simulate.output, config["codecs"]),
         baselines=every_baseline(rules.run_baseline.output),
-        decoded=every_run(rules.read_bitstreams.output) if config["bitstream"] else [],
+        decoded=(
+            every_run(rules.read_bitstreams.output, query.coded_codecs(config))
+            if config["bitstream"]
+            else []
+        ),
         refined=every_run(
             rules.refine_latents.output,
             {name: config["codecs"][name] for name in query.refined_codecs(config)},
@@ -51,6 +55,7 @@ rule trace_bounds:
             limits=config["limits"],
             bound_for=query.bound_codecs(config),
             refined=query.refined_bases(config),
+            retuned=query.retuned_roles(config),
             references={
                 dataset: {"tables": len(TABLES[dataset]), "curves": entry.get("curves")}
                 for dataset, entry in config["references"].items()

@@ -1,6 +1,10 @@
 """Networks that the config trains."""
 
-TRAINED = expand("<results>/training/{network}.safetensors", network=config["training"])
+TRAINED = expand("<results>/training/{network}.safetensors", network=query.networks(config)) + [
+    f"<results>/training/{network}/q{quality}.safetensors"
+    for network, entry in query.retunings(config).items()
+    for quality in entry["start"]["quality"]
+]
 
 
 rule train_codec:
@@ -31,6 +35,46 @@ rule train_codec:
         source=code_digest("train_codec", "datasets"),
     shell:
         "python -m rdpipe train_codec"
+        " --spec {params.spec:q}"
+        " --manifest_file {input.manifest:q}"
+        " --state {params.state:q}.state"
+        " --threads {threads}"
+        " --out {output:q} > {log:q} 2>&1"
+
+
+rule retune_codec:
+    """Train a codec of the config on from its own weights; resume from the side folder."""
+    input:
+        manifest=lambda w: expand(
+            rules.prepare_dataset.output, dataset=config["training"][w.network]["dataset"]
+        ),
+        checkpoint=lambda w: checkpoints_of_codec(
+            config["training"][w.network]["start"]["codec"], [w.quality]
+        ),
+    output:
+        "<results>/training/{network}/q{quality}.safetensors",
+    log:
+        "<logs>/retune_codec/{network}/q{quality}.log",
+    benchmark:
+        "<benchmarks>/retune_codec/{network}/q{quality}.jsonl"
+    conda:
+        "../../environment.yml"
+    threads: workflow.resource_settings.cores or 1  # on a cluster, the profile sets it
+    resources:
+        mem=scale_with_attempt("8GB"),
+        runtime=scale_with_attempt("24h"),
+        gpu=gpus(),
+    params:
+        spec=lambda w: canonical_json(**query.retuning_spec(config, w.network, int(w.quality))),
+        state=subpath(output[0], strip_suffix=".safetensors"),
+        source=lambda w: code_digest(
+            "retune_codec",
+            "datasets",
+            "quantizers",
+            codecs=config["training"][w.network]["start"]["codec"],
+        ),
+    shell:
+        "python -m rdpipe retune_codec"
         " --spec {params.spec:q}"
         " --manifest_file {input.manifest:q}"
         " --state {params.state:q}.state"

@@ -81,10 +81,26 @@ def config_entry(section, name):
 
 
 def codec_entry(name):
-    """Return `use` and `args` of a codec; of a refined one, those of its codec."""
+    """Return `use` and `args` of a codec; of a refined one, those of its codec.
+
+    Those of a retuned one are the codec before and the file of weights.
+    """
     base = query.base_codec(config, name)
+    if base in query.retuned_codecs(config):
+        before = query.retuned_bases(config)[base]
+        args = {
+            "codec": {"use": before, **config_entry("codecs", before)},
+            "checkpoint": retuned_weights(base, "{quality}"),
+        }
+        return {"use": query.RETUNED, "args": args}
     entry = config_entry("codecs", base)
     return entry if base == name else {"use": base, **entry}
+
+
+def retuned_weights(codec, quality):
+    """Return the file with the weights of a codec that were trained on."""
+    network = config["codecs"][codec]["args"]["training"]
+    return expand(rules.retune_codec.output, network=network, quality=quality)[0]
 
 
 def image_fingerprint(wildcards):
@@ -115,7 +131,7 @@ def codec_spec(wildcards):
 
 def bitstream_spec(wildcards):
     """Return the JSON for encoder and decoder; on the CPU, where both compute the same numbers."""
-    cells = query.bitstream_spec(config)
+    cells = query.bitstream_spec(config, wildcards.codec)
     return canonical_json(**{**codec_spec(wildcards), **cells, "device": "cpu"})
 
 
@@ -202,6 +218,14 @@ def checkpoint_files(wildcards):
 def checkpoints_of(wildcards, qualities):
     """Return the files with the weights of a codec at some qualities, if it has any."""
     codec = query.base_codec(config, wildcards.codec)
+    if codec not in query.retuned_codecs(config):
+        return checkpoints_of_codec(codec, qualities)
+    before = checkpoints_of_codec(query.retuned_bases(config)[codec], qualities)
+    return before + [retuned_weights(codec, quality) for quality in qualities]
+
+
+def checkpoints_of_codec(codec, qualities):
+    """Return the files with the weights that the entry of a codec names, if it names any."""
     files = (query.checkpoint_file(config, codec, quality) for quality in qualities)
     return user_files(*filter(None, files))
 
@@ -248,7 +272,7 @@ def reconstruction_files(wildcards, cells):
 
 def fits_of_bitstreams(wildcards):
     """Return the fits of the cells that are written as real bytes."""
-    cells = query.bitstream_cells(config)
+    cells = query.bitstream_cells(config, wildcards.codec)
     entries = query.used_entries(config, cells)
     return fit_files(wildcards, entries) + reconstruction_files(wildcards, cells)
 

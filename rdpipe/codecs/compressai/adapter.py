@@ -39,6 +39,8 @@ HEADER = struct.Struct(">IIB")
 
 The length of each string but the last follows, 4 bytes each.
 """
+PARTS = {"g_a": "encoder", "h_a": "encoder", "g_s": "decoder"}
+"""What the modules of a model belong to; all others are part of the prior."""
 STRIDE = 16
 """Distance of neighboring latents in the image, pixels; of hyper-latents it is four times that."""
 
@@ -61,7 +63,7 @@ class CachedTransform(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the output of the transform, in contiguous memory."""
-        if x.requires_grad:
+        if x.requires_grad or self.training:
             differentiable: Tensor = self.transform(x)
             return differentiable.contiguous()
         if self._last is not None:
@@ -232,6 +234,8 @@ class CompressAICodec:
         with self._current():
             if image is not None and image.shape[1] != 3:
                 raise InputError(f"the image has {image.shape[1]} channels; expected 3 (RGB)")
+            if self.model.training:  # what it derives from the weights needs gradients
+                self._use_predictors(self.model)
             y = None if image is None else self.model.g_a(image)
             if self.has_hyperprior:
                 y_hat = self._code_hyperprior(y, size, send)
@@ -302,6 +306,54 @@ class CompressAICodec:
         h_a: nn.Module = _inner(self.model).get_submodule("h_a")
         z: Tensor = h_a(y.abs() if self.takes_magnitude else y)
         return z
+
+    @property
+    def network(self) -> nn.Module:
+        """The model; see :class:`rdpipe.core.protocols.SupportsTraining`.
+
+        Whoever has it may change it, so the codec does not follow the caller's model any more.
+        """
+        self._source = None
+        return self.model
+
+    def part_of(self, weight: str) -> str | None:
+        """Return the part of a parameter; the quantiles of the density are solved for."""
+        name = weight.removeprefix("latent_codec.hyper.")
+        if name == "entropy_bottleneck.quantiles":
+            return None
+        return PARTS.get(name.partition(".")[0], "prior")
+
+    @torch.no_grad()
+    def checkpoint(self) -> dict[str, Tensor]:
+        """Return weights and tables of the coder, as CompressAI's ``from_state_dict`` reads them.
+
+        The quantiles of a density that was trained are solved for.
+        """
+        if any(weight.requires_grad for weight in self._density.parameters()):
+            self._density.update(force=True, update_quantiles=True)
+            self._update_tables()
+        state = self.model.state_dict()
+        return {name.replace(".transform.", "."): value.clone() for name, value in state.items()}
+
+    @torch.no_grad()
+    def load_checkpoint(self, weights: Mapping[str, Tensor]) -> None:
+        """Replace the weights; the codec does not follow the caller's model any more.
+
+        Raises
+        ------
+        InputError
+            If a weight is missing, or has another shape.
+        """
+        for name, weight in self.network.named_parameters():
+            short = name.replace(".transform.", ".")
+            if short not in weights or weights[short].shape != weight.shape:
+                raise InputError(
+                    f"{short} of shape {tuple(weight.shape)} is not among the weights; expected a"
+                    f" checkpoint of this {type(self.model).__name__}"
+                )
+            weight.copy_(weights[short])
+        self._update_tables()
+        self._use_predictors(self.model)
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the decoded image according to the model's forward pass."""

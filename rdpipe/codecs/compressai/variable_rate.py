@@ -55,6 +55,11 @@ class VariableRateCodec(CompressAICodec):
         self._options = {"stage": 2, "s": self._stage}
         super().__init__(model, device, copy)
 
+    def part_of(self, weight: str) -> str | None:
+        """Return the part of a parameter; only the decoder can be trained for one stage."""
+        part = super().part_of(weight)
+        return part if part == "decoder" else None
+
     def _update_tables(self) -> None:
         self.model.update(force=True, scale=self.model.Gain[self._stage].abs())
 

@@ -1,0 +1,68 @@
+"""Codecs from the entries of a config."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+
+from rdpipe.codecs import CODECS, weights_of
+from rdpipe.core.errors import InputError
+from rdpipe.core.plugins import build_entry, load_attribute, locate
+from rdpipe.core.process import retain_freed_memory
+from rdpipe.core.protocols import Codec, SupportsTraining
+
+
+def build_codec(name: str, quality: int, entry: Mapping[str, Any], device: str) -> Codec:
+    """Build a codec from its config entry, on a device if its factory has this parameter.
+
+    Parameters
+    ----------
+    name : str
+        Name in the config.
+    quality : int
+    entry : mapping
+        ``use`` and ``args``, both optional.
+    device : str
+        ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+
+    Raises
+    ------
+    InputError
+        If the name is unknown or the arguments do not fit.
+    """
+    arguments = dict(entry.get("args", {}))
+    retain_freed_memory()
+    factory = load_attribute(locate("codec", entry.get("use", name), CODECS)[0])
+    if "device" in inspect.signature(factory).parameters:
+        arguments.setdefault("device", device)
+    codec: Codec = build_entry("codec", name, {**entry, "args": arguments}, CODECS, quality)
+    return codec
+
+
+def retuned(quality: int, codec: Mapping[str, Any], checkpoint: str, device: str = "auto") -> Codec:
+    """Return a codec with the weights that ``retune_codec`` wrote.
+
+    Parameters
+    ----------
+    quality : int
+    codec : mapping
+        ``use`` and ``args`` of the codec whose weights were trained on.
+    checkpoint : str
+        The weights, ``.safetensors``; ``{quality}`` stands for the quality.
+    device : str
+        ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+
+    Raises
+    ------
+    InputError
+        If the codec cannot be trained, or the weights are not its own.
+    """
+    built = build_codec(codec["use"], quality, codec, device)
+    if not isinstance(built, SupportsTraining):
+        raise InputError(f"{type(built).__name__} cannot be trained, so it has no trained weights")
+    built.load_checkpoint(safetensors.torch.load_file(Path(weights_of(checkpoint, quality))))
+    return built

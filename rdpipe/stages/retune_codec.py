@@ -1,0 +1,88 @@
+"""Train a codec of the config on; resume from the state folder after an interruption."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+
+from msgspec.structs import replace
+from torch import Tensor
+
+from rdpipe.codecs import CODECS
+from rdpipe.codecs.building import build_codec
+from rdpipe.core.plugins import locate
+from rdpipe.core.process import limit_threads
+from rdpipe.core.provenance import source_digest
+from rdpipe.datasets import manifest
+from rdpipe.stages.specs import Entry
+from rdpipe.stages.train_codec import check_sizes, digest_of, files_of, write_weights
+from rdpipe.training.retuning import RetuningTrainer, check_trainable
+from rdpipe.training.spec import RetuningSpec
+from rdpipe.training.trainer import train
+
+
+class RetuneCodecSpec(RetuningSpec, frozen=True, kw_only=True):
+    """One codec at one quality to train on, from an entry of ``training`` in the config.
+
+    Parameters
+    ----------
+    codec : str
+        Name in the config.
+    quality : int
+        Quality of the codec.
+    entry : dict
+        ``use`` and ``args`` of the codec.
+    device : str
+        Where it is trained: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+    """
+
+    codec: str
+    quality: int
+    entry: Entry
+    device: str
+
+
+def run(
+    spec: RetuneCodecSpec, manifest_file: Path, state: Path, out: Path, threads: int = 1
+) -> None:
+    """Train a codec at one quality on from its own weights, and write all its weights.
+
+    Parameters
+    ----------
+    spec : RetuneCodecSpec
+    manifest_file : Path
+        Manifest of the training images from ``prepare_dataset``.
+    state : Path
+        Side folder of the state to continue from and of the TensorBoard scalars. It is not an
+        output of the rule.
+    out : Path
+        Float32 ``.safetensors`` to write, in the format of the codec's own checkpoint: that of a
+        codec of CompressAI opens there. Its metadata contains the specification as JSON.
+    threads : int
+        Number of threads of PyTorch. The last bits of the weights depend on it.
+    """
+    limit_threads(threads)
+    images = manifest.load(manifest_file)["images"]
+    check_sizes(images, spec.crop)
+    codec = build_codec(spec.codec, spec.quality, spec.entry, spec.device)
+    trainable = check_trainable(codec, spec)
+    plug_in = locate("codec", spec.entry.get("use", spec.codec), CODECS)[0].partition(":")[0]
+    complete = replace(
+        spec,
+        images=digest_of(images),
+        start_weights=digest_of_weights(trainable.checkpoint()),
+        source=source_digest("rdpipe.training.retuning", plug_in),
+    )
+    make_trainer = partial(RetuningTrainer, codec=trainable)
+    weights = train(complete, files_of(images), state, make_trainer)
+    write_weights(weights, {"spec": spec.to_mapping(), "images": len(images)}, out)
+
+
+def digest_of_weights(weights: Mapping[str, Tensor]) -> str:
+    """Return a digest of weights and their names."""
+    digest = sha256()
+    for name, weight in sorted(weights.items()):
+        digest.update(name.encode() + weight.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,121 @@
+"""Codecs whose weights are trained on, through the workflow."""
+
+import copy
+
+import numpy as np
+import pandas as pd
+import pytest
+import safetensors.torch
+from small_project import write_inputs
+
+from rdpipe.codecs.compressai.checkpoint import ARCHITECTURES
+from rdpipe.io import store
+
+LIMIT = {"mean": "codec", "variance": "codec", "quantizer": "test-channel"}
+LOOP = {"dataset": "other", "steps": 2, "batch": 1, "crop": 64, "learning_rate": 0.001}
+CONFIG = {
+    "datasets": {
+        "tiny": {"use": "folder", "args": {"root": "images"}},
+        "other": {"use": "folder", "args": {"root": "calibration"}},
+    },
+    "calibration": "other",
+    "codecs": {
+        "mini-mean-scale": {"qualities": [1, 2]},
+        "channel": {"use": "retuned", "args": {"training": "for-channel"}, "qualities": [1, 2]},
+        "e8": {"use": "retuned", "args": {"training": "for-e8"}, "qualities": [1, 2]},
+        "rounded": {
+            "use": "retuned",
+            "args": {"training": "for-rounding"},
+            "qualities": [1, 2],
+            "analyze": False,
+        },
+    },
+    "training": {
+        "for-channel": {**LOOP, "start": {"codec": "mini-mean-scale"}},
+        "for-e8": {**LOOP, "start": {"codec": "mini-mean-scale"}, "quantizer": "lattice-e8"},
+        "for-rounding": {**LOOP, "start": {"codec": "mini-mean-scale"}, "quantizer": "rounding"},
+        "for-all": {
+            **LOOP,
+            "start": {"codec": "mini-mean-scale", "quality": 2},
+            "train": "all",
+            "lambdas": [0.005],
+        },
+    },
+    "means": {"codec": {}},
+    "variances": {"codec": {}},
+    "quantizers": {"rounding": {}, "lattice-e8": {}, "test-channel": {}},
+    "limits": {"decodable": LIMIT},
+    "simulate": {"curves": []},
+    "bitstream": True,
+}
+STAGES = ("images", "simulation", "bitstreams", "decoded")
+AFTERWARDS = {"bounds.zarr.zip", "report.html", "compressai/tiny/mini-mean-scale.json"}
+
+
+@pytest.fixture(scope="module")
+def retuned(tmp_path_factory, new_project):
+    """The project after one complete run."""
+    folder = tmp_path_factory.mktemp("retuned")
+    write_inputs(folder)
+    project = new_project(folder)
+    project.configure(CONFIG)
+    done = project.snakemake()
+    assert done.returncode == 0, done.stdout
+    return project
+
+
+def test_retuned_codecs_are_curves_and_rungs_of_the_codec(retuned):
+    ladder = pd.read_csv(retuned.folder / "results/ladder.csv")
+    assert set(ladder["codec"]) == {"mini-mean-scale"}
+    terms = ladder[ladder["quality"].isna()]["term"].tolist()[4:]
+    assert terms == ["context", "decoder", "decoder", "quantization", "decoder"]
+    rates = pd.read_csv(retuned.folder / "results/bd_rates.csv").query("measure == 'psnr'")
+    kinds = rates[rates["role"] == "retuned"].set_index("curve")["kind"]
+    assert kinds.to_dict() == {
+        "channel": "upper bound on R(D)",
+        "e8": "achieved",
+        "rounded": "achieved",
+    }
+
+
+def test_level_is_that_of_the_training_and_latents_are_those_of_the_codec(retuned):
+    results = retuned.folder / "results/tiny"
+    own = store.read(results / "mini-mean-scale/q2/images/0.zarr.zip")
+    for codec, level in (("channel", 1 / 12), ("e8", 1.0)):
+        simulated = store.read(results / codec / "q2/simulation/0.zarr.zip")
+        np.testing.assert_allclose(simulated["level"], level)
+        table = store.read(results / codec / "q2/images/0.zarr.zip")
+        np.testing.assert_array_equal(table["bytes"], own["bytes"])
+        assert (table["mse"] != own["mse"]).all()
+
+
+def test_checkpoint_opens_in_compressai(retuned):
+    file = retuned.folder / "results/training/for-all/q2.safetensors"
+    family, _ = ARCHITECTURES["mbt2018-mean"]
+    model = family.from_state_dict(safetensors.torch.load_file(file))
+    assert (model.N, model.M) == (64, 144)
+
+
+def test_only_what_the_training_touches_runs_again(retuned):
+    config = copy.deepcopy(CONFIG)
+    config["training"]["for-e8"]["steps"] = 3
+    retuned.configure(config)
+    expected = {f"training/for-e8/q{quality}.safetensors" for quality in (1, 2)}
+    expected |= {f"tiny/e8/q{q}/{stage}/0.zarr.zip" for q in (1, 2) for stage in STAGES}
+    assert retuned.jobs() == expected | AFTERWARDS
+    retuned.configure(CONFIG)
+    assert retuned.jobs() == set()
+
+
+def test_real_bytes_have_the_code_length_and_the_picture_of_the_rung(retuned):
+    run = retuned.folder / "results/tiny/e8/q2"
+    decoded, simulated = (
+        store.read(run / f"{name}/0.zarr.zip") for name in ("decoded", "simulation")
+    )
+    table = store.read(run / "images/0.zarr.zip")
+    bits = simulated["bits"][0] + table["side_bits"]
+    np.testing.assert_allclose(8 * decoded["size"][0], bits, rtol=0.02)
+    np.testing.assert_allclose(decoded["mse"][0], simulated["mse"][0], rtol=1e-3)
+    points = pd.read_csv(retuned.folder / "results/bounds.csv").query("curve == 'e8'")
+    bpp = (8 * decoded["size"][0] / table["pixels"]).mean().item()
+    np.testing.assert_allclose(points["bpp"].max(), bpp)

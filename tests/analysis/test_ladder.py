@@ -172,6 +172,26 @@ def test_joint_training_is_a_rung_if_it_saves_bits(factor, name):
     assert bool(last.remark) is (factor == 2.0)
 
 
+@pytest.mark.parametrize(
+    "kind, terms",
+    [
+        (BoundKind.ACHIEVED, ["context", "decoder", "quantization"]),
+        (BoundKind.UPPER_BOUND, ["context", "quantization", "decoder"]),
+    ],
+)
+def test_retuned_decoder_is_a_rung_where_its_kind_belongs(kind, terms):
+    """What is available today comes before the test channel, which must save bits against it."""
+    bits = np.stack([0.1 * bits_of(q) for q in QUALITIES], 1)
+    mse = np.stack([table["mse"].values for table in make_run().values()], 1)
+    labels = {"pixels": PIXELS, "images": np.array(IMAGES), "name": "better"}
+    curve = make_curve(bits, mse, role=CurveRole.RETUNED, kind=kind, **labels)
+    found = rungs(make_run(), make_simulations(shares), LIMIT, bounds=[curve])
+    assert [rung.term for rung in found[4:]] == terms
+    best = found[4 + terms.index("decoder")]
+    assert (best.name, best.kind, best.remark) == ("better", kind, "")
+    assert "would need +" in found[-1].remark or found[-1] is best
+
+
 def same_pictures(quality, table, name="mse"):
     """Return a measure of the codec's own pictures for every cell."""
     return (table["bits"].dims, np.broadcast_to(make_run()[quality][name], table["bits"].shape))

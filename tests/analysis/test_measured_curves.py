@@ -119,6 +119,20 @@ def test_refined_bound_joins_the_codec_of_the_bound():
     assert (curves[-1].codec, curves[-1].role) == ("c", CurveRole.REFINED)
 
 
+@pytest.mark.parametrize("role", [CurveRole.RETUNED, CurveRole.JOINT])
+def test_curve_of_other_weights_joins_the_codec_before(role):
+    """For rounding it is the codec's own curve, for another quantizer the cell of its training."""
+    better = "d", "better"
+    tables = {KEY: run(1), better: run(1)}
+    simulated = {KEY: simulations(1), better: {1: make_simulation(1).isel(curve=[1])}}
+    retuned = {"better": ("c", role)}
+    own = codec_curves(tables, simulated, {KEY}, {}, {}, retuned)[-1]
+    assert (own.codec, own.name, own.role, own.kind) == ("c", "better", role, BoundKind.ACHIEVED)
+    cell = codec_curves(tables, simulated, {KEY}, {"better": "c"}, {}, retuned)[-1]
+    assert (cell.codec, cell.name, cell.role) == ("c", "better", role)
+    assert (cell.bits != own.bits).all()
+
+
 def test_cell_that_does_not_reach_the_codec_leaves_a_gap_and_a_warning(caplog):
     tables = {KEY: run(1, 8)}
     with caplog.at_level(logging.WARNING):

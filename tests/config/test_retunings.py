@@ -1,0 +1,138 @@
+"""Trainings of codecs from their own weights in a config, and the codecs that result."""
+
+import copy
+from pathlib import Path
+
+import pytest
+
+from rdpipe.config.check import complete
+from rdpipe.config.query import (
+    attached_codecs,
+    coded_codecs,
+    networks,
+    retuned_roles,
+    retuning_spec,
+    retunings,
+    simulation_spec,
+    source_modules,
+)
+from rdpipe.core.errors import InputError
+
+SCHEMA = Path(__file__).parents[2] / "workflow" / "schema.yaml"
+QUANTIZERS = {"rounding": {}, "test-channel": {}, "lattice-e8": {}, "mine": {"use": "lattice-e8"}}
+
+
+def with_training(codec=None, **training):
+    """Return a config with one training of a codec, and a codec that results."""
+    entry = {"dataset": "sample", "steps": 1, "start": {"codec": "mini-mean-scale"}, **training}
+    trained = {"use": "retuned", "args": {"training": "net"}, "qualities": [2], **(codec or {})}
+    return {
+        "datasets": {"sample": {}},
+        "codecs": {"mini-mean-scale": {"qualities": [1, 2]}, "better": trained},
+        "quantizers": copy.deepcopy(QUANTIZERS),
+        "training": {
+            "net": entry,
+            "small": {"dataset": "sample", "steps": 1, "lambdas": [0.01]},
+        },
+    }
+
+
+def completed(**changes):
+    return complete(with_training(**changes), SCHEMA)
+
+
+def test_default_is_the_decoder_for_the_test_channel_at_all_qualities():
+    config = completed()
+    assert (retunings(config).keys(), networks(config).keys()) == ({"net"}, {"small"})
+    entry = config["training"]["net"]
+    assert entry["start"] == {"codec": "mini-mean-scale", "quality": [1, 2]}
+    spec = retuning_spec(config, "net", 2)
+    assert (spec["train"], spec["quantizer"], spec["level"]) == (
+        ["decoder"],
+        "test-channel",
+        1 / 12,
+    )
+    assert (spec["codec"], spec["quality"], spec["lambdas"]) == ("mini-mean-scale", 2, [0.01])
+    assert "N" not in entry and "crop" in entry and "N" in config["training"]["small"]
+    bound = config["codecs"]["better"]["bound_for"]
+    assert (bound["codec"], bound["cell"]["quantizer"]) == ("mini-mean-scale", "test-channel")
+    assert attached_codecs(config) == {"better": "mini-mean-scale"}
+    assert simulation_spec(config, "better")["level"] == 1 / 12
+
+
+@pytest.mark.parametrize(
+    "train, lambdas, role",
+    [
+        (["decoder"], None, "retuned"),
+        ("all", [0.1, 0.2], "joint"),
+        (["prior"], [0.1, 0.2], "joint"),
+    ],
+)
+def test_role_and_lambda_follow_from_what_is_trained(train, lambdas, role):
+    values = {} if lambdas is None else {"lambdas": lambdas}
+    config = completed(train=train, **values)
+    assert retuned_roles(config) == {"better": {"codec": "mini-mean-scale", "role": role}}
+    assert retuning_spec(config, "net", 2)["lambdas"] == ([0.2] if lambdas else [0.01])
+
+
+@pytest.mark.parametrize(
+    "quantizer, level, real",
+    [("test-channel", 1 / 12, False), ("lattice-e8", 1.0, True), ("mine", 1.0, True)],
+)
+def test_level_and_real_bytes_follow_from_the_quantizer(quantizer, level, real):
+    config = completed(quantizer=quantizer)
+    assert simulation_spec(config, "better")["level"] == level
+    assert ("better" in coded_codecs(config)) == real
+    assert simulation_spec(completed(quantizer=quantizer, level=0.5), "better")["level"] == 0.5
+
+
+@pytest.mark.parametrize("quantizer", ["rounding", "noise"])
+def test_training_for_rounding_is_no_bound(quantizer):
+    config = completed(quantizer=quantizer)
+    assert "bound_for" not in config["codecs"]["better"]
+    assert completed(quantizer=quantizer, codec={"analyze": False})
+
+
+def test_source_of_a_retuned_codec_is_also_that_of_the_codec_before():
+    config = completed()
+    modules = {"rdpipe.codecs.building", "rdpipe.codecs.compressai.factories"}
+    assert set(source_modules(config, codecs="better")) == modules
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        (
+            {"start": {"codec": "mini"}},
+            "unknown codec in training.net.start 'mini'; known: mini-mean-scale",
+        ),
+        ({"start": {"codec": "better"}}, "unknown codec in training.net.start 'better'"),
+        (
+            {"start": {"codec": "mini-mean-scale", "quality": 3}},
+            "training.net.start.quality 3 is not a quality of 'mini-mean-scale'; expected one",
+        ),
+        (
+            {"start": {"codec": "mini-mean-scale", "quality": [1]}},
+            "codec 'better' is not trained at quality 2; expected one of: 1",
+        ),
+        (
+            {"quantizer": "lattice-e9"},
+            "unknown quantizer in training.net 'lattice-e9'; did you mean",
+        ),
+        (
+            {"train": "all", "quantizer": "lattice-e8"},
+            "unknown quantizer in training.net 'lattice-e8'",
+        ),
+        ({"train": "all"}, "training.net has 0 lambdas; expected one for each of the 2 qualities"),
+        ({"lambdas": [0.1]}, "training.net has 1 lambdas; expected one for each of the 2"),
+        ({"train": ["weights"]}, "training.net.train.0: 'weights' is not one of"),
+        ({"train": "decoder"}, "training.net.train: 'decoder' does not match"),
+        ({"N": 8}, "training.net: unknown key 'N'"),
+        ({"codec": {"args": {}}}, "codec 'better': args has no key; expected training, the name"),
+        ({"codec": {"args": {"training": "small"}}}, "unknown training of codec 'better' 'small'"),
+    ],
+)
+def test_invalid_trainings_are_refused(changes, message):
+    with pytest.raises(InputError) as error:
+        completed(**changes)
+    assert message in str(error.value)

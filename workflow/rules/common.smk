@@ -53,7 +53,6 @@ wildcard_constraints:
     network="[A-Za-z0-9._-]+",
     quality="[0-9]+",
     shard="[0-9]+",
-    component="|".join(query.COMPONENTS),
     axis="|".join(axis.name for axis in AXES),
     estimator="[A-Za-z0-9._-]+",
     quantizer="[A-Za-z0-9._-]+",

@@ -138,7 +138,8 @@ class CompressAICodec:
         self._adapt(model)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
+        kept = {name: value for name, value in self.__dict__.items() if name != "_lock"}
+        return kept | {"_precise": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -147,6 +148,7 @@ class CompressAICodec:
     def _adapt(self, model: CompressionModel) -> None:
         """Use the caller's model, or a copy of it."""
         check_model(model)
+        self._precise: tuple[dict[str, Tensor], Self] | None = None
         if isinstance(model, ScaleHyperpriorVbr) and not self._options:
             raise InputError(
                 f"{type(model).__name__} has a variable rate, which {type(self).__name__} does not"
@@ -196,10 +198,13 @@ class CompressAICodec:
         It does not follow the caller's model, so that a bitstream has one set of weights.
         """
         with self._current():
-            precise = copy.copy(self)
-            precise._lock, precise._source = self._lock, None
-            precise._use_predictors(copy.deepcopy(self.model).double())
-            return precise
+            weights = named_weights(self.model)
+            if self._precise is None or not same_weights(self._precise[0], weights):
+                precise = copy.copy(self)
+                precise._lock, precise._source = self._lock, None
+                precise._use_predictors(copy.deepcopy(self.model).double())
+                self._precise = {name: w.clone() for name, w in weights.items()}, precise
+            return self._precise[1]
 
     @contextmanager
     def _current(self) -> Iterator[None]:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from rdpipe.codecs import CODECS
 from rdpipe.codecs.extraction import as_latents
+from rdpipe.core.device import claim_cards, use_full_precision
 from rdpipe.core.errors import InputError
 from rdpipe.core.latents import Latents
 from rdpipe.core.plugins import build_entry, load_attribute, locate
@@ -147,9 +148,11 @@ def build_codec(name: str, quality: int, entry: Mapping[str, Any], device: str) 
     """
     arguments = dict(entry.get("args", {}))
     retain_freed_memory()
+    use_full_precision()
     factory = load_attribute(locate("codec", entry.get("use", name), CODECS)[0])
     if "device" in inspect.signature(factory).parameters:
         arguments.setdefault("device", device)
+        claim_cards(arguments["device"])
     codec: Codec = build_entry("codec", name, {**entry, "args": arguments}, CODECS, quality)
     return codec
 

@@ -29,6 +29,7 @@ from rdpipe.codecs.compressai.private_copy import (
     named_weights,
     same_weights,
 )
+from rdpipe.core.device import available_device
 from rdpipe.core.errors import InputError
 from rdpipe.core.protocols import Image, Region, Send, SendWithContext
 from rdpipe.core.running import padded_size, to_image, to_tensor
@@ -423,21 +424,6 @@ def check_model(model: object) -> None:
                 f"{type(model).__name__}: {name} has dtype {dtype}; expected float32 (use"
                 " model.float())"
             )
-
-
-def available_device(name: str) -> torch.device:
-    """Return a device by name; ``auto`` is CUDA if there is a device."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except (RuntimeError, TypeError):
-        device = None
-    if device is None or device.type not in ("cpu", "cuda"):
-        raise InputError(f"{name!r} is not a device; expected one of: auto, cpu, cuda")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise InputError(f"device {str(device)!r} is not available; expected one of: auto, cpu")
-    return device
 
 
 def _inner(model: CompressionModel) -> nn.Module:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rdpipe.core.errors import InputError
 from rdpipe.core.specs import Spec
 
-CHANGEABLE = frozenset({"steps", "devices", "save_every"})
+CHANGEABLE = frozenset({"steps", "device", "devices", "save_every"})
 """Fields that may change when a training is resumed."""
 
 
@@ -32,6 +32,8 @@ class TrainingSpec(Spec, frozen=True, kw_only=True):
         Seed of the initial weights, the crops and the noise.
     precision : str
         ``bf16-mixed`` or ``32-true``.
+    device : str
+        ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
     devices : int
         GPUs, or processes on a CPU, that share a batch.
     save_every : int
@@ -58,6 +60,7 @@ class TrainingSpec(Spec, frozen=True, kw_only=True):
     precision: str
     devices: int
     save_every: int
+    device: str = "auto"
     start: str | None = None
     dataset: str | None = None
     images: str | None = None

@@ -430,6 +430,9 @@ def pretend_cuda(count: int = 1) -> Iterator[None]:
             stack.enter_context(patch.object(torch.cuda, name, function))
         stack.enter_context(patch.object(nn.Module, "_apply", _apply_and_swap))
         stack.enter_context(patch.object(nn.Module, "compile", lambda *_, **__: None))
+        # views of a pretended tensor cannot be inference tensors
+        no_grad = lambda mode=True: torch.no_grad() if mode else contextlib.nullcontext()
+        stack.enter_context(patch.object(torch, "inference_mode", no_grad))
         grouped = _group_by_device(torch._C._group_tensors_by_device_and_dtype)
         stack.enter_context(patch.object(torch._C, "_group_tensors_by_device_and_dtype", grouped))
         init = _autocast_on_cpu(torch.autocast.__init__)

@@ -57,8 +57,8 @@ def update_average(average: AveragedModel, model: torch.nn.Module) -> None:
     """
     count = int(average.n_averaged)  # on the CPU
     decay = min(0.999, (1 + count) / (10 + count)) if count else 0.0
-    parameters = list(average.module.parameters()), list(model.parameters())
-    torch._foreach_lerp_(*parameters, 1 - decay)
+    averaged, current = ([*of_one.parameters()] for of_one in (average.module, model))
+    torch._foreach_lerp_(averaged, current, 1 - decay)  # type: ignore[arg-type]
     average.n_averaged += 1
 
 

@@ -12,8 +12,9 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 run: install
 	snakemake --configfile $(CONFIG) --cores $(CORES) --rerun-incomplete --show-failed-logs
 
+# A worker for each core, with one thread: threads of several workers would wait for each other.
 test: install
-	pytest
+	OMP_NUM_THREADS=1 pytest -n $(CORES) --dist loadfile --no-loadscope-reorder
 
 # make bench [IMAGES=/folder/of/photographs] [ONLY="array store"]
 bench: install

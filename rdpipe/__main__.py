@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NoReturn, get_origin, get_type_hints
 
 import rdpipe
+from rdpipe.core.device import memory_message
 from rdpipe.core.errors import InputError
 from rdpipe.core.process import PEAK_MESSAGE, limit_threads, peak_memory
 from rdpipe.core.specs import Spec
@@ -213,10 +214,12 @@ def main(argv: list[str] | None = None) -> int:
     threading.excepthook = quiet_if_disk_is_full
     try:
         run_stage(stage, flags)
-    except (InputError, OSError) as error:
-        if os.environ.get("RDPIPE_DEBUG"):
+    except (InputError, OSError, RuntimeError) as error:
+        expected = isinstance(error, (InputError, OSError))
+        message = str(error) if expected else memory_message(error)
+        if message is None or os.environ.get("RDPIPE_DEBUG"):
             raise
-        print(f"rdpipe {stage}: {error}", file=sys.stderr)
+        print(f"rdpipe {stage}: {message}", file=sys.stderr)
         return 2
     return 0
 

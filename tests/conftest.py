@@ -26,3 +26,12 @@ def small_codecs():
         import small_codecs
 
     return small_codecs
+
+
+@pytest.fixture
+def pretend_cuda():
+    """One CUDA device that does not exist; see ``tests/support/pretended_cuda.py``."""
+    from pretended_cuda import pretend_cuda
+
+    with pretend_cuda():
+        yield

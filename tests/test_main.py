@@ -19,7 +19,10 @@ from rdpipe.__main__ import (
 from rdpipe.core.errors import InputError
 from rdpipe.core.specs import Spec
 
-MEASURE_GAP = '{"component": "joint", "matching": "image", "seed": 0, "means": {}, "variances": {}'
+MEASURE_GAP = (
+    '{"matching": "image", "seed": 0,'
+    ' "slices": [{"component": "joint", "means": {}, "variances": {}}]'
+)
 
 
 class Sizes(Spec):

@@ -25,11 +25,11 @@ from compressai.models.utils import remap_old_keys
 from torch import Tensor, nn
 
 from rdpipe.codecs import weights_of
-from rdpipe.codecs.compressai.adapter import available_device
 from rdpipe.codecs.compressai.checkpoint import read_state
 from rdpipe.codecs.layout import Layout, Step, decoded_image, find_layout, prior_of, refuse
 from rdpipe.codecs.structure import SIDE
 from rdpipe.codecs.tracing import Call, Event, trace
+from rdpipe.core.device import available_device
 from rdpipe.core.errors import InputError
 from rdpipe.core.plugins import load_attribute
 from rdpipe.core.protocols import Send

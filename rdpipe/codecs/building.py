@@ -10,6 +10,7 @@ from typing import Any
 import safetensors.torch
 
 from rdpipe.codecs import CODECS, weights_of
+from rdpipe.core.device import claim_cards, use_full_precision
 from rdpipe.core.errors import InputError
 from rdpipe.core.plugins import build_entry, load_attribute, locate
 from rdpipe.core.process import retain_freed_memory
@@ -36,9 +37,11 @@ def build_codec(name: str, quality: int, entry: Mapping[str, Any], device: str) 
     """
     arguments = dict(entry.get("args", {}))
     retain_freed_memory()
+    use_full_precision()
     factory = load_attribute(locate("codec", entry.get("use", name), CODECS)[0])
     if "device" in inspect.signature(factory).parameters:
         arguments.setdefault("device", device)
+        claim_cards(arguments["device"])
     codec: Codec = build_entry("codec", name, {**entry, "args": arguments}, CODECS, quality)
     return codec
 

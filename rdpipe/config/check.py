@@ -27,6 +27,7 @@ from rdpipe.config.query import (
 )
 from rdpipe.config.values import check_values, number_in_yaml
 from rdpipe.core.axes import AXES, BASELINE_CELL
+from rdpipe.core.device import available_device
 from rdpipe.core.errors import InputError
 from rdpipe.core.plugins import bind_entry, locate, suggest
 from rdpipe.refinement.spec import RefinedFor, RefinementSpec
@@ -464,17 +465,11 @@ def check_device(device: str) -> None:
     InputError
         If it has not.
     """
-    if not device.startswith("cuda"):
-        return
-    import torch  # heavy, and therefore only where a GPU is requested
-
-    count = torch.cuda.device_count()
-    if int(device.partition(":")[2] or 0) >= count:
-        devices = [f"cuda:{index}" for index in range(count)]
-        raise InputError(
-            f"config: device: {device!r} is not available on this machine; expected one of:"
-            f" {', '.join(['auto', 'cpu', *devices])}"
-        )
+    if device.startswith("cuda"):  # PyTorch is heavy, and loaded only where a GPU is requested
+        try:
+            available_device(device)
+        except InputError as error:
+            raise InputError(f"config: {error}") from None
 
 
 def check_calibration(config: Mapping[str, Any]) -> None:

@@ -270,22 +270,29 @@ def residual_means(config: Config, axis: str) -> Entries:
     return means
 
 
-def gap_spec(config: Config, component: str) -> dict[str, Any]:
-    """Return the slice of the array that a component of the gap needs, matching and seed.
+def gap_spec(config: Config) -> dict[str, Any]:
+    """Return the slice of the array for each component of the gap in order, matching and seed."""
+    return {
+        "slices": [{"component": name, **gap_entries(config, name)} for name in COMPONENTS],
+        "matching": config["matching"],
+        "seed": config["seed"],
+    }
 
-    It holds only what the component depends on, so that a changed estimator reruns only the
-    components that use it. All axes together are measured between the codec's cell and the limits.
+
+def gap_entries(config: Config, component: str) -> dict[str, Entries]:
+    """Return the entries of the slice of the array that a component of the gap needs, by section.
+
+    All axes together are measured between the codec's cell and the limits.
     """
     moved = COMPONENTS[component]
-    entries = limit_entries(config)
-    if moved is not None:
-        entries = {
-            axis.section: config[axis.section]
-            if axis.name == moved
-            else {axis.baseline: config[axis.section][axis.baseline]}
-            for axis in AXES
-        }
-    return {**entries, "matching": config["matching"], "seed": config["seed"]}
+    if moved is None:
+        return limit_entries(config)
+    return {
+        axis.section: config[axis.section]
+        if axis.name == moved
+        else {axis.baseline: config[axis.section][axis.baseline]}
+        for axis in AXES
+    }
 
 
 def limit_entries(config: Config) -> dict[str, Entries]:

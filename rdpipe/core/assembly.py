@@ -175,20 +175,18 @@ def place(
     Elements that are in no part have the value ``rest``.
     """
     values = [value.detach().cpu() for value in values]
-    kinds = {type(place) for place in places}
-    if kinds == {type(None)}:
+    if all(where is None for where in places):
         axis = 1 if values[0].ndim > 1 else 0
         whole = values[0] if len(values) == 1 else torch.cat(list(values), axis)
-    elif kinds == {tuple}:
-        regions = [place for place in places if isinstance(place, tuple)]
+    elif len(regions := [where for where in places if isinstance(where, tuple)]) == len(places):
         stops = (max(region[axis].stop for region in regions) for axis in range(3))
         whole = torch.full((1, *stops), rest, dtype=values[0].dtype)
         for value, region in zip(values, regions, strict=True):
             whole[:, *region] = value
-    elif kinds == {Tensor}:
+    elif len(masks := [where for where in places if isinstance(where, Tensor)]) == len(places):
         whole = torch.full_like(values[0], rest)
-        for value, mask in zip(values, places, strict=True):
-            whole = torch.where(mask.cpu(), value, whole)  # type: ignore[union-attr]
+        for value, mask in zip(values, masks, strict=True):
+            whole = torch.where(mask.cpu(), value, whole)
     else:
         raise InputError(
             f"send({name!r}) has parts with and without `at`; expected the same kind in all calls"

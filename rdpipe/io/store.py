@@ -29,6 +29,7 @@ from zarr.codecs import BloscCodec
 from zarr.errors import GroupNotFoundError
 from zarr.storage import ZipStore
 
+from rdpipe.core.device import describe_cards
 from rdpipe.core.errors import InputError
 from rdpipe.core.provenance import versions
 from rdpipe.core.specs import Spec
@@ -90,7 +91,7 @@ def create(path: Path, spec: Spec | Mapping[str, Any]) -> Iterator[Writer]:
         The ``*.zarr.zip`` to write. An existing store is replaced.
     spec : Spec or mapping
         What the store is made from. It is stored as JSON in the attribute ``spec`` of the root,
-        beside the versions of the packages.
+        beside the versions of the packages, and the card if one was used.
 
     Yields
     ------
@@ -103,7 +104,8 @@ def create(path: Path, spec: Spec | Mapping[str, Any]) -> Iterator[Writer]:
     try:
         yield Writer(temporary / "store")
         root = zarr.open_group(temporary / "store", mode="a")
-        root.attrs.update({"spec": json.dumps(fields, sort_keys=True), **versions()})
+        root.attrs.update({"spec": json.dumps(fields, sort_keys=True)})
+        root.attrs.update(versions() | describe_cards())
         _zip(temporary / "store", temporary / path.name)
         (temporary / path.name).replace(path)
     finally:

@@ -34,14 +34,11 @@ class RetuneCodecSpec(RetuningSpec, frozen=True, kw_only=True):
         Quality of the codec.
     entry : dict
         ``use`` and ``args`` of the codec.
-    device : str
-        Where it is trained: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
     """
 
     codec: str
     quality: int
     entry: Entry
-    device: str
 
 
 def run(

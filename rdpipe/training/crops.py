@@ -16,6 +16,9 @@ from rdpipe.datasets.image import read_image
 Pixels = NDArray[Any]
 """An image of uint8 of shape (height, width, 3), or a Gaussian field of (height, width, 1)."""
 
+MOST_BYTES = 2 << 30
+"""Memory for decoded images. Those that do not fit are decoded at every use."""
+
 
 class Crops(Dataset[Pixels]):
     """Random square crops with random mirroring, zoom and saturation.
@@ -35,24 +38,39 @@ class Crops(Dataset[Pixels]):
         Side of a crop, pixels.
     seed : int
         Seed of the sequence of crops.
+
+    Attributes
+    ----------
+    kept_bytes : int
+        Memory of the decoded images that are kept.
     """
 
     def __init__(self, files: Sequence[Path], size: int, seed: int):
         self.files, self.size, self.seed = files, size, seed
-        self.decoded: dict[Path, Pixels] = {}
+        self._decoded: dict[Path, Pixels] = {}
+        self.kept_bytes = 0
 
     def __getitem__(self, index: int) -> Pixels:
         """Return a crop, of shape (3, size, size)."""
         rng, file = self._draw(index)
-        if file not in self.decoded:
-            self.decoded[file] = read_image(str(file), max_pixels=None)[0]
-        if self.decoded[file].dtype != np.uint8:
-            field = random_window(self.decoded[file], self.size, rng)
+        image = self._image(file)
+        if image.dtype != np.uint8:
+            field = random_window(image, self.size, rng)
             return np.ascontiguousarray(field.transpose(2, 0, 1))
-        crop = random_zoom(self.decoded[file], self.size, rng)
+        crop = random_zoom(image, self.size, rng)
         if rng.integers(2):
             crop = crop[:, ::-1]
         return np.ascontiguousarray(random_saturation(crop, rng).transpose(2, 0, 1))
+
+    def _image(self, file: Path) -> Pixels:
+        """Return a decoded image, which is kept if there is space."""
+        if file in self._decoded:
+            return self._decoded[file]
+        image = read_image(str(file), max_pixels=None)[0]
+        if self.kept_bytes + image.nbytes <= MOST_BYTES:
+            self._decoded[file] = image
+            self.kept_bytes += image.nbytes
+        return image
 
     def _draw(self, index: int) -> tuple[np.random.Generator, Path]:
         rng = np.random.default_rng([self.seed, index])

@@ -21,7 +21,8 @@ from compressai.models import (
     MeanScaleHyperprior,
     ScaleHyperprior,
 )
-from compressai.ops import LowerBound, quantize_ste
+from compressai.ops import quantize_ste
+from compressai.ops.bound_ops import LowerBoundFunction
 
 from rdpipe.core.axes import TRAINING_THETA
 from rdpipe.core.errors import InputError
@@ -188,7 +189,7 @@ class VariableRateModel(nn.Module):
                 if self.variance == "window-5":
                     v = avg_pool2d(r.square(), 5, 1, 2, count_include_pad=False)
                 else:
-                    v = LowerBound(LEAST_SCALE)(scales.float()).square()
+                    v = lower_bound(scales.float(), LEAST_SCALE).square()
                 if uses_channel:
                     bits, r_hat = code_test_channel(r, v, noise)
                 else:
@@ -210,7 +211,7 @@ class VariableRateModel(nn.Module):
             return zero, zero, bits - bits.detach()
         z = self.h_a(y.abs() if self.mean == "zero" else y).float()
         with torch.autocast(y.device.type, enabled=False):
-            z_hat, likelihoods = self.entropy_bottleneck(z)
+            z_hat, likelihoods = code_hyper_latents(self.entropy_bottleneck, z)
         side = self.h_s(z_hat)
         if self.mean == "zero":
             scales, means = side, zero
@@ -271,6 +272,33 @@ def check_axes(mean: str, variance: str, quantizer: str) -> None:
         raise InputError("training: the test channel is Gaussian; variance 'factorized' is not")
 
 
+def code_hyper_latents(bottleneck: EntropyBottleneck, z: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the output of an entropy bottleneck: z_hat, and the likelihood of each element.
+
+    The bottleneck itself reads its permutation of the axes from a tensor, for which the host waits
+    twelve times on a GPU.
+    """
+    by_channel = z.transpose(0, 1).contiguous()
+    elements = by_channel.reshape(len(by_channel), 1, -1)
+    mode = "noise" if bottleneck.training else "dequantize"
+    z_hat = bottleneck.quantize(elements, mode, bottleneck.quantiles[:, :, 1:2])
+    likelihood = bottleneck.likelihood_lower_bound(bottleneck._likelihood(z_hat)[0])
+    z_hat, likelihood = (
+        values.reshape(by_channel.shape).transpose(0, 1).contiguous()
+        for values in (z_hat, likelihood)
+    )
+    return z_hat, likelihood
+
+
+def lower_bound(x: Tensor, bound: float) -> Tensor:
+    """Return ``max(x, bound)``, with the gradient of CompressAI's ``LowerBound``.
+
+    That module would keep its bound on the CPU.
+    """
+    bounded: Tensor = LowerBoundFunction.apply(x, x.new_full((1,), bound))
+    return bounded
+
+
 def _bits(likelihoods: Tensor) -> Tensor:
     """Return the code length of each image, bit."""
     return -likelihoods.log2().sum((1, 2, 3))
@@ -287,7 +315,7 @@ def code_rounding(r: Tensor, v: Tensor, noise: Tensor | None) -> tuple[Tensor, T
         Uniform on +-1/2, used instead of rounding.
     """
     coded = r.round() if noise is None else r + noise
-    v = LowerBound(LEAST_SCALE**2)(v)
+    v = lower_bound(v, LEAST_SCALE**2)
     reach = 40 * v.sqrt() + 2  # beyond it, an escape is a thousand bits cheaper
     bits = interval_bits(coded.clamp(-reach, reach), v, 1.0)
     return with_escape(bits, coded), coded
@@ -303,7 +331,7 @@ def code_test_channel(r: Tensor, v: Tensor, noise: Tensor) -> tuple[Tensor, Tens
     noise : Tensor
         Standard normal.
     """
-    v = LowerBound(1.001 * TRAINING_THETA)(v)  # above theta, so that its gradient is finite
+    v = lower_bound(v, 1.001 * TRAINING_THETA)  # above theta, so that its gradient is finite
     coded = TestChannel().code(r, v, TRAINING_THETA, noise)
     return with_escape(coded.bits, r), coded.residual
 

@@ -13,12 +13,12 @@ it will decode. See ``docs/explanation/science.md``, section 3.2.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Protocol, cast
 
 import lightning_fabric
 import torch
+from msgspec.structs import replace
 from torch import Tensor, nn
 
 from rdpipe.core.assembly import assemble
@@ -29,6 +29,7 @@ from rdpipe.core.running import device_of, padded_size
 from rdpipe.core.walk import Walk
 from rdpipe.evaluation.cell import Cell, Entries
 from rdpipe.evaluation.cell_walk import CellOfLatent, CellWalk
+from rdpipe.training.crops import Crops
 from rdpipe.training.relaxed_walk import RelaxedWalk
 from rdpipe.training.spec import Part, RetuningSpec
 from rdpipe.training.trainer import Trainer, make_fabric
@@ -141,26 +142,27 @@ class RetuningTrainer(Trainer):
     Parameters
     ----------
     spec : RetuningSpec
-    state_dir : Path
+    state_dir, crops
         See :class:`Trainer`.
     codec : TrainableCodec
     """
 
     warm_up = 20  # the weights are trained already
 
-    def __init__(self, spec: RetuningSpec, state_dir: Path, codec: TrainableCodec):
+    def __init__(
+        self,
+        spec: RetuningSpec,
+        state_dir: Path,
+        crops: Crops | None = None,
+        *,
+        codec: TrainableCodec,
+    ):
         self._codec = codec
-        super().__init__(spec, state_dir)
-
-    @cached_property
-    def _device(self) -> torch.device:
-        return torch.device(device_of(self._codec))
+        super().__init__(spec, state_dir, crops)
 
     def make_fabric(self) -> lightning_fabric.Fabric:
         """Return a Fabric on the device of the codec."""
-        device = self._device
-        devices = None if device.type == "cpu" else [device.index or 0]
-        return make_fabric(self.spec, device.type, devices)
+        return make_fabric(replace(self.spec, device=str(device_of(self._codec))))
 
     def make_model(self, is_new: bool) -> nn.Module:
         """Return the weights to train, which are those of the codec."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from rdpipe.core.specs import Spec
 
-CHANGEABLE = frozenset({"steps", "devices", "save_every", "on_change"})
+CHANGEABLE = frozenset({"steps", "device", "devices", "save_every", "on_change"})
 """Fields that may change when a training is resumed."""
 
 
@@ -39,6 +39,8 @@ class LoopSpec(Spec, frozen=True, kw_only=True):
         Seed of the initial weights, the crops and the noise.
     precision : str
         ``bf16-mixed`` or ``32-true``.
+    device : str
+        ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
     devices : int
         GPUs, or processes on a CPU, that share a batch.
     save_every : int
@@ -62,6 +64,7 @@ class LoopSpec(Spec, frozen=True, kw_only=True):
     devices: int
     save_every: int
     on_change: OnChange = OnChange.RESTART
+    device: str = "auto"
     dataset: str | None = None
     images: str | None = None
     start_weights: str | None = None

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from lightning_fabric.plugins.environments import LightningEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
-from numpy.typing import NDArray
 from pytorch_optimizer import SOAP
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
@@ -23,6 +22,7 @@ from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from rdpipe.core.device import available_device, claim_cards
 from rdpipe.core.errors import InputError
 from rdpipe.core.process import retain_freed_memory
 from rdpipe.io.files import write_atomically
@@ -45,14 +45,21 @@ def learning_rate(step: int, steps: int, peak: float, warm_up: int = 500) -> flo
     return peak * rise * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * fall)))
 
 
-def moving_average(
-    average: list[Tensor] | tuple[Tensor, ...],
-    current: list[Tensor] | tuple[Tensor, ...],
-    count: Tensor | int,
-) -> None:
-    """Update an exponential moving average whose memory grows to 1000 steps."""
-    decay = min(0.999, (1 + int(count)) / (10 + int(count)))
-    torch._foreach_lerp_(average, current, 1 - decay)
+CHECK_EVERY = 10
+"""Steps between two looks at what the device has computed, for which the host waits."""
+
+
+@torch.no_grad()
+def update_average(average: AveragedModel, model: torch.nn.Module) -> None:
+    """Update an exponential moving average of parameters whose memory grows to 1000 steps.
+
+    ``AveragedModel`` would do the same, but with its count on the device.
+    """
+    count = int(average.n_averaged)  # on the CPU
+    decay = min(0.999, (1 + count) / (10 + count)) if count else 0.0
+    averaged, current = ([*of_one.parameters()] for of_one in (average.module, model))
+    torch._foreach_lerp_(averaged, current, 1 - decay)  # type: ignore[arg-type]
+    average.n_averaged += 1
 
 
 class KernelSOAP(SOAP):
@@ -76,13 +83,14 @@ class Trainer:
         For this class a :class:`TrainingSpec`; subclasses train something else.
     state_dir : Path
         Folder of the state. If it has a state of this training, the training continues from there.
+    crops : Crops, optional
+        The first batch sets the width of learned densities of the latents in a new training; see
+        :meth:`rdpipe.training.model.VariableRateModel.initialize_densities`.
 
     Attributes
     ----------
     step_count : int
         Number of steps made so far.
-    has_initial_densities : bool
-        Whether the learned densities of the latents are still those of an untrained network.
 
     Raises
     ------
@@ -92,11 +100,11 @@ class Trainer:
     """
 
     warm_up = 500
-    has_initial_densities = False
 
-    def __init__(self, spec: LoopSpec, state_dir: Path):
+    def __init__(self, spec: LoopSpec, state_dir: Path, crops: Crops | None = None):
         retain_freed_memory()
-        self.spec, self.file = spec, state_dir / "state.pt"
+        self.spec, self.file, self.crops = spec, state_dir / "state.pt", crops
+        self._unchecked: dict[int, Tensor] = {}  # loss and gradient by step
         self.fabric = self.make_fabric()
         self.fabric.seed_everything(spec.seed, verbose=False)
         state, self.step_count = self._read_state(), 0
@@ -104,7 +112,7 @@ class Trainer:
         parameters = [p for p in model.parameters() if p.requires_grad]
         optimizer = KernelSOAP(parameters, lr=spec.learning_rate, weight_decay=0.0, merge_dims=True)
         self.model, self.optimizer = self.fabric.setup(model, optimizer)
-        self.average = AveragedModel(self.model.module, multi_avg_fn=moving_average)
+        self.average = AveragedModel(self.model.module)
         self.lambdas = torch.tensor(spec.lambdas, device=self.fabric.device)
         if state is not None:
             self._resume(state)
@@ -121,8 +129,11 @@ class Trainer:
         if spec.start is not None and is_new:
             loaded = load_start(model, Path(spec.start))
         learned = "entropy_bottleneck.matrices.0" in loaded
-        self.has_initial_densities = is_new and not learned and not model.has_hyperprior
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if self.crops is not None and is_new and not learned and not model.has_hyperprior:
+            # before the model is distributed, so that all processes have the same numbers
+            batch = np.stack([self.crops[i] for i in range(spec.batch)])
+            model.initialize_densities(torch.from_numpy(batch).float() / 255)
         model.entropy_bottleneck.quantiles.requires_grad_(False)  # solved for at the end
         if self.fabric.device.type == "cuda":
             model.compile()
@@ -138,9 +149,7 @@ class Trainer:
         """
         if not self.file.exists():
             return None
-        state: dict[str, Any] = torch.load(
-            self.file, map_location=self.fabric.device, weights_only=True
-        )
+        state: dict[str, Any] = torch.load(self.file, map_location="cpu", weights_only=True)
         changes = self.spec.changes_since(state["spec"], state["step"])
         if not changes:
             return state
@@ -171,7 +180,13 @@ class Trainer:
         -------
         dict of Tensor, optional
             The weights. None in all processes but the first, which do not write anything.
+
+        Raises
+        ------
+        DivergenceError
+            See :meth:`step`.
         """
+        self._check_finite()
         if not self.fabric.is_global_zero:
             return None
         state = {
@@ -194,14 +209,6 @@ class Trainer:
         model.solve_quantiles()
         return {name: p.detach().half().contiguous() for name, p in model.named_parameters()}
 
-    def initialize_densities(self, batch: NDArray[np.uint8]) -> None:
-        """Set the width of the learned densities from some crops.
-
-        See :meth:`rdpipe.training.model.VariableRateModel.initialize_densities`.
-        """
-        x = torch.from_numpy(batch).to(self.fabric.device).float() / 255
-        self.model.module.initialize_densities(x)
-
     def step(self, batch: Tensor) -> dict[str, Tensor]:
         """Make one step, which is a pure function of the state and the batch.
 
@@ -217,8 +224,8 @@ class Trainer:
 
         Raises
         ------
-        FloatingPointError
-            If the loss or its gradient is not finite.
+        DivergenceError
+            If the loss or its gradient was not finite in one of the last ``CHECK_EVERY`` steps.
         """
         spec, device = self.spec, self.fabric.device
         for group in self.optimizer.param_groups:
@@ -228,7 +235,7 @@ class Trainer:
         rank, world = self.fabric.global_rank, self.fabric.world_size
         # the noise is a function of the step
         torch.manual_seed((spec.seed * 1_000_003 + self.step_count) * world + rank)
-        x = batch.to(device).to(memory_format=torch.channels_last).float() / 255
+        x = batch.to(device, non_blocking=True).to(memory_format=torch.channels_last).float() / 255
         # all rates are equally frequent, whatever the batch size
         first = (self.step_count * world + rank) * len(batch)
         rate = torch.arange(first, first + len(batch), device=device) % len(self.lambdas)
@@ -242,15 +249,38 @@ class Trainer:
             self.model, self.optimizer, max_norm=1.0, error_if_nonfinite=False
         )
         assert norm is not None  # with max_norm
-        if not torch.isfinite(loss + norm):
-            raise FloatingPointError(
-                f"loss {loss.item()}, gradient {norm.item()} at step {self.step_count}"
-            )
+        self._unchecked[self.step_count] = torch.stack([loss.detach(), norm])
+        if len(self._unchecked) == CHECK_EVERY or not self.optimizer.state:
+            self._check_finite()
         self.optimizer.step()
-        self.average.update_parameters(self.model.module)
+        update_average(self.average, self.model.module)
         self.step_count += 1
         psnr = -10 * mse.detach().log10().mean()
         return {"loss": loss.detach(), "bpp": bpp.detach().mean(), "psnr": psnr}
+
+    def _check_finite(self) -> None:
+        """Check the steps since the last check."""
+        if not self._unchecked:
+            return
+        values = torch.stack(list(self._unchecked.values())).tolist()
+        for step, (loss, gradient) in zip(self._unchecked, values, strict=True):
+            if not math.isfinite(loss + gradient):
+                raise DivergenceError(step, loss, gradient)
+        self._unchecked.clear()
+
+
+class DivergenceError(FloatingPointError):
+    """A loss or a gradient that is not finite.
+
+    Parameters
+    ----------
+    step : int
+    loss, gradient : float
+    """
+
+    def __init__(self, step: int, loss: float, gradient: float):
+        super().__init__(f"loss {loss}, gradient {gradient} at step {step}")
+        self.step = step
 
 
 def _save(content: dict[str, Any], path: Path) -> None:
@@ -259,18 +289,12 @@ def _save(content: dict[str, Any], path: Path) -> None:
         torch.save(content, file)
 
 
-def make_fabric(
-    spec: LoopSpec, accelerator: str = "auto", devices: list[int] | None = None
-) -> lightning_fabric.Fabric:
+def make_fabric(spec: LoopSpec) -> lightning_fabric.Fabric:
     """Return a Fabric on the devices of this node, with its other processes started.
 
     Parameters
     ----------
     spec : LoopSpec
-    accelerator : str
-        ``cpu``, ``cuda`` or ``auto``.
-    devices : list of int, optional
-        Which devices. Default: the first ``spec.devices``.
 
     Raises
     ------
@@ -281,12 +305,19 @@ def make_fabric(
         raise InputError(
             f"training: batch {spec.batch} is not a multiple of devices {spec.devices}"
         )
+    claim_cards(spec.device, spec.devices)
+    device = available_device(spec.device)
+    if device.index is not None and spec.devices > 1:
+        raise InputError(
+            f"training: device {spec.device!r} is one card; expected 'cuda' for devices"
+            f" {spec.devices}"
+        )
     try:
         # in a scheduler's environment, Fabric would expect the scheduler to start the processes
         fabric = lightning_fabric.Fabric(
+            accelerator=device.type,
             precision=spec.precision,  # type: ignore[arg-type]
-            accelerator=accelerator,
-            devices=devices or spec.devices,
+            devices=spec.devices if device.index is None else [device.index],
             plugins=[LightningEnvironment()],
         )
     except MisconfigurationException as error:
@@ -321,7 +352,7 @@ def train(
     spec: LoopSpec,
     files: Sequence[Path],
     state_dir: Path,
-    make_trainer: Callable[[Any, Path], Trainer] = Trainer,
+    make_trainer: Callable[[Any, Path, Crops], Trainer] = Trainer,
 ) -> dict[str, Tensor] | None:
     """Train until ``spec.steps``, from the state of this training in ``state_dir`` if it exists.
 
@@ -352,13 +383,11 @@ def train(
         On SIGTERM, after saving the state.
     """
     state_dir.mkdir(parents=True, exist_ok=True)
-    trainer = make_trainer(spec, state_dir)
-    stop_requests = []
+    crops = Crops(files, spec.crop, spec.seed)
+    trainer = make_trainer(spec, state_dir, crops)
+    stop_requests: list[bool] = []
     signal.signal(signal.SIGTERM, lambda *_: stop_requests.append(True))
-    crops, fabric = Crops(files, spec.crop, spec.seed), trainer.fabric
-    if trainer.has_initial_densities:  # all processes with the same crops
-        trainer.initialize_densities(np.stack([crops[i] for i in range(spec.batch)]))
-    is_first = fabric.is_global_zero
+    is_first = trainer.fabric.is_global_zero
     purge_step = trainer.step_count
     scalars = SummaryWriter(state_dir / "tensorboard", purge_step=purge_step) if is_first else None
     progress = tqdm(
@@ -368,28 +397,44 @@ def train(
         mininterval=10,
         disable=not is_first,
     )
-    for batch in progress:
-        report = _step(trainer, batch, crops)
-        if scalars is not None and trainer.step_count % 100 == 1:
-            values = {name: value.item() for name, value in report.items()}
-            for name, value in values.items():
-                scalars.add_scalar(name, value, trainer.step_count - 1)
-            progress.set_postfix(values, refresh=False)
-        stopping = any_process(fabric, bool(stop_requests))
-        if stopping or trainer.step_count % spec.save_every == 0:
-            trainer.save()
-        if stopping:
-            fabric.barrier()  # a process that ends stops all others
-            raise SystemExit(
-                f"stopped by SIGTERM at step {trainer.step_count}: the state is in {trainer.file}"
-            )
-    return trainer.save()
+    with _naming_images(trainer, crops):
+        for batch in progress:
+            report = trainer.step(batch)
+            if scalars is not None and trainer.step_count % 100 == 1:
+                values = {name: value.item() for name, value in report.items()}
+                for name, value in values.items():
+                    scalars.add_scalar(name, value, trainer.step_count - 1)
+                progress.set_postfix(values, refresh=False)
+            _save_if_due(trainer, bool(stop_requests))
+        return trainer.save()
+
+
+def _save_if_due(trainer: Trainer, stop_requested: bool) -> None:
+    """Save the state after every ``save_every`` steps, and before a stop.
+
+    Raises
+    ------
+    SystemExit
+        If a process has been asked to stop.
+    """
+    fabric, is_due = trainer.fabric, trainer.step_count % trainer.spec.save_every == 0
+    asks_others = fabric.world_size > 1
+    if asks_others and not is_due and trainer.step_count % CHECK_EVERY:
+        return
+    stopping = any_process(fabric, stop_requested) if asks_others else stop_requested
+    if stopping or is_due:
+        trainer.save()
+    if stopping:
+        fabric.barrier()  # a process that ends stops all others
+        raise SystemExit(
+            f"stopped by SIGTERM at step {trainer.step_count}: the state is in {trainer.file}"
+        )
 
 
 def _batches(trainer: Trainer, crops: Crops) -> DataLoader[Any]:
     """Return the batches of this process that are left to train on."""
     spec, fabric = trainer.spec, trainer.fabric
-    share = spec.batch // fabric.world_size
+    share, on_gpu = spec.batch // fabric.world_size, fabric.device.type == "cuda"
     indices = (
         i
         for i in range(trainer.step_count * spec.batch, spec.steps * spec.batch)
@@ -399,20 +444,22 @@ def _batches(trainer: Trainer, crops: Crops) -> DataLoader[Any]:
         crops,
         share,
         sampler=indices,
-        num_workers=1,
-        persistent_workers=True,
+        # the order of the crops does not depend on the number of workers
+        num_workers=max(1, torch.get_num_threads() - 1) if on_gpu else 1,
+        pin_memory=on_gpu,
         prefetch_factor=8,
         worker_init_fn=_ignore_sigterm,
     )
 
 
-def _step(trainer: Trainer, batch: Tensor, crops: Crops) -> dict[str, Tensor]:
-    """Make one step; name the images of the batch if it fails."""
+@contextmanager
+def _naming_images(trainer: Trainer, crops: Crops) -> Iterator[None]:
+    """Name the images of the batch at which a training diverges in the block."""
     try:
-        return trainer.step(batch)
-    except FloatingPointError as error:
-        first = trainer.step_count * trainer.spec.batch
-        sources = crops.sources(range(first, first + trainer.spec.batch))
+        yield
+    except DivergenceError as error:
+        batch = trainer.spec.batch
+        sources = crops.sources(range(error.step * batch, (error.step + 1) * batch))
         raise FloatingPointError(
             f"{error}, with crops of {sources}; last good state: {trainer.file}"
         ) from None
@@ -420,8 +467,6 @@ def _step(trainer: Trainer, batch: Tensor, crops: Crops) -> dict[str, Tensor]:
 
 def any_process(fabric: lightning_fabric.Fabric, flag: bool) -> bool:
     """Return whether a flag is set in any process; all processes must call this."""
-    if fabric.world_size == 1:
-        return flag
     flags = torch.tensor(float(flag), device=fabric.device)
     return bool(fabric.all_reduce(flags, reduce_op="sum") > 0)  # type: ignore[operator]
 

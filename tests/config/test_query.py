@@ -90,15 +90,17 @@ def test_baseline_depends_only_on_its_own_module():
 def test_component_depends_only_on_the_axis_that_it_moves_along():
     config = complete(CODEC, SCHEMA)
     sections = {axis.section for axis in AXES}
+    slices = {part["component"]: part for part in gap_spec(config)["slices"]}
+    assert list(slices) == list(COMPONENTS)  # the order of the outputs
     for component, moved in (
         ("variance", "variances"),
         ("quantization", "quantizers"),
         ("context", "means"),
     ):
-        spec = gap_spec(config, component)
+        spec = slices[component]
         assert spec[moved] == config[moved]
         assert all(len(spec[other]) == 1 for other in sections - {moved})
-    joint = gap_spec(config, "joint")
+    joint = slices["joint"]
     assert list(joint["quantizers"]) == ["rounding", "test-channel"]  # of the codec and the limit
     assert list(joint["variances"]) == list(joint["means"]) == ["codec"]
 

@@ -52,11 +52,11 @@ def test_message_names_arguments_that_do_not_fit():
 
 
 def test_target_must_be_callable():
-    with pytest.raises(InputError, match="variance 'n': test_plugins:NUMBER is a int; expected a"):
-        build_entry("variance", "n", {"use": "test_plugins:NUMBER"}, TABLE)
+    with pytest.raises(InputError, match=f"variance 'n': {__name__}:NUMBER is a int; expected a"):
+        build_entry("variance", "n", {"use": f"{__name__}:NUMBER"}, TABLE)
 
 
 def test_class_with_abstract_methods_is_refused():
-    message = "variance 'n': test_plugins:Abstract does not define code"
+    message = f"variance 'n': {__name__}:Abstract does not define code"
     with pytest.raises(InputError, match=message):
-        build_entry("variance", "n", {"use": "test_plugins:Abstract"}, TABLE)
+        build_entry("variance", "n", {"use": f"{__name__}:Abstract"}, TABLE)

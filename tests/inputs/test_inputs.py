@@ -118,14 +118,12 @@ def test_thin_images_are_coded(capsys, name):
     assert extract(capsys, {}) == "done"
     table = store.read(Path("latents.zarr.zip"))
     assert table["pixels"].item() == image["pixels"] and np.isfinite(table["psnr"].item())
-    spec = {
-        "component": "joint",
-        "matching": "image",
-        "seed": 0,
+    entries = {
         "means": {"codec": {}, "zero": {}},
         "variances": {"codec": {}, "window-3": {}},
         "quantizers": {"rounding": {}, "test-channel": {}},
     }
+    spec = {"slices": [{"component": "joint", **entries}], "matching": "image", "seed": 0}
     files = {"latents": "latents.zarr.zip", "fits": None, "out": "gap.zarr.zip"}
     assert run(capsys, "measure_gap", spec, **files) == "done"
     assert np.isfinite(store.read(Path("gap.zarr.zip"))["bits"]).all()

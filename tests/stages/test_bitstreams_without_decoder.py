@@ -70,7 +70,7 @@ def products(folder):
         "variances": {"codec": {}, "channel": {}},
         "quantizers": {"rounding": {}},
     }
-    gap = {**estimators, "component": "variance", "matching": "image", "seed": 0}
+    gap = {"slices": [{"component": "variance", **estimators}], "matching": "image", "seed": 0}
     for i, of_shard in enumerate(zip(*stores.values(), strict=True)):
         images, latents, gaps, simulation, streams, decoded = of_shard
         codec = {
@@ -83,7 +83,7 @@ def products(folder):
         }
         spec = extract_latents.ExtractLatentsSpec.from_mapping(codec)
         extract_latents.run(spec, manifest, images, latents)
-        measure_gap.run(measure_gap.MeasureGapSpec.from_mapping(gap), [latents], [], gaps)
+        measure_gap.run(measure_gap.MeasureGapSpec.from_mapping(gap), [latents], [], [gaps])
         cells = {**codec, **estimators, "seed": 0}
         sweep = {**cells, "curves": {"codec/codec/rounding": OWN}}
         spec = simulate.SimulateSpec.from_mapping({**sweep, "measure": "psnr", "matching": "image"})

@@ -29,6 +29,7 @@ ENTRIES = {
     "variances": {"codec": {}},
     "quantizers": {"rounding": {}, "test-channel": {}},
 }
+GAP = {"slices": [{"component": "joint", **ENTRIES}], "matching": "image", "seed": 0}
 LIMIT = {"mean": "codec", "variance": "codec", "quantizer": "test-channel"}
 OWN = {"mean": "codec", "variance": "codec", "quantizer": "rounding"}
 CELLS = {**CODEC, **ENTRIES, "seed": 0}
@@ -51,8 +52,8 @@ class Inputs:
         content["images"].reverse()
         self.swapped.write_text(json.dumps(content))
         self.extract(self.manifest, self.latents)
-        gap = measure_gap.MeasureGapSpec(**ENTRIES, component="joint", matching="image", seed=0)
-        measure_gap.run(gap, [self.latents], [], self.joint)
+        gap = measure_gap.MeasureGapSpec.from_mapping(GAP)
+        measure_gap.run(gap, [self.latents], [], [self.joint])
         self.simulate(self.manifest, self.simulation)
         self.write(self.manifest, self.streams)
 

@@ -22,8 +22,8 @@ KEY = "d", "mini-context"
 def measure(run, component="context"):
     """Return the path of a slice of the array."""
     path = run.folder / f"{component}.zarr.zip"
-    fields = {**ENTRIES, "component": component, "matching": "image", "seed": 0}
-    measure_gap.run(measure_gap.MeasureGapSpec.from_mapping(fields), [run.latents], [], path)
+    fields = {"slices": [{"component": component, **ENTRIES}], "matching": "image", "seed": 0}
+    measure_gap.run(measure_gap.MeasureGapSpec.from_mapping(fields), [run.latents], [], [path])
     return path
 
 

@@ -30,7 +30,7 @@ CELLS = {"bound": {"mean": "codec", "variance": "codec", "quantizer": "test-chan
 CODED = {"codec": {"mean": "codec", "variance": "codec", "quantizer": "rounding"}}
 SIMULATION = {"curves": CELLS, "measure": "psnr", "matching": "image"}
 CODEC = {"dataset": "d", "codec": "mini-mean-scale", "quality": 2, "entry": {}, "device": "cpu"}
-GAP = {**ENTRIES, "component": "joint", "seed": 0}
+GAP = {"slices": [{"component": "joint", **ENTRIES}], "seed": 0}
 
 
 def extract(manifest_file, table, latents, **changes):
@@ -39,7 +39,8 @@ def extract(manifest_file, table, latents, **changes):
 
 
 def gap(latents, out, **changes):
-    measure_gap.run(measure_gap.MeasureGapSpec.from_mapping({**GAP, **changes}), latents, [], out)
+    spec = measure_gap.MeasureGapSpec.from_mapping({**GAP, **changes})
+    measure_gap.run(spec, latents, [], [out])
 
 
 @pytest.fixture(scope="module")

@@ -54,7 +54,7 @@ class SmallRun:
         ``use`` and ``args`` of the codec.
     """
 
-    def __init__(self, folder: Path, images, codec="mini-mean-scale", entry=None):
+    def __init__(self, folder: Path, images, codec="mini-mean-scale", entry=None, device="cpu"):
         self.folder, self.images = folder, images
         self.manifest, self.latents = folder / "manifest.json", folder / "latents.zarr.zip"
         for i, pixels in enumerate(images):
@@ -63,7 +63,7 @@ class SmallRun:
         spec = prepare_dataset.PrepareDatasetSpec(name="d", entry=data, on_error="stop")
         prepare_dataset.run(spec, self.manifest)
         self.codec = {"dataset": "d", "codec": codec, "quality": 2, "entry": entry or {}}
-        self.codec["device"] = "cpu"
+        self.codec["device"] = device
         spec = extract_latents.ExtractLatentsSpec.from_mapping(self.codec)
         extract_latents.run(spec, self.manifest, folder / "images.zarr.zip", self.latents)
         self.table = store.read(self.latents)

@@ -22,6 +22,7 @@ SPEC = {
     "learning_rate": 0.003,
     "seed": 1,
     "precision": "32-true",
+    "device": "cpu",
     "devices": 1,
     "save_every": 2,
 }

@@ -1,8 +1,11 @@
 """Crops are reproducible."""
 
+from functools import partial
+
 import numpy as np
 from small_training import FILES
 
+from rdpipe.datasets.image import read_image
 from rdpipe.training.crops import Crops, random_saturation, random_zoom
 
 
@@ -13,6 +16,26 @@ def test_crop_is_a_pure_function_of_seed_and_index():
     assert np.array_equal(first[9], late) and not np.array_equal(first[8], late)
     assert first[0].shape == (3, 64, 64) and first[0].dtype == np.uint8
     assert not np.array_equal(Crops(FILES, 64, 6)[9], late)
+
+
+def test_decoded_images_are_kept_as_long_as_there_is_space(monkeypatch):
+    decoded = []
+    monkeypatch.setattr("rdpipe.training.crops.read_image", partial(counted, decoded))
+    expected = [Crops(FILES, 64, 5)[i] for i in range(9)]
+    sizes = sorted(read_image(str(file), max_pixels=None)[0].nbytes for file in FILES)
+    monkeypatch.setattr("rdpipe.training.crops.MOST_BYTES", sum(sizes) - 1)
+    decoded.clear()
+    crops = Crops(FILES, 64, 5)
+    for _ in range(3):
+        assert all(np.array_equal(crops[i], crop) for i, crop in enumerate(expected))
+    assert sum(decoded.count(file) > 1 for file in set(decoded)) == 1
+    assert crops.kept_bytes <= sum(sizes) - 1
+
+
+def counted(files, file, **options):
+    """Decode an image, and append its file to a list."""
+    files.append(file)
+    return read_image(file, **options)
 
 
 def test_small_images_are_not_shrunk_below_a_crop():

@@ -252,7 +252,9 @@ def test_interrupted_training_gives_the_same_weights(tmp_path):
     retune(mini_mean_scale(1, "cpu"), tmp_path / "parts", steps=4, save_every=2)
     state = torch.load(tmp_path / "parts" / "state.pt", weights_only=True)
     assert state["step"] == 4
-    trainer = RetuningTrainer(specification(steps=4), tmp_path / "parts", mini_mean_scale(1, "cpu"))
+    trainer = RetuningTrainer(
+        specification(steps=4), tmp_path / "parts", codec=mini_mean_scale(1, "cpu")
+    )
     assert all(torch.equal(value, whole[name]) for name, value in trainer.weights().items())
 
 

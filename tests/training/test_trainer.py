@@ -34,12 +34,8 @@ def command(folder: Path, spec: dict) -> list[str]:
 
 def weights(folder: Path, spec: dict) -> bytes:
     """Run the stage; return the file of weights."""
-    subprocess.run(command(folder, spec), check=True, capture_output=True, env=without_gpu())
+    subprocess.run(command(folder, spec), check=True, capture_output=True)
     return (folder / "net.safetensors").read_bytes()
-
-
-def without_gpu() -> dict:
-    return {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +51,6 @@ def test_interrupted_training_gives_the_same_bytes(tmp_path, undisturbed, how, d
     process = subprocess.Popen(
         command(tmp_path, {**SPEC, "devices": devices}),
         stderr=subprocess.PIPE,
-        env=without_gpu(),
         start_new_session=True,
     )
     while not (tmp_path / "state" / "state.pt").exists():
@@ -102,7 +97,7 @@ def test_two_processes_train_as_one(tmp_path):
             [sys.executable, str(tmp_path / "shares.py"), json.dumps(spec), str(folder)],
             check=True,
             capture_output=True,
-            env={**without_gpu(), "PYTHONPATH": os.getcwd()},
+            env={**os.environ, "PYTHONPATH": os.getcwd()},
         )
         states += [torch.load(file, weights_only=True) for file in sorted(folder.glob("rank*.pt"))]
     torch.manual_seed(SPEC["seed"])

@@ -27,7 +27,7 @@ STAGES = {
 }
 PROFILE = ("--workflow-profile", "workflow/profiles/default")
 BOUNDS = "results/bounds.zarr.zip"
-GAP, DECODED = "/gaps/variance", "/decoded"  # parts of their paths
+GAP, DECODED = "/gaps/", "/decoded"  # parts of their paths
 OUTPUT_FLAGS = {
     *("--out", "--table", "--state", "--figures", "--points", "--bd_rates", "--decomposition"),
     *("--codes", "--ladder", "--latent_matched", "--context", "--image_bd_rates"),
@@ -226,6 +226,7 @@ def test_second_run_at_the_same_time_is_refused_and_nothing_is_lost(small):
 def test_products_from_the_future_are_kept_and_a_wrong_clock_is_reported(small):
     """The clock is set back, so that all products are newer than the present."""
     before, ahead, gap = products(small), time.time() + 86_400, first_output(small, GAP)
+    of_job = sorted(name for name in small.outputs if name.startswith(gap.partition(GAP)[0] + GAP))
     try:
         for file in (small.folder / "results").rglob("*"):
             os.utime(file, (ahead, ahead))
@@ -233,7 +234,7 @@ def test_products_from_the_future_are_kept_and_a_wrong_clock_is_reported(small):
         (small.folder / gap).unlink()
         done = small.snakemake(gap)
         assert done.returncode != 0 and "could indicate a clock skew" in done.stdout
-        assert changed(small, before) == [gap]
+        assert changed(small, before) == of_job
     finally:
         for file in (small.folder / "results").rglob("*"):
             os.utime(file)

@@ -13,6 +13,7 @@ from compressai_tools import parse_json_file
 
 import rdpipe
 from rdpipe.codecs.compressai import mini_mean_scale
+from rdpipe.config import query
 from rdpipe.core.errors import InputError
 from rdpipe.io import store
 from rdpipe.report.figures import FIGURES
@@ -172,6 +173,12 @@ def test_report_is_one_file_with_every_image_and_figure(project):
     figures = project.folder / "results/figures/tiny/mine"
     files = {(f.stem, f.suffix[1:]) for f in figures.iterdir()}
     assert files == {(name, suffix) for name in FIGURES for suffix in ("svg", "pdf", "png", "csv")}
+
+
+@pytest.mark.parametrize("component", query.COMPONENTS)
+def test_each_file_of_the_gaps_has_its_component(project, component):
+    file = project.folder / f"results/tiny/mini-mean-scale/q1/gaps/{component}/0.zarr.zip"
+    assert store.read(file)["component"].item() == component
 
 
 def test_maps_add_up_to_the_array(project):

@@ -123,11 +123,11 @@ def test_workflow_on_slurm_gives_the_same_bytes(cluster, project):
         assert (cluster.folder / file).read_bytes() == (project.folder / file).read_bytes(), name
     assert (cluster.folder / "logs/extract_latents/tiny/mini-mean-scale/q1/0.log").exists()
     assert list((cluster.folder / "logs/slurm/rule_extract_latents").rglob("*.log"))
-    assert list((cluster.folder / "logs/slurm").glob("group_gaps_*"))
+    assert list((cluster.folder / "logs/slurm").glob("group_baselines_*"))
     rows = jobs_of(output)
     assert {row[1] for row in rows} == {"COMPLETED"}
     assert len(rows) == output.count("has been submitted with SLURM jobid")
-    # gaps, baselines and the report share submissions
+    # baselines share submissions, and so do the last stages
     assert len(rows) < int(re.search("of ([0-9]+) steps", output)[1])
 
 

@@ -8,9 +8,9 @@ rule trace_bounds:
     """Aggregate latents, gaps, simulations and baselines into curves and tables."""
     input:
         images=every_run(rules.extract_latents.output.images, config["codecs"]),
-        gaps=every_matched(rules.measure_gap.output, component="joint"),
-        variances=every_matched(rules.measure_gap.output, component="variance"),
-        contexts=every_matched(rules.measure_gap.output, component="context"),
+        gaps=every_matched(rules.measure_gap.output.joint),
+        variances=every_matched(rules.measure_gap.output.variance),
+        contexts=every_matched(rules.measure_gap.output.context),
         simulations=every_matched(rules.simulate.output, config["codecs"]),
         baselines=every_baseline(rules.run_baseline.output),
         decoded=(

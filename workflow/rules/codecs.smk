@@ -30,7 +30,7 @@ rule train_codec:
             config["training"][w.network]["devices"] if config["device"].startswith("cuda") else 0
         ),
     params:
-        spec=lambda w: canonical_json(**config["training"][w.network]),
+        spec=lambda w: canonical_json(**config["training"][w.network], device=config["device"]),
         state=subpath(output[0], strip_suffix=".safetensors"),
         source=code_digest("train_codec", "datasets"),
     shell:

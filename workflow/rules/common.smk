@@ -15,6 +15,7 @@ from rdpipe.config import query
 from rdpipe.config.check import check_device, complete
 from rdpipe.config.text import check_text
 from rdpipe.core.axes import AXES, axis_named
+from rdpipe.core.device import count_cards, resolve_device
 from rdpipe.core.errors import InputError
 from rdpipe.core.provenance import source_digest
 from rdpipe.datasets import folder
@@ -27,16 +28,25 @@ config_files = [] if workflow.modifier.skip_configfile else workflow.configfiles
 with_conda = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 # On a cluster, which has a number of nodes, other machines run the codecs.
 runs_here = workflow.is_main_process and workflow.resource_settings.nodes is None
+if workflow.is_main_process:
+    os.environ.pop("RDPIPE_DEVICE", None)
 
 try:
     for file in config_files:
         check_text(Path(file))
     config = complete(config, workflow.source_path("../schema.yaml"))
+    # A job of a cluster reads the config again, where there may be other cards.
+    if config["device"] == "auto":
+        config["device"] = os.environ.setdefault("RDPIPE_DEVICE", resolve_device("auto"))
     if runs_here and not with_conda:
         check_device(config["device"])
 except InputError as error:  # one line, and the status of the command line
     print(f"rdpipe: {error}", file=sys.stderr)
     sys.exit(2)
+
+# Without a limit on the command line or in a profile, each card has one job at a time.
+if runs_here and config["device"] != "cpu" and "gpu" not in workflow.global_resources:
+    workflow.register_resource("gpu", 1 if ":" in config["device"] else max(1, count_cards()))
 
 MATCHES_DATASET = config["matching"] == "dataset"
 
@@ -53,7 +63,6 @@ wildcard_constraints:
     network="[A-Za-z0-9._-]+",
     quality="[0-9]+",
     shard="[0-9]+",
-    component="|".join(query.COMPONENTS),
     axis="|".join(axis.name for axis in AXES),
     estimator="[A-Za-z0-9._-]+",
     quantizer="[A-Za-z0-9._-]+",

@@ -2,16 +2,19 @@
 
 
 rule measure_gap:
-    """Measure rates and distortions along one axis, or along all, from stored latents."""
+    """Measure rates and distortions along each axis, and along all, from stored latents."""
     input:
         latents=latents_to_match,
-        fits=lambda w: fit_files(w, query.gap_spec(config, w.component)),
+        fits=lambda w: fit_files(w, config),
     output:
-        "<results>/{dataset}/{codec}/q{quality}/gaps/{component}/{shard}.zarr.zip",
+        **{
+            component: f"<results>/{{dataset}}/{{codec}}/q{{quality}}/gaps/{component}/{{shard}}.zarr.zip"
+            for component in query.COMPONENTS
+        },
     log:
-        "<logs>/measure_gap/{dataset}/{codec}/q{quality}/{component}/{shard}.log",
+        "<logs>/measure_gap/{dataset}/{codec}/q{quality}/{shard}.log",
     benchmark:
-        "<benchmarks>/measure_gap/{dataset}/{codec}/q{quality}/{component}/{shard}.jsonl"
+        "<benchmarks>/measure_gap/{dataset}/{codec}/q{quality}/{shard}.jsonl"
     priority: 1
     conda:
         "../../environment.yml"
@@ -20,7 +23,7 @@ rule measure_gap:
         runtime=scale_with_attempt("1h"),
     params:
         latents=lambda w, input: brace_shards(input.latents),
-        spec=lambda w: canonical_json(component=w.component, **query.gap_spec(config, w.component)),
+        spec=lambda w: canonical_json(**query.gap_spec(config)),
         source=code_digest("measure_gap", "means", "variances", "quantizers"),
     shell:
         "python -m rdpipe measure_gap"

@@ -9,8 +9,7 @@ rule map_latents:
         refined=refined_files,
         latents=rules.extract_latents.output.latents,
         joint=lambda w: expand(
-            rules.measure_gap.output,
-            component="joint",
+            rules.measure_gap.output.joint,
             shard=0 if MATCHES_DATASET else w.shard,
             allow_missing=True,
         ),

@@ -12,7 +12,7 @@ rule make_report:
             file
             for component, axis in query.COMPONENTS.items()
             if axis
-            for file in every_matched(rules.measure_gap.output, component=component)
+            for file in every_matched(rules.measure_gap.output[component])
         ],
         maps=every_run(rules.map_latents.output),
         manifests=expand(rules.prepare_dataset.output, dataset=sorted(config["datasets"])),

@@ -5,9 +5,9 @@ pretrained model, and :func:`from_training` a network that ``train_codec`` wrote
 codecs and ``joint_upper`` have their weights in the package.
 """
 
-from rdpipe.codecs.compressai._torchvision import declare_missing_operators
+from rdpipe.codecs.compressai._importing import import_compressai
 
-declare_missing_operators()  # before the first import of compressai
+import_compressai()  # before any other import of compressai
 
 from rdpipe.codecs.compressai.adapter import CompressAICodec  # noqa: E402
 from rdpipe.codecs.compressai.bottleneck import bottleneck_prior  # noqa: E402

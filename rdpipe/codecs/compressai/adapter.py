@@ -29,6 +29,7 @@ from rdpipe.codecs.compressai.private_copy import (
     named_weights,
     same_weights,
 )
+from rdpipe.core.device import available_device
 from rdpipe.core.errors import InputError
 from rdpipe.core.protocols import Image, Region, Send, SendWithContext
 from rdpipe.core.running import padded_size, to_image, to_tensor
@@ -140,7 +141,8 @@ class CompressAICodec:
         self._adapt(model)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
+        kept = {name: value for name, value in self.__dict__.items() if name != "_lock"}
+        return kept | {"_precise": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -149,6 +151,7 @@ class CompressAICodec:
     def _adapt(self, model: CompressionModel) -> None:
         """Use the caller's model, or a copy of it."""
         check_model(model)
+        self._precise: tuple[dict[str, Tensor], Self] | None = None
         if isinstance(model, ScaleHyperpriorVbr) and not self._options:
             raise InputError(
                 f"{type(model).__name__} has a variable rate, which {type(self).__name__} does not"
@@ -198,10 +201,13 @@ class CompressAICodec:
         It does not follow the caller's model, so that a bitstream has one set of weights.
         """
         with self._current():
-            precise = copy.copy(self)
-            precise._lock, precise._source = self._lock, None
-            precise._use_predictors(copy.deepcopy(self.model).double())
-            return precise
+            weights = named_weights(self.model)
+            if self._precise is None or not same_weights(self._precise[0], weights):
+                precise = copy.copy(self)
+                precise._lock, precise._source = self._lock, None
+                precise._use_predictors(copy.deepcopy(self.model).double())
+                self._precise = {name: w.clone() for name, w in weights.items()}, precise
+            return self._precise[1]
 
     @contextmanager
     def _current(self) -> Iterator[None]:
@@ -470,21 +476,6 @@ def check_model(model: object) -> None:
                 f"{type(model).__name__}: {name} has dtype {dtype}; expected float32 (use"
                 " model.float())"
             )
-
-
-def available_device(name: str) -> torch.device:
-    """Return a device by name; ``auto`` is CUDA if there is a device."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except (RuntimeError, TypeError):
-        device = None
-    if device is None or device.type not in ("cpu", "cuda"):
-        raise InputError(f"{name!r} is not a device; expected one of: auto, cpu, cuda")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise InputError(f"device {str(device)!r} is not available; expected one of: auto, cpu")
-    return device
 
 
 def _inner(model: CompressionModel) -> nn.Module:

@@ -1,0 +1,56 @@
+"""Codecs on a pretended CUDA device have the numbers of the CPU, up to rounding."""
+
+import numpy as np
+import pytest
+import torch
+from pretended_cuda import counting
+from small_models import IMAGE, QUALITY, REPRESENTATIVE, coding_model
+
+from rdpipe.codecs.compressai import adapt_model
+from rdpipe.codecs.extraction import Extractor
+from rdpipe.evaluation.simulation import CodedImage, Pictures
+from rdpipe.refinement.refine import Refiner, Settings
+
+PIXELS = IMAGE[:64, :64]
+
+
+def measured(architecture, device):
+    """Return what is measured of a codec: rows, latents, refined latents, decoded pictures."""
+    codec = adapt_model(coding_model(architecture), QUALITY, device, copy=False)
+    extractor = Extractor(codec, gain=True)
+    row, arrays = extractor.extract("a", PIXELS)
+    latents = extractor.latents("a", PIXELS)
+    pictures = Pictures(codec, CodedImage(latents, PIXELS))
+    y_hats = [one.mean + (one.y - one.mean).round() for one in latents]
+    refined = Refiner(codec, "a", PIXELS, Settings(0.01, steps=2)).refine()
+    stream = codec.compress_latents(PIXELS, refined.latents)
+    return row, arrays["y"], refined.latents, pictures.decode(y_hats), codec.decompress(stream)
+
+
+@pytest.mark.parametrize("architecture", REPRESENTATIVE)
+def test_numbers_are_those_of_the_cpu(architecture, pretend_cuda):
+    on_cpu, on_cuda = (measured(architecture, device) for device in ("cpu", "cuda"))
+    for name, value in on_cpu[0].items():
+        assert on_cuda[0][name] == pytest.approx(value, rel=1e-3, nan_ok=True), name
+    for field, values in on_cpu[1].data_vars.items():
+        assert np.allclose(values, on_cuda[1][field], rtol=1e-3, atol=1e-3), field
+    for name, values in on_cpu[2].items():
+        assert torch.allclose(values, on_cuda[2][name], atol=1e-2)
+    for pixels, others in zip(on_cpu[3:], on_cuda[3:], strict=True):
+        assert np.abs(pixels.astype(int) - others).mean() < 0.5
+
+
+def test_latents_of_a_codec_on_a_card_are_on_the_host(pretend_cuda):
+    codec = adapt_model(coding_model("mbt2018-mean"), QUALITY, "cuda")
+    (latents,) = Extractor(codec).latents("a", PIXELS)
+    assert latents.y.device.type == latents.scale.device.type == "cpu"
+
+
+def test_host_hardly_waits_for_the_extraction_of_an_image(pretend_cuda):
+    codec = adapt_model(coding_model("mbt2018-mean"), QUALITY, "cuda", copy=False)
+    extractor = Extractor(codec)
+    extractor.extract("a", PIXELS)
+    with counting() as counts:
+        extractor.extract("b", PIXELS)
+    # half of them read tables of CompressAI's coder anew; the aim is 20
+    assert counts.syncs <= 52, counts.where

@@ -9,8 +9,12 @@ these registries or as ``module:attribute``.
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
-__all__ = ["BASELINES", "CODECS", "weights_of"]
+__all__ = ["BASELINES", "CODECS", "EMBEDDED", "weights_of"]
+
+EMBEDDED = Path(__file__).parent / "weights"
+"""Folder of the weights in the package, by the names of :data:`CODECS`."""
 
 BASELINES = {
     "avif": "rdpipe.codecs.classical:avif",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
-from rdpipe.codecs import BASELINES, CODECS, weights_of
+from rdpipe.codecs import BASELINES, CODECS, EMBEDDED, weights_of
 from rdpipe.core.axes import (
     AXES,
     BASELINE_CELL,
@@ -414,26 +415,44 @@ def used_entries(config: Config, cells: Iterable[CellId]) -> dict[str, Entries]:
     }
 
 
-def source_modules(config: Config, *sections: str, **names: str) -> list[str]:
-    """Return the modules of the names in sections of the config, for the digest of their source.
+def used_modules(config: Config, used: Mapping[str, Iterable[str]]) -> list[str]:
+    """Return the modules behind some names of the config, for the digests of their source.
 
-    For a section with a name (``baselines="jpeg"``), it is only the module behind that name. The
-    module that a codec names as its ``model`` counts too.
+    The module that a codec names as its ``model`` counts too.
+
+    Parameters
+    ----------
+    config : mapping
+    used : mapping of str to iterable of str
+        Names by section. A codec comes with the codec that has its networks, or had its weights.
     """
-    refined = refined_codecs(config)  # they have the networks of another codec
-    bases = retuned_bases(config)
-    selected = [
-        (section, name)
-        for section in sections
-        for name in config[section]
-        if section != "codecs" or name not in refined
-    ]
-    selected += names.items()
-    selected += [(section, bases[name]) for section, name in selected if name in bases]
-    targets = {
-        locate(section, config[section][name].get("use", name), REGISTRIES[section][1])[0]
-        for section, name in selected
+    targets = set()
+    for section, name in _with_bases(config, used):
+        entry = config[section][name]
+        target, _ = locate(section, entry.get("use", name), REGISTRIES[section][1])
+        targets |= {target, entry.get("args", {}).get("model")}
+    return sorted({t.partition(":")[0] for t in targets if isinstance(t, str) and ":" in t})
+
+
+def used_weights(config: Config, used: Mapping[str, Iterable[str]]) -> list[Path]:
+    """Return the files of the embedded weights of some codecs; see :func:`used_modules`."""
+    uses = {
+        config[section][name].get("use", name)
+        for section, name in _with_bases(config, used)
+        if section == "codecs"
     }
-    models = (config[section][name].get("args", {}).get("model") for section, name in selected)
-    targets |= {model for model in models if isinstance(model, str) and ":" in model}
-    return sorted({target.partition(":")[0] for target in targets})
+    files = (EMBEDDED / f"{use}.safetensors" for use in sorted(uses))
+    return [file for file in files if file.exists()]
+
+
+def _with_bases(config: Config, used: Mapping[str, Iterable[str]]) -> set[tuple[str, str]]:
+    """Return section and name of what is used; for a codec those whose networks it has."""
+    refined, retuned = refined_bases(config), retuned_bases(config)
+    found = set()
+    for section, names in used.items():
+        for name in names:
+            base = refined.get(name, name) if section == "codecs" else name
+            found.add((section, base))
+            if section == "codecs" and base in retuned:
+                found.add((section, retuned[base]))
+    return found

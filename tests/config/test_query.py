@@ -22,7 +22,8 @@ from rdpipe.config.query import (
     simulated_cells,
     simulation_spec,
     slope_qualities,
-    source_modules,
+    used_modules,
+    used_weights,
 )
 from rdpipe.core.axes import AXES
 
@@ -80,11 +81,20 @@ def test_baseline_depends_only_on_its_own_module():
     }
     config = {**CODEC, "baselines": {"jpeg": {"qualities": [5]}, "vtm": vtm}}
     config = complete(config, SCHEMA)
-    assert source_modules(config, baselines="jpeg") == ["rdpipe.codecs.classical"]
-    assert source_modules(config, "means", baselines="vtm") == [
+    assert used_modules(config, {"baselines": ["jpeg"]}) == ["rdpipe.codecs.classical"]
+    assert used_modules(config, {"means": config["means"], "baselines": ["vtm"]}) == [
         "rdpipe.codecs.external",
         "rdpipe.estimators.means",
     ]
+
+
+def test_weights_are_those_of_the_codecs_that_are_used():
+    refined = {"use": "refined", "args": {"codec": "mini-mean-scale"}, "qualities": [1]}
+    config = complete({**CODEC, "codecs": {**CODEC["codecs"], "better": refined}}, SCHEMA)
+    for codec in ("mini-mean-scale", "better"):
+        (file,) = used_weights(config, {"codecs": [codec]})
+        assert file.name == "mini-mean-scale.safetensors" and file.exists()
+    assert used_weights(config, {"means": ["codec"]}) == []
 
 
 def test_component_depends_only_on_the_axis_that_it_moves_along():

@@ -14,7 +14,7 @@ from rdpipe.config.query import (
     retuning_spec,
     retunings,
     simulation_spec,
-    source_modules,
+    used_modules,
 )
 from rdpipe.core.errors import InputError
 
@@ -96,7 +96,7 @@ def test_training_for_rounding_is_no_bound(quantizer):
 def test_source_of_a_retuned_codec_is_also_that_of_the_codec_before():
     config = completed()
     modules = {"rdpipe.codecs.building", "rdpipe.codecs.compressai.factories"}
-    assert set(source_modules(config, codecs="better")) == modules
+    assert set(used_modules(config, {"codecs": ["better"]})) == modules
 
 
 @pytest.mark.parametrize(

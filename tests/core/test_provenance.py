@@ -61,8 +61,47 @@ def digest():
 )
 def test_digest_depends_on_imported_modules_and_parent_packages(package, name):
     before = digest()
-    package(name, "from rdpipe.b import tool\n# changed\n")
+    package(name, "from rdpipe.b import tool\nchanged = 1\n")
     assert digest() != before
+
+
+TEXT = '''"""A module."""
+
+__version__ = "1"
+limit = "a text that counts"
+
+
+class A:
+    """A class."""
+
+    size: int
+    """An attribute."""
+
+    def f(self):
+        """Return 1."""
+        return 1
+'''
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "counts"),
+    [
+        ("A module.", "The module.", False),
+        ("A class.", "The class.", False),
+        ("An attribute.", "The attribute.", False),
+        ("Return 1.", "Return the first integer.", False),
+        ('"1"', '"2"', False),
+        ("return 1", "return  1  # one", False),
+        ("return 1", "return 2", True),
+        ("that counts", "that changed", True),
+        ("size: int", "size: float", True),
+    ],
+)
+def test_only_what_python_executes_counts(package, before, after, counts):
+    package("b/tool.py", TEXT)
+    first = digest()
+    package("b/tool.py", TEXT.replace(before, after))
+    assert (digest() != first) == counts
 
 
 @pytest.mark.parametrize(
@@ -71,7 +110,7 @@ def test_digest_depends_on_imported_modules_and_parent_packages(package, name):
 def test_digest_does_not_depend_on_other_files(package, name):
     """``c`` is imported for type checkers only."""
     before = digest()
-    package(name, "# changed")
+    package(name, "changed = 1")
     assert digest() == before
 
 
@@ -79,25 +118,72 @@ def test_digest_does_not_depend_on_what_a_parent_package_imports(package):
     package("b/__init__.py", "from rdpipe.b import other\n")
     package("__init__.py", "from rdpipe import c\n")
     before = digest()
-    package("c.py", "# changed")
+    package("c.py", "changed = 1")
     assert digest() == before
 
 
-def test_digest_depends_on_weights_below_the_modules(package):
+def test_digest_depends_on_templates_below_the_modules(package):
     before = digest()
-    package("b/weights/w.safetensors", "numbers")
+    package("b/parts/page.j2", "text")
     assert digest() != before
 
 
-def test_plugin_counts_with_its_own_file(package, tmp_path, monkeypatch):
-    file = tmp_path / "plugin_of_a_user.py"
-    file.write_text("import rdpipe.b.other\n")
+def test_files_count_with_their_bytes(package, tmp_path):
+    file = tmp_path / "w.safetensors"
+    file.write_bytes(b"1")
+    (module, weights) = provenance.digests_of(["rdpipe.a.stage"], [file])
+    assert module == f"rdpipe.a.stage: {digest()}" and weights.startswith("w.safetensors: ")
+    file.write_bytes(b"2")
+    assert provenance.digests_of(["rdpipe.a.stage"], [file])[1] != weights
+
+
+PLUG_IN = {
+    "user_codec/__init__.py": "raise RuntimeError('it is not executed')\n",
+    "user_codec/factory.py": "import numpy\nfrom .parts import model\nimport beside_codec\n",
+    "user_codec/parts/__init__.py": "",
+    "user_codec/parts/model.py": "from .. import layers\nfrom rdpipe.b import other\n",
+    "user_codec/layers.py": "",
+    "user_codec/unused.py": "",
+    "beside_codec.py": "import user_codec.layers\n",
+    "unused_beside.py": "",
+}
+
+
+@pytest.mark.parametrize("name", PLUG_IN)
+def test_plug_in_counts_with_what_it_imports_of_its_own(package, tmp_path, monkeypatch, name):
+    monkeypatch.syspath_prepend(tmp_path / "user")
+    for file, text in PLUG_IN.items():
+        (tmp_path / "user" / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "user" / file).write_text(text)
+    before = provenance.source_digest("user_codec.factory")
+    (tmp_path / "user" / name).write_text(PLUG_IN[name] + "changed = 1\n")
+    assert (provenance.source_digest("user_codec.factory") != before) == ("unused" not in name)
+
+
+def test_plug_in_counts_with_what_it_imports_of_rdpipe(package, tmp_path, monkeypatch):
+    (tmp_path / "plugin_of_a_user.py").write_text("import numpy\nimport rdpipe.b.other\n")
     monkeypatch.syspath_prepend(tmp_path)
     before = provenance.source_digest("plugin_of_a_user")
-    package("b/other.py", "# changed")
-    assert provenance.source_digest("plugin_of_a_user") == before
-    file.write_text("# changed")
+    package("b/other.py", "changed = 1")
     assert provenance.source_digest("plugin_of_a_user") != before
+
+
+def test_installed_packages_do_not_belong_to_each_other():
+    """Their versions count instead."""
+    assert provenance._home("numpy") == provenance._home("xarray")
+    assert not provenance._is_part_of("numpy", "xarray")
+    assert provenance._is_part_of("xarray.core", "xarray")
+    assert provenance.installed_versions("numpy", "no-such-package") == [
+        f"numpy: {importlib.metadata.version('numpy')}"
+    ]
+
+
+def test_plug_in_that_python_cannot_read_counts_with_its_text(tmp_path, monkeypatch):
+    (tmp_path / "broken_plug_in.py").write_text("def (")
+    monkeypatch.syspath_prepend(tmp_path)
+    before = provenance.source_digest("broken_plug_in")
+    (tmp_path / "broken_plug_in.py").write_text("def ((")
+    assert provenance.source_digest("broken_plug_in") != before
 
 
 def test_package_that_is_imported_from_counts_with_what_it_imports(package):

@@ -88,6 +88,8 @@ def test_edited_stage_reruns_and_touched_stage_does_not(project):
     assert project.jobs() == set()
     try:
         stage.write_text(original + "\n# edited\n")
+        assert project.jobs() == set()
+        stage.write_text(original + "\nEDITED = True\n")
         baselines = {f"tiny/baselines/jpeg/q{q}/0.zarr.zip" for q in (5, 40, 95)}
         assert project.jobs() == baselines | AFTERWARDS
     finally:
@@ -98,7 +100,7 @@ def test_edited_estimator_reruns_what_imports_it(project):
     module = project.folder / "rdpipe" / "estimators" / "variances.py"
     original = module.read_text()
     try:
-        module.write_text(original + "\n# edited\n")
+        module.write_text(original + "\nEDITED = True\n")
         names = ("simulation", "maps", "bitstreams", "decoded", "gaps/variance")
         products = {f"{name}/0.zarr.zip" for name in names}
         fits = {f"fits/{run}/variance/calibrated.zarr.zip" for run in RUNS}
@@ -110,6 +112,54 @@ def test_edited_estimator_reruns_what_imports_it(project):
 
 
 @pytest.mark.parametrize("component", ["variance", "quantization", "context", "joint"])
+def edited(project, changes):
+    """Return the jobs after changes of some files, which are undone."""
+    files = {project.folder / name: change for name, change in changes.items()}
+    before = {file: file.read_bytes() for file in files}
+    try:
+        for file, change in files.items():
+            file.write_bytes(before[file] + change)
+        return project.jobs()
+    finally:
+        for file, content in before.items():
+            file.write_bytes(content)
+
+
+def test_text_and_unused_code_and_weights_rerun_nothing(project):
+    changes = {
+        "rdpipe/core/errors.py": b"# a comment\n",
+        "rdpipe/__init__.py": b'__version__ = "99"\n',
+        "rdpipe/datasets/gaussian_field.py": b"EDITED = True\n",
+        "rdpipe/codecs/weights/mini-context.safetensors": b"0",
+    }
+    assert edited(project, changes) == set()
+
+
+def test_changed_weights_rerun_what_decodes_with_them(project):
+    jobs = edited(project, {"rdpipe/codecs/weights/mini-mean-scale.safetensors": b"0"})
+    assert {job.split("/")[1] for job in jobs - AFTERWARDS} == {"mini-mean-scale"}
+    assert {"tiny/mini-mean-scale/q1/images/0.zarr.zip"} <= jobs
+
+
+def test_added_codec_reruns_nothing_of_the_others(project):
+    config = copy.deepcopy(CONFIG)
+    config["codecs"]["mini-scale"] = {"qualities": [1]}
+    project.configure(config)
+    jobs = project.jobs() - AFTERWARDS
+    assert {job.split("/")[1] for job in jobs if not job.startswith("compressai")} == {"mini-scale"}
+
+
+def test_added_dataset_reruns_nothing_of_the_others(project):
+    config = copy.deepcopy(CONFIG)
+    config["datasets"]["field"] = {
+        "use": "gaussian-field",
+        "args": {"count": 1, "size": 64, "rho": 0.9, "sigma": 40},
+    }
+    project.configure(config)
+    jobs = project.jobs() - AFTERWARDS
+    assert {job.split("/")[0] for job in jobs if not job.startswith("compressai")} == {"field"}
+
+
 def test_one_component_of_one_quality_can_be_requested_alone(project, component):
     target = f"results/tiny/mine/q1/gaps/{component}/0.zarr.zip"
     assert project.jobs("--force", target) == gaps(["mine/q1"])

@@ -24,7 +24,9 @@ rule write_bitstreams:
         runtime=scale_with_attempt("4h"),
     params:
         spec=bitstream_spec,
-        source=code_digest("write_bitstreams", "codecs", "means", "variances", "quantizers"),
+        source=lambda w: code_digests(
+            "write_bitstreams", codecs=w.codec, **query.bitstream_spec(config, w.codec)
+        ),
     shell:
         "python -m rdpipe write_bitstreams"
         " --spec {params.spec:q}"
@@ -58,7 +60,9 @@ rule read_bitstreams:
         runtime=scale_with_attempt("4h"),
     params:
         spec=bitstream_spec,
-        source=code_digest("read_bitstreams", "codecs", "means", "variances", "quantizers"),
+        source=lambda w: code_digests(
+            "read_bitstreams", codecs=w.codec, **query.bitstream_spec(config, w.codec)
+        ),
     shell:
         "python -m rdpipe read_bitstreams"
         " --spec {params.spec:q}"

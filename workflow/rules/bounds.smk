@@ -61,7 +61,7 @@ rule trace_bounds:
                 for dataset, entry in config["references"].items()
             },
         ),
-        source=code_digest("trace_bounds"),
+        source=code_digests("trace_bounds"),
     shell:
         "python -m rdpipe trace_bounds"
         " --spec {params.spec:q}"
@@ -102,7 +102,7 @@ rule export_curves:
         runtime=scale_with_attempt("20m"),
     params:
         spec=lambda w: canonical_json(curves=list(CURVES.values())),
-        source=code_digest("export_curves"),
+        source=code_digests("export_curves", ()),
     shell:
         "python -m rdpipe export_curves"
         " --spec {params.spec:q}"

@@ -32,7 +32,9 @@ rule train_codec:
     params:
         spec=lambda w: canonical_json(**config["training"][w.network], device=config["device"]),
         state=subpath(output[0], strip_suffix=".safetensors"),
-        source=code_digest("train_codec", "datasets"),
+        source=lambda w: code_digests(
+            "train_codec", datasets=config["training"][w.network]["dataset"]
+        ),
     shell:
         "python -m rdpipe train_codec"
         " --spec {params.spec:q}"
@@ -67,11 +69,11 @@ rule retune_codec:
     params:
         spec=lambda w: canonical_json(**query.retuning_spec(config, w.network, int(w.quality))),
         state=subpath(output[0], strip_suffix=".safetensors"),
-        source=lambda w: code_digest(
+        source=lambda w: code_digests(
             "retune_codec",
-            "datasets",
-            "quantizers",
+            datasets=config["training"][w.network]["dataset"],
             codecs=config["training"][w.network]["start"]["codec"],
+            **query.retuning_spec(config, w.network, int(w.quality)),
         ),
     shell:
         "python -m rdpipe retune_codec"

@@ -17,7 +17,7 @@ from rdpipe.config.text import check_text
 from rdpipe.core.axes import AXES, axis_named
 from rdpipe.core.device import count_cards, resolve_device
 from rdpipe.core.errors import InputError
-from rdpipe.core.provenance import source_digest
+from rdpipe.core.provenance import digests_of, installed_versions
 from rdpipe.datasets import folder
 
 if str(Path.cwd()) not in sys.path:  # for modules of the user, as in the jobs
@@ -76,11 +76,24 @@ def canonical_json(**values):
     return json.dumps(values, sort_keys=True)
 
 
-def code_digest(stage, *sections, **names):
-    """Return a digest of the code of a stage, and of the names in sections of the config."""
-    return source_digest(
-        f"rdpipe.stages.{stage}", *query.source_modules(config, *sections, **names)
-    )
+NUMERICAL = ("numpy", "scipy", "torch", "compressai")
+"""Packages whose versions the numbers of a stage depend on, if it does not state others."""
+
+
+def code_digests(stage, packages=NUMERICAL, **used):
+    """Return what a stage executes: digests of its code, plug-ins and weights, and versions.
+
+    What is used is one name, or several, in each section of the config; other keys are left out.
+    With conda, Snakemake itself compares the environments.
+    """
+    sections = {
+        section: [names] if isinstance(names, str) else names
+        for section, names in used.items()
+        if section in query.REGISTRIES
+    }
+    modules = [f"rdpipe.stages.{stage}", *query.used_modules(config, sections)]
+    digests = digests_of(modules, query.used_weights(config, sections))
+    return digests + ([] if with_conda else installed_versions(*packages))
 
 
 def config_entry(section, name):

@@ -31,7 +31,13 @@ rule fit_estimator:
             entry=config[axis_named(w.axis).section][w.estimator],
             means=query.residual_means(config, w.axis),
         ),
-        source=code_digest("fit_estimator", "means", "variances", "quantizers"),
+        source=lambda w: code_digests(
+            "fit_estimator",
+            **{
+                "means": query.residual_means(config, w.axis),
+                axis_named(w.axis).section: w.estimator,
+            },
+        ),
     shell:
         "python -m rdpipe fit_estimator"
         " --spec {params.spec:q}"
@@ -67,7 +73,9 @@ rule fit_reconstruction:
             device=config["device"],
             **query.reconstruction_spec(config, w.quantizer),
         ),
-        source=lambda w: code_digest("fit_reconstruction", codecs=w.codec, quantizers=w.quantizer),
+        source=lambda w: code_digests(
+            "fit_reconstruction", codecs=w.codec, **query.reconstruction_spec(config, w.quantizer)
+        ),
     shell:
         "python -m rdpipe fit_reconstruction"
         " --spec {params.spec:q}"

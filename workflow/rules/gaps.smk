@@ -24,7 +24,9 @@ rule measure_gap:
     params:
         latents=lambda w, input: brace_shards(input.latents),
         spec=lambda w: canonical_json(**query.gap_spec(config)),
-        source=code_digest("measure_gap", "means", "variances", "quantizers"),
+        source=lambda w: code_digests(
+            "measure_gap", **{axis.section: config[axis.section] for axis in AXES}
+        ),
     shell:
         "python -m rdpipe measure_gap"
         " --spec {params.spec:q}"

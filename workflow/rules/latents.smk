@@ -26,7 +26,7 @@ rule refine_latents:
             **query.refinement_spec(config, w.codec, int(w.quality)),
         ),
         state=subpath(output[0], strip_suffix=".zarr.zip"),
-        source=lambda w: code_digest("refine_latents", codecs=query.base_codec(config, w.codec)),
+        source=lambda w: code_digests("refine_latents", codecs=w.codec),
     shell:
         "python -m rdpipe refine_latents"
         " --spec {params.spec:q}"
@@ -58,7 +58,7 @@ rule extract_latents:
         spec=lambda w: canonical_json(
             **codec_spec(w), decoder_gain=query.needs_gain(config, w.dataset)
         ),
-        source=code_digest("extract_latents", "codecs"),
+        source=lambda w: code_digests("extract_latents", codecs=w.codec),
     shell:
         "python -m rdpipe extract_latents"
         " --spec {params.spec:q}"

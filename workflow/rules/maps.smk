@@ -35,7 +35,7 @@ rule map_latents:
             limits=config["limits"],
             seed=config["seed"],
         ),
-        source=code_digest("map_latents", "codecs", "means", "variances", "quantizers"),
+        source=lambda w: code_digests("map_latents", codecs=w.codec, **query.limit_entries(config)),
     shell:
         "python -m rdpipe map_latents"
         " --spec {params.spec:q}"

@@ -30,7 +30,9 @@ rule simulate:
             **{**codec_spec(w), "shard": shard_to_match(w)},
             **query.simulation_spec(config, w.codec),
         ),
-        source=code_digest("simulate", "codecs", "means", "variances", "quantizers"),
+        source=lambda w: code_digests(
+            "simulate", codecs=w.codec, **query.simulation_spec(config, w.codec)
+        ),
     shell:
         "python -m rdpipe simulate"
         " --spec {params.spec:q}"

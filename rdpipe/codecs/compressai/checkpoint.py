@@ -27,8 +27,6 @@ from rdpipe.codecs.compressai.checkerboard import CheckerboardHyperprior
 from rdpipe.core.errors import InputError
 from rdpipe.core.plugins import suggest
 
-EMBEDDED = Path(__file__).parents[1] / "weights"
-"""Folder of the weights in the package."""
 StateDict = dict[str, Tensor]
 """Weights by name."""
 STATE_KEYS = ("state_dict", "model_state_dict", "model", "net")

@@ -8,10 +8,9 @@ from typing import Protocol
 from compressai.models import CompressionModel
 from compressai.models.vbr import ScaleHyperpriorVbr
 
-from rdpipe.codecs import weights_of
+from rdpipe.codecs import EMBEDDED, weights_of
 from rdpipe.codecs.compressai.adapter import CompressAICodec, check_model
 from rdpipe.codecs.compressai.checkpoint import (
-    EMBEDDED,
     architecture_of,
     check_quality,
     fetch,

@@ -29,7 +29,7 @@ from small_models import (
 )
 from torch.nn.utils import prune
 
-from rdpipe.codecs import bitstream
+from rdpipe.codecs import EMBEDDED, bitstream
 from rdpipe.codecs.compressai import (
     CompressAICodec,
     VariableRateCodec,
@@ -39,7 +39,6 @@ from rdpipe.codecs.compressai import (
 from rdpipe.codecs.compressai.bottleneck import bottleneck_moments
 from rdpipe.codecs.compressai.checkpoint import (
     ARCHITECTURES,
-    EMBEDDED,
     fold,
     load_model,
     read_state,

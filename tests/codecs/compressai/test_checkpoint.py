@@ -7,10 +7,10 @@ import safetensors.torch
 import torch
 from small_models import IMAGE, QUALITY, adapt, bits_of, small_model, wholes_of
 
+from rdpipe.codecs import EMBEDDED
 from rdpipe.codecs.compressai import from_checkpoint, from_training
 from rdpipe.codecs.compressai.checkpoint import (
     ARCHITECTURES,
-    EMBEDDED,
     architecture_of,
     fetch,
     fold,

@@ -6,9 +6,8 @@ import safetensors.torch
 import torch
 from small_models import IMAGE, QUALITY
 
-from rdpipe.codecs import CODECS, bitstream
+from rdpipe.codecs import CODECS, EMBEDDED, bitstream
 from rdpipe.codecs.compressai import from_checkpoint, from_training, mini_mean_scale
-from rdpipe.codecs.compressai.checkpoint import EMBEDDED
 from rdpipe.core.errors import InputError
 from rdpipe.core.plugins import load_attribute
 

@@ -111,7 +111,6 @@ def test_edited_estimator_reruns_what_imports_it(project):
         module.write_text(original)
 
 
-@pytest.mark.parametrize("component", ["variance", "quantization", "context", "joint"])
 def edited(project, changes):
     """Return the jobs after changes of some files, which are undone."""
     files = {project.folder / name: change for name, change in changes.items()}
@@ -129,7 +128,7 @@ def test_text_and_unused_code_and_weights_rerun_nothing(project):
     changes = {
         "rdpipe/core/errors.py": b"# a comment\n",
         "rdpipe/__init__.py": b'__version__ = "99"\n',
-        "rdpipe/datasets/gaussian_field.py": b"EDITED = True\n",
+        "rdpipe/datasets/sample.py": b"EDITED = True\n",
         "rdpipe/codecs/weights/mini-context.safetensors": b"0",
     }
     assert edited(project, changes) == set()
@@ -160,6 +159,7 @@ def test_added_dataset_reruns_nothing_of_the_others(project):
     assert {job.split("/")[0] for job in jobs if not job.startswith("compressai")} == {"field"}
 
 
+@pytest.mark.parametrize("component", ["variance", "quantization", "context", "joint"])
 def test_one_component_of_one_quality_can_be_requested_alone(project, component):
     target = f"results/tiny/mine/q1/gaps/{component}/0.zarr.zip"
     assert project.jobs("--force", target) == gaps(["mine/q1"])

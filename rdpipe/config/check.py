@@ -29,15 +29,12 @@ from rdpipe.config.values import check_values, number_in_yaml
 from rdpipe.core.axes import AXES, BASELINE_CELL
 from rdpipe.core.device import available_device
 from rdpipe.core.errors import InputError
+from rdpipe.core.kinds import DIFFERENTIABLE, CodecPart
 from rdpipe.core.plugins import bind_entry, locate, suggest
 from rdpipe.refinement.spec import RefinedFor, RefinementSpec
 
 CHANNEL_CELL = BASELINE_CELL.replace(quantizer="test-channel")
 """The cell of a codec that is refined for the test channel."""
-PARTS = ("decoder", "encoder", "prior")
-"""Parts of a codec that a training can change."""
-DIFFERENTIABLE = ("test-channel", "rounding", "noise")
-"""Quantizers through which more than a decoder can be trained."""
 ROUNDED = ("rounding", "noise")
 """Quantizers of trainings for the codec's own coding."""
 RENAMED = {"anchors": "it is now baselines", "beside": "it is now bound_for"}
@@ -107,7 +104,9 @@ def complete_retunings(config: Mapping[str, Any]) -> None:
                     f"config: {place}.start.quality {quality} is not a quality of"
                     f" {start['codec']!r}; expected one of: {', '.join(map(str, known))}"
                 )
-        entry["train"] = list(PARTS) if entry["train"] == "all" else sorted(entry["train"])
+        entry["train"] = (
+            sorted(map(str, CodecPart)) if entry["train"] == "all" else sorted(entry["train"])
+        )
         only_decoder = entry["train"] == ["decoder"]
         quantizers = [*config["quantizers"], "noise"] if only_decoder else DIFFERENTIABLE
         check_known(f"quantizer in {place}", entry["quantizer"], quantizers)

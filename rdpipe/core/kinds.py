@@ -107,3 +107,15 @@ class LevelKind(_Label):
     """The water level of the test channel, squared latent units."""
     STEP = "step"
     """The step of a realizable quantizer, latent units."""
+
+
+class CodecPart(_Label):
+    """A part of a codec, whose weights are trained together."""
+
+    ENCODER = "encoder"
+    DECODER = "decoder"
+    PRIOR = "prior"
+
+
+DIFFERENTIABLE = ("test-channel", "rounding", "noise")
+"""Quantizers with which an encoder and a prior can be trained; ``noise`` replaces rounding."""

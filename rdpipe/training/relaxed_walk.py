@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from rdpipe.core.errors import InputError
+from rdpipe.core.kinds import DIFFERENTIABLE
 from rdpipe.core.walk import Part, Walk
 from rdpipe.refinement.walk import differentiable_bits, transmit
-from rdpipe.training.spec import DIFFERENTIABLE
 
 
 class RelaxedWalk(Walk):
@@ -27,7 +27,7 @@ class RelaxedWalk(Walk):
     Parameters
     ----------
     quantizer : str
-        One of :data:`rdpipe.training.spec.DIFFERENTIABLE`.
+        One of :data:`rdpipe.core.kinds.DIFFERENTIABLE`.
     theta : float
         Water level of the test channel, squared steps.
 

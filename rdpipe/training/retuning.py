@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from rdpipe.core.assembly import assemble
 from rdpipe.core.axes import BASELINE_CELL
 from rdpipe.core.errors import InputError
+from rdpipe.core.kinds import CodecPart
 from rdpipe.core.protocols import Codec, SupportsTraining
 from rdpipe.core.running import device_of, padded_size
 from rdpipe.core.walk import Walk
@@ -31,7 +32,7 @@ from rdpipe.evaluation.cell import Cell, Entries
 from rdpipe.evaluation.cell_walk import CellOfLatent, CellWalk
 from rdpipe.training.crops import Crops
 from rdpipe.training.relaxed_walk import RelaxedWalk
-from rdpipe.training.spec import Part, RetuningSpec
+from rdpipe.training.spec import RetuningSpec
 from rdpipe.training.trainer import Trainer, make_fabric
 
 
@@ -56,7 +57,7 @@ class Quantization:
         self._name, self._level = spec.quantizer, spec.level
         self._cell: Cell | None = None
         self._shapes: dict[str, tuple[int, ...]] = {}
-        if set(spec.train) == {Part.DECODER} and spec.quantizer != "noise":
+        if set(spec.train) == {CodecPart.DECODER} and spec.quantizer != "noise":
             self._cell = make_cell(spec).at_level(spec.level)
         else:
             RelaxedWalk(self._name, self._level)  # refuses a quantizer without gradients
@@ -196,7 +197,7 @@ def check_trainable(codec: Codec, spec: RetuningSpec) -> TrainableCodec:
     return cast(TrainableCodec, codec)
 
 
-def select_weights(codec: TrainableCodec, parts: Sequence[Part]) -> list[nn.Parameter]:
+def select_weights(codec: TrainableCodec, parts: Sequence[CodecPart]) -> list[nn.Parameter]:
     """Return the weights of some parts of a codec, which alone have gradients from then on.
 
     The network of the codec is in training mode.

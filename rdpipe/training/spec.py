@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any
 
+from rdpipe.core.kinds import CodecPart
 from rdpipe.core.specs import Spec
 
 CHANGEABLE = frozenset({"steps", "device", "devices", "save_every", "on_change"})
@@ -112,37 +113,25 @@ class TrainingSpec(LoopSpec, frozen=True, kw_only=True):
     start: str | None = None
 
 
-class Part(StrEnum):
-    """A part of a codec, whose weights are trained together."""
-
-    ENCODER = "encoder"
-    DECODER = "decoder"
-    PRIOR = "prior"
-
-
 class RetuningSpec(LoopSpec, frozen=True, kw_only=True):
     """A codec whose weights are trained on, at one quality.
 
     Parameters
     ----------
-    train : list of Part
+    train : list of CodecPart
         What is trained; all else stays as it is.
     quantizer : str
         A quantizer of the config, or ``noise``, which replaces rounding in training only. With
-        more than the decoder, one of :data:`DIFFERENTIABLE`.
+        more than the decoder, one of :data:`rdpipe.core.kinds.DIFFERENTIABLE`.
     quantizers : dict
         The entry of the quantizer in the config, by name.
     level : float
         Its water level or step, latent units.
     """
 
-    train: list[Part]
+    train: list[CodecPart]
     quantizer: str
     quantizers: dict[str, dict[str, Any]]
     level: float
     precision: str = "32-true"
     devices: int = 1
-
-
-DIFFERENTIABLE = ("test-channel", "rounding", "noise")
-"""Quantizers with which an encoder and a prior can be trained."""

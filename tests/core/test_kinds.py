@@ -40,5 +40,5 @@ def test_texts_are_those_that_stores_and_pages_show():
 
 
 def test_curves_that_belong_to_a_codec():
-    own = {CurveRole.CODEC, CurveRole.CELL, CurveRole.REFINED, CurveRole.JOINT}
+    own = {CurveRole.CODEC, CurveRole.CELL, CurveRole.REFINED, CurveRole.RETUNED, CurveRole.JOINT}
     assert {role for role in CurveRole if role.belongs_to_codec} == own

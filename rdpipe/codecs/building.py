@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
-
 from rdpipe.codecs import CODECS, weights_of
 from rdpipe.core.device import claim_cards, use_full_precision
 from rdpipe.core.errors import InputError
@@ -64,8 +62,10 @@ def retuned(quality: int, codec: Mapping[str, Any], checkpoint: str, device: str
     InputError
         If the codec cannot be trained, or the weights are not its own.
     """
+    from safetensors.torch import load_file  # of an extra
+
     built = build_codec(codec["use"], quality, codec, device)
     if not isinstance(built, SupportsTraining):
         raise InputError(f"{type(built).__name__} cannot be trained, so it has no trained weights")
-    built.load_checkpoint(safetensors.torch.load_file(Path(weights_of(checkpoint, quality))))
+    built.load_checkpoint(load_file(Path(weights_of(checkpoint, quality))))
     return built

@@ -17,7 +17,7 @@ def test_kinds_differ_in_more_than_color(styles):
 
 def test_color_depends_on_the_role():
     colors = style.curve_colors(CurveRole)
-    assert colors == ["#000000", *style.COLORS[:3], *style.GRAYS]
+    assert colors == ["#000000", *style.COLORS[:4], *style.GRAYS]
 
 
 def test_unknown_kind_is_refused():

@@ -135,7 +135,7 @@ def start_and_hold(small, renames: int = 0) -> subprocess.Popen:
     ``renames`` is the number of outputs that it has renamed before.
     """
     with (small.folder / "rdpipe" / "stages" / "trace_bounds.py").open("a") as stage:
-        stage.write("# edited\n")
+        stage.write("EDITED = True\n")
     (small.folder / "held").unlink(missing_ok=True)
     (small.folder / "hold").touch()
     running = start(small, FAULTS_HOLD="trace_bounds", FAULTS_HOLD_AT=str(renames))

@@ -58,7 +58,13 @@ def test_products_without_shards_have_the_same_bytes(project, sharded, file):
 
 
 def test_bounds_of_shards_have_the_same_bytes(project, sharded, tmp_path):
-    fields = {"limits": CONFIG["limits"], "bound_for": {}, "refined": {}, "references": {}}
+    fields = {
+        "limits": CONFIG["limits"],
+        "bound_for": {},
+        "refined": {},
+        "retuned": {},
+        "references": {},
+    }
     spec = trace_bounds.TraceBoundsSpec.from_mapping(fields)
     names = ("out", "points", "bd_rates", "image_bd_rates", "decomposition", "ladder", "codes")
     names += ("latent_matched", "context")

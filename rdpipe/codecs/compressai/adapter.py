@@ -60,6 +60,7 @@ class CachedTransform(nn.Module):
     def __init__(self, transform: nn.Module):
         super().__init__()
         self.transform = transform
+        self.train(transform.training)
         self._last: tuple[Tensor, Tensor] | None = None
 
     def forward(self, x: Tensor) -> Tensor:

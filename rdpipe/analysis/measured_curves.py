@@ -79,7 +79,7 @@ def codec_curves(
         simulation = simulations[dataset, codec]
         if codec in bound_for:
             own_networks = refined.get(codec) == bound_for[codec]
-            _, role = retuned.get(codec, ("", CurveRole.JOINT))
+            _, role = retuned.get(refined.get(codec, codec), ("", CurveRole.JOINT))
             role = CurveRole.REFINED if own_networks else role
             labels = dataset, bound_for[codec]
             others += simulated_curves(*labels, run, simulation, role, codec)

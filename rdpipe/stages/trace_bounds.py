@@ -131,11 +131,12 @@ def run(
     tables, arrays, simulated, codings = map(by_run, (images, gaps, simulations, decoded))
     same_pictures = by_run(variances)
     own_codings = {key: run for key, run in codings.items() if key in arrays}
+    others = {key: run for key, run in codings.items() if key not in arrays}
     products = [store.join_shards(shards) for shards in store.group_by_run(baselines)]
     retuned = {name: (entry.codec, entry.role) for name, entry in spec.retuned.items()}
     curves = (
         with_real_bytes(
-            codec_curves(tables, simulated, arrays, spec.bound_for, spec.refined, retuned), codings
+            codec_curves(tables, simulated, arrays, spec.bound_for, spec.refined, retuned), others
         )
         + source_curves(source_functions(images), tables)
         + baseline_curves(products)
@@ -201,12 +202,12 @@ def make_frames(
 def with_real_bytes(curves: Sequence[Curve], decoded: Runs) -> list[Curve]:
     """Return curves; those of codecs that belong to another one, with real bytes if they have some.
 
-    Such a codec has one cell, that of its training.
+    Such a codec has one cell, that of its training; none if it does not decode.
     """
     with_bytes = []
     for curve in curves:
         run = decoded.get((curve.dataset, curve.name))
-        if run is not None and curve.role in TERMS:
+        if run is not None and curve.role in TERMS and next(iter(run.values())).sizes["cell"]:
             cell = next(iter(run.values()))["cell"].item()
             coded = decoded_curve(curve, run, cell)
             curve = replace(coded, name=curve.name, role=curve.role)

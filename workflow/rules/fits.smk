@@ -69,7 +69,7 @@ rule fit_reconstruction:
             dataset=config["calibration"],
             codec=w.codec,
             quality=int(w.quality),
-            entry=config_entry("codecs", w.codec),
+            entry=codec_entry(w.codec),
             device=config["device"],
             **query.reconstruction_spec(config, w.quantizer),
         ),

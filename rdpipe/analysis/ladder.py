@@ -156,12 +156,12 @@ def rungs(
         rung = refined_rung(codec, chosen[-1][0], measure)
         found.append(better(found[-1], rung._replace(seconds=seconds.get(codec.name, 0.0))))
     real = (BoundKind.ACHIEVED, BoundKind.ACHIEVABLE)
-    for curve in (curve for curve in bounds if curve.kind in real):
+    achieved = [curve for curve in bounds if curve.kind in real]
+    for curve in achieved:
         found.append(better(found[-1], curve_rung(curve, measure, seconds)))
     cell, term, remark = last
-    own_cells = len(found) == len(chosen) + 2
     rung = cell_rung(run, simulations, cell, quality)._replace(term=term, remark=remark)
-    found.append(rung if own_cells else better(found[-1], rung))
+    found.append(better(found[-1], rung) if refined or achieved else rung)
     for curve in (curve for curve in bounds if curve.kind is BoundKind.UPPER_BOUND):
         found.append(better(found[-1], curve_rung(curve, measure, seconds)))
     return found

@@ -129,16 +129,13 @@ def retuning_spec(config: Config, network: str, quality: int) -> dict[str, Any]:
     start = entry.pop("start")
     place = start["quality"].index(quality)
     lambdas = entry.pop("lambdas", None)
-    codec = config["codecs"][start["codec"]]
+    codec, quantizer = config["codecs"][start["codec"]], entry["quantizer"]
+    known = config["quantizers"]  # not noise
     return {
         **entry,
         "lambdas": [DECODER_LAMBDA if lambdas is None else lambdas[place]],
         "level": retuning_level(config, entry),
-        "quantizers": {
-            name: config["quantizers"][name]
-            for name in config["quantizers"]
-            if name == entry["quantizer"]
-        },
+        "quantizers": {quantizer: known[quantizer]} if quantizer in known else {},
         "codec": start["codec"],
         "quality": quality,
         "entry": {key: codec[key] for key in ("use", "args") if key in codec},

@@ -132,3 +132,14 @@ def write_inputs(folder: Path) -> None:
         Image.fromarray(np.stack(colors, -1).astype(np.uint8)).save(folder / name)
     (folder / "published.csv").write_text(PUBLISHED)
     (folder / "theirs.json").write_text(THEIRS)
+
+
+def run_project(folder: Path, config: dict = CONFIG) -> Project:
+    """Return the project in a folder after one complete run, whose output is ``first_run``."""
+    write_inputs(folder)
+    project = Project(folder)
+    project.configure(config)
+    done = project.snakemake()
+    assert done.returncode == 0, done.stdout
+    project.first_run = done.stdout
+    return project

@@ -1,7 +1,7 @@
 """The small project, run for real once."""
 
 import pytest
-from small_project import CONFIG, Project, write_inputs
+from small_project import CONFIG, Project, run_project
 
 
 @pytest.fixture(scope="session")
@@ -13,13 +13,7 @@ def new_project():
 @pytest.fixture(scope="session")
 def project(tmp_path_factory):
     """The project after one complete run."""
-    folder = tmp_path_factory.mktemp("project")
-    write_inputs(folder)
-    project = Project(folder)
-    done = project.snakemake()
-    assert done.returncode == 0, done.stdout
-    project.first_run = done.stdout
-    return project
+    return run_project(tmp_path_factory.mktemp("project"))
 
 
 @pytest.fixture(autouse=True)

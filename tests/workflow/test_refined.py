@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pandas as pd
 import pytest
-from small_project import write_inputs
+from small_project import run_project
 
 from rdpipe.io import store
 
@@ -46,15 +46,9 @@ AFTERWARDS = {"bounds.zarr.zip", "report.html", "compressai/tiny/mini-mean-scale
 
 
 @pytest.fixture(scope="module")
-def refined(tmp_path_factory, new_project):
+def refined(tmp_path_factory):
     """The project after one complete run."""
-    folder = tmp_path_factory.mktemp("refined")
-    write_inputs(folder)
-    project = new_project(folder)
-    project.configure(CONFIG)
-    done = project.snakemake()
-    assert done.returncode == 0, done.stdout
-    return project
+    return run_project(tmp_path_factory.mktemp("refined"), CONFIG)
 
 
 def test_refined_latents_are_rungs_of_the_ladder(refined):

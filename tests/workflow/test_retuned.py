@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import safetensors.torch
-from small_project import write_inputs
+from small_project import run_project
 
 from rdpipe.codecs.compressai.checkpoint import ARCHITECTURES
 from rdpipe.io import store
@@ -53,15 +53,9 @@ AFTERWARDS = {"bounds.zarr.zip", "report.html", "compressai/tiny/mini-mean-scale
 
 
 @pytest.fixture(scope="module")
-def retuned(tmp_path_factory, new_project):
+def retuned(tmp_path_factory):
     """The project after one complete run."""
-    folder = tmp_path_factory.mktemp("retuned")
-    write_inputs(folder)
-    project = new_project(folder)
-    project.configure(CONFIG)
-    done = project.snakemake()
-    assert done.returncode == 0, done.stdout
-    return project
+    return run_project(tmp_path_factory.mktemp("retuned"), CONFIG)
 
 
 def test_retuned_codecs_are_curves_and_rungs_of_the_codec(retuned):

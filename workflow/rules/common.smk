@@ -5,6 +5,7 @@ import os
 import re
 import shlex
 import sys
+from functools import cache
 from pathlib import Path
 
 from snakemake.common import SNAKEFILE_CHOICES
@@ -91,9 +92,15 @@ def code_digests(stage, packages=NUMERICAL, **used):
         for section, names in used.items()
         if section in query.REGISTRIES
     }
-    modules = [f"rdpipe.stages.{stage}", *query.used_modules(config, sections)]
-    digests = digests_of(modules, query.used_weights(config, sections))
-    return digests + ([] if with_conda else installed_versions(*packages))
+    modules = f"rdpipe.stages.{stage}", *query.used_modules(config, sections)
+    weights = tuple(query.used_weights(config, sections))
+    return read_once(modules, weights, () if with_conda else packages)
+
+
+@cache
+def read_once(modules, files, packages):
+    """Return digests and versions, which are read once for all jobs."""
+    return digests_of(modules, files) + installed_versions(*packages)
 
 
 def config_entry(section, name):

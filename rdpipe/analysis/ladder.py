@@ -64,7 +64,7 @@ LADDER_COLUMNS = (
 
 
 class RefinedRun(NamedTuple):
-    """A codec whose latents were refined, or whose weights were trained on, for rounding.
+    """A codec whose latents were refined, or whose weights were fine-tuned, for rounding.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ def rungs(
         Tables of ``extract_latents`` and stores of ``simulate``, by quality.
     limit : CellId
     refined : sequence of RefinedRun
-        The codec with latents that were refined, or weights that were trained on, for rounding.
+        The codec with latents that were refined, or weights that were fine-tuned, for rounding.
     bounds : sequence of Curve
         Curves of networks that were trained as a bound or for another quantizer than rounding, and
         of latents that were refined for the test channel, in the order of the rungs.
@@ -184,7 +184,7 @@ def cell_rung(run: Run, simulations: Run, cell: CellId, quality: Values) -> Rung
 
 
 def refined_rung(codec: RefinedRun, cell: CellId, measure: str) -> Rung:
-    """Return the rung of a cell of a codec with refined latents, or with weights trained on."""
+    """Return the rung of a cell of a codec with refined latents, or with other weights."""
     at = {quality: select_cell(table, cell) for quality, table in codec.simulations.items()}
     quality = MEASURES[measure](stack(at, "mse"), stack(at, "ms_ssim"))
     rung = cell_rung(codec.run, codec.simulations, cell, quality)

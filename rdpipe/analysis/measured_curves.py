@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from rdpipe.analysis.curves import Curve, Values
 from rdpipe.analysis.rates import cell_bits
 from rdpipe.core.kinds import BoundKind, CurveRole
+from rdpipe.core.specs import Spec
 from rdpipe.io.store import check_same_images
 
 Run = Mapping[int, xr.Dataset]
@@ -45,13 +46,31 @@ def image_sizes(run: Run) -> tuple[NDArray[Any], NDArray[Any]]:
     return table["pixels"].values, table["image"].values
 
 
+class Attachment(Spec, frozen=True, kw_only=True):
+    """What a codec is for another one, among whose curves it has one under its own name.
+
+    Parameters
+    ----------
+    codec : str
+        The other codec.
+    role : CurveRole
+    is_bound : bool
+        Whether the curve is that of its simulated cell, not of its own coding.
+    network : str
+        The codec that has its networks: another one if its latents are refined.
+    """
+
+    codec: str
+    role: CurveRole
+    is_bound: bool
+    network: str
+
+
 def codec_curves(
     tables: Runs,
     simulations: Runs,
     analyzed: Collection[tuple[str, str]],
-    bound_for: Mapping[str, str],
-    refined: Mapping[str, str],
-    retuned: Mapping[str, tuple[str, CurveRole]] = MappingProxyType({}),
+    attached: Mapping[str, Attachment] = MappingProxyType({}),
 ) -> list[Curve]:
     """Return each codec's own curve and the curves of its simulated cells.
 
@@ -63,33 +82,21 @@ def codec_curves(
         Stores of ``simulate``.
     analyzed : collection of tuple of str
         Dataset and codec of the runs that have curves of their own.
-    bound_for : mapping of str to str
-        Codecs that were trained as a bound, and the codec that each is a bound for. Their simulated
-        cell becomes a curve of that codec, under their own name.
-    refined : mapping of str to str
-        Codecs with refined latents, and the codec whose latents were refined. Refined for rounding,
-        their own curve becomes one of that codec, under their own name.
-    retuned : mapping of str to tuple
-        Codecs whose weights were trained on, the codec with the weights before, and the role of
-        their curve. Trained for rounding, it is their own curve.
+    attached : mapping of str to Attachment
+        Codecs that have a curve among those of another codec. They come last.
     """
-    own_curves = {name: (base, CurveRole.REFINED) for name, base in refined.items()} | dict(retuned)
     curves, others = [], []
     for (dataset, codec), run in tables.items():
         simulation = simulations[dataset, codec]
-        if codec in bound_for:
-            own_networks = refined.get(codec) == bound_for[codec]
-            _, role = retuned.get(refined.get(codec, codec), ("", CurveRole.JOINT))
-            role = CurveRole.REFINED if own_networks else role
-            labels = dataset, bound_for[codec]
-            others += simulated_curves(*labels, run, simulation, role, codec)
-            continue
-        own = own_curve(dataset, codec, run)
-        if codec in own_curves:
-            base, role = own_curves[codec]
-            others.append(replace(own, codec=base, name=codec, role=role))
+        if found := attached.get(codec):
+            if found.is_bound:
+                labels = dataset, found.codec
+                others += simulated_curves(*labels, run, simulation, found.role, codec)
+                continue
+            own = own_curve(dataset, codec, run)
+            others.append(replace(own, codec=found.codec, name=codec, role=found.role))
         if (dataset, codec) in analyzed:
-            curves.append(own)
+            curves.append(own_curve(dataset, codec, run))
             curves += simulated_curves(dataset, codec, run, simulation)
     return curves + others
 

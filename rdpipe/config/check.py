@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib.util
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from os.path import expanduser
 from pathlib import Path
 from typing import Any
@@ -13,30 +13,21 @@ import jsonschema
 import yaml
 
 from rdpipe.codecs import BASELINES, CODECS, weights_of
+from rdpipe.config.attached import check_known, complete_attached
 from rdpipe.config.query import (
-    REFINED,
     REGISTRIES,
-    RETUNED,
     analyzed_codecs,
     bound_codecs,
     fitted_estimators,
     measured_datasets,
     networks,
-    refined_codecs,
-    retunings,
 )
 from rdpipe.config.values import check_values, number_in_yaml
-from rdpipe.core.axes import AXES, BASELINE_CELL
+from rdpipe.core.axes import AXES
 from rdpipe.core.device import available_device
 from rdpipe.core.errors import InputError
-from rdpipe.core.kinds import DIFFERENTIABLE, CodecPart
 from rdpipe.core.plugins import bind_entry, locate, suggest
-from rdpipe.refinement.spec import RefinedFor, RefinementSpec
 
-CHANNEL_CELL = BASELINE_CELL.replace(quantizer="test-channel")
-"""The cell of a codec that is refined for the test channel."""
-ROUNDED = ("rounding", "noise")
-"""Quantizers of trainings for the codec's own coding."""
 RENAMED = {"anchors": "it is now baselines", "beside": "it is now bound_for"}
 """Hints at keys of earlier versions."""
 
@@ -69,121 +60,12 @@ def complete(config: Mapping[str, Any], schema_file: Path) -> dict[str, Any]:
     )
     if errors:
         raise InputError("config: " + "; ".join(describe_error(error) for error in errors))
-    complete_retunings(completed)
-    complete_retuned(completed)
-    complete_refined(completed)
+    complete_attached(completed)
     check_names(completed)
     expand_home(completed)
     if completed["calibration"] is None:
         use_plain_reconstructions(completed)
     return completed
-
-
-def complete_retunings(config: Mapping[str, Any]) -> None:
-    """Check the trainings of codecs, and state their qualities and parts, in place.
-
-    Raises
-    ------
-    InputError
-        If the codec, a quality or the quantizer is unknown, or lambdas are missing.
-    """
-    for name, entry in retunings(config).items():
-        place, start = f"training.{name}", entry["start"]
-        bases = [
-            codec
-            for codec, values in config["codecs"].items()
-            if values.get("use", codec) not in (REFINED, RETUNED)
-        ]
-        check_known(f"codec in {place}.start", start["codec"], bases)
-        known = config["codecs"][start["codec"]]["qualities"]
-        chosen = start.get("quality", known)
-        start["quality"] = chosen if isinstance(chosen, list) else [chosen]
-        for quality in start["quality"]:
-            if quality not in known:
-                raise InputError(
-                    f"config: {place}.start.quality {quality} is not a quality of"
-                    f" {start['codec']!r}; expected one of: {', '.join(map(str, known))}"
-                )
-        entry["train"] = (
-            sorted(map(str, CodecPart)) if entry["train"] == "all" else sorted(entry["train"])
-        )
-        only_decoder = entry["train"] == ["decoder"]
-        quantizers = [*config["quantizers"], "noise"] if only_decoder else DIFFERENTIABLE
-        check_known(f"quantizer in {place}", entry["quantizer"], quantizers)
-        if not only_decoder or "lambdas" in entry:
-            count = len(entry.get("lambdas", []))
-            if count != len(start["quality"]):
-                raise InputError(
-                    f"config: {place} has {count} lambdas; expected one for each of the"
-                    f" {len(start['quality'])} qualities"
-                )
-
-
-def complete_retuned(config: Mapping[str, Any]) -> None:
-    """Check the codecs whose weights were trained on, and state what their cells are for, in place.
-
-    Raises
-    ------
-    InputError
-        If there is no such training, or it has not all the qualities.
-    """
-    for name, entry in config["codecs"].items():
-        if entry.get("use", name) != RETUNED:
-            continue
-        if entry["args"].keys() != {"training"}:
-            raise InputError(
-                f"config: codec {name!r}: args has {', '.join(entry['args']) or 'no key'}; expected"
-                " training, the name of an entry of `training` with start: {codec: ...}"
-            )
-        check_known(f"training of codec {name!r}", entry["args"]["training"], retunings(config))
-        training = config["training"][entry["args"]["training"]]
-        known = training["start"]["quality"]
-        if missing := [quality for quality in entry["qualities"] if quality not in known]:
-            raise InputError(
-                f"config: codec {name!r} is not trained at quality {missing[0]}; expected one of:"
-                f" {', '.join(map(str, known))}"
-            )
-        if training["quantizer"] not in ROUNDED and "bound_for" not in entry:
-            cell = BASELINE_CELL.replace(quantizer=training["quantizer"]).names()
-            entry["bound_for"] = {"codec": training["start"]["codec"], "cell": cell}
-
-
-def complete_refined(config: Mapping[str, Any]) -> None:
-    """Check the entries of refined codecs, and state what their bounds are for, in place.
-
-    Raises
-    ------
-    InputError
-        If an argument is invalid, or the codec that is refined cannot be.
-    """
-    refined = refined_codecs(config)
-    for name, entry in config["codecs"].items():
-        if name not in refined:
-            if not entry["analyze"] and entry.get("use", name) != RETUNED:
-                raise InputError(
-                    f"config: codecs.{name}.analyze is false; expected `use: refined` or `retuned`"
-                )
-            continue
-        try:
-            spec = RefinementSpec.from_mapping(entry["args"])
-        except InputError as error:
-            raise InputError(f"config: codec {name!r}: {error}") from error
-        if spec.lambdas is not None and len(spec.lambdas) != len(entry["qualities"]):
-            raise InputError(
-                f"config: codec {name!r} has {len(spec.lambdas)} lambdas; expected one for each of"
-                f" the {len(entry['qualities'])} qualities"
-            )
-        bases = [codec for codec in config["codecs"] if codec not in refined]
-        check_known("codec that is refined", spec.codec, bases)
-        bound = config["codecs"][spec.codec].get("bound_for")
-        if spec.quantizer is RefinedFor.ROUNDING:
-            if bound or "bound_for" in entry:
-                raise InputError(
-                    f"config: codec {name!r} is refined for rounding, which is no bound; expected"
-                    " quantizer: test-channel, or no `bound_for` of it and of its codec"
-                )
-        elif "bound_for" not in entry:
-            entry["bound_for"] = bound or {"codec": spec.codec, "cell": CHANNEL_CELL.names()}
 
 
 def use_plain_reconstructions(config: Mapping[str, Any]) -> None:
@@ -266,8 +148,11 @@ def check_names(config: Mapping[str, Any]) -> None:
         raise InputError(
             "config: there is nothing to do; expected an entry in codecs, baselines or training"
         )
+    for training in config["training"].values():
+        check_known("dataset", training["dataset"], config["datasets"])
     check_codec_names(config)
     check_cells(config)
+    check_measured(config)
     check_calibration(config)
     if config["references"] and not config["codecs"]:
         raise InputError(
@@ -275,8 +160,6 @@ def check_names(config: Mapping[str, Any]) -> None:
         )
     for dataset in config["references"]:
         check_known("measured dataset", dataset, measured_datasets(config))
-    for training in config["training"].values():
-        check_known("dataset", training["dataset"], config["datasets"])
 
 
 def find_target(what: str, name: str, registry: Mapping[str, str]) -> str:
@@ -344,19 +227,6 @@ def check_cells(config: Mapping[str, Any]) -> None:
     for cell in all_cells(config) if config["codecs"] else []:
         for axis in AXES:
             check_known(axis.name, cell[axis.name], config[axis.section])
-
-
-def check_known(what: str, name: str, known: Iterable[str]) -> None:
-    """Check that a name is among the known ones.
-
-    Raises
-    ------
-    InputError
-        If it is not; suggests the most similar known names.
-    """
-    names = list(known)
-    if name not in names:
-        raise InputError(f"config: unknown {what} {name!r}; {suggest(name, names)}")
 
 
 def check_importable(what: str, name: str, target: str) -> None:
@@ -471,21 +341,34 @@ def check_device(device: str) -> None:
             raise InputError(f"config: {error}") from None
 
 
-def check_calibration(config: Mapping[str, Any]) -> None:
-    """Check that fitted estimators have a calibration dataset, and that another one is measured.
+def check_measured(config: Mapping[str, Any]) -> None:
+    """Check that codecs have a dataset on which they are measured.
 
     Raises
     ------
     InputError
-        If there is none, or it is unknown or the only dataset.
+        If calibration and trainings use them all.
+    """
+    if config["datasets"] and config["codecs"] and not measured_datasets(config):
+        uses = [f"training {name!r}" for name in config["training"]]
+        uses += ["calibration"] if config["calibration"] else []
+        raise InputError(
+            f"config: the datasets {', '.join(config['datasets'])} are used by"
+            f" {' and '.join(uses)}, so that they are not measured; add a dataset to measure"
+        )
+
+
+def check_calibration(config: Mapping[str, Any]) -> None:
+    """Check that fitted estimators have a calibration dataset.
+
+    Raises
+    ------
+    InputError
+        If there is none, or it is unknown.
     """
     name = config["calibration"]
     if name is not None:
         check_known("dataset", name, config["datasets"])
-        if config["codecs"] and len(config["datasets"]) == 1:
-            raise InputError(
-                f"config: calibration {name!r} is the only dataset; add a dataset to measure"
-            )
         return
     for axis, estimator in fitted_estimators(config):
         raise InputError(f"config: {axis} {estimator!r} is fitted; name a dataset as `calibration`")

@@ -29,11 +29,14 @@ QUANTIZER = "quantizer"
 REFINED = "refined"
 """The ``use`` of a codec whose latents are refined."""
 RETUNED = "retuned"
-"""The ``use`` of a codec whose weights were trained on."""
+"""The ``use`` of a codec whose weights are fine-tuned."""
 JOINT = "joint"
 """The component that is measured along all axes."""
 DECODER_LAMBDA = 0.01
-"""Lambda of the training of a decoder alone, which does not depend on it."""
+"""Lambda of the training of a decoder alone, whose rate is constant.
+
+It scales the gradient, so it matters only where gradients are clipped.
+"""
 COMPONENTS = {axis.term: axis.name for axis in PAPER_ORDER} | {JOINT: None}
 """Each component of the gap, and the axis along which it is measured; None for all axes."""
 REGISTRIES: dict[str, tuple[str, Mapping[str, str]]] = {
@@ -46,8 +49,13 @@ REGISTRIES: dict[str, tuple[str, Mapping[str, str]]] = {
 
 
 def measured_datasets(config: Config) -> list[str]:
-    """Return the datasets that are measured: all except the calibration dataset."""
-    return [name for name in config["datasets"] if name != config["calibration"]]
+    """Return the datasets that are measured.
+
+    Those are all except the calibration dataset and the datasets of trainings: a curve on the
+    images that a codec was trained on is no bound.
+    """
+    others = {config["calibration"], *(entry["dataset"] for entry in config["training"].values())}
+    return [name for name in config["datasets"] if name not in others]
 
 
 def analyzed_codecs(config: Config) -> Entries:
@@ -99,7 +107,7 @@ def retunings(config: Config) -> Entries:
 
 
 def retuned_codecs(config: Config) -> Entries:
-    """Return the trainings of the codecs whose weights were trained on, by name of the codec."""
+    """Return the trainings of the codecs whose weights are fine-tuned, by name of the codec."""
     return {
         name: config["training"][entry["args"]["training"]]
         for name, entry in config["codecs"].items()
@@ -108,23 +116,12 @@ def retuned_codecs(config: Config) -> Entries:
 
 
 def retuned_bases(config: Config) -> dict[str, str]:
-    """Return the codecs whose weights were trained on, and the codec with the weights before."""
+    """Return the codecs whose weights are fine-tuned, and the codec with the weights before."""
     return {name: entry["start"]["codec"] for name, entry in retuned_codecs(config).items()}
 
 
-def retuned_roles(config: Config) -> dict[str, dict[str, str]]:
-    """Return what each codec whose weights were trained on is for the codec before."""
-    return {
-        name: {
-            "codec": entry["start"]["codec"],
-            "role": "retuned" if entry["train"] == ["decoder"] else "joint",
-        }
-        for name, entry in retuned_codecs(config).items()
-    }
-
-
 def retuning_spec(config: Config, network: str, quality: int) -> dict[str, Any]:
-    """Return how a codec is trained on at one quality."""
+    """Return how a codec is fine-tuned at one quality."""
     entry = dict(config["training"][network])
     start = entry.pop("start")
     place = start["quality"].index(quality)
@@ -165,9 +162,37 @@ def refined_bases(config: Config) -> dict[str, str]:
     return {name: args["codec"] for name, args in refined_codecs(config).items()}
 
 
-def attached_codecs(config: Config) -> dict[str, str]:
-    """Return the codecs that have a curve among those of another codec, and that codec."""
-    return {**refined_bases(config), **retuned_bases(config), **bound_codecs(config)}
+def attached_codecs(config: Config) -> Entries:
+    """Return the codecs that have a curve among those of another codec.
+
+    Returns
+    -------
+    dict
+        By name: ``codec``, the other codec; ``role``, a :class:`~rdpipe.core.kinds.CurveRole`;
+        ``is_bound``, whether the curve is that of a simulated cell instead of its own coding; and
+        ``network``, the codec that has its networks, which is another one if it is refined.
+    """
+    bounds, refined, retuned = (
+        of_config(config) for of_config in (bound_codecs, refined_bases, retuned_bases)
+    )
+    owners = {**refined, **retuned, **bounds}
+    return {
+        name: {
+            "codec": owner,
+            "role": attached_role(config, refined.get(name, name), owner),
+            "is_bound": name in bounds,
+            "network": refined.get(name, name),
+        }
+        for name, owner in owners.items()
+    }
+
+
+def attached_role(config: Config, network: str, owner: str) -> str:
+    """Return the role of a curve of some networks among the curves of a codec."""
+    if network == owner:
+        return "refined"
+    training = retuned_codecs(config).get(network, {})
+    return "retuned" if training.get("train") == ["decoder"] else "joint"
 
 
 def base_codec(config: Config, codec: str) -> str:
@@ -217,7 +242,7 @@ def exported_curves(config: Config) -> dict[str, dict[str, str | None]]:
     curves: dict[str, dict[str, str | None]] = {}
     for dataset in measured_datasets(config):
         for codec in analyzed_codecs(config):
-            others = [name for name, base in attached_codecs(config).items() if base == codec]
+            others = [name for name, of in attached_codecs(config).items() if of["codec"] == codec]
             for curve in ["codec", *simulation_spec(config, codec)["curves"], *others]:
                 name = codec if curve == "codec" else f"{codec} {curve}"
                 file = f"{dataset}/{name.replace(' ', '_').replace('/', '-')}"
@@ -347,7 +372,7 @@ def simulation_spec(config: Config, codec: str) -> dict[str, Any]:
 def coded_codecs(config: Config) -> Entries:
     """Return the codecs of which real bytes are written.
 
-    Besides those that are analyzed, they are those that were trained on for a quantizer that has an
+    Besides those that are analyzed, they are those that are fine-tuned for a quantizer that has an
     entropy coder.
     """
     from rdpipe.quantizers.base import CodableQuantizer

@@ -47,7 +47,7 @@ MEANS = {
 }
 """With what a bound saves bits, by its role."""
 CODE_MEANS = {
-    CurveRole.JOINT: "other weights of the codec",
+    CurveRole.JOINT: "the whole codec, fine-tuned",
     CurveRole.RETUNED: "the codec's own latents, read by a retuned decoder",
     CurveRole.REFINED: "refined latents, read by the codec's own decoder",
 }

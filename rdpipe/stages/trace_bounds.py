@@ -18,6 +18,7 @@ from rdpipe.analysis.curves import Curve
 from rdpipe.analysis.ladder import TERMS, RefinedRun, ladder_frame, rungs
 from rdpipe.analysis.latent_matched import latent_matched_frame
 from rdpipe.analysis.measured_curves import (
+    Attachment,
     Runs,
     baseline_curves,
     codec_curves,
@@ -35,27 +36,11 @@ from rdpipe.analysis.tables import (
     points_frame,
     term_frame,
 )
-from rdpipe.core.kinds import CurveRole
 from rdpipe.core.runs import RunId
 from rdpipe.core.specs import Spec
 from rdpipe.io import store
 from rdpipe.io.files import write_atomically
 from rdpipe.stages.specs import CellNames, cell_ids
-
-
-class RetunedSpec(Spec, frozen=True, kw_only=True):
-    """What a codec whose weights were trained on is for another codec.
-
-    Parameters
-    ----------
-    codec : str
-        The codec with the weights before.
-    role : CurveRole
-        ``retuned`` if only the decoder was trained, otherwise ``joint``.
-    """
-
-    codec: str
-    role: CurveRole
 
 
 class TraceBoundsSpec(Spec, frozen=True, kw_only=True):
@@ -65,20 +50,14 @@ class TraceBoundsSpec(Spec, frozen=True, kw_only=True):
     ----------
     limits : dict
         End cells of the decomposition, by name.
-    bound_for : dict of str to str
-        Codecs that were trained as a bound, and the codec that each is a bound for.
-    refined : dict of str to str
-        Codecs with refined latents, and the codec whose latents were refined.
-    retuned : dict
-        Codecs whose weights were trained on.
+    attached : dict
+        Codecs that have a curve among those of another codec.
     references : dict
         Published curves by dataset.
     """
 
     limits: dict[str, CellNames]
-    bound_for: dict[str, str]
-    refined: dict[str, str]
-    retuned: dict[str, RetunedSpec]
+    attached: dict[str, Attachment]
     references: dict[str, PublishedSpec]
 
 
@@ -133,11 +112,8 @@ def run(
     own_codings = {key: run for key, run in codings.items() if key in arrays}
     others = {key: run for key, run in codings.items() if key not in arrays}
     products = [store.join_shards(shards) for shards in store.group_by_run(baselines)]
-    retuned = {name: (entry.codec, entry.role) for name, entry in spec.retuned.items()}
     curves = (
-        with_real_bytes(
-            codec_curves(tables, simulated, arrays, spec.bound_for, spec.refined, retuned), others
-        )
+        with_real_bytes(codec_curves(tables, simulated, arrays, spec.attached), others)
         + source_curves(source_functions(images), tables)
         + baseline_curves(products)
     )
@@ -233,15 +209,13 @@ def curve_frames(
     terms, ladders, measure = [], [], common_measure(simulated)
     for dataset, codec in analyzed:
         run, simulations = tables[dataset, codec], simulated[dataset, codec]
-        times = {name: seconds[dataset, name] for name in spec.refined}
-        changed = {name: (base, CurveRole.REFINED) for name, base in spec.refined.items()}
-        changed |= {name: (entry.codec, entry.role) for name, entry in spec.retuned.items()}
+        times = {name: value for (of, name), value in seconds.items() if of == dataset}
         refined = [
-            RefinedRun(name, tables[dataset, name], simulated[dataset, name], TERMS[role])
-            for name, (base, role) in changed.items()
-            if base == codec and name not in spec.bound_for
+            RefinedRun(name, tables[dataset, name], simulated[dataset, name], TERMS[found.role])
+            for name, found in spec.attached.items()
+            if found.codec == codec and not found.is_bound
         ]
-        bounds = ordered_bounds(spec, curves, dataset, codec)
+        bounds = ordered_bounds(spec.attached, curves, dataset, codec)
         for limit, cell in cell_ids(spec.limits).items():
             labels = {"dataset": dataset, "codec": codec, "limit": limit, "matched_at": measure}
             terms.append(curve_terms(labels, run, simulations, cell, measure))
@@ -261,21 +235,24 @@ def refinement_seconds(refined: Runs, tables: Runs) -> dict[tuple[str, str], flo
 
 
 def ordered_bounds(
-    spec: TraceBoundsSpec, curves: list[Curve], dataset: str, codec: str
+    attached: Mapping[str, Attachment], curves: Sequence[Curve], dataset: str, codec: str
 ) -> list[Curve]:
     """Return the bounds of a codec: its own refined latents, then each network and its own."""
-    bounds = {
+    found = {
         curve.name: curve
         for curve in curves
-        if (curve.dataset, curve.codec) == (dataset, codec) and curve.name in spec.bound_for
+        if (curve.dataset, curve.codec) == (dataset, codec)
+        and curve.name in attached
+        and attached[curve.name].is_bound
     }
-    bases = [codec, *(name for name in bounds if name not in spec.refined)]
+    networks = [codec, *(name for name in found if attached[name].network == name)]
 
     def place(curve: Curve) -> tuple[int, bool]:
         """Return the network of a curve, and whether its latents are refined."""
-        return bases.index(spec.refined.get(curve.name, curve.name)), curve.name in spec.refined
+        network = attached[curve.name].network
+        return networks.index(network), network != curve.name
 
-    return sorted(bounds.values(), key=place)
+    return sorted(found.values(), key=place)
 
 
 def by_run(paths: list[Path], group: str | None = None) -> Runs:

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from rdpipe.analysis.measured_curves import baseline_curves, codec_curves, source_curves, stack
+from rdpipe.analysis.measured_curves import (
+    Attachment,
+    baseline_curves,
+    codec_curves,
+    source_curves,
+    stack,
+)
 from rdpipe.core.errors import InputError
 from rdpipe.core.kinds import BoundKind, CurveRole
 from rdpipe.core.metrics import psnr
@@ -65,9 +71,13 @@ def run(*qualities: int, **options) -> dict[int, xr.Dataset]:
     return {quality: make_table(quality, **options) for quality in qualities}
 
 
+def attached(name: str, role: CurveRole, is_bound: bool = False) -> dict[str, Attachment]:
+    return {name: Attachment(codec="c", role=role, is_bound=is_bound, network=name)}
+
+
 def test_curves_of_a_codec_have_their_roles_and_kinds():
     tables = {KEY: run(1, 2)}
-    own, rounding, genie = codec_curves(tables, {KEY: simulations(1, 2)}, {KEY}, {}, {})
+    own, rounding, genie = codec_curves(tables, {KEY: simulations(1, 2)}, {KEY})
     assert [own.role, rounding.role, genie.role] == [CurveRole.CODEC, *[CurveRole.CELL] * 2]
     assert own.kind is BoundKind.ACHIEVED and rounding.kind is BoundKind.ACHIEVABLE
     assert genie.kind is BoundKind.GENIE_AIDED
@@ -80,7 +90,7 @@ def test_curves_of_a_codec_have_their_roles_and_kinds():
 
 def test_codec_without_a_bitstream_is_achievable():
     tables = {KEY: run(1, real=False)}
-    own, *_ = codec_curves(tables, {KEY: simulations(1)}, {KEY}, {}, {})
+    own, *_ = codec_curves(tables, {KEY: simulations(1)}, {KEY})
     assert own.kind is BoundKind.ACHIEVABLE
 
 
@@ -89,7 +99,9 @@ def test_network_that_was_trained_as_a_bound_joins_the_codec():
     tables = {bound: run(1), KEY: run(1)}
     of_bound = {1: make_simulation(1).isel(curve=[1])}
     simulated = {bound: of_bound, KEY: simulations(1)}
-    curves = codec_curves(tables, simulated, {KEY}, {"joint": "c"}, {})
+    curves = codec_curves(
+        tables, simulated, {KEY}, attached("joint", CurveRole.JOINT, is_bound=True)
+    )
     joint = curves[-1]
     assert (joint.codec, joint.name, joint.role) == ("c", "joint", CurveRole.JOINT)
     assert [curve.codec for curve in curves] == ["c"] * 4
@@ -101,22 +113,11 @@ def test_curve_of_refined_latents_joins_the_codec(analyzed):
     tables = {KEY: run(1), better: run(1)}
     simulated = {KEY: simulations(1), better: simulations(1)}
     keys = {KEY, better} if analyzed else {KEY}
-    curves = codec_curves(tables, simulated, keys, {}, {"better": "c"})
+    curves = codec_curves(tables, simulated, keys, attached("better", CurveRole.REFINED))
     refined = curves[-1]
     assert (refined.codec, refined.name, refined.role) == ("c", "better", CurveRole.REFINED)
     assert refined.kind is BoundKind.ACHIEVED
     assert [curve.codec for curve in curves[:-1]] == ["c"] * 3 + ["better"] * 3 * analyzed
-
-
-def test_refined_bound_joins_the_codec_of_the_bound():
-    better = "d", "better"
-    tables = {better: run(1), KEY: run(1)}
-    of_bound = {1: make_simulation(1).isel(curve=[1])}
-    simulated = {better: of_bound, KEY: simulations(1)}
-    curves = codec_curves(tables, simulated, {KEY}, {"better": "c"}, {"better": "joint"})
-    assert (curves[-1].codec, curves[-1].role) == ("c", CurveRole.JOINT)  # other networks
-    curves = codec_curves(tables, simulated, {KEY}, {"better": "c"}, {"better": "c"})
-    assert (curves[-1].codec, curves[-1].role) == ("c", CurveRole.REFINED)
 
 
 @pytest.mark.parametrize("role", [CurveRole.RETUNED, CurveRole.JOINT])
@@ -125,10 +126,9 @@ def test_curve_of_other_weights_joins_the_codec_before(role):
     better = "d", "better"
     tables = {KEY: run(1), better: run(1)}
     simulated = {KEY: simulations(1), better: {1: make_simulation(1).isel(curve=[1])}}
-    retuned = {"better": ("c", role)}
-    own = codec_curves(tables, simulated, {KEY}, {}, {}, retuned)[-1]
+    own = codec_curves(tables, simulated, {KEY}, attached("better", role))[-1]
     assert (own.codec, own.name, own.role, own.kind) == ("c", "better", role, BoundKind.ACHIEVED)
-    cell = codec_curves(tables, simulated, {KEY}, {"better": "c"}, {}, retuned)[-1]
+    cell = codec_curves(tables, simulated, {KEY}, attached("better", role, is_bound=True))[-1]
     assert (cell.codec, cell.name, cell.role) == ("c", "better", role)
     assert (cell.bits != own.bits).all()
 
@@ -136,7 +136,7 @@ def test_curve_of_other_weights_joins_the_codec_before(role):
 def test_cell_that_does_not_reach_the_codec_leaves_a_gap_and_a_warning(caplog):
     tables = {KEY: run(1, 8)}
     with caplog.at_level(logging.WARNING):
-        *_, genie = codec_curves(tables, {KEY: simulations(1, 8)}, {KEY}, {}, {})
+        *_, genie = codec_curves(tables, {KEY: simulations(1, 8)}, {KEY})
     assert np.isfinite(genie.bits[:, 0]).all() and np.isnan(genie.bits[:, 1]).all()
     assert "codec/element/test-channel, quality 8: not simulated: levels from" in caplog.text
 

@@ -256,9 +256,10 @@ def test_several_qualities_of_one_file_or_of_several_are_accepted(change):
 
 def test_home_is_expanded_in_every_name_of_a_file(monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
-    training = {"dataset": "sample", "lambdas": [1], "steps": 1, "start": "~/a.safetensors"}
+    training = {"dataset": "photos", "lambdas": [1], "steps": 1, "start": "~/a.safetensors"}
     config = {
         **CODEC,
+        "datasets": {"sample": {}, "photos": {"use": "sample"}},
         "codecs": {
             "c": {"use": "trained", "args": {"checkpoint": "~/c{quality}"}, "qualities": [2]}
         },

@@ -116,7 +116,7 @@ def test_summaries_have_no_real_codes(products):
         by_run(products[name]) for name in ("images", "simulations", "gaps", "decoded")
     )
     assert code_frame(tables, simulations, arrays, decoded).empty
-    curves = codec_curves(tables, simulations, tables, {}, {})
+    curves = codec_curves(tables, simulations, tables)
     assert curves[0].kind is BoundKind.ACHIEVABLE
     available = available_frame(curves, tables, arrays, decoded, "psnr")
     assert available["cell"].tolist() == ["codec/channel/rounding"]

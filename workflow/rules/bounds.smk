@@ -53,9 +53,7 @@ rule trace_bounds:
         refined=lambda w, input: brace_shards(input.refined),
         spec=lambda w: canonical_json(
             limits=config["limits"],
-            bound_for=query.bound_codecs(config),
-            refined=query.refined_bases(config),
-            retuned=query.retuned_roles(config),
+            attached=query.attached_codecs(config),
             references={
                 dataset: {"tables": len(TABLES[dataset]), "curves": entry.get("curves")}
                 for dataset, entry in config["references"].items()
@@ -102,7 +100,7 @@ rule export_curves:
         runtime=scale_with_attempt("20m"),
     params:
         spec=lambda w: canonical_json(curves=list(CURVES.values())),
-        source=code_digests("export_curves", ()),
+        source=code_digests("export_curves"),
     shell:
         "python -m rdpipe export_curves"
         " --spec {params.spec:q}"

@@ -83,6 +83,7 @@ FLAGS: dict[Any, dict[str, Any]] = {
     bool: {"action": argparse.BooleanOptionalAction},
     Path: {"type": Path, "metavar": "FILE"},
     list[Path]: {"type": Path, "nargs": "*", "metavar": "FILE"},
+    list[str]: {"nargs": "*", "metavar": "TEXT"},
     dict: {"type": parse_json, "metavar": "JSON"},
 }
 """How each type of a parameter is parsed."""

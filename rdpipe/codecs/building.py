@@ -51,7 +51,7 @@ def retuned(quality: int, codec: Mapping[str, Any], checkpoint: str, device: str
     ----------
     quality : int
     codec : mapping
-        ``use`` and ``args`` of the codec whose weights were trained on.
+        ``use`` and ``args`` of the codec whose weights are fine-tuned.
     checkpoint : str
         The weights, ``.safetensors``; ``{quality}`` stands for the quality.
     device : str

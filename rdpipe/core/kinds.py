@@ -74,7 +74,7 @@ class CurveRole(_Label):
     REFINED = "refined"
     """The codec with refined latents."""
     RETUNED = "retuned"
-    """The codec with a decoder that was trained on for a quantizer; its latents may be refined."""
+    """The codec with a decoder that was fine-tuned for a quantizer; its latents may be refined."""
     JOINT = "joint"
     """A network that was trained as a bound for the codec; its latents may be refined."""
     SOURCE = "source"

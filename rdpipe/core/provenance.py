@@ -18,6 +18,23 @@ import rdpipe
 
 PACKAGES = ("torch", "compressai", "imagecodecs", "numpy", "pillow", "xarray", "zarr")
 """Packages that numbers depend on."""
+IMAGES = ("numpy", "imagecodecs", "pillow")
+"""Packages that the pixels of images depend on."""
+NUMERICAL = ("numpy", "scipy", "torch", "compressai", "pytorch-msssim")
+"""Packages that the numbers of most stages depend on."""
+TRAINING = (*NUMERICAL, "pillow", "lightning-fabric", "pytorch-optimizer")
+"""Packages that trained weights depend on."""
+STAGE_PACKAGES = {
+    "prepare_dataset": IMAGES,
+    "run_baseline": (*IMAGES, "pytorch-msssim"),
+    "train_codec": TRAINING,
+    "retune_codec": TRAINING,
+    "write_bitstreams": (*NUMERICAL, "constriction"),
+    "read_bitstreams": (*NUMERICAL, "constriction"),
+    "export_curves": (),
+    "make_report": (),
+}
+"""Packages whose versions the products of a stage depend on; of other stages, NUMERICAL."""
 ROOT = Path(rdpipe.__file__).parent
 """Folder of the package."""
 TEMPLATE_SUFFIXES = (".j2", ".css", ".js")
@@ -60,8 +77,12 @@ def digests_of(modules: Iterable[str], files: Iterable[Path] = ()) -> list[str]:
     return of_modules + [f"{file.name}: {_short_digest(file.read_bytes())}" for file in files]
 
 
-def installed_versions(*packages: str) -> list[str]:
-    """Return ``name: version`` of packages; those that are not installed are left out."""
+def installed_versions(stage: str) -> list[str]:
+    """Return ``name: version`` of the packages that the product of a stage depends on.
+
+    Packages that are not installed are left out.
+    """
+    packages = STAGE_PACKAGES.get(stage, NUMERICAL)
     return [f"{name}: {found}" for name in packages if (found := _version(name)) is not None]
 
 

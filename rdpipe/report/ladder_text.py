@@ -74,16 +74,17 @@ def step_texts(steps: pd.DataFrame) -> list[str]:
     """Return what each rung saves of the bits of the rung before, in words.
 
     The first rung, and rungs that stay where they are, have nothing to say. The prior is left out
-    if it makes less than 0.05 %.
+    if it makes less than 0.05 %. The test channel is measured with the codec's own latents and
+    decoder, whatever the rungs before have.
     """
-    texts, refined = [], False
+    texts, refined, retuned = [], False, False
     for row in steps.itertuples():
         if row.remark or not math.isfinite(row.change):
             continue
-        own_again = (
-            " (with the codec's own latents again)" if refined and not row.encoder_seconds else ""
-        )
-        refined = bool(row.encoder_seconds)
+        left = ["latents"] * (refined and not row.encoder_seconds)
+        left += ["decoder"] * (retuned and row.term == "quantization")
+        own_again = f" (with the codec's own {' and '.join(left)} again)" if left else ""
+        refined, retuned = bool(row.encoder_seconds), row.term == "decoder"
         if row.term != "prior" or abs(row.change) >= 0.05:
             texts.append(f"{TERM_NAMES[row.term]}{own_again} {-row.change:.1f} %")
     return texts

@@ -9,7 +9,7 @@ from rdpipe.core.errors import InputError
 from rdpipe.datasets import manifest
 from rdpipe.datasets.image import load_image
 from rdpipe.io import store
-from rdpipe.stages.inputs import codec_of, encoder_of
+from rdpipe.stages.inputs import check_not_trained_on, codec_of, encoder_of
 from rdpipe.stages.specs import CodecSpec
 
 
@@ -31,6 +31,7 @@ def run(
     table: Path,
     out: Path,
     refined: list[Path] = [],  # noqa: B006 (the default of a flag)
+    weights: list[Path] = [],  # noqa: B006
 ) -> None:
     """Extract the latents of every image, one at a time.
 
@@ -49,11 +50,15 @@ def run(
         ``coded`` and ``step`` where the codec has them.
     refined : list of Path
         Refined latents from ``refine_latents``; empty if the codec is not a refined one.
+    weights : list of Path
+        Weights of the codec that must not have been trained on the images; those that do not state
+        their images are not checked.
     """
-    codec = encoder_of(spec, refined)
-    extractor = Extractor(codec, spec.decoder_gain, codec_of(spec) if refined else codec)
     images = manifest.load_shard(manifest_file, *spec.shard)
     names, digests = ([image[key] for image in images] for key in ("name", "sha256"))
+    check_not_trained_on(weights, names, digests)
+    codec = encoder_of(spec, refined)
+    extractor = Extractor(codec, spec.decoder_gain, codec_of(spec) if refined else codec)
     rows, latents = [], list[str]()
     with store.create(out, spec) as writer:
         for index, image in enumerate(images):

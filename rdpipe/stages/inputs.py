@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -199,6 +200,46 @@ def read_fits(paths: Sequence[Path], scored: xr.Dataset | None = None) -> Fits:
             for latent in fit["latent"].values.tolist()
         }
     return fits
+
+
+def check_not_trained_on(
+    weights: Sequence[Path], names: Sequence[str], digests: Sequence[str]
+) -> None:
+    """Check that weights were not trained on images on which they are to be measured.
+
+    Parameters
+    ----------
+    weights : sequence of Path
+        Only ``.safetensors`` from ``train_codec`` and ``retune_codec`` state their images.
+    names, digests : sequence of str
+        Names of the images, and SHA-256 of their content.
+
+    Raises
+    ------
+    InputError
+        If they were; names the images.
+    """
+    for file in weights:
+        trained_on = training_images(file)
+        if shared := [n for n, digest in zip(names, digests, strict=True) if digest in trained_on]:
+            raise InputError(
+                f"{file} was trained on images that are measured ({', '.join(shared[:3])}), so its"
+                " curve would be no bound; expected other images"
+            )
+
+
+def training_images(weights: Path) -> set[str]:
+    """Return the SHA-256 of the images that weights were trained on; empty if not known."""
+    if weights.suffix != ".safetensors":
+        return set()
+    from safetensors import SafetensorError, safe_open  # of an extra
+
+    try:
+        with safe_open(weights, "pt") as opened:
+            described = json.loads((opened.metadata() or {}).get("rdpipe", "{}"))
+    except SafetensorError:  # the codec that loads the file reports it
+        return set()
+    return set(described.get("trained_on", ()))
 
 
 def check_not_fitted_on(what: str, digests: Any, scored: xr.Dataset) -> None:

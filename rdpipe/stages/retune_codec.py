@@ -1,4 +1,4 @@
-"""Train a codec of the config on; resume from the state folder after an interruption."""
+"""Fine-tune a codec of the config; resume from the state folder after an interruption."""
 
 from __future__ import annotations
 
@@ -10,11 +10,8 @@ from pathlib import Path
 from msgspec.structs import replace
 from torch import Tensor
 
-from rdpipe.codecs import CODECS
 from rdpipe.codecs.building import build_codec
-from rdpipe.core.plugins import locate
 from rdpipe.core.process import limit_threads
-from rdpipe.core.provenance import source_digest
 from rdpipe.datasets import manifest
 from rdpipe.stages.specs import Entry
 from rdpipe.stages.train_codec import check_sizes, digest_of, files_of, write_weights
@@ -24,7 +21,7 @@ from rdpipe.training.trainer import train
 
 
 class RetuneCodecSpec(RetuningSpec, frozen=True, kw_only=True):
-    """One codec at one quality to train on, from an entry of ``training`` in the config.
+    """One codec at one quality to fine-tune, from an entry of ``training`` in the config.
 
     Parameters
     ----------
@@ -42,15 +39,22 @@ class RetuneCodecSpec(RetuningSpec, frozen=True, kw_only=True):
 
 
 def run(
-    spec: RetuneCodecSpec, manifest_file: Path, state: Path, out: Path, threads: int = 1
+    spec: RetuneCodecSpec,
+    manifest_file: Path,
+    source: list[str],
+    state: Path,
+    out: Path,
+    threads: int = 1,
 ) -> None:
-    """Train a codec at one quality on from its own weights, and write all its weights.
+    """Fine-tune a codec at one quality from its own weights, and write all its weights.
 
     Parameters
     ----------
     spec : RetuneCodecSpec
     manifest_file : Path
         Manifest of the training images from ``prepare_dataset``.
+    source : list of str
+        ``name: digest or version`` of the code and packages that the weights depend on.
     state : Path
         Side folder of the state to continue from and of the TensorBoard scalars. It is not an
         output of the rule.
@@ -65,16 +69,15 @@ def run(
     check_sizes(images, spec.crop)
     codec = build_codec(spec.codec, spec.quality, spec.entry, spec.device)
     trainable = check_trainable(codec, spec)
-    plug_in = locate("codec", spec.entry.get("use", spec.codec), CODECS)[0].partition(":")[0]
     complete = replace(
         spec,
         images=digest_of(images),
         start_weights=digest_of_weights(trainable.checkpoint()),
-        source=source_digest("rdpipe.training.retuning", plug_in),
+        source=source,
     )
     make_trainer = partial(RetuningTrainer, codec=trainable)
     weights = train(complete, files_of(images), state, make_trainer)
-    write_weights(weights, {"spec": spec.to_mapping(), "images": len(images)}, out)
+    write_weights(weights, spec, images, out)
 
 
 def digest_of_weights(weights: Mapping[str, Tensor]) -> str:

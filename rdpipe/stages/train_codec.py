@@ -13,10 +13,9 @@ from torch import Tensor
 
 from rdpipe.core.errors import InputError
 from rdpipe.core.process import limit_threads
-from rdpipe.core.provenance import source_digest
 from rdpipe.datasets import gaussian_field, manifest
 from rdpipe.io.files import write_atomically
-from rdpipe.training.spec import TrainingSpec
+from rdpipe.training.spec import LoopSpec, TrainingSpec
 from rdpipe.training.trainer import train
 
 
@@ -25,7 +24,12 @@ class TrainCodecSpec(TrainingSpec, frozen=True, kw_only=True):
 
 
 def run(
-    spec: TrainCodecSpec, manifest_file: Path, state: Path, out: Path, threads: int = 1
+    spec: TrainCodecSpec,
+    manifest_file: Path,
+    source: list[str],
+    state: Path,
+    out: Path,
+    threads: int = 1,
 ) -> None:
     """Train a network, and write its weights.
 
@@ -34,6 +38,8 @@ def run(
     spec : TrainCodecSpec
     manifest_file : Path
         Manifest of the training images from ``prepare_dataset``.
+    source : list of str
+        ``name: digest or version`` of the code and packages that the weights depend on.
     state : Path
         Side folder of the state to continue from and of the TensorBoard scalars. It is not an
         output of the rule.
@@ -50,10 +56,10 @@ def run(
         spec,
         images=digest_of(images),
         start_weights=spec.start and sha256(Path(spec.start).read_bytes()).hexdigest(),
-        source=source_digest("rdpipe.training.trainer"),
+        source=source,
     )
     weights = train(complete, files_of(images), state)
-    write_weights(weights, {"spec": spec.to_mapping(), "images": len(images)}, out)
+    write_weights(weights, spec, images, out)
 
 
 def digest_of(images: Sequence[manifest.ImageEntry]) -> str:
@@ -67,10 +73,15 @@ def files_of(images: Sequence[manifest.ImageEntry]) -> list[Path]:
 
 
 def write_weights(
-    weights: dict[str, Tensor] | None, description: dict[str, object], out: Path
+    weights: dict[str, Tensor] | None,
+    spec: LoopSpec,
+    images: Sequence[manifest.ImageEntry],
+    out: Path,
 ) -> None:
     """Write weights with a description; None if another process writes them."""
     if weights is not None:
+        trained_on = sorted(image["sha256"] for image in images)
+        description = {"spec": spec.to_mapping(), "images": len(images), "trained_on": trained_on}
         # one key: keys have no order
         metadata = {"rdpipe": json.dumps(description, sort_keys=True)}
         data = safetensors.torch.save(weights, metadata)

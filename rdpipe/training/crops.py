@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, get_worker_info
 
 from rdpipe.datasets.image import read_image
 
@@ -17,7 +17,7 @@ Pixels = NDArray[Any]
 """An image of uint8 of shape (height, width, 3), or a Gaussian field of (height, width, 1)."""
 
 MOST_BYTES = 2 << 30
-"""Memory for decoded images. Those that do not fit are decoded at every use."""
+"""Memory for decoded images, of all workers. Those that do not fit are decoded at every use."""
 
 
 class Crops(Dataset[Pixels]):
@@ -67,7 +67,9 @@ class Crops(Dataset[Pixels]):
         if file in self._decoded:
             return self._decoded[file]
         image = read_image(str(file), max_pixels=None)[0]
-        if self.kept_bytes + image.nbytes <= MOST_BYTES:
+        worker = get_worker_info()
+        share = MOST_BYTES // (worker.num_workers if worker else 1)
+        if self.kept_bytes + image.nbytes <= share:
             self._decoded[file] = image
             self.kept_bytes += image.nbytes
         return image

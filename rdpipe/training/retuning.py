@@ -172,7 +172,10 @@ class RetuningTrainer(Trainer):
 
     def weights(self) -> dict[str, Tensor]:
         """Return all weights of the codec, with the average of those that are trained."""
-        model = cast(CodecModel, self.average.module)
+        model, current = (cast(CodecModel, of.module) for of in (self.average, self.model))
+        networks = model.codec.network, current.codec.network
+        for averaged, last in zip(*(network.buffers() for network in networks), strict=True):
+            averaged.copy_(last)  # running means, which are averages already
         weights = model.codec.checkpoint().items()
         return {name: weight.cpu().contiguous() for name, weight in weights}
 
@@ -200,7 +203,7 @@ def check_trainable(codec: Codec, spec: RetuningSpec) -> TrainableCodec:
 def select_weights(codec: TrainableCodec, parts: Sequence[CodecPart]) -> list[nn.Parameter]:
     """Return the weights of some parts of a codec, which alone have gradients from then on.
 
-    The network of the codec is in training mode.
+    The network of the codec is in training mode, except the modules in which nothing is trained.
 
     Raises
     ------
@@ -218,6 +221,10 @@ def select_weights(codec: TrainableCodec, parts: Sequence[CodecPart]) -> list[nn
     if missing:
         names = " and ".join(sorted(missing))
         raise InputError(f"{type(codec).__name__} has no weights of its {names} to train")
+    for module in codec.network.modules():
+        weights = list(module.parameters())
+        if weights and not any(weight.requires_grad for weight in weights):
+            module.eval()  # no running mean changes, and nothing is dropped
     return selected
 
 

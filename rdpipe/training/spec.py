@@ -50,9 +50,10 @@ class LoopSpec(Spec, frozen=True, kw_only=True):
         What happens if there is a state from before a change of what the weights depend on.
     dataset : str, optional
         Name of the dataset.
-    images, start_weights, source : str, optional
-        Digests of the training images, of the weights to begin with and of the source of the
-        training.
+    images, start_weights : str, optional
+        Digests of the training images and of the weights to begin with.
+    source : list of str, optional
+        Digests of the code that the weights depend on, and versions of packages, by name.
     """
 
     lambdas: list[float]
@@ -69,7 +70,7 @@ class LoopSpec(Spec, frozen=True, kw_only=True):
     dataset: str | None = None
     images: str | None = None
     start_weights: str | None = None
-    source: str | None = None
+    source: list[str] | None = None
 
     def changes_since(self, earlier: dict[str, object], steps: int) -> list[str]:
         """Return why a state does not belong to this training; empty if it does.
@@ -83,13 +84,21 @@ class LoopSpec(Spec, frozen=True, kw_only=True):
         """
         now = self.to_mapping()
         changes = [
-            f"{field} {earlier.get(field)!r} -> {now.get(field)!r}"
+            _difference(field, earlier.get(field), now.get(field))
             for field in sorted({*earlier, *now} - CHANGEABLE)
             if earlier.get(field) != now.get(field)
         ]
         if steps > self.steps:
             changes.append(f"the state has {steps} steps; expected up to {self.steps}")
         return changes
+
+
+def _difference(field: str, earlier: object, now: object) -> str:
+    """Return how a field has changed; of the source, the names that have."""
+    if field == "source" and isinstance(earlier, list) and isinstance(now, list):
+        changed = sorted({entry.partition(":")[0] for entry in {*earlier} ^ {*now}})
+        return f"source: {', '.join(changed)}"
+    return f"{field} {earlier!r} -> {now!r}"
 
 
 class TrainingSpec(LoopSpec, frozen=True, kw_only=True):
@@ -114,7 +123,7 @@ class TrainingSpec(LoopSpec, frozen=True, kw_only=True):
 
 
 class RetuningSpec(LoopSpec, frozen=True, kw_only=True):
-    """A codec whose weights are trained on, at one quality.
+    """A codec whose weights are fine-tuned, at one quality.
 
     Parameters
     ----------

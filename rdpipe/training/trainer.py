@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from rdpipe.core.device import available_device, claim_cards
+from rdpipe.core.device import available_device, claim_cards, use_full_precision
 from rdpipe.core.errors import InputError
 from rdpipe.core.process import retain_freed_memory
 from rdpipe.io.files import write_atomically
@@ -292,6 +292,8 @@ def _save(content: dict[str, Any], path: Path) -> None:
 def make_fabric(spec: LoopSpec) -> lightning_fabric.Fabric:
     """Return a Fabric on the devices of this node, with its other processes started.
 
+    TensorFloat-32 is switched off for the whole process.
+
     Parameters
     ----------
     spec : LoopSpec
@@ -305,6 +307,7 @@ def make_fabric(spec: LoopSpec) -> lightning_fabric.Fabric:
         raise InputError(
             f"training: batch {spec.batch} is not a multiple of devices {spec.devices}"
         )
+    use_full_precision()
     claim_cards(spec.device, spec.devices)
     device = available_device(spec.device)
     if device.index is not None and spec.devices > 1:

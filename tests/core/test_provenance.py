@@ -5,6 +5,7 @@ import subprocess
 
 import pytest
 
+from rdpipe.__main__ import STAGES
 from rdpipe.core import provenance
 
 
@@ -173,9 +174,20 @@ def test_installed_packages_do_not_belong_to_each_other():
     assert provenance._home("numpy") == provenance._home("xarray")
     assert not provenance._is_part_of("numpy", "xarray")
     assert provenance._is_part_of("xarray.core", "xarray")
-    assert provenance.installed_versions("numpy", "no-such-package") == [
-        f"numpy: {importlib.metadata.version('numpy')}"
-    ]
+
+
+def test_versions_are_those_of_the_packages_of_the_stage(monkeypatch):
+    monkeypatch.setitem(provenance.STAGE_PACKAGES, "stage", ("numpy", "no-such-package"))
+    numpy = f"numpy: {importlib.metadata.version('numpy')}"
+    assert provenance.installed_versions("stage") == [numpy]
+    assert numpy in provenance.installed_versions("another")
+
+
+def test_packages_are_those_of_stages_and_are_installed():
+    assert provenance.STAGE_PACKAGES.keys() <= set(STAGES)
+    for stage in STAGES:
+        packages = provenance.STAGE_PACKAGES.get(stage, provenance.NUMERICAL)
+        assert len(provenance.installed_versions(stage)) == len(packages)
 
 
 def test_plug_in_that_python_cannot_read_counts_with_its_text(tmp_path, monkeypatch):

@@ -66,6 +66,15 @@ def test_refined_latents_are_named_if_the_best_rung_has_them(ladder):
     assert "quantization (with the codec's own latents again) 11.7 %, jointly" in before
 
 
+def test_test_channel_after_a_retuned_decoder_has_the_decoder_of_the_codec(ladder):
+    retuned = ladder.replace({"term": {"prior": "decoder"}})
+    texts = ladder_text.step_texts(ladder_text.over_the_curve(retuned))
+    assert "quantization (with the codec's own decoder again) 11.7 %" in texts
+    both = ladder_text.over_the_curve(refined(retuned, "decoder"))
+    texts = ladder_text.step_texts(both)
+    assert "quantization (with the codec's own latents and decoder again) 11.7 %" in texts
+
+
 def test_cost_of_refinement_is_said(ladder):
     rows = ladder_text.ladder_rows(refined(ladder, "quantization"))
     remarks = [row["remark"] for row in rows if row["term"] == "quantization"]

@@ -1,15 +1,18 @@
 """Inputs that several stages read in the same way."""
 
+import json
 import sys
 
 import numpy as np
 import pytest
+import safetensors.torch
+import torch
 import xarray as xr
 
 from rdpipe.codecs.building import build_codec
 from rdpipe.core.errors import InputError
 from rdpipe.io import store
-from rdpipe.stages.inputs import read_fits, select_images
+from rdpipe.stages.inputs import check_not_trained_on, read_fits, select_images
 
 CODECS = """
 class OnDevice:
@@ -37,6 +40,18 @@ def test_codec_gets_the_device_if_its_factory_has_this_parameter(codecs):
     assert build_codec("a", 3, {**entry, "args": {"device": "cpu"}}, "cuda:1").device == "cpu"
     assert build_codec("a", 3, {"use": f"{codecs}:Anywhere"}, "cuda:1").quality == 3
     assert entry == {"use": f"{codecs}:OnDevice"}
+
+
+def test_images_are_not_measured_with_weights_that_were_trained_on_them(tmp_path):
+    weights, others = tmp_path / "q1.safetensors", tmp_path / "others.safetensors"
+    metadata = {"rdpipe": json.dumps({"trained_on": ["x", "y"]})}
+    safetensors.torch.save_file({"w": torch.zeros(1)}, weights, metadata)
+    safetensors.torch.save_file({"w": torch.zeros(1)}, others)
+    (tmp_path / "broken.safetensors").write_text("no weights")
+    files = [tmp_path / "any.pth.tar", tmp_path / "broken.safetensors", others, weights]
+    check_not_trained_on(files, ["1.png"], ["a"])
+    with pytest.raises(InputError, match=r"q1.safetensors was trained on .*measured \(2.png\)"):
+        check_not_trained_on(files, ["1.png", "2.png"], ["a", "y"])
 
 
 def fit_store(path, digests):

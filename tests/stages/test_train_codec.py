@@ -10,6 +10,7 @@ from small_training import SPEC, train_small
 from rdpipe.core.errors import InputError
 from rdpipe.datasets import manifest, sample
 from rdpipe.stages import train_codec
+from rdpipe.stages.inputs import training_images
 from rdpipe.stages.train_codec import TrainCodecSpec, check_sizes
 
 
@@ -25,14 +26,14 @@ def test_image_smaller_than_a_crop_is_refused():
         check_sizes(images, 128)
 
 
-def test_other_source_or_other_bytes_of_the_start_train_again(tmp_path, monkeypatch):
+def test_other_source_or_other_bytes_of_the_start_train_again(tmp_path):
     """A finished training does not give its old weights to a changed loss or start."""
     start, out = tmp_path / "start.safetensors", tmp_path / "net.safetensors"
     manifest.write(tmp_path / "manifest.json", manifest.build(sample.find()))
     spec = TrainCodecSpec.from_mapping({**SPEC, "steps": 2, "start": str(start)})
 
-    def train() -> dict:
-        train_codec.run(spec, tmp_path / "manifest.json", tmp_path / "state", out)
+    def train(source: str = "trainer: 1") -> dict:
+        train_codec.run(spec, tmp_path / "manifest.json", [source], tmp_path / "state", out)
         return torch.load(tmp_path / "state" / "state.pt", weights_only=True)
 
     for seed in (1, 2):
@@ -42,8 +43,9 @@ def test_other_source_or_other_bytes_of_the_start_train_again(tmp_path, monkeypa
         assert train()["spec"] == first[0]["spec"] and out.read_bytes() == first[1]
         again = safetensors.torch.load_file(out)
         assert (again["g_a.0.weight"] - weights["g_a.0.weight"]).abs().max() < 1e-3
-    monkeypatch.setattr(train_codec, "source_digest", lambda *modules: "changed")
-    assert train()["spec"]["source"] == "changed"
+    assert train("trainer: 2")["spec"]["source"] == ["trainer: 2"]
     assert (tmp_path / "state" / "stale.pt").exists()
     with safetensors.safe_open(out, "pt") as opened:
         assert json.loads(opened.metadata()["rdpipe"])["spec"]["start"] == str(start)
+    images = manifest.load(tmp_path / "manifest.json")["images"]
+    assert training_images(out) == {image["sha256"] for image in images}

@@ -51,7 +51,7 @@ CONFIG = {
     },
     "training": {
         "net": {
-            "dataset": "tiny",
+            "dataset": "other",
             "lambdas": [0.01, 0.02, 0.04],
             "steps": 3,
             "N": 8,

@@ -1,6 +1,7 @@
 """Crops are reproducible."""
 
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 from small_training import FILES
@@ -30,6 +31,17 @@ def test_decoded_images_are_kept_as_long_as_there_is_space(monkeypatch):
         assert all(np.array_equal(crops[i], crop) for i, crop in enumerate(expected))
     assert sum(decoded.count(file) > 1 for file in set(decoded)) == 1
     assert crops.kept_bytes <= sum(sizes) - 1
+
+
+def test_workers_share_the_memory_for_decoded_images(monkeypatch):
+    sizes = sorted(read_image(str(file), max_pixels=None)[0].nbytes for file in FILES)
+    monkeypatch.setattr("rdpipe.training.crops.MOST_BYTES", 4 * sizes[0])
+    monkeypatch.setattr(
+        "rdpipe.training.crops.get_worker_info", lambda: SimpleNamespace(num_workers=4)
+    )
+    crops = Crops(FILES, 64, 5)
+    assert all(crops[i].shape == (3, 64, 64) for i in range(20))
+    assert crops.kept_bytes == sizes[0]
 
 
 def counted(files, file, **options):

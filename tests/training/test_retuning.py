@@ -248,14 +248,28 @@ def test_checkpoint_is_read_by_from_state_dict(tmp_path):
 
 
 def test_interrupted_training_gives_the_same_weights(tmp_path):
+    """Stopped after the first of two states, it continues with a codec that is new."""
     whole = retune(mini_mean_scale(1, "cpu"), tmp_path / "whole", steps=4)
-    retune(mini_mean_scale(1, "cpu"), tmp_path / "parts", steps=4, save_every=2)
+    with pytest.raises(KeyboardInterrupt):
+        train(
+            specification(steps=4, save_every=2),
+            FILES,
+            tmp_path / "parts",
+            partial(StoppedTrainer, codec=mini_mean_scale(1, "cpu")),
+        )
     state = torch.load(tmp_path / "parts" / "state.pt", weights_only=True)
-    assert state["step"] == 4
-    trainer = RetuningTrainer(
-        specification(steps=4), tmp_path / "parts", codec=mini_mean_scale(1, "cpu")
-    )
-    assert all(torch.equal(value, whole[name]) for name, value in trainer.weights().items())
+    assert state["step"] == 2
+    again = retune(mini_mean_scale(1, "cpu"), tmp_path / "parts", steps=4)
+    assert all(torch.equal(value, whole[name]) for name, value in again.items())
+
+
+class StoppedTrainer(RetuningTrainer):
+    """A trainer that is interrupted in its fourth step."""
+
+    def step(self, batch):
+        if self.step_count == 3:
+            raise KeyboardInterrupt
+        return super().step(batch)
 
 
 class UserCodec(nn.Module):
@@ -293,6 +307,23 @@ def test_codec_of_a_user_is_trained(tmp_path, parts):
     before = codec.checkpoint()
     after = retune(codec, tmp_path, train=parts)
     assert changed_parts(codec, before, after) == set(parts)
+
+
+class NormalizingCodec(UserCodec):
+    """A codec whose analysis has running means."""
+
+    def __init__(self):
+        super().__init__()
+        self.down = nn.Sequential(self.down, nn.BatchNorm2d(4))
+
+
+@pytest.mark.parametrize("parts, changed", [(["decoder"], False), (ALL, True)])
+def test_running_means_change_only_where_weights_are_trained(tmp_path, parts, changed):
+    codec = NormalizingCodec()
+    before = codec.checkpoint()
+    after = retune(codec, tmp_path, train=parts)
+    differs = [not torch.equal(before[n], after[n]) for n in before if "running" in n]
+    assert differs == [changed, changed]
 
 
 @pytest.mark.parametrize(

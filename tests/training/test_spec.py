@@ -30,11 +30,17 @@ def test_some_fields_may_change(field):
         ("start", "a.safetensors", "start 'a.safetensors' -> None"),
         ("images", "digest", "images 'digest' -> None"),
         ("start_weights", "digest", "start_weights 'digest' -> None"),
-        ("source", "digest", "source 'digest' -> None"),
+        ("source", ["a: 1"], "source ['a: 1'] -> None"),
     ],
 )
 def test_other_fields_are_changes(field, value, message):
     assert changes(**{field: value}) == [message]
+
+
+def test_change_of_the_source_names_what_has_changed():
+    spec = TrainingSpec.from_mapping({**SPEC, "source": ["a.b: 1", "c: 2", "torch: 2.13"]})
+    earlier = {**spec.to_mapping(), "source": ["a.b: 1", "c: 3", "d: 4", "torch: 2.12"]}
+    assert spec.changes_since(earlier, 1) == ["source: c, d, torch"]
 
 
 def test_more_steps_than_asked_for_are_a_change():

@@ -11,7 +11,12 @@ from small_project import run_project
 from rdpipe.codecs.compressai.checkpoint import ARCHITECTURES
 from rdpipe.io import store
 
-LIMIT = {"mean": "codec", "variance": "codec", "quantizer": "test-channel"}
+LIMIT = {
+    "mean": "codec",
+    "variance": "codec",
+    "quantizer": "test-channel",
+    "reconstruction": "calibrated",
+}
 LOOP = {"dataset": "other", "steps": 2, "batch": 1, "crop": 64, "learning_rate": 0.001}
 CONFIG = {
     "datasets": {
@@ -23,11 +28,12 @@ CONFIG = {
         "mini-mean-scale": {"qualities": [1, 2]},
         "channel": {"use": "retuned", "args": {"training": "for-channel"}, "qualities": [1, 2]},
         "e8": {"use": "retuned", "args": {"training": "for-e8"}, "qualities": [1, 2]},
-        "rounded": {
-            "use": "retuned",
-            "args": {"training": "for-rounding"},
-            "qualities": [1, 2],
-            "analyze": False,
+        "rounded": {"use": "retuned", "args": {"training": "for-rounding"}, "qualities": [1, 2]},
+        "whole": {"use": "retuned", "args": {"training": "for-all"}, "qualities": [1, 2]},
+        "refined": {
+            "use": "refined",
+            "args": {"codec": "rounded", "steps": 1},
+            "qualities": [2],
         },
     },
     "training": {
@@ -36,9 +42,9 @@ CONFIG = {
         "for-rounding": {**LOOP, "start": {"codec": "mini-mean-scale"}, "quantizer": "rounding"},
         "for-all": {
             **LOOP,
-            "start": {"codec": "mini-mean-scale", "quality": 2},
+            "start": {"codec": "mini-mean-scale"},
             "train": "all",
-            "lambdas": [0.005],
+            "lambdas": [0.0012, 0.005],
         },
     },
     "means": {"codec": {}},
@@ -99,6 +105,23 @@ def test_only_what_the_training_touches_runs_again(retuned):
     assert retuned.jobs() == expected | AFTERWARDS
     retuned.configure(CONFIG)
     assert retuned.jobs() == set()
+
+
+def test_changed_code_of_the_quantizer_trains_again(retuned):
+    """The state of the training has what the rule compares, so no old weights are written."""
+    module = retuned.folder / "rdpipe/quantizers/lattice.py"
+    original = module.read_text()
+    try:
+        module.write_text(original + "\nADDED = 1\n")
+        weights = {f"training/for-e8/q{quality}.safetensors" for quality in (1, 2)}
+        assert retuned.jobs("--until", "retune_codec") == weights
+        done = retuned.snakemake("results/training/for-e8/q1.safetensors")
+        assert done.returncode == 0, done.stdout
+    finally:
+        module.write_text(original)
+    log = (retuned.folder / "logs/retune_codec/for-e8/q1.log").read_text()
+    assert "(source: rdpipe.quantizers.lattice): starting again" in log
+    assert (retuned.folder / "results/training/for-e8/q1.state/stale.pt").exists()
 
 
 def test_real_bytes_have_the_code_length_and_the_picture_of_the_rung(retuned):

@@ -24,9 +24,7 @@ rule run_baseline:
             entry=config_entry("baselines", w.baseline),
             shard=shard(w),
         ),
-        source=lambda w: code_digests(
-            "run_baseline", ("numpy", "imagecodecs", "pillow"), baselines=w.baseline
-        ),
+        source=lambda w: code_digests("run_baseline", baselines=w.baseline),
     shell:
         "python -m rdpipe run_baseline"
         " --spec {params.spec:q}"

@@ -25,7 +25,7 @@ rule write_bitstreams:
     params:
         spec=bitstream_spec,
         source=lambda w: code_digests(
-            "write_bitstreams", codecs=w.codec, **query.bitstream_spec(config, w.codec)
+            "write_bitstreams", query.bitstream_spec(config, w.codec), codecs=w.codec
         ),
     shell:
         "python -m rdpipe write_bitstreams"
@@ -61,7 +61,7 @@ rule read_bitstreams:
     params:
         spec=bitstream_spec,
         source=lambda w: code_digests(
-            "read_bitstreams", codecs=w.codec, **query.bitstream_spec(config, w.codec)
+            "read_bitstreams", query.bitstream_spec(config, w.codec), codecs=w.codec
         ),
     shell:
         "python -m rdpipe read_bitstreams"

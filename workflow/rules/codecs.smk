@@ -39,13 +39,14 @@ rule train_codec:
         "python -m rdpipe train_codec"
         " --spec {params.spec:q}"
         " --manifest_file {input.manifest:q}"
+        " --source {params.source:q}"
         " --state {params.state:q}.state"
         " --threads {threads}"
         " --out {output:q} > {log:q} 2>&1"
 
 
 rule retune_codec:
-    """Train a codec of the config on from its own weights; resume from the side folder."""
+    """Fine-tune a codec of the config from its own weights; resume from the side folder."""
     input:
         manifest=lambda w: expand(
             rules.prepare_dataset.output, dataset=config["training"][w.network]["dataset"]
@@ -71,14 +72,15 @@ rule retune_codec:
         state=subpath(output[0], strip_suffix=".safetensors"),
         source=lambda w: code_digests(
             "retune_codec",
+            query.retuning_spec(config, w.network, int(w.quality)),
             datasets=config["training"][w.network]["dataset"],
             codecs=config["training"][w.network]["start"]["codec"],
-            **query.retuning_spec(config, w.network, int(w.quality)),
         ),
     shell:
         "python -m rdpipe retune_codec"
         " --spec {params.spec:q}"
         " --manifest_file {input.manifest:q}"
+        " --source {params.source:q}"
         " --state {params.state:q}.state"
         " --threads {threads}"
         " --out {output:q} > {log:q} 2>&1"

@@ -77,30 +77,26 @@ def canonical_json(**values):
     return json.dumps(values, sort_keys=True)
 
 
-NUMERICAL = ("numpy", "scipy", "torch", "compressai")
-"""Packages whose versions the numbers of a stage depend on, if it does not state others."""
-
-
-def code_digests(stage, packages=NUMERICAL, **used):
+def code_digests(stage, spec=None, **used):
     """Return what a stage executes: digests of its code, plug-ins and weights, and versions.
 
-    What is used is one name, or several, in each section of the config; other keys are left out.
-    With conda, Snakemake itself compares the environments.
+    What is used is one name, or several, in each section of the config, and all entries of the
+    sections of a specification. With conda, Snakemake itself compares the environments.
     """
     sections = {
-        section: [names] if isinstance(names, str) else names
-        for section, names in used.items()
-        if section in query.REGISTRIES
+        section: [names] if isinstance(names, str) else names for section, names in used.items()
     }
-    modules = f"rdpipe.stages.{stage}", *query.used_modules(config, sections)
-    weights = tuple(query.used_weights(config, sections))
-    return read_once(modules, weights, () if with_conda else packages)
+    sections |= {key: spec[key] for key in query.REGISTRIES if key in (spec or {})}
+    modules = query.used_modules(config, sections)
+    weights = query.used_weights(config, sections)
+    return read_once(stage, tuple(modules), tuple(weights))
 
 
 @cache
-def read_once(modules, files, packages):
+def read_once(stage, modules, weights):
     """Return digests and versions, which are read once for all jobs."""
-    return digests_of(modules, files) + installed_versions(*packages)
+    versions = [] if with_conda else installed_versions(stage)
+    return digests_of([f"rdpipe.stages.{stage}", *modules], weights) + versions
 
 
 def config_entry(section, name):
@@ -127,7 +123,7 @@ def codec_entry(name):
 
 
 def retuned_weights(codec, quality):
-    """Return the file with the weights of a codec that were trained on."""
+    """Return the file with the fine-tuned weights of a codec."""
     network = config["codecs"][codec]["args"]["training"]
     return expand(rules.retune_codec.output, network=network, quality=quality)[0]
 

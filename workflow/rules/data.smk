@@ -19,9 +19,7 @@ rule prepare_dataset:
             name=w.dataset, entry=config_entry("datasets", w.dataset), on_error=config["on_error"]
         ),
         images=image_fingerprint,
-        source=lambda w: code_digests(
-            "prepare_dataset", ("numpy", "imagecodecs", "pillow"), datasets=w.dataset
-        ),
+        source=lambda w: code_digests("prepare_dataset", datasets=w.dataset),
     shell:
         "python -m rdpipe prepare_dataset"
         " --spec {params.spec:q}"

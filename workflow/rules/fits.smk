@@ -74,7 +74,7 @@ rule fit_reconstruction:
             **query.reconstruction_spec(config, w.quantizer),
         ),
         source=lambda w: code_digests(
-            "fit_reconstruction", codecs=w.codec, **query.reconstruction_spec(config, w.quantizer)
+            "fit_reconstruction", query.reconstruction_spec(config, w.quantizer), codecs=w.codec
         ),
     shell:
         "python -m rdpipe fit_reconstruction"

@@ -58,11 +58,15 @@ rule extract_latents:
         spec=lambda w: canonical_json(
             **codec_spec(w), decoder_gain=query.needs_gain(config, w.dataset)
         ),
+        weights=lambda w, input: (
+            [] if w.dataset == config["calibration"] else list(map(str, input.checkpoint))
+        ),
         source=lambda w: code_digests("extract_latents", codecs=w.codec),
     shell:
         "python -m rdpipe extract_latents"
         " --spec {params.spec:q}"
         " --manifest_file {input.manifest:q}"
         " --refined {input.refined:q}"
+        " --weights {params.weights:q}"
         " --table {output.images:q}"
         " --out {output.latents:q} > {log:q} 2>&1"

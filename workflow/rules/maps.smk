@@ -35,7 +35,7 @@ rule map_latents:
             limits=config["limits"],
             seed=config["seed"],
         ),
-        source=lambda w: code_digests("map_latents", codecs=w.codec, **query.limit_entries(config)),
+        source=lambda w: code_digests("map_latents", query.limit_entries(config), codecs=w.codec),
     shell:
         "python -m rdpipe map_latents"
         " --spec {params.spec:q}"

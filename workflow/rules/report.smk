@@ -47,7 +47,7 @@ rule make_report:
         # a function, because commands of external programs have braces, which are not wildcards
         spec=lambda w: canonical_json(config=config),
         origin=lambda w: canonical_json(**run_origin()),
-        source=code_digests("make_report", ()),
+        source=code_digests("make_report"),
     shell:
         "python -m rdpipe make_report"
         " --spec {params.spec:q}"

@@ -31,7 +31,7 @@ rule simulate:
             **query.simulation_spec(config, w.codec),
         ),
         source=lambda w: code_digests(
-            "simulate", codecs=w.codec, **query.simulation_spec(config, w.codec)
+            "simulate", query.simulation_spec(config, w.codec), codecs=w.codec
         ),
     shell:
         "python -m rdpipe simulate"

@@ -1,7 +1,6 @@
 """The whole array of closed forms, relative to ``torch.erfc`` of as many float64 numbers."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -9,7 +8,7 @@ from PIL import Image
 
 from benchmarks.common import Figure, Options, alternate, image_files, processor_seconds
 from rdpipe.codecs.compressai import mini_mean_scale
-from rdpipe.codecs.extraction import as_latents, extract
+from rdpipe.codecs.extraction import Extractor, as_latents
 from rdpipe.core.latents import Latents
 from rdpipe.estimators.variances import CalibratedVariance
 from rdpipe.evaluation import evaluate
@@ -30,23 +29,22 @@ QUANTIZERS = (
 
 
 def latents(options: Options, count: int) -> list[Latents]:
-    """Return the latents of the first images under the embedded codec."""
-    codec = mini_mean_scale(2, "cpu")
+    """Return the latents of the first images under the embedded codec, with the decoder's gain."""
+    extractor = Extractor(mini_mean_scale(2, "cpu"), gain=True)
     files = image_files(options.images)[:count]
     images = [np.asarray(Image.open(file).convert("RGB")) for file in files]
-    rows = (extract(codec, str(i), image)[1] for i, image in enumerate(images))
+    rows = (extractor.extract(str(i), image)[1] for i, image in enumerate(images))
     return [as_latents(str(i), arrays["y"]) for i, arrays in enumerate(rows)]
 
 
 def figures(options: Options) -> Iterator[Figure]:
     image, calibration = latents(options, 2)
-    codec = mini_mean_scale(2, "cpu")
-    height, width = (codec.stride * side for side in calibration.y.shape[1:])
-    calibration = replace(calibration, gain=codec.decoder_gain(calibration, height, width))
     means = {name: build_part("mean", name, {}, {}) for name in MEANS}
     fits = {
-        ("variance", "calibrated"): CalibratedVariance().fit([calibration], means).state(),
-        ("quantizer", "weighted-test-channel"): WeightedTestChannel().fit([calibration]).state(),
+        ("variance", "calibrated"): {"y": CalibratedVariance().fit([calibration], means).state()},
+        ("quantizer", "weighted-test-channel"): {
+            "y": WeightedTestChannel().fit([calibration]).state()
+        },
     }
     cells = image.y.numel() * len(MEANS) * len(VARIANCES) * len(QUANTIZERS)
     numbers = torch.randn(image.y.numel(), dtype=torch.float64)

@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from benchmarks.array import latents
 from benchmarks.common import Figure, Options, alternate, processor_seconds
 from rdpipe.core.axes import AXES, CellId
-from rdpipe.evaluation.cell import Cell
+from rdpipe.evaluation.cell import Cell, Entries
 
 
 def figures(options: Options) -> Iterator[Figure]:
     (image,) = latents(options, 1)
     for variance in ("codec", "element"):
         cell_id = CellId("codec", variance, "test-channel")
-        entries = {axis.section: {cell_id.selector()[axis.name]: {}} for axis in AXES}
+        entries: Entries = {axis.section: {cell_id.selector()[axis.name]: {}} for axis in AXES}
         cell = Cell.from_entries(cell_id, entries, {})
         prepared = cell.prepare(image)
         level = cell.matched_level([prepared])

@@ -11,6 +11,7 @@ from rdpipe.codecs.compressai import mini_mean_scale
 from rdpipe.codecs.compressai.adapter import CompressAICodec
 from rdpipe.codecs.extraction import Extractor
 from rdpipe.core.axes import AXES, CellId
+from rdpipe.evaluation.cell import Entries
 from rdpipe.evaluation.simulation import CodedImage, Simulation
 
 CELLS = {
@@ -42,7 +43,7 @@ def code_images(codec: CompressAICodec, options: Options) -> list[CodedImage]:
 def simulate(codec: CompressAICodec, images: Sequence[CodedImage], names: Sequence[str]) -> int:
     """Simulate cells on each image; return the number of syntheses, the codec's own included."""
     cells = {name: CellId.parse(name) for name in names}
-    entries = {
+    entries: Entries = {
         axis.section: {cell.selector()[axis.name]: {} for cell in cells.values()} for axis in AXES
     }
     simulation = Simulation(codec, cells, entries, {}, images[0].latents)
@@ -70,10 +71,10 @@ def figures(options: Options) -> Iterator[Figure]:
         ratios = [of_simulation / alone for of_simulation, alone in rounds]
         note = f"{count} syntheses"
         yield Figure(f"simulation, {kind}", "as many syntheses alone", "<= 1.2", ratios, note)
-    names = [name for of_kind in CELLS.values() for name in of_kind]
+    every = [name for of_kind in CELLS.values() for name in of_kind]
     ratios = []
     for quality in QUALITIES:
         codec = mini_mean_scale(quality, "cpu")
         for image in code_images(codec, options):
-            ratios.append((simulate(codec, [image], names) - 1) / len(names))
+            ratios.append((simulate(codec, [image], every) - 1) / len(every))
     yield Figure("syntheses of a cell and image", "one synthesis", "<= 5", ratios)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
+import os
+import shutil
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -136,7 +138,7 @@ class Trainer:
             model.initialize_densities(torch.from_numpy(batch).float() / 255)
         model.entropy_bottleneck.quantiles.requires_grad_(False)  # solved for at the end
         if self.fabric.device.type == "cuda":
-            model.compile()
+            compile_if_possible(model)
         return model
 
     def _read_state(self) -> dict[str, Any] | None:
@@ -287,6 +289,17 @@ def _save(content: dict[str, Any], path: Path) -> None:
     """Save to an open file: torch reports a full disk only then."""
     with path.open("wb") as file:
         torch.save(content, file)
+
+
+def compile_if_possible(model: nn.Module) -> None:
+    """Compile a network at its first step, if this machine has the C compiler that it takes."""
+    if any(map(shutil.which, (os.environ.get("CC", "cc"), "gcc", "clang"))):
+        model.compile()
+    else:
+        logger.warning(
+            "training without torch.compile, which is slower: there is no C compiler on this"
+            " machine; expected cc, gcc or clang, or one that the variable CC names"
+        )
 
 
 def make_fabric(spec: LoopSpec) -> lightning_fabric.Fabric:

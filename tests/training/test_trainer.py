@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ from small_training import SPEC, train_small
 from rdpipe.core.errors import InputError
 from rdpipe.datasets import manifest, sample
 from rdpipe.training.model import VariableRateModel
-from rdpipe.training.trainer import learning_rate
+from rdpipe.training.trainer import compile_if_possible, learning_rate
 
 
 def command(folder: Path, spec: dict) -> list[str]:
@@ -71,6 +72,7 @@ def test_interrupted_training_gives_the_same_bytes(tmp_path, undisturbed, how, d
 SHARES = """
 import json, sys, torch
 from pathlib import Path
+from types import SimpleNamespace
 from rdpipe.training import trainer
 from rdpipe.training.spec import TrainingSpec
 # steps along the gradient: SOAP would turn rounding errors into steps of full size
@@ -146,6 +148,18 @@ def test_state_of_another_training_is_replaced_or_refused(tmp_path, caplog, chan
     assert torch.load(tmp_path / "stale.pt", weights_only=True)["spec"]["seed"] == 1
     fresh = train_small(tmp_path / "fresh", **{"steps": 2, **change})
     assert all(torch.equal(restarted[name], fresh[name]) for name in fresh)
+
+
+def test_network_is_compiled_only_where_there_is_a_compiler(tmp_path, monkeypatch, caplog):
+    monkeypatch.delenv("CC", raising=False)
+    compiled = []
+    model = SimpleNamespace(compile=lambda: compiled.append(True))
+    compile_if_possible(model)
+    assert compiled and not caplog.text
+    monkeypatch.setenv("PATH", str(tmp_path))
+    compile_if_possible(model)
+    assert len(compiled) == 1
+    assert len(caplog.messages) == 1 and "there is no C compiler" in caplog.text
 
 
 def test_training_lowers_the_cost(tmp_path):

@@ -31,6 +31,37 @@ def points(request, tmp_path_factory, new_project):
     return pd.read_csv(project.folder / "results/bounds.csv")
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, new_project):
+    """Points of the config that trains on fields, with smaller fields and two rates."""
+    config = yaml.safe_load((ROOT / "config/gaussian-trained.yaml").read_text())
+    del config["pathvars"]
+    for dataset in config["datasets"].values():
+        dataset["args"]["size"] = 256
+    for codec in config["codecs"].values():
+        codec["qualities"] = [2, 3]
+        codec["args"] |= {"size": 256} if "rho" in codec["args"] else {}
+    for training in config["training"].values():
+        training.update(steps=300, crop=128, lambdas=training["lambdas"][1:])
+    project = new_project(tmp_path_factory.mktemp("trained"))
+    project.configure(config)
+    done = project.snakemake("results/bounds.csv")
+    assert done.returncode == 0, done.stdout
+    return pd.read_csv(project.folder / "results/bounds.csv")
+
+
+@pytest.mark.parametrize("start", ["joint-from-klt", "joint-from-scratch"])
+def test_joint_training_reaches_reverse_water_filling(trained, start):
+    """The interval around the limit is the sampling error of two fields."""
+    gap = above(trained, "klt", start, "R(D) of the coefficients")
+    rate = trained[(trained["codec"] == "klt") & (trained["curve"] == start)]["bpp"]
+    assert len(gap) == 2 and (gap < 0.05 * rate).all() and (gap > -0.01 * rate).all()
+    before = above(
+        trained, "random-transform", "codec/codec/test-channel", "R(D) of the coefficients"
+    )
+    assert (before > 0.1 * rate.values).all()
+
+
 def above(points, codec, curve, limit):
     """Return how far the points of a curve are above a limit at equal MSE, bit/pixel."""
     of_codec = points[points["codec"] == codec]

@@ -6,9 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import safetensors.torch
+from small_models import adapt
 from small_project import run_project
 
 from rdpipe.codecs.compressai.checkpoint import ARCHITECTURES
+from rdpipe.datasets.image import read_image
 from rdpipe.io import store
 
 LIMIT = {
@@ -66,16 +68,41 @@ def retuned(tmp_path_factory):
 
 def test_retuned_codecs_are_curves_and_rungs_of_the_codec(retuned):
     ladder = pd.read_csv(retuned.folder / "results/ladder.csv")
-    assert set(ladder["codec"]) == {"mini-mean-scale"}
-    terms = ladder[ladder["quality"].isna()]["term"].tolist()[4:]
-    assert terms == ["context", "decoder", "decoder", "quantization", "decoder"]
+    assert set(ladder["codec"]) == {"mini-mean-scale", "rounded", "refined"}
+    curve = ladder[ladder["quality"].isna()]
+    terms = {codec: rungs["term"].tolist()[4:] for codec, rungs in curve.groupby("codec")}
+    assert terms == {
+        "mini-mean-scale": [
+            *("context", "decoder", "decoder", "quantization", "decoder", "transforms"),
+        ],
+        "rounded": ["context", "encoder", "quantization"],
+        "refined": ["context", "quantization"],
+    }
     rates = pd.read_csv(retuned.folder / "results/bd_rates.csv").query("measure == 'psnr'")
-    kinds = rates[rates["role"] == "retuned"].set_index("curve")["kind"]
-    assert kinds.to_dict() == {
+    own = rates[rates["codec"] == "mini-mean-scale"].set_index("curve")
+    kinds = {role: curves["kind"].to_dict() for role, curves in own.groupby("role")}
+    assert kinds["retuned"] == {
         "channel": "upper bound on R(D)",
         "e8": "achieved",
         "rounded": "achieved",
     }
+    assert kinds["joint"] == {"whole": "upper bound on R(D)"}
+    page = (retuned.folder / "results/report.html").read_text()
+    assert all(name in page for name in ("whole", "rounded", "jointly trained transforms"))
+
+
+def test_retuned_codec_for_rounding_is_analyzed_with_its_own_reconstruction(retuned):
+    """Its decoder is another one, so the fit is another one, and its bytes are those of it."""
+    fits = [
+        store.read(retuned.folder / f"results/fits/{codec}/q2/reconstruction/test-channel.zarr.zip")
+        for codec in ("mini-mean-scale", "rounded")
+    ]
+    assert not fits[0].equals(fits[1])
+    for codec in ("rounded", "refined"):
+        run = retuned.folder / f"results/tiny/{codec}/q2"
+        decoded, table = (store.read(run / f"{n}/0.zarr.zip") for n in ("decoded", "images"))
+        own = decoded.sel(cell="codec/codec/rounding")
+        np.testing.assert_allclose(own["mse"], table["mse"], rtol=1e-6)
 
 
 def test_level_is_that_of_the_training_and_latents_are_those_of_the_codec(retuned):
@@ -92,8 +119,11 @@ def test_level_is_that_of_the_training_and_latents_are_those_of_the_codec(retune
 def test_checkpoint_opens_in_compressai(retuned):
     file = retuned.folder / "results/training/for-all/q2.safetensors"
     family, _ = ARCHITECTURES["mbt2018-mean"]
-    model = family.from_state_dict(safetensors.torch.load_file(file))
-    assert (model.N, model.M) == (64, 144)
+    model = family.from_state_dict(safetensors.torch.load_file(file)).eval()
+    table = store.read(retuned.folder / "results/tiny/whole/q2/images/0.zarr.zip")
+    for name, size in zip(table["image"].values, table["bytes"].values, strict=True):
+        image = read_image(str(retuned.folder / "images" / name), max_pixels=None)[0]
+        assert len(adapt(model).compress(image)) == size
 
 
 def test_only_what_the_training_touches_runs_again(retuned):

@@ -102,7 +102,7 @@ def test_retuned_codec_for_rounding_is_analyzed_with_its_own_reconstruction(retu
         run = retuned.folder / f"results/tiny/{codec}/q2"
         decoded, table = (store.read(run / f"{n}/0.zarr.zip") for n in ("decoded", "images"))
         own = decoded.sel(cell="codec/codec/rounding")
-        np.testing.assert_allclose(own["mse"], table["mse"], rtol=1e-6)
+        np.testing.assert_allclose(own["mse"], table["mse"], rtol=1e-4)
 
 
 def test_level_is_that_of_the_training_and_latents_are_those_of_the_codec(retuned):

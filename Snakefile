@@ -13,7 +13,7 @@ pathvars:
 
 if not workflow.overwrite_configfiles:
 
-    configfile: "config/sample.yaml"
+    configfile: workflow.source_path("config/sample.yaml")
 
 
 include: "workflow/rules/common.smk"

@@ -115,7 +115,8 @@ def test_wheel_holds_the_package_with_its_data_and_nothing_else(wheel):
     files = {
         name for name in names if not name.startswith(f"rdpipe-{rdpipe.__version__}.dist-info/")
     }
-    assert {name.split("/")[0] for name in files} == {"rdpipe"}
+    packages = {"rdpipe", "snakemake_logger_plugin_rdpipe"}
+    assert {name.split("/")[0] for name in files} == packages
     assert {"rdpipe/__init__.py", "rdpipe/py.typed", "rdpipe/theory/__init__.py"} <= files
     assert {"_workflow/Snakefile", "_workflow/workflow/schema.yaml"} <= {
         name.removeprefix("rdpipe/") for name in files
@@ -233,7 +234,7 @@ def test_script_in_the_parent_folder_of_a_clone_imports_the_package(tmp_path):
     clone.mkdir()
     for name in ("pyproject.toml", "README.md", "LICENSE", "Snakefile", "environment.yml"):
         shutil.copy(ROOT / name, clone)
-    for name in ("config", "workflow"):
+    for name in ("config", "snakemake_logger_plugin_rdpipe", "workflow"):
         shutil.copytree(ROOT / name, clone / name)
     shutil.copytree(ROOT / "rdpipe", clone / "rdpipe", ignore=shutil.ignore_patterns("weights"))
     environment = Environment(tmp_path / "venv")

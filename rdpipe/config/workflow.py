@@ -50,10 +50,11 @@ def snakemake_command(arguments: Sequence[str]) -> list[str]:
     folder = workflow_folder()
     return [
         *(sys.executable, "-m", "snakemake"),
+        *("--logger", "rdpipe"),  # it and --configfile take all words that follow
         *(["--configfile", *configs] if configs else []),
         *("--snakefile", str(folder / "Snakefile")),
         *("--workflow-profile", str(folder / "workflow" / "profiles" / "default")),
-        *others,  # not after --configfile, which takes all targets that follow
+        *others,
     ]
 
 

@@ -241,6 +241,30 @@ def test_run_ends_with_the_table_and_the_path_of_the_report(project):
     assert str(project.folder / "results/report.html") in project.first_run
 
 
+def test_rdpipe_run_ends_with_the_answer_and_the_path_of_the_report(project):
+    page = project.folder / "results/report.html"
+    page.unlink()
+    command = [sys.executable, "-m", "rdpipe", "run", "tiny.yaml", "--cores", "2"]
+    done = subprocess.run(
+        command,
+        cwd=project.folder,
+        env=project.environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    lines = done.stdout.splitlines()
+    assert lines[1] == "1 job" and re.fullmatch(r"1/1 make_report \d+ s", lines[2]), lines
+    assert "mini-mean-scale on tiny" in lines
+    assert lines[-1].startswith(f"report: {page} (written ")
+
+
+def test_target_that_makes_no_report_prints_none(project):
+    done = project.snakemake("--force", "results/compressai/tiny/mine.json")
+    assert done.returncode == 0, done.stdout
+    assert "rule export_curves" in done.stdout and "report.html" not in done.stdout
+
+
 def test_stores_contain_specification_and_versions(project):
     attributes = store.read(project.folder / "results/tiny/mine/q1/simulation/0.zarr.zip").attrs
     assert '"seed": 0' in attributes["spec"] and attributes["version_torch"].startswith("2.13.0")

@@ -45,6 +45,15 @@ REGISTRIES: dict[str, tuple[str, Mapping[str, str]]] = {
 """For each section of the config, what its names denote, and the known names."""
 
 
+def image_folders(config: Config) -> Entries:
+    """Return the arguments of the datasets that are folders of images, by name."""
+    return {
+        name: entry["args"]
+        for name, entry in config["datasets"].items()
+        if entry.get("use", name) == "folder"
+    }
+
+
 def measured_datasets(config: Config) -> list[str]:
     """Return the datasets that are measured: all except the calibration dataset."""
     return [name for name in config["datasets"] if name != config["calibration"]]

@@ -39,6 +39,8 @@ try:
     # A job of a cluster reads the config again, where there may be other cards.
     if config["device"] == "auto":
         config["device"] = os.environ.setdefault("RDPIPE_DEVICE", resolve_device("auto"))
+    for arguments in query.image_folders(config).values():
+        arguments["root"] = folder.canonical_root(arguments["root"])
     if runs_here and not with_conda:
         check_device(config["device"])
 except InputError as error:  # one line, and the status of the command line
@@ -137,11 +139,13 @@ def image_fingerprint(wildcards):
 
     They are not inputs of the rule, because their names may contain any character.
     """
-    entry = config["datasets"][wildcards.dataset]
-    if entry.get("use", wildcards.dataset) != "folder":
+    if wildcards.dataset not in query.image_folders(config):
         return ""
+    arguments = query.image_folders(config)[wildcards.dataset]
     try:
-        return folder.fingerprint(**entry["args"])
+        return folder.fingerprint(
+            **arguments, cache=Path(f".snakemake/rdpipe-{wildcards.dataset}.json")
+        )
     except InputError as error:
         raise WorkflowError(f"dataset {wildcards.dataset!r}: {error}")
 

@@ -14,6 +14,7 @@ from snakemake.settings.types import DeploymentMethod
 
 from rdpipe.config import query
 from rdpipe.config.check import check_device, complete
+from rdpipe.config.programs import used_programs
 from rdpipe.config.text import check_text
 from rdpipe.core.axes import AXES, axis_named
 from rdpipe.core.device import count_cards, resolve_device
@@ -84,7 +85,7 @@ NUMERICAL = ("numpy", "scipy", "torch", "compressai")
 
 
 def code_digests(stage, packages=NUMERICAL, **used):
-    """Return what a stage executes: digests of its code, plug-ins and weights, and versions.
+    """Return what a stage executes: digests of code, plug-ins, weights and programs, and versions.
 
     What is used is one name, or several, in each section of the config; other keys are left out.
     With conda, Snakemake itself compares the environments.
@@ -95,8 +96,11 @@ def code_digests(stage, packages=NUMERICAL, **used):
         if section in query.REGISTRIES
     }
     modules = f"rdpipe.stages.{stage}", *query.used_modules(config, sections)
-    weights = tuple(query.used_weights(config, sections))
-    return read_once(modules, weights, () if with_conda else packages)
+    files = query.used_weights(config, sections)
+    if with_conda:
+        return read_once(modules, tuple(files), ())
+    files += used_programs(config, sections.get("baselines", []))
+    return read_once(modules, tuple(files), packages)
 
 
 @cache

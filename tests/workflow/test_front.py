@@ -1,4 +1,4 @@
-"""What `rdpipe run` prints: a line for each finished job, and for failures."""
+"""`rdpipe run`: a line for each finished job and for failures, and programs that have changed."""
 
 import logging
 import os
@@ -89,6 +89,25 @@ def test_failed_job_shows_the_last_line_and_the_path_of_its_log(folder):
 def test_dry_run_shows_the_plan_of_snakemake(folder):
     status, lines = run(folder, baseline("none", 1), "--dry-run")
     assert status == 0 and "This was a dry-run (flag -n)." in "\n".join(lines)
+
+
+def test_another_version_of_a_program_reruns_what_it_made(tmp_path):
+    """A program is one script, which encodes and decodes: it copies."""
+    (tmp_path / "images").mkdir()
+    Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(tmp_path / "images/a.png")
+    script = tmp_path / "duplicate.py"
+    script.write_text("import shutil, sys; shutil.copy(*sys.argv[1:])\n")
+    command = f"python {tmp_path}/duplicate.py {{input}} {{output}}"
+    copied = {"use": "external", "args": {"encode": command, "decode": command}, "qualities": [1]}
+    baselines = {"jpeg": {"qualities": [10]}, "copy": copied}
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump({**CONFIG, "baselines": baselines}))
+    products = [baseline("jpeg", 10), baseline("copy", 1)]
+    status, lines = run(tmp_path, *products)
+    assert status == 0, lines
+    script.write_text(script.read_text() + "# version 2\n")
+    status, lines = run(tmp_path, *products)
+    assert status == 0 and lines[0] == "1 job"
+    assert lines[1].startswith("1/1 run_baseline tiny copy q1 ")
 
 
 def record(created, message="", level=logging.INFO, **attributes):

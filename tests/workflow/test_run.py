@@ -235,6 +235,18 @@ def test_every_job_writes_its_peak_memory(project):
         assert re.search(r"^peak memory: \d+ MiB$", log.with_suffix(".log").read_text(), re.M), log
 
 
+def test_every_job_requests_more_than_its_peak_memory(project):
+    plan = project.snakemake("--dry-run", "--forceall").stdout
+    found = re.findall(
+        r"^    log: (\S+)$(?:\n    .*)*?\n    resources: .*mem_mib=(\d+)", plan, re.M
+    )
+    assert len(found) > 20
+    for log, requested in found:
+        text = (project.folder / log).read_text()
+        peak = int(re.search(r"^peak memory: (\d+) MiB$", text, re.M)[1])
+        assert peak < int(requested), log
+
+
 def test_run_ends_with_the_table_and_the_path_of_the_report(project):
     assert "\nmini-mean-scale on tiny\n" in project.first_run
     assert "BD-rate against the codec (anchor) at equal PSNR" in project.first_run

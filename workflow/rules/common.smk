@@ -195,31 +195,6 @@ def run_origin():
     }
 
 
-# Resources
-
-
-def scale_with_attempt(amount):
-    """Return a resource (a text, or a function of the wildcards) that doubles with every retry."""
-
-    def scaled(wildcards, attempt):
-        text = amount(wildcards) if callable(amount) else amount
-        number, unit = re.fullmatch("([0-9]+)([A-Za-z]+)", text).groups()
-        return f"{int(number) * 2 ** (attempt - 1)}{unit}"
-
-    return scaled
-
-
-def baseline_runtime(wildcards):
-    """Return the expected run time of a baseline; external programs are slow."""
-    entry = config_entry("baselines", wildcards.baseline)
-    return "24h" if entry.get("use") == "external" else "1h"
-
-
-def gpus():
-    """Return the number of GPUs of a stage that runs a codec."""
-    return 1 if config["device"].startswith("cuda") else 0
-
-
 # Files
 
 

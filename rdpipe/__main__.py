@@ -27,6 +27,8 @@ from rdpipe.core.process import PEAK_MESSAGE, limit_threads, peak_memory
 from rdpipe.core.specs import Spec
 
 STAGES = (
+    "fetch_dataset",
+    "fetch_weights",
     "prepare_dataset",
     "train_codec",
     "retune_codec",

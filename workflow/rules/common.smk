@@ -124,12 +124,26 @@ def codec_entry(name):
     if base in query.retuned_codecs(config):
         before = query.retuned_bases(config)[base]
         args = {
-            "codec": {"use": before, **config_entry("codecs", before)},
+            "codec": {"use": before, **weights_entry(before)},
             "checkpoint": retuned_weights(base, "{quality}"),
         }
         return {"use": query.RETUNED, "args": args}
-    entry = config_entry("codecs", base)
+    entry = weights_entry(base)
     return entry if base == name else {"use": base, **entry}
+
+
+def weights_entry(name):
+    """Return `use` and `args` of a codec; pretrained weights are a file that is fetched before."""
+    entry = config_entry("codecs", name)
+    if name not in query.pretrained_codecs(config):
+        return entry
+    others = {key: entry["args"][key] for key in entry["args"].keys() - {"pretrained", "metric"}}
+    return {**entry, "args": {**others, "checkpoint": pretrained_weights(name, ["{quality}"])[0]}}
+
+
+def pretrained_weights(codec, qualities):
+    """Return the files with the pretrained weights of a codec at some qualities."""
+    return expand(rules.fetch_weights.output, codec=codec, quality=qualities)
 
 
 def retuned_weights(codec, quality):
@@ -237,7 +251,9 @@ def checkpoints_of(wildcards, qualities):
 
 
 def checkpoints_of_codec(codec, qualities):
-    """Return the files with the weights that the entry of a codec names, if it names any."""
+    """Return the files with the weights of a codec, fetched or named by its entry, if any."""
+    if codec in query.pretrained_codecs(config):
+        return pretrained_weights(codec, qualities)
     files = (query.checkpoint_file(config, codec, quality) for quality in qualities)
     return user_files(*filter(None, files))
 

@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 .PHONY: run test bench lint format docs install clean
 
 run: install
-	snakemake --configfile $(CONFIG) --cores $(CORES) --rerun-incomplete --show-failed-logs
+	rdpipe run $(CONFIG) --cores $(CORES)
 
 # A worker for each core, with one thread: threads of several workers would wait for each other.
 test: install

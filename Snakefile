@@ -13,10 +13,12 @@ pathvars:
 
 if not workflow.overwrite_configfiles:
 
-    configfile: "config/sample.yaml"
+    configfile: workflow.source_path("config/sample.yaml")
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/resources.smk"
+include: "workflow/rules/fetch.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/codecs.smk"
 include: "workflow/rules/latents.smk"
@@ -40,7 +42,7 @@ rule all:
 
 
 onsuccess:
-    if config["codecs"] and Path(rules.make_report.output.page).exists():
+    if any(job.rule.name == "make_report" for job in workflow.dag.jobs):
         shell(
             "python -m rdpipe summarise"
             " --bounds {rules.trace_bounds.output.bounds:q}"

@@ -1,4 +1,4 @@
-"""Command line: one subcommand per stage, with flags from the signature of its function.
+"""Command line: one subcommand per stage, with flags from the signature of its function; ``run``.
 
 The number of threads is set before a stage is imported, because numerical libraries read it from
 the environment when they are loaded. This module therefore imports nothing heavy.
@@ -20,12 +20,15 @@ from pathlib import Path
 from typing import Any, NoReturn, get_origin, get_type_hints
 
 import rdpipe
+from rdpipe.config.workflow import run_workflow
 from rdpipe.core.device import memory_message
 from rdpipe.core.errors import InputError
 from rdpipe.core.process import PEAK_MESSAGE, limit_threads, peak_memory
 from rdpipe.core.specs import Spec
 
 STAGES = (
+    "fetch_dataset",
+    "fetch_weights",
     "prepare_dataset",
     "train_codec",
     "retune_codec",
@@ -46,7 +49,8 @@ STAGES = (
     "check_codec",
 )
 """The stages, in the order of the workflow; each is a module of :mod:`rdpipe.stages`."""
-USAGE = """usage: rdpipe STAGE [flags]
+USAGE = """usage: rdpipe run [CONFIG] [options of Snakemake]
+       rdpipe STAGE [flags]
        rdpipe STAGE --help
        rdpipe --version
 stages:
@@ -196,7 +200,7 @@ def run_stage(stage: str, flags: list[str]) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one stage.
+    """Run the workflow, or one stage.
 
     An error that the user can correct is one line on standard error, and status 2.
     """
@@ -204,6 +208,8 @@ def main(argv: list[str] | None = None) -> int:
     if stage == "--version":
         print(f"rdpipe {rdpipe.__version__}")
         return 0
+    if stage == "run":
+        return run_workflow(flags)
     if stage not in STAGES:
         requested = stage in ("-h", "--help")
         print(USAGE, file=sys.stdout if requested else sys.stderr)

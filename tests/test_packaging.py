@@ -1,6 +1,8 @@
 """The wheel and the editable install, in environments with a part of the dependencies."""
 
+import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -41,6 +43,15 @@ def with_dependencies(names: list[str]) -> set[str]:
                 r.name for r in required if not r.marker or r.marker.evaluate({"extra": ""})
             ]
     return closure
+
+
+def requirements(extra: str) -> list[str]:
+    """Return the names of the packages that the core or an extra of rdpipe requires."""
+    required = [Requirement(text) for text in distribution("rdpipe").requires or []]
+    chosen = [
+        r for r in required if (r.marker.evaluate({"extra": extra}) if r.marker else not extra)
+    ]
+    return [r.name for r in chosen if r.name != "rdpipe"]
 
 
 class Environment:
@@ -85,8 +96,7 @@ def core(wheel, tmp_path_factory) -> Environment:
     """Return an environment with the wheel and the dependencies of the core, without extras."""
     environment = Environment(tmp_path_factory.mktemp("core") / "venv")
     environment.install(wheel)
-    required = map(Requirement, distribution("rdpipe").requires or [])
-    environment.link(with_dependencies([r.name for r in required if not r.marker]))
+    environment.link(with_dependencies(requirements("")))
     return environment
 
 
@@ -105,8 +115,12 @@ def test_wheel_holds_the_package_with_its_data_and_nothing_else(wheel):
     files = {
         name for name in names if not name.startswith(f"rdpipe-{rdpipe.__version__}.dist-info/")
     }
-    assert {name.split("/")[0] for name in files} == {"rdpipe"}
+    packages = {"rdpipe", "snakemake_logger_plugin_rdpipe"}
+    assert {name.split("/")[0] for name in files} == packages
     assert {"rdpipe/__init__.py", "rdpipe/py.typed", "rdpipe/theory/__init__.py"} <= files
+    assert {"_workflow/Snakefile", "_workflow/workflow/schema.yaml"} <= {
+        name.removeprefix("rdpipe/") for name in files
+    }
     for folder, pattern in [("codecs/weights", "*.safetensors"), ("report/template", "*")]:
         data = {f"rdpipe/{folder}/{path.name}" for path in (ROOT / "rdpipe" / folder).glob(pattern)}
         assert data and data <= files
@@ -176,6 +190,31 @@ print(rdpipe.__file__, *terms["bits"].sizes)
     assert set(dimensions) == {"limit", "order", "term", "image"}
 
 
+def test_wheel_runs_the_workflow_from_the_folder_of_a_user(wheel, project, tmp_path):
+    """A job runs, and the command that the page prints plans the same run."""
+    environment = Environment(tmp_path / "venv")
+    environment.install(wheel)
+    needed = [name for extra in ("", "report", "workflow") for name in requirements(extra)]
+    environment.link(with_dependencies(needed))
+    config = {
+        "datasets": {"mine": {"use": "folder", "args": {"root": ".", "pattern": "*.png"}}},
+        "codecs": {"mine": {"use": "my_codec:MyCodec", "qualities": [2]}},
+    }
+    (project / "mine.yaml").write_text(yaml.safe_dump(config))
+    command = [environment.bin / "rdpipe", "run", "mine.yaml", "--cores", "1"]
+    run(*command, "results/mine/manifest.json", cwd=project)
+    assert "photo.png" in (project / "results/mine/manifest.json").read_text()
+    planned = run(*command, "--dry-run", "--printshellcmds", cwd=project)
+    assert "make_report" in planned and "prepare_dataset" not in planned
+    printed = shlex.split(re.search("python -m rdpipe make_report.*", planned)[0])
+    again = json.loads(printed[printed.index("--origin") + 1])["command"]
+    assert again.startswith("snakemake --snakefile ")
+    repeated = [environment.bin / "python", "-m", *shlex.split(again), "--dry-run"]
+    assert run(*repeated, "--printshellcmds", cwd=project).count("rdpipe make_report") == 1
+    default = [environment.bin / "rdpipe", "run", "--dry-run", "--directory", "other"]
+    assert "results/sample/manifest.json" in run(*default, cwd=project)
+
+
 def test_theory_needs_numpy_and_scipy_only(wheel, tmp_path):
     environment = Environment(tmp_path / "venv")
     environment.install(wheel)
@@ -193,8 +232,10 @@ print(round(float(rounding_rate(1.0)), 4))
 def test_script_in_the_parent_folder_of_a_clone_imports_the_package(tmp_path):
     clone = tmp_path / "rdpipe"
     clone.mkdir()
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "README.md", "LICENSE", "Snakefile", "environment.yml"):
         shutil.copy(ROOT / name, clone)
+    for name in ("config", "snakemake_logger_plugin_rdpipe", "workflow"):
+        shutil.copytree(ROOT / name, clone / name)
     shutil.copytree(ROOT / "rdpipe", clone / "rdpipe", ignore=shutil.ignore_patterns("weights"))
     environment = Environment(tmp_path / "venv")
     environment.link(with_dependencies(["hatchling", "numpy"]))

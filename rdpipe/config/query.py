@@ -18,7 +18,7 @@ from rdpipe.core.axes import (
 )
 from rdpipe.core.kinds import LevelKind
 from rdpipe.core.plugins import load_attribute, locate
-from rdpipe.datasets import DATASETS
+from rdpipe.datasets import DATASETS, PUBLISHED
 
 Config = Mapping[str, Any]
 Entries = dict[str, dict[str, Any]]
@@ -32,6 +32,8 @@ RETUNED = "retuned"
 """The ``use`` of a codec whose weights are fine-tuned."""
 JOINT = "joint"
 """The component that is measured along all axes."""
+ZOO_KEYS = ("architecture", "metric")
+"""Arguments that name pretrained weights, beside the quality."""
 DECODER_LAMBDA = 0.01
 """Lambda of the training of a decoder alone, whose rate is constant.
 
@@ -46,6 +48,22 @@ REGISTRIES: dict[str, tuple[str, Mapping[str, str]]] = {
     **{axis.section: (axis.name, axis.registry) for axis in AXES},
 }
 """For each section of the config, what its names denote, and the known names."""
+
+
+def image_folders(config: Config) -> Entries:
+    """Return the arguments of the datasets that are folders of images, by name."""
+    return {
+        name: entry["args"]
+        for name, entry in config["datasets"].items()
+        if entry.get("use", name) == "folder"
+    }
+
+
+def published_datasets(config: Config) -> list[str]:
+    """Return the datasets that are downloaded."""
+    return [
+        name for name, entry in config["datasets"].items() if entry.get("use", name) in PUBLISHED
+    ]
 
 
 def measured_datasets(config: Config) -> list[str]:
@@ -217,6 +235,16 @@ def slope_qualities(config: Config, codec: str, quality: int) -> list[int]:
     known = sorted({*config["codecs"][base_codec(config, codec)]["qualities"], quality})
     first = min(max(known.index(quality) - 1, 0), max(len(known) - 3, 0))
     return known[first : first + 3]
+
+
+def pretrained_codecs(config: Config) -> Entries:
+    """Return architecture and metric of the codecs with weights of CompressAI's zoo, by name."""
+    return {
+        name: {key: value for key, value in entry["args"].items() if key in ZOO_KEYS}
+        for name, entry in config["codecs"].items()
+        if entry["args"].get("pretrained")
+        and locate("codec", entry.get("use", name), CODECS)[0] == CODECS["compressai"]
+    }
 
 
 def checkpoint_file(config: Config, codec: str, quality: int | str) -> str | None:

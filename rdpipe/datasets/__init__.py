@@ -10,3 +10,5 @@ DATASETS = {
     "tecnick": "rdpipe.datasets.published:tecnick",
 }
 """``module:attribute`` of each known dataset."""
+PUBLISHED = ("clic2020-professional", "kodak", "tecnick")
+"""The datasets that are downloaded."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rdpipe.core.errors import InputError
+from rdpipe.datasets.digests import content_digests
 from rdpipe.datasets.formats import MAX_PIXELS, SUFFIXES
 from rdpipe.datasets.source import Source, Sources
 
@@ -141,14 +142,37 @@ def _checked_name(name: str) -> str:
     return name
 
 
-def fingerprint(root: str | list[str], pattern: str = "**/*", max_pixels: int = MAX_PIXELS) -> str:
-    """Return a digest of the names, sizes and times of modification of the images of :func:`find`.
+def fingerprint(
+    root: str | list[str],
+    pattern: str = "**/*",
+    max_pixels: int = MAX_PIXELS,
+    *,
+    cache: Path | None = None,
+) -> str:
+    """Return a digest of the names and the content of the images of :func:`find`.
 
-    It shows before every run whether the folder has changed, without reading the images.
+    It shows before every run whether the folder has changed. With a ``cache``, only files with
+    another size or time of modification are read, see
+    :func:`~rdpipe.datasets.digests.content_digests`.
     """
+    sources = list(find(root, pattern, max_pixels))
+    contents = content_digests((str(source.file) for source in sources), cache)
     digest = hashlib.sha256()
-    for source in find(root, pattern, max_pixels):
-        file = Path(source.file)
-        status = file.stat() if file.exists() else file.lstat()
-        digest.update(f"{source.name}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
+    for source, content in zip(sources, contents, strict=True):
+        digest.update(f"{source.name}\0{content}\0".encode())
     return digest.hexdigest()
+
+
+def canonical_root(root: Any) -> Any:
+    """Return the folder, or several, in the same way however it is written.
+
+    It is relative to the working directory if it lies below it, and absolute otherwise. What is not
+    a path is returned unchanged; :func:`find` refuses it.
+    """
+    if isinstance(root, list):
+        return list(map(canonical_root, root))
+    if not _is_path(root):
+        return root
+    path = os.path.abspath(os.path.expanduser(root))
+    below = Path(path).is_relative_to(os.getcwd())
+    return os.path.relpath(path) if below else path

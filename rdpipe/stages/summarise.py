@@ -48,8 +48,10 @@ def run(bounds: Path, page: Path) -> None:
         lines = summary_lines(dataset, codec, own_points, rates, codes, measure, warnings)
         print(*lines, sep="\n")
     written = datetime.fromtimestamp(page.stat().st_mtime).isoformat(" ", "seconds")
-    print(f"\nreport: {page.absolute()} (written {written})")
-    print("It also shows the latent-matched decomposition, which is not at equal quality.")
+    print(
+        "\nThe report also shows the latent-matched decomposition, which is not at equal quality."
+    )
+    print(f"report: {page.absolute()} (written {written})")
 
 
 def summary_lines(

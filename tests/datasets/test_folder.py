@@ -1,5 +1,7 @@
 """Folders of images: which files count, in which order, and when a folder has changed."""
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -22,6 +24,43 @@ def test_fingerprint_changes_only_with_the_images(image_folder):
     changed = folder.fingerprint(root=str(image_folder))
     (image_folder / "z.png").rename(image_folder / "y.png")
     assert len({before, changed, folder.fingerprint(root=str(image_folder))}) == 3
+
+
+def test_fingerprint_does_not_change_with_the_time_of_a_file(image_folder, tmp_path_factory):
+    cache = tmp_path_factory.mktemp("cache") / "images.json"
+    before = folder.fingerprint(str(image_folder), cache=cache)
+    os.utime(image_folder / "z.png", (1, 1))
+    assert folder.fingerprint(str(image_folder), cache=cache) == before
+    assert folder.fingerprint(str(image_folder)) == before
+
+
+def test_only_files_with_another_size_or_time_are_read(image_folder, tmp_path_factory):
+    cache = tmp_path_factory.mktemp("cache") / "images.json"
+    before = folder.fingerprint(str(image_folder), cache=cache)
+    image, status = image_folder / "z.png", (image_folder / "z.png").stat()
+    image.write_bytes(bytes(status.st_size))
+    os.utime(image, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert folder.fingerprint(str(image_folder), cache=cache) == before
+    os.utime(image)
+    assert folder.fingerprint(str(image_folder), cache=cache) != before
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", None])
+def test_damaged_or_unwritable_cache_is_no_error(image_folder, tmp_path, content):
+    cache = tmp_path / "images.json"
+    cache.mkdir() if content is None else cache.write_text(content)
+    assert folder.fingerprint(str(image_folder), cache=cache)
+
+
+def test_root_has_one_form_however_it_is_written(tmp_path, monkeypatch):
+    (tmp_path / "run").mkdir()
+    monkeypatch.chdir(tmp_path / "run")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    written = ["images", "./images", "images/", str(tmp_path / "run/images"), "~/run/images"]
+    assert set(map(folder.canonical_root, written)) == {"images"}
+    outside = ["../images", str(tmp_path / "images"), "~/images"]
+    assert set(map(folder.canonical_root, outside)) == {str(tmp_path / "images")}
+    assert folder.canonical_root(["./a", 5]) == ["a", 5]
 
 
 @pytest.mark.parametrize("root", ["absent", "notes.txt"])

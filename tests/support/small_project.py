@@ -13,6 +13,12 @@ from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 
+SOURCES = (
+    *("rdpipe", "snakemake_logger_plugin_rdpipe", "workflow", "config"),
+    *("Snakefile", "environment.yml"),
+)
+"""What a project has of the repository."""
+
 CONFIG = {
     "datasets": {
         "tiny": {"use": "folder", "args": {"root": "images"}},
@@ -80,7 +86,7 @@ class Project:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        for name in ("rdpipe", "workflow", "Snakefile", "environment.yml"):
+        for name in SOURCES:
             source = ROOT / name
             copy = shutil.copytree if source.is_dir() else shutil.copy
             copy(source, folder / name)

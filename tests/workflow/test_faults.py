@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 import pytest
-from small_project import CONFIG
+from small_project import CONFIG, SOURCES
 
 STAGES = {
     *("prepare_dataset", "train_codec", "extract_latents", "fit_estimator", "measure_gap"),
@@ -149,7 +149,7 @@ def start_and_hold(small, renames: int = 0) -> subprocess.Popen:
 def small(project, new_project, tmp_path_factory):
     """A copy of the project with every stage and few jobs, after an undisturbed run."""
     folder = tmp_path_factory.mktemp("faults") / "small"
-    shutil.copytree(project.folder, folder, ignore=shutil.ignore_patterns("rdpipe", "workflow"))
+    shutil.copytree(project.folder, folder, ignore=shutil.ignore_patterns(*SOURCES))
     small = new_project(folder)
     small.config = copy.deepcopy(CONFIG)
     small.config["references"] = {}

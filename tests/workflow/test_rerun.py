@@ -81,6 +81,27 @@ def test_changed_image_reruns_everything_on_its_dataset(project):
         os.utime(image, ns=(original[1].st_atime_ns, original[1].st_mtime_ns))
 
 
+def test_touched_image_reruns_nothing(project):
+    (project.folder / "images" / "one.png").touch()
+    assert project.jobs() == set()
+
+
+def test_folder_that_is_written_absolutely_reruns_nothing(project):
+    config = copy.deepcopy(CONFIG)
+    config["datasets"]["tiny"]["args"]["root"] = str(project.folder / "images")
+    project.configure(config)
+    assert project.jobs() == set()
+
+
+def test_renamed_config_reruns_only_the_report_which_states_the_command(project):
+    file = project.folder / "tiny.yaml"
+    renamed = file.rename(project.folder / "renamed.yaml")
+    try:
+        assert project.jobs("--configfile", "renamed.yaml") == {"report.html"}
+    finally:
+        renamed.rename(file)
+
+
 def test_edited_stage_reruns_and_touched_stage_does_not(project):
     stage = project.folder / "rdpipe" / "stages" / "run_baseline.py"
     original = stage.read_text()

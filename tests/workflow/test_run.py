@@ -235,10 +235,46 @@ def test_every_job_writes_its_peak_memory(project):
         assert re.search(r"^peak memory: \d+ MiB$", log.with_suffix(".log").read_text(), re.M), log
 
 
+def test_every_job_requests_more_than_its_peak_memory(project):
+    plan = project.snakemake("--dry-run", "--forceall").stdout
+    found = re.findall(
+        r"^    log: (\S+)$(?:\n    .*)*?\n    resources: .*mem_mib=(\d+)", plan, re.M
+    )
+    assert len(found) > 20
+    for log, requested in found:
+        text = (project.folder / log).read_text()
+        peak = int(re.search(r"^peak memory: (\d+) MiB$", text, re.M)[1])
+        assert peak < int(requested), log
+
+
 def test_run_ends_with_the_table_and_the_path_of_the_report(project):
     assert "\nmini-mean-scale on tiny\n" in project.first_run
     assert "BD-rate against the codec (anchor) at equal PSNR" in project.first_run
     assert str(project.folder / "results/report.html") in project.first_run
+
+
+def test_rdpipe_run_ends_with_the_answer_and_the_path_of_the_report(project):
+    page = project.folder / "results/report.html"
+    page.unlink()
+    command = [sys.executable, "-m", "rdpipe", "run", "tiny.yaml", "--cores", "2"]
+    done = subprocess.run(
+        command,
+        cwd=project.folder,
+        env=project.environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    lines = done.stdout.splitlines()
+    assert lines[1] == "1 job" and re.fullmatch(r"1/1 make_report \d+ s", lines[2]), lines
+    assert "mini-mean-scale on tiny" in lines
+    assert lines[-1].startswith(f"report: {page} (written ")
+
+
+def test_target_that_makes_no_report_prints_none(project):
+    done = project.snakemake("--force", "results/compressai/tiny/mine.json")
+    assert done.returncode == 0, done.stdout
+    assert "rule export_curves" in done.stdout and "report.html" not in done.stdout
 
 
 def test_stores_contain_specification_and_versions(project):

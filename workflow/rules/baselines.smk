@@ -14,8 +14,8 @@ rule run_baseline:
     conda:
         "../../environment.yml"
     resources:
-        mem=scale_with_attempt("1GB"),
-        runtime=scale_with_attempt(baseline_runtime),
+        mem=ARRAY_MEMORY,
+        runtime=run_time(10, 30, slowness_of_baseline, shard),
     params:
         spec=lambda w: canonical_json(
             dataset=w.dataset,

@@ -20,8 +20,8 @@ rule write_bitstreams:
     conda:
         "../../environment.yml"
     resources:
-        mem=scale_with_attempt("4GB"),
-        runtime=scale_with_attempt("4h"),
+        mem=CODEC_MEMORY,
+        runtime=run_time(15, 60, lambda w: len(query.bitstream_cells(config, w.codec)), shard),
     params:
         spec=bitstream_spec,
         source=lambda w: code_digests(
@@ -56,8 +56,8 @@ rule read_bitstreams:
     conda:
         "../../environment.yml"
     resources:
-        mem=scale_with_attempt("4GB"),
-        runtime=scale_with_attempt("4h"),
+        mem=CODEC_MEMORY,
+        runtime=run_time(15, 60, lambda w: len(query.bitstream_cells(config, w.codec)), shard),
     params:
         spec=bitstream_spec,
         source=lambda w: code_digests(

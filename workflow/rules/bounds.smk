@@ -40,8 +40,8 @@ rule trace_bounds:
     conda:
         "../../environment.yml"
     resources:
-        mem=scale_with_attempt("2GB"),
-        runtime=scale_with_attempt("1h"),
+        mem=scale_with_attempt(lambda w: f"{1000 + table_rows() // 10}MB"),
+        runtime=scale_with_attempt(lambda w: f"{30 + table_rows() // 60}m"),
     params:
         images=lambda w, input: brace_shards(input.images),
         gaps=lambda w, input: brace_shards(input.gaps),

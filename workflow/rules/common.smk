@@ -14,6 +14,7 @@ from snakemake.settings.types import DeploymentMethod
 
 from rdpipe.config import query
 from rdpipe.config.check import check_device, complete
+from rdpipe.config.programs import used_programs
 from rdpipe.config.text import check_text
 from rdpipe.core.axes import AXES, axis_named
 from rdpipe.core.device import count_cards, resolve_device
@@ -39,6 +40,8 @@ try:
     # A job of a cluster reads the config again, where there may be other cards.
     if config["device"] == "auto":
         config["device"] = os.environ.setdefault("RDPIPE_DEVICE", resolve_device("auto"))
+    for arguments in query.image_folders(config).values():
+        arguments["root"] = folder.canonical_root(arguments["root"])
     if runs_here and not with_conda:
         check_device(config["device"])
 except InputError as error:  # one line, and the status of the command line
@@ -78,7 +81,7 @@ def canonical_json(**values):
 
 
 def code_digests(stage, spec=None, **used):
-    """Return what a stage executes: digests of its code, plug-ins and weights, and versions.
+    """Return what a stage executes: digests of code, plug-ins, weights and programs, and versions.
 
     What is used is one name, or several, in each section of the config, and all entries of the
     sections of a specification. With conda, Snakemake itself compares the environments.
@@ -87,9 +90,10 @@ def code_digests(stage, spec=None, **used):
         section: [names] if isinstance(names, str) else names for section, names in used.items()
     }
     sections |= {key: spec[key] for key in query.REGISTRIES if key in (spec or {})}
-    modules = query.used_modules(config, sections)
-    weights = query.used_weights(config, sections)
-    return read_once(stage, tuple(modules), tuple(weights))
+    modules, files = query.used_modules(config, sections), query.used_weights(config, sections)
+    if not with_conda:
+        files += used_programs(config, sections.get("baselines", []))
+    return read_once(stage, tuple(modules), tuple(files))
 
 
 @cache
@@ -114,12 +118,26 @@ def codec_entry(name):
     if base in query.retuned_codecs(config):
         before = query.retuned_bases(config)[base]
         args = {
-            "codec": {"use": before, **config_entry("codecs", before)},
+            "codec": {"use": before, **weights_entry(before)},
             "checkpoint": retuned_weights(base, "{quality}"),
         }
         return {"use": query.RETUNED, "args": args}
-    entry = config_entry("codecs", base)
+    entry = weights_entry(base)
     return entry if base == name else {"use": base, **entry}
+
+
+def weights_entry(name):
+    """Return `use` and `args` of a codec; pretrained weights are a file that is fetched before."""
+    entry = config_entry("codecs", name)
+    if name not in query.pretrained_codecs(config):
+        return entry
+    others = {key: entry["args"][key] for key in entry["args"].keys() - {"pretrained", "metric"}}
+    return {**entry, "args": {**others, "checkpoint": pretrained_weights(name, ["{quality}"])[0]}}
+
+
+def pretrained_weights(codec, qualities):
+    """Return the files with the pretrained weights of a codec at some qualities."""
+    return expand(rules.fetch_weights.output, codec=codec, quality=qualities)
 
 
 def retuned_weights(codec, quality):
@@ -133,11 +151,13 @@ def image_fingerprint(wildcards):
 
     They are not inputs of the rule, because their names may contain any character.
     """
-    entry = config["datasets"][wildcards.dataset]
-    if entry.get("use", wildcards.dataset) != "folder":
+    if wildcards.dataset not in query.image_folders(config):
         return ""
+    arguments = query.image_folders(config)[wildcards.dataset]
     try:
-        return folder.fingerprint(**entry["args"])
+        return folder.fingerprint(
+            **arguments, cache=Path(f".snakemake/rdpipe-{wildcards.dataset}.json")
+        )
     except InputError as error:
         raise WorkflowError(f"dataset {wildcards.dataset!r}: {error}")
 
@@ -183,31 +203,6 @@ def run_origin():
     }
 
 
-# Resources
-
-
-def scale_with_attempt(amount):
-    """Return a resource (a text, or a function of the wildcards) that doubles with every retry."""
-
-    def scaled(wildcards, attempt):
-        text = amount(wildcards) if callable(amount) else amount
-        number, unit = re.fullmatch("([0-9]+)([A-Za-z]+)", text).groups()
-        return f"{int(number) * 2 ** (attempt - 1)}{unit}"
-
-    return scaled
-
-
-def baseline_runtime(wildcards):
-    """Return the expected run time of a baseline; external programs are slow."""
-    entry = config_entry("baselines", wildcards.baseline)
-    return "24h" if entry.get("use") == "external" else "1h"
-
-
-def gpus():
-    """Return the number of GPUs of a stage that runs a codec."""
-    return 1 if config["device"].startswith("cuda") else 0
-
-
 # Files
 
 
@@ -250,7 +245,9 @@ def checkpoints_of(wildcards, qualities):
 
 
 def checkpoints_of_codec(codec, qualities):
-    """Return the files with the weights that the entry of a codec names, if it names any."""
+    """Return the files with the weights of a codec, fetched or named by its entry, if any."""
+    if codec in query.pretrained_codecs(config):
+        return pretrained_weights(codec, qualities)
     files = (query.checkpoint_file(config, codec, quality) for quality in qualities)
     return user_files(*filter(None, files))
 

@@ -2,7 +2,11 @@
 
 
 rule prepare_dataset:
-    """Decode every image once; record size, pixels and SHA-256; download published datasets."""
+    """Decode every image once; record size, pixels and SHA-256."""
+    input:
+        fetched=lambda w: (
+            rules.fetch_dataset.output if w.dataset in query.published_datasets(config) else []
+        ),
     output:
         "<results>/{dataset}/manifest.json",
     log:
@@ -13,7 +17,7 @@ rule prepare_dataset:
         "../../environment.yml"
     resources:
         mem=scale_with_attempt("1GB"),
-        runtime=scale_with_attempt("2h"),  # includes a download
+        runtime=scale_with_attempt("2h"),
     params:
         spec=lambda w: canonical_json(
             name=w.dataset, entry=config_entry("datasets", w.dataset), on_error=config["on_error"]

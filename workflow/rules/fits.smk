@@ -21,8 +21,8 @@ rule fit_estimator:
     conda:
         "../../environment.yml"
     resources:
-        mem=scale_with_attempt("4GB"),
-        runtime=scale_with_attempt("2h"),
+        mem=CODEC_MEMORY,
+        runtime=run_time(30, 900),
     params:
         latents=lambda w, input: brace_shards(input.latents),
         spec=lambda w: canonical_json(
@@ -61,8 +61,8 @@ rule fit_reconstruction:
     conda:
         "../../environment.yml"
     resources:
-        mem=scale_with_attempt("4GB"),
-        runtime=scale_with_attempt("2h"),
+        mem=CODEC_MEMORY,
+        runtime=run_time(30, 900),
         gpu=gpus(),
     params:
         spec=lambda w: canonical_json(

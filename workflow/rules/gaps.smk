@@ -19,8 +19,8 @@ rule measure_gap:
     conda:
         "../../environment.yml"
     resources:
-        mem=scale_with_attempt("2GB"),
-        runtime=scale_with_attempt("1h"),
+        mem=ARRAY_MEMORY,
+        runtime=run_time(15, 10, gap_cells, shard_to_match),
     params:
         latents=lambda w, input: brace_shards(input.latents),
         spec=lambda w: canonical_json(**query.gap_spec(config)),

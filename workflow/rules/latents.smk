@@ -17,8 +17,8 @@ rule refine_latents:
     conda:
         "../../environment.yml"
     resources:
-        mem=scale_with_attempt("4GB"),
-        runtime=scale_with_attempt("24h"),
+        mem=GRADIENT_MEMORY,
+        runtime=run_time(30, 60, refinement_passes, shard),
         gpu=gpus(),
     params:
         spec=lambda w: canonical_json(
@@ -51,8 +51,8 @@ rule extract_latents:
     conda:
         "../../environment.yml"
     resources:
-        mem=scale_with_attempt("4GB"),
-        runtime=scale_with_attempt("2h"),
+        mem=CODEC_MEMORY,
+        runtime=run_time(15, 300, part=shard),
         gpu=gpus(),
     params:
         spec=lambda w: canonical_json(

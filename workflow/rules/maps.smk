@@ -25,8 +25,8 @@ rule map_latents:
     conda:
         "../../environment.yml"
     resources:
-        mem=scale_with_attempt("4GB"),
-        runtime=scale_with_attempt("4h"),
+        mem=CODEC_MEMORY,
+        runtime=run_time(15, 300, part=shard),
         gpu=gpus(),
     params:
         spec=lambda w: canonical_json(

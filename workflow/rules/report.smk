@@ -38,8 +38,8 @@ rule make_report:
     conda:
         "../../environment.yml"
     resources:
-        mem=scale_with_attempt("2GB"),
-        runtime=scale_with_attempt("20m"),
+        mem=scale_with_attempt(lambda w: f"{1500 + table_rows() // 5}MB"),
+        runtime=scale_with_attempt(lambda w: f"{20 + table_rows() // 30}m"),
     params:
         images=lambda w, input: brace_shards(input.images),
         gaps=lambda w, input: brace_shards(input.gaps),

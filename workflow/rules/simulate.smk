@@ -20,8 +20,10 @@ rule simulate:
     conda:
         "../../environment.yml"
     resources:
-        mem=scale_with_attempt("4GB"),
-        runtime=scale_with_attempt("4h"),
+        mem=CODEC_MEMORY,
+        runtime=run_time(
+            15, 60, lambda w: len(query.simulated_cells(config, w.codec)), shard_to_match
+        ),
         gpu=gpus(),
     params:
         refined=lambda w, input: brace_shards(input.refined),

@@ -89,15 +89,17 @@ def common_measure(ladders: pd.DataFrame) -> str:
 
 
 def headline(codec: str, dataset: str, point: Any, measure: str) -> str:
+    """Return the name of a codec and its :func:`rate_text`."""
+    return f"{codec} at q{point.quality} on {dataset}: {rate_text(point, measure)}"
+
+
+def rate_text(point: Any, measure: str) -> str:
     """Return rate and PSNR of a codec at one quality, and its MS-SSIM if it is the measure.
 
     ``point`` is a row of the points.
     """
     similarity = f", MS-SSIM {point.ms_ssim:.2f} dB" if measure == MS_SSIM.name else ""
-    return (
-        f"{codec} at q{point.quality} on {dataset}: {point.bpp:.3f} bpp at {point.psnr:.2f} dB"
-        f"{similarity}."
-    )
+    return f"{point.bpp:.3f} bpp at {point.psnr:.2f} dB{similarity}."
 
 
 def levers(bd_rates: pd.DataFrame, measure: str) -> list[Lever]:

@@ -20,6 +20,7 @@ from rdpipe.report.context_text import context_content
 from rdpipe.report.dominant_text import dominant_sentences
 from rdpipe.report.figures import FIGURES
 from rdpipe.report.frames import Limits
+from rdpipe.report.overview import overview
 from rdpipe.report.payload import run_payload, to_json
 from rdpipe.report.rows import gap_rows, image_rows, limit_rows, second_moment_check, variance_split
 from rdpipe.report.style import SHOWN
@@ -59,10 +60,9 @@ def run_content(dataset: str, codec: str, tables: RunTables, limits: Limits) -> 
         "bpp": f"{codec_points['bpp'].min():.3f} to {codec_points['bpp'].max():.3f}",
         "psnr": f"{codec_points['psnr'].min():.2f} to {codec_points['psnr'].max():.2f}",
         "qualities": [int(quality) for quality in terms["quality"].unique()],
-        "headlines": [
-            {"quality": point.quality, "text": answer.headline(codec, dataset, point, measure)}
-            for point in codec_points.itertuples()
-        ],
+        "overview": overview(
+            codec_points, of_limit(tables["ladder"], names[0]), tables["codes"], tables["available"]
+        ),
         "equal_picture": [
             ladder_text.answer_sentence(of_limit(tables["ladder"], names[0])),
             answer.bound_sentence(tables["bd_rates"], measure),

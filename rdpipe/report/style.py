@@ -14,6 +14,18 @@ from rdpipe.core.kinds import BoundKind, CurveRole
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8C6D00", "#3A7FA8", "#E69F00", "#000000")
 """Colors of the curves of a codec."""
+TERM_COLORS = {
+    "coder": "#7d4d4a",
+    "prior": "#ababab",
+    "side": "#807288",
+    "variance": "#c12210",
+    "context": "#cba815",
+    "encoder": "#749468",
+    "quantization": "#0050a0",
+    "decoder": "#00b9f3",
+    "transforms": "#4867ff",
+}
+"""Color of each term, on the page and in the figures."""
 GRAYS = ("#5a5a5a", "#7a7a7a", "#9a9a9a")
 """Colors of baselines, known sources and published curves."""
 STYLES: dict[BoundKind, dict[str, Any]] = {

@@ -33,6 +33,7 @@ function show() {
     const { quality, limit } = element.dataset;
     element.hidden = (quality !== undefined && quality !== STATE.quality) || (limit !== undefined && limit !== STATE.limit);
   });
+  all("[data-select]").forEach((button) => button.setAttribute("aria-pressed", String(button.dataset.select === STATE.quality)));
   refresh();
 }
 
@@ -45,6 +46,11 @@ function selectRun(index) {
   select.value = STATE.quality;
   all(`.run[data-run="${index}"] [data-legend]`).forEach(legend);
   all("[data-option]").forEach((select) => { select.value = STATE[select.dataset.option]; });
+  show();
+}
+
+function selectQuality(value) {
+  STATE.quality = document.getElementById("quality").value = value;
   show();
 }
 
@@ -76,11 +82,12 @@ function legend(holder) {
 
 const on = (id, event, act) => document.getElementById(id).addEventListener(event, (e) => act(e.target.value));
 on("run", "change", (value) => selectRun(Number(value)));
-on("quality", "change", (value) => { STATE.quality = value; show(); });
+on("quality", "change", selectQuality);
 on("limit", "change", (value) => { STATE.limit = value; show(); });
 on("image", "change", drawPictures);
 on("map", "change", drawPictures);
 on("opacity", "input", (value) => { document.getElementById("map-canvas").style.opacity = value / 100; });
+all("[data-select]").forEach((button) => button.addEventListener("click", () => selectQuality(button.dataset.select)));
 all("[data-option]").forEach((select) => select.addEventListener("change", () => {
   STATE[select.dataset.option] = select.value;
   refresh(all('[data-chart="bounds"]'));

@@ -237,16 +237,7 @@ def earned_sentence(bd_rates: pd.DataFrame, measure: str) -> str:
 
     The parameters are those of :func:`bound_sentence`.
     """
-    rates = of_measure(bd_rates, measure).set_index("curve")["bd_rate"]
-    cells = [BASELINE_CELL, BASELINE_CELL.replace(variance="channel")]
-    cells.append(cells[1].replace(mean="zero"))
-    factors = [1 + rates.get(str(cell), math.nan) / 100 for cell in cells]
-    earned = [100 * (1 - x / y) for x, y in pairwise(factors)]
-    texts = [
-        f"the {name} {share:.1f} %"
-        for name, share in zip(("variance", "mean"), earned, strict=True)
-        if math.isfinite(share)
-    ]
+    texts = [f"the {name} {share:.1f} %" for name, share in earned(bd_rates, measure).items()]
     if not texts:
         return ""
     return (
@@ -254,6 +245,20 @@ def earned_sentence(bd_rates: pd.DataFrame, measure: str) -> str:
         f" need without: {', '.join(texts)} (against one transmitted variance for each channel, and"
         " then also a mean of 0, which needs no side information)."
     )
+
+
+def earned(bd_rates: pd.DataFrame, measure: str) -> dict[str, float]:
+    """Return the per cent of the bits in :func:`earned_sentence`, of what was simulated."""
+    rates = of_measure(bd_rates, measure).set_index("curve")["bd_rate"]
+    cells = [BASELINE_CELL, BASELINE_CELL.replace(variance="channel")]
+    cells.append(cells[1].replace(mean="zero"))
+    factors = [1 + rates.get(str(cell), math.nan) / 100 for cell in cells]
+    shares = (100 * (1 - x / y) for x, y in pairwise(factors))
+    return {
+        name: share
+        for name, share in zip(("variance", "mean"), shares, strict=True)
+        if math.isfinite(share)
+    }
 
 
 def common_range(lever: Lever) -> str:

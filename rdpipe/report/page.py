@@ -15,6 +15,7 @@ from plotly.offline import get_plotlyjs
 from rdpipe.core.axes import CellId
 from rdpipe.core.kinds import BoundKind, CurveRole
 from rdpipe.report import answer, known, ladder_text, latent_matched_text
+from rdpipe.report.cards import cards
 from rdpipe.report.common_range import bd_rate_rows, of_measure, other_measures
 from rdpipe.report.context_text import context_content
 from rdpipe.report.dominant_text import dominant_sentences
@@ -62,6 +63,13 @@ def run_content(dataset: str, codec: str, tables: RunTables, limits: Limits) -> 
         "qualities": [int(quality) for quality in terms["quality"].unique()],
         "overview": overview(
             codec_points, of_limit(tables["ladder"], names[0]), tables["codes"], tables["available"]
+        ),
+        "cards": cards(
+            of_limit(tables["ladder"], names[0]),
+            tables["bd_rates"],
+            tables["available"],
+            tables["latents"],
+            measure,
         ),
         "equal_picture": [
             ladder_text.answer_sentence(of_limit(tables["ladder"], names[0])),

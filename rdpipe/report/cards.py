@@ -145,8 +145,9 @@ def left_text(rung: pd.Series, real: float) -> str:
     when = "today" if BoundKind.parse(rung["kind"]) in TODAY else "in the limit"
     if BoundKind.parse(rung["kind"]) is BoundKind.GENIE_AIDED:
         when = "genie-aided estimate, not a bound"
-    unsure = f"; {answer.UNCERTAIN}" * (not low > 0)
-    return f"{share}{saved:.4f} bpp ({interval}), {when}{unsure}"
+    unsure = f"; {answer.UNCERTAIN}" * (not (low > 0 or high < 0))
+    costs = "costs bits: " * (saved < 0)
+    return f"{costs}{share}{saved:.4f} bpp ({interval}), {when}{unsure}"
 
 
 def code_text(available: pd.DataFrame, terms: tuple[str, ...]) -> str:
@@ -157,9 +158,13 @@ def code_text(available: pd.DataFrame, terms: tuple[str, ...]) -> str:
         return NOT_MEASURED
     best = min(own, key=lambda row: row["bd_rate"])
     counted = "real bytes" if BoundKind.parse(best["kind"]) is BoundKind.ACHIEVED else "code length"
-    saved = answer.saving_text(best["bd_rate"], best["bd_rate_low"], best["bd_rate_high"])
+    change, *ends = (best[f"bd_rate{end}"] for end in ("", "_low", "_high"))
+    if change > 0:
+        verb, saved = "costs", answer.saving_text(-change, *(-end for end in reversed(ends)))
+    else:
+        verb, saved = "saves", answer.saving_text(change, *ends)
     unsure = f"; {answer.UNCERTAIN}" * (not best["bd_rate_high"] < 0)
-    return f"{curve_name(best['cell'])} saves {saved}, {counted}{unsure}"
+    return f"{curve_name(best['cell'])} {verb} {saved}, {counted}{unsure}"
 
 
 def term_of(code: pd.Series) -> str:

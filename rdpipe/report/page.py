@@ -25,7 +25,15 @@ from rdpipe.report.overview import overview
 from rdpipe.report.payload import run_payload, to_json
 from rdpipe.report.rows import gap_rows, image_rows, limit_rows, second_moment_check, variance_split
 from rdpipe.report.style import SHOWN
-from rdpipe.report.words import ASSUMPTIONS, KINDS, LATENT_MATCHED, MEASURE_NAMES, TERMS
+from rdpipe.report.words import (
+    ASSUMPTIONS,
+    KINDS,
+    LATENT_MATCHED,
+    MEASURE_NAMES,
+    TERMS,
+    range_text,
+    without_negative_zero,
+)
 
 TEMPLATES = Path(__file__).parent / "template"
 """Folder of the templates, scripts and styles."""
@@ -58,8 +66,8 @@ def run_content(dataset: str, codec: str, tables: RunTables, limits: Limits) -> 
         "measure": MEASURE_NAMES[measure],
         "other_measures": [MEASURE_NAMES[name] for name in other_measures(measure)],
         "images": int(points["images"].iloc[0]),
-        "bpp": f"{codec_points['bpp'].min():.3f} to {codec_points['bpp'].max():.3f}",
-        "psnr": f"{codec_points['psnr'].min():.2f} to {codec_points['psnr'].max():.2f}",
+        "bpp": range_text(codec_points["bpp"]),
+        "psnr": range_text(codec_points["psnr"], ".2f"),
         "qualities": [int(quality) for quality in terms["quality"].unique()],
         "overview": overview(
             codec_points, of_limit(tables["ladder"], names[0]), tables["codes"], tables["available"]
@@ -147,8 +155,8 @@ def limit_content(limit: str, tables: RunTables, cell: CellId, measure: str) -> 
         "genie_warning": latent_matched_text.genie_sentence(decomposition, limit),
         "curve": latent_matched_text.over_the_curve(tables["points"], terms, limit),
         "summary": latent_matched_text.change_summary(changes),
-        "ratio": latent_matched_text.ratio_range(terms["latent_mse_ratio"]),
-        "total": f"{total.min():.3f} to {total.max():.3f}",
+        "ratio": range_text(terms["latent_mse_ratio"]),
+        "total": range_text(total),
         **limit_rows(terms),
     }
 
@@ -181,6 +189,7 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
+        finalize=lambda value: without_negative_zero(value) if type(value) is str else value,
     )
     runs = [{**run, "index": index} for index, run in enumerate(runs)]
     limits = list(config["limits"])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+
 from rdpipe.analysis.measures import CURVE_MEASURES
 from rdpipe.core.kinds import BoundKind
 
@@ -116,3 +119,31 @@ ASSUMPTIONS = (
     ),
 )
 """A number, what it assumes, and what it is not."""
+NEGATIVE_ZERO = re.compile(r"(?<![\w.])-(?=0(?:\.0+)?(?![\w.]))")
+"""The sign of a number that was rounded to 0."""
+
+
+def without_negative_zero(text: str) -> str:
+    """Return a text in which numbers that were rounded to 0 have no minus sign.
+
+    Examples
+    --------
+    >>> without_negative_zero("-0.0000 bpp (-0.02 to -0.00)")
+    '0.0000 bpp (-0.02 to 0.00)'
+    """
+    return NEGATIVE_ZERO.sub("", text)
+
+
+def range_text(values: Iterable[float], form: str = ".3f") -> str:
+    """Return the range of some values; one number if the ends look the same.
+
+    Examples
+    --------
+    >>> range_text([0.5, 0.25]), range_text([0.5])
+    ('0.250 to 0.500', '0.500')
+    """
+    known = [value for value in values if value == value]
+    if not known:
+        return "unknown"
+    low, high = (without_negative_zero(format(end(known), form)) for end in (min, max))
+    return low if low == high else f"{low} to {high}"

@@ -63,6 +63,8 @@ def test_saving_whose_interval_includes_0_is_not_claimed(tables):
     assert text.endswith("in the limit; cannot be distinguished from 0 with these images")
     unknown = cards_of(tables, ladder=ladder.assign(saved_low=np.nan, saved_high=np.nan))
     assert "(no 95 % interval)" in unknown["quantization"]["left"][0]["texts"][0]
+    worse = cards_of(tables, ladder=ladder.assign(saved=-0.1, saved_low=-0.2, saved_high=-0.01))
+    assert worse["quantization"]["left"][0]["texts"][0].startswith("costs bits: -10.0 % of")
     nowhere = cards_of(tables, ladder=ladder.assign(saved=np.nan, remark=""))
     assert "does not reach this quality" in nowhere["quantization"]["left"][0]["texts"][0]
 
@@ -87,6 +89,10 @@ def test_codes_belong_to_the_one_term_that_they_change(tables):
     )
     assert made["encoder"]["code"].startswith("better saves 7.0 %")
     assert "cannot be distinguished from 0" in made["coder"]["code"]
+    costs = with_codes(tables, ("zero/codec/rounding", CurveRole.CELL, 3.0))
+    assert cards_of(tables, available=costs)["context"]["code"].startswith(
+        "mean zero, rounding costs 3.0 % (2.5 to 3.5 %), real bytes; cannot"
+    )
     assert made["variance"]["code"] == made["context"]["code"] == "not measured"
 
 

@@ -64,7 +64,7 @@ def test_latent_matched_figures_have_a_section_of_their_own_and_are_no_bd_rates(
     assert "10 to 20 % of the bits lie above" in matched
     assert "12 to 25 % of the bits lie above" in matched
     # the ratio of latent distortions is beside the sentences, the tables and the comparison
-    assert "at 1.250 to 1.250 times the codec's distortion of the latents" in matched
+    assert "at 1.250 times the codec's distortion of the latents" in matched
     assert matched.count("<td>1.250</td>") >= 6
 
 

@@ -18,7 +18,7 @@ const plot = (element, traces, more) =>
 const LOG_TICKS = { tickvals: [-3, -2, -1, 0, 1, 2].flatMap((e) => [1, 2, 5].map((m) => m * 10 ** e)) };
 LOG_TICKS.ticktext = LOG_TICKS.tickvals.map((v) => String(Number(v.toPrecision(2))));
 const message = (text) => ({ text, showarrow: false, xref: "paper", yref: "paper", x: 0.5, y: 0.5 });
-const fixed = (value, digits) => (value === null || value === undefined ? "?" : value.toFixed(digits));
+const fixed = (value, digits) => (value === null || value === undefined ? "?" : value.toFixed(digits).replace(/^-(0\.?0*)$/, "$1"));
 const escaped = (text) => String(text).replace(/[&<>]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;" })[c]);
 const mseOf = (psnr) => (psnr === null ? null : 255 ** 2 / 10 ** (psnr / 10));
 const between = (low, high, digits) =>

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from rdpipe.analysis.available import NEGLIGIBLE
+from rdpipe.analysis.ladder import TERMS
 from rdpipe.analysis.measures import MS_SSIM
 from rdpipe.core.axes import BASELINE_CELL, PAPER_ORDER, CellId
 from rdpipe.core.kinds import BoundKind, CurveRole
@@ -70,6 +71,13 @@ class Lever(NamedTuple):
     bd_rate_high: float
     overlap: float
     measure: str
+
+    @property
+    def term(self) -> str:
+        """The one term that the curve changes; empty if it changes several."""
+        if self.role in TERMS:
+            return TERMS[self.role]
+        return self.change if self.change in TERM_NAMES else ""
 
     @property
     def is_uncertain(self) -> bool:

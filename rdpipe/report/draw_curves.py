@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rdpipe.core.kinds import BoundKind, CurveRole, Information
-from rdpipe.report.style import COLORS, DOUBLE, STYLES, curve_colors, kind_label
+from rdpipe.report.style import COLORS, DOUBLE, STYLES, TERM_COLORS, TOTAL, curve_colors, kind_label
 from rdpipe.report.words import LATENT_MATCHED
 
 LEGEND = {
@@ -99,15 +99,16 @@ def decomposition(terms: pd.DataFrame) -> Figure:
 
 
 def waterfall(axes: Axes, panel: pd.DataFrame) -> None:
-    """Draw the terms on top of each other, and their total."""
+    """Draw the terms on top of each other, and their total; hatched terms cost bits."""
     paper, shapley = (
         panel[panel["order"] == order].set_index("term") for order in ("paper", "shapley")
     )
     names = list(paper.index)
     values = paper["bpp"].fillna(0.0).to_numpy()  # 0 for a term that was not measured
     starts = np.concatenate([[0.0], np.cumsum(values[:-1])[:-1], [0.0]])
-    colors = [COLORS[0] if value >= 0 else COLORS[1] for value in values[:-1]] + ["0.35"]
-    axes.bar(names, values, bottom=starts, color=colors, width=0.7)
+    colors = [TERM_COLORS.get(name, TOTAL) for name in names]
+    hatches = ["" if value >= 0 else "////" for value in values]
+    axes.bar(names, values, bottom=starts, color=colors, hatch=hatches, edgecolor="w", width=0.7)
     ends = starts + values
     errors = np.abs(paper[["bpp_low", "bpp_high"]].to_numpy().T - values)
     axes.errorbar(names, ends, yerr=errors, fmt="none", ecolor="0.2", elinewidth=0.8, capsize=2)

@@ -24,7 +24,7 @@ from rdpipe.report.frames import Limits
 from rdpipe.report.overview import overview
 from rdpipe.report.payload import run_payload, to_json
 from rdpipe.report.rows import gap_rows, image_rows, limit_rows, second_moment_check, variance_split
-from rdpipe.report.style import SHOWN
+from rdpipe.report.style import COLORS, LIGHTER, SHOWN, TERM_COLORS
 from rdpipe.report.words import (
     ASSUMPTIONS,
     KINDS,
@@ -195,6 +195,9 @@ def render(
     limits = list(config["limits"])
     data = {
         "runs": [run["payload"] for run in runs],
+        "termColors": TERM_COLORS,
+        "colors": COLORS,
+        "lighter": LIGHTER,
         "compared": str(CellId.from_mapping(config["limits"][limits[0]])),
     }
     return environment.get_template("page.html.j2").render(
@@ -214,6 +217,7 @@ def render(
         TERMS=TERMS,
         KINDS=KINDS,
         SHOWN=SHOWN,
+        LIGHTER=f"{LIGHTER:.0%}",
         ASSUMPTIONS=ASSUMPTIONS,
         LATENT_MATCHED=LATENT_MATCHED,
     )

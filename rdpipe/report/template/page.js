@@ -19,12 +19,41 @@ function draw(element) {
   if (!element.dataset.stale) return;
   delete element.dataset.stale;
   if (element.id === "picture") return drawPictures();
-  CHARTS[element.dataset.chart](element, DATA.runs[STATE.run], STATE);
+  const index = element.closest(".run")?.dataset.run ?? STATE.run;
+  CHARTS[element.dataset.chart](element, DATA.runs[index], STATE);
 }
 
 function refresh(elements = all("[data-chart], #picture")) {
   elements.forEach((element) => { element.dataset.stale = "yes"; });
   visible.forEach(draw);
+}
+
+// The selection stands in the URL, so that a link shows what its sender saw.
+const LINKED = new URLSearchParams(location.search);
+function writeLink() {
+  const image = document.getElementById("image"), { rate, distortion, view, limit, quality } = STATE;
+  const link = new URLSearchParams({ codec: DATA.runs[STATE.run].title, quality, limit, rate, distortion, view });
+  const name = LINKED.get("image") ?? image.selectedOptions[0]?.textContent;
+  if (name !== undefined) link.set("image", name);
+  history.replaceState(null, "", `?${link}${location.hash}`);
+}
+
+function readLink() {
+  for (const select of all("[data-option], #limit")) {
+    const key = select.dataset.option ?? "limit", value = LINKED.get(key);
+    if ([...select.options].some((option) => option.value === value)) STATE[key] = value;
+  }
+  document.getElementById("limit").value = STATE.limit;
+  STATE.quality = LINKED.get("quality");
+  const index = Math.max(0, DATA.runs.findIndex((run) => run.title === LINKED.get("codec")));
+  document.getElementById("run").value = index;
+  selectRun(index);
+}
+
+function showAll() {
+  all(".run, main [data-quality], main [data-limit]").forEach((element) => { element.hidden = false; });
+  all("details").forEach((element) => { element.open = true; });
+  all("[data-chart], #picture").forEach((element) => { element.dataset.stale = "yes"; draw(element); });
 }
 
 function show() {
@@ -35,6 +64,7 @@ function show() {
   });
   all("[data-select]").forEach((button) => button.setAttribute("aria-pressed", String(button.dataset.select === STATE.quality)));
   refresh();
+  writeLink();
 }
 
 function selectRun(index) {
@@ -58,8 +88,8 @@ function sample(curve) {
   const dashes = { solid: "", dash: "7 4", dashdot: "7 3 2 3", dot: "2 3", longdashdot: "12 3 2 3" };
   const hollow = curve.symbol.endsWith("-open");
   const marks = { circle: '<circle cx="17" cy="8" r="4"/>', square: '<rect x="13" y="4" width="8" height="8"/>', "triangle-up": '<path d="M17 3l5 9h-10z"/>', "diamond-open": '<path d="M17 3l5 5-5 5-5-5z"/>', "x-thin-open": '<path d="M13 4l8 8m0-8l-8 8"/>' };
-  return `<svg width="34" height="16" aria-hidden="true"><path d="M0 8h34" stroke="${curve.color}" stroke-width="${curve.codec ? 3 : 2}" stroke-dasharray="${dashes[curve.dash]}"/>` +
-    `<g fill="${hollow ? "#fff" : curve.color}" stroke="${curve.color}" stroke-width="1.5">${marks[curve.symbol]}</g></svg>`;
+  return `<svg width="34" height="16" aria-hidden="true"><path d="M0 8h34" stroke="${toned(curve.color)}" stroke-width="${curve.codec ? 3 : 2}" stroke-dasharray="${dashes[curve.dash]}"/>` +
+    `<g fill="${hollow ? "var(--paper)" : toned(curve.color)}" stroke="${toned(curve.color)}" stroke-width="1.5">${marks[curve.symbol]}</g></svg>`;
 }
 
 function legend(holder) {
@@ -90,6 +120,7 @@ on("opacity", "input", (value) => { document.getElementById("map-canvas").style.
 all("[data-select]").forEach((button) => button.addEventListener("click", () => selectQuality(button.dataset.select)));
 all("[data-option]").forEach((select) => select.addEventListener("change", () => {
   STATE[select.dataset.option] = select.value;
+  writeLink();
   refresh(all('[data-chart="bounds"]'));
 }));
 
@@ -105,4 +136,7 @@ all("#compared input").forEach((box) => box.addEventListener("change", () => {
 }));
 
 all("[data-chart], #picture").forEach((element) => watcher.observe(element));
-selectRun(0);
+addEventListener("beforeprint", showAll);
+addEventListener("afterprint", show);
+SCHEME.addEventListener("change", () => selectRun(STATE.run));
+readLink();

@@ -8,7 +8,6 @@ from rdpipe.core.errors import InputError
 from rdpipe.core.kinds import CurveRole
 from rdpipe.io import store
 from rdpipe.report.terminal import answer_lines
-from rdpipe.report.words import without_negative_zero
 
 BOUNDS = "bounds.zarr.zip"
 """The store of a run that has the tables."""
@@ -42,6 +41,6 @@ def run(results: Path, /) -> None:
             for table in (tables["ladder"], tables["available"])
         )
         print(f"{codec} on {dataset}")
-        print(*map(without_negative_zero, answer_lines(points, ladder, available)), "", sep="\n")
+        print(*answer_lines(points, ladder, available), "", sep="\n")
     if (page := results / "report.html").is_file():
         print(f"page: {page}")

@@ -14,7 +14,7 @@ from plotly.offline import get_plotlyjs
 
 from rdpipe.core.axes import CellId
 from rdpipe.core.kinds import BoundKind, CurveRole
-from rdpipe.report import answer, known, ladder_text, latent_matched_text
+from rdpipe.report import answer, known, ladder_text, latent_matched_text, trust_text
 from rdpipe.report.cards import cards
 from rdpipe.report.common_range import bd_rate_rows, of_measure, other_measures
 from rdpipe.report.context_text import context_content
@@ -100,6 +100,10 @@ def run_content(dataset: str, codec: str, tables: RunTables, limits: Limits) -> 
         "second_moment": second_moment_check(tables["gaps"]),
         "variance": variance_split(tables["gaps"]),
         "codes": tables["codes"].replace({"matched_at": MEASURE_NAMES}).to_dict("records"),
+        "trust": [
+            trust_text.bytes_sentence(tables["codes"]),
+            trust_text.images_sentence(int(points["images"].iloc[0])),
+        ],
         "per_image": image_rows(tables["latents"], tables["image_terms"], names),
         "payload": {"title": f"{codec} on {dataset}", **run_payload(tables, limits, measure)},
     }
@@ -208,6 +212,7 @@ def render(
         pictures=[Markup(to_json(picture)) for picture in pictures],
         plotly=Markup(get_plotlyjs()),
         known=known.tables(),
+        verdict=trust_text.verdict(known.tables()["checks"]),
         datasets=datasets,
         config=config,
         yaml=yaml.safe_dump(config, sort_keys=True),

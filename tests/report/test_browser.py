@@ -181,6 +181,7 @@ def test_link_has_the_selection_and_restores_it(page):
 
 def test_print_has_everything(page):
     page.emulate_media(media="print")
+    page.wait_for_function("window.Plotly")
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert page.locator("details:not([open])").count() == 0
     assert page.locator("#answer .overview:visible").count() == 16

@@ -1,8 +1,11 @@
 """The page, from small hand-made tables."""
 
+import base64
+import gzip
 import re
 
 import numpy as np
+from plotly.offline import get_plotlyjs
 from small_page import EVIL, LIMITS, make_page, make_tables, without_intervals
 
 from rdpipe.report import page
@@ -22,7 +25,12 @@ def test_text_from_outside_does_not_become_markup(html):
 def test_page_is_one_file(html):
     static = html[: html.index("<script>")]
     assert not re.search(r"(src|href)=[\"']?(http|//)", static) and "@import" not in static
-    assert len(html) < 6e6
+    assert len(html) < 2.5e6
+
+
+def test_library_of_the_charts_is_complete_in_the_page(html):
+    packed = re.search('<script type="text/plain" id="plotly">(.*?)</script>', html, re.S)[1]
+    assert gzip.decompress(base64.b64decode(packed)).decode() == get_plotlyjs()
 
 
 def test_answer_comes_first_in_words(html):

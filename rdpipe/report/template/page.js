@@ -16,7 +16,7 @@ const watcher = new IntersectionObserver((entries) => {
 }, { rootMargin: "300px" });
 
 function draw(element) {
-  if (!element.dataset.stale) return;
+  if (!element.dataset.stale || !window.Plotly) return;
   delete element.dataset.stale;
   if (element.id === "picture") return drawPictures();
   const index = element.closest(".run")?.dataset.run ?? STATE.run;
@@ -140,3 +140,12 @@ addEventListener("beforeprint", showAll);
 addEventListener("afterprint", show);
 SCHEME.addEventListener("change", () => selectRun(STATE.run));
 readLink();
+
+// The library of the charts is large. It is unpacked and run after the top of the page has been shown.
+async function loadCharts() {
+  const packed = Uint8Array.from(atob(document.getElementById("plotly").textContent), (c) => c.charCodeAt(0));
+  const source = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+  document.head.append(Object.assign(document.createElement("script"), { textContent: await new Response(source).text() }));
+  visible.forEach(draw);
+}
+requestAnimationFrame(() => setTimeout(loadCharts));

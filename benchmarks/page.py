@@ -12,7 +12,7 @@ from benchmarks.common import Figure, Options, alternate
 
 LONGEST = 3
 """Longest time that the page may take in addition to an empty page, seconds."""
-EMPTY = '<!DOCTYPE html><title>empty</title><div class="main-svg">.</div>'
+EMPTY = '<!DOCTYPE html><title>empty</title><div data-chart><p class="main-svg">.</p></div>'
 """A page on which the element that is waited for is there from the beginning."""
 
 
@@ -26,9 +26,14 @@ def write_kodak_page(file: Path) -> Path:
 
 
 def seconds_until_drawn(page: Page, file: Path) -> float:
-    """Return the wall-clock seconds from opening a page until its first chart is drawn."""
+    """Return the wall-clock seconds from opening a page until its first chart is drawn.
+
+    The bar at the top needs no script. The first chart is scrolled to, because it is drawn only if
+    it is nearly on the screen.
+    """
     start = time.perf_counter()
     page.goto(file.as_uri())
+    page.locator("[data-chart]").first.scroll_into_view_if_needed()
     page.locator(".main-svg").first.wait_for()
     return time.perf_counter() - start
 

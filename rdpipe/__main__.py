@@ -1,5 +1,7 @@
 """Command line: one subcommand per stage, with flags from the signature of its function; ``run``.
 
+Commands for people are functions of the same form, in :mod:`rdpipe.commands`.
+
 The number of threads is set before a stage is imported, because numerical libraries read it from
 the environment when they are loaded. This module therefore imports nothing heavy.
 """
@@ -12,6 +14,7 @@ import inspect
 import json
 import logging
 import os
+import re
 import sys
 import threading
 from collections.abc import Callable
@@ -26,6 +29,13 @@ from rdpipe.core.errors import InputError
 from rdpipe.core.process import PEAK_MESSAGE, limit_threads, peak_memory
 from rdpipe.core.specs import Spec
 
+COMMANDS = {
+    "init": "ask for a codec and a folder of images, and write a config",
+    "check": "check whether a codec can be analyzed, and say what to change",
+    "show": "print the answer of a run: rate, PSNR, and where the bits are lost",
+    "explain": "explain a word of the page, the tables and the terminal",
+}
+"""The commands, each a module of :mod:`rdpipe.commands`, and what they do."""
 STAGES = (
     "fetch_dataset",
     "fetch_weights",
@@ -49,12 +59,19 @@ STAGES = (
     "check_codec",
 )
 """The stages, in the order of the workflow; each is a module of :mod:`rdpipe.stages`."""
-USAGE = """usage: rdpipe run [CONFIG] [options of Snakemake]
-       rdpipe STAGE [flags]
-       rdpipe STAGE --help
-       rdpipe --version
-stages:
-  """ + "\n  ".join(STAGES)
+USAGE = "\n".join(
+    [
+        "usage: rdpipe run [CONFIG] [options of Snakemake]",
+        "       rdpipe COMMAND [flags]",
+        "       rdpipe COMMAND --help",
+        "       rdpipe --version",
+        "commands:",
+        "  run       run the workflow of a config",
+        *(f"  {name:10}{text}" for name, text in COMMANDS.items()),
+        "stages, which the workflow runs:",
+        *(f"  {name}" for name in STAGES),
+    ]
+)
 Stage = Callable[..., None]
 logger = logging.getLogger("rdpipe")
 
@@ -104,23 +121,45 @@ class Parser(argparse.ArgumentParser):
 def stage_parser(stage: str, run: Stage) -> Parser:
     """Return the parser of a stage: one flag per parameter; positional-only ones have no flag.
 
+    The help of a flag is the description of the parameter in the docstring.
+
     Raises
     ------
     InputError
         If a parameter has a type that no flag can have.
     """
-    summary = (inspect.getdoc(run) or "").partition("\n")[0]
-    parser = Parser(f"rdpipe {stage}", description=summary, allow_abbrev=False)
-    types = get_type_hints(run)
+    parser = Parser(f"rdpipe {stage}", description=first_line(run), allow_abbrev=False)
+    types, texts = get_type_hints(run), parameter_texts(run)
     for name, parameter in inspect.signature(run).parameters.items():
         options = flag_options(stage, name, types.get(name))
-        if parameter.kind is parameter.POSITIONAL_ONLY:
-            parser.add_argument(name, **{**options, "metavar": name.upper()})
-            continue
+        text = texts.get(name) or first_line(types[name])
+        options = {**options, "help": text.replace("%", "%%")}
         required = parameter.default is parameter.empty
         default = None if required else parameter.default
+        if parameter.kind is parameter.POSITIONAL_ONLY:
+            optional = {} if required else {"nargs": "?", "default": default}
+            parser.add_argument(name, **{**options, **optional, "metavar": name.upper()})
+            continue
         parser.add_argument(f"--{name}", required=required, default=default, **options)
     return parser
+
+
+def first_line(described: Any) -> str:
+    """Return the first line of a docstring."""
+    return (inspect.getdoc(described) or "").partition("\n")[0]
+
+
+def parameter_texts(run: Stage) -> dict[str, str]:
+    """Return the descriptions of the parameters in a docstring of numpydoc, each as one line."""
+    section = re.search(
+        r"^Parameters\n-+\n(.*?)(?:\n\n\w+\n-+\n|\Z)", inspect.getdoc(run) or "", re.M | re.S
+    )
+    texts: dict[str, str] = {}
+    for entry in re.split(r"\n(?=\S)", section[1] if section else ""):
+        head, _, text = entry.partition("\n")
+        plain = re.sub(r":\w+:`~?([^`]*)`|``([^`]*)``", r"\1\2", " ".join(text.split()))
+        texts |= dict.fromkeys(head.partition(" :")[0].split(", "), plain)
+    return texts
 
 
 def flag_options(stage: str, name: str, annotation: Any) -> dict[str, Any]:
@@ -190,7 +229,8 @@ def quiet_if_disk_is_full(error: threading.ExceptHookArgs) -> None:
 
 def run_stage(stage: str, flags: list[str]) -> None:
     """Parse the flags of a stage and run it."""
-    run = importlib.import_module(f"rdpipe.stages.{stage}").run
+    package = "commands" if stage in COMMANDS else "stages"
+    run = importlib.import_module(f"rdpipe.{package}.{stage}").run
     values = vars(stage_parser(stage, run).parse_args(flags))
     parameters = inspect.signature(run).parameters.values()
     positional = [values.pop(p.name) for p in parameters if p.kind is p.POSITIONAL_ONLY]
@@ -200,7 +240,7 @@ def run_stage(stage: str, flags: list[str]) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the workflow, or one stage.
+    """Run the workflow, a command or one stage.
 
     An error that the user can correct is one line on standard error, and status 2.
     """
@@ -210,7 +250,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     if stage == "run":
         return run_workflow(flags)
-    if stage not in STAGES:
+    if stage not in (*COMMANDS, *STAGES):
         requested = stage in ("-h", "--help")
         print(USAGE, file=sys.stdout if requested else sys.stderr)
         return 0 if requested else 2

@@ -59,6 +59,13 @@ def test_relative_links_in_a_page_lead_to_a_file(page):
     ]
 
 
+def test_readme_is_short_and_its_picture_small():
+    text = (ROOT / "README.md").read_text()
+    assert text.count("\n") <= 120
+    pictures = re.findall(r"^!\[[^\]]*\]\((?!https)([^)]+)\)", text, re.M)
+    assert len(pictures) == 1 and (ROOT / pictures[0]).stat().st_size < 300_000
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_names_in_a_page_can_be_imported(page):
     for name in re.findall(r"`(rdpipe(?:\.\w+)+)`", page.read_text()):

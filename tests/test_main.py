@@ -1,5 +1,6 @@
 """The command line: subcommands, flags from annotations, messages, threads."""
 
+import importlib
 import os
 import subprocess
 import sys
@@ -9,10 +10,12 @@ import pytest
 
 import rdpipe
 from rdpipe.__main__ import (
+    COMMANDS,
     STAGES,
     configure_logging,
     logger,
     main,
+    parameter_texts,
     requested_threads,
     stage_parser,
 )
@@ -116,9 +119,38 @@ def test_every_module_with_a_function_run_is_a_stage():
     folder = Path(rdpipe.__file__).parent / "stages"
     modules = {file.stem for file in folder.glob("*.py") if "\ndef run(" in file.read_text()}
     assert modules == set(STAGES)
+    assert {file.stem for file in (folder.parent / "commands").glob("[a-z]*.py")} == set(COMMANDS)
 
 
-@pytest.mark.parametrize("name", STAGES)
+@pytest.mark.parametrize("name", [*COMMANDS, *STAGES])
+def test_every_flag_has_a_help_text(name):
+    package = "commands" if name in COMMANDS else "stages"
+    run = importlib.import_module(f"rdpipe.{package}.{name}").run
+    for action in stage_parser(name, run)._actions:
+        assert action.help and len(action.help) > 5, action.dest
+
+
+def test_help_is_the_description_in_the_docstring():
+    def documented(first, second, third):
+        """Do something.
+
+        Parameters
+        ----------
+        first, second : int
+            What ``both`` are, see
+            :class:`~package.Name`: 5 %.
+        third : str
+
+        Returns
+        -------
+        None
+        """
+
+    text = "What both are, see package.Name: 5 %."
+    assert parameter_texts(documented) == {"first": text, "second": text, "third": ""}
+
+
+@pytest.mark.parametrize("name", [*COMMANDS, *STAGES])
 def test_every_stage_has_flags_and_a_description(name, capsys):
     with pytest.raises(SystemExit) as ended:
         main([name, "--help"])
@@ -142,6 +174,7 @@ def test_version_and_help(capsys):
     assert main(["--help"]) == 0
     usage = capsys.readouterr().out
     assert all(f"\n  {name}\n" in usage for name in STAGES)
+    assert usage.index("\n  show ") < usage.index("stages, which the workflow runs:")
 
 
 def test_unknown_stage_is_refused_with_the_known_ones(capsys):

@@ -273,16 +273,17 @@ def ladder_frame(
     Returns
     -------
     DataFrame
-        A row for each rung and quality, with ``bpp`` at the codec's quality and ``saved``, what it
-        saves against the rung before, and a row for each rung over the curve (no ``quality``), with
-        ``log_rate``, and the ``change`` against the rung before and ``total`` against the real
-        bytes, per cent of the rate. Differences of ``log_rate`` add up; per cent multiply. All have
-        95 % intervals over images, paired over images.
+        A row for each rung and quality, with ``bpp`` at the codec's quality, ``saved``, what it
+        saves against the rung before, and ``total``, its change against the real bytes, per cent;
+        and a row for each rung over the curve (no ``quality``), with ``log_rate``, and the
+        ``change`` against the rung before and ``total`` against the real bytes, per cent of the
+        rate. Differences of ``log_rate`` add up; per cent multiply. All have 95 % intervals over
+        images, paired over images.
     """
     rows = []
     whole = over_the_curve(found)
     target = found[0].quality
-    before = rates_at(found[0], target)
+    before = real = rates_at(found[0], target)
     for number, (rung, of_curve) in enumerate(zip(found, whole, strict=True)):
         common = {
             **labels,
@@ -294,7 +295,9 @@ def ladder_frame(
             "remark": rung.remark,
         }
         rates = rates_at(rung, target)
-        columns = {"bpp": rates, "saved": before - rates}
+        with np.errstate(divide="ignore", invalid="ignore"):  # nothing is coded
+            total = 100 * (rates / real - 1)
+        columns = {"bpp": rates, "saved": before - rates, "total": total}
         ends = {
             name: jackknife_interval(values[0], values[1:], len(target))
             for name, values in columns.items()

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from rdpipe.analysis.available import NEGLIGIBLE
+from rdpipe.analysis.ladder import TERMS
 from rdpipe.analysis.measures import MS_SSIM
 from rdpipe.core.axes import BASELINE_CELL, PAPER_ORDER, CellId
 from rdpipe.core.kinds import BoundKind, CurveRole
@@ -72,6 +73,13 @@ class Lever(NamedTuple):
     measure: str
 
     @property
+    def term(self) -> str:
+        """The one term that the curve changes; empty if it changes several."""
+        if self.role in TERMS:
+            return TERMS[self.role]
+        return self.change if self.change in TERM_NAMES else ""
+
+    @property
     def is_uncertain(self) -> bool:
         """Whether the 95 % interval includes 0 or is not known."""
         return not self.bd_rate_high < 0
@@ -89,15 +97,17 @@ def common_measure(ladders: pd.DataFrame) -> str:
 
 
 def headline(codec: str, dataset: str, point: Any, measure: str) -> str:
+    """Return the name of a codec and its :func:`rate_text`."""
+    return f"{codec} at q{point.quality} on {dataset}: {rate_text(point, measure)}"
+
+
+def rate_text(point: Any, measure: str) -> str:
     """Return rate and PSNR of a codec at one quality, and its MS-SSIM if it is the measure.
 
     ``point`` is a row of the points.
     """
     similarity = f", MS-SSIM {point.ms_ssim:.2f} dB" if measure == MS_SSIM.name else ""
-    return (
-        f"{codec} at q{point.quality} on {dataset}: {point.bpp:.3f} bpp at {point.psnr:.2f} dB"
-        f"{similarity}."
-    )
+    return f"{point.bpp:.3f} bpp at {point.psnr:.2f} dB{similarity}."
 
 
 def levers(bd_rates: pd.DataFrame, measure: str) -> list[Lever]:
@@ -235,16 +245,7 @@ def earned_sentence(bd_rates: pd.DataFrame, measure: str) -> str:
 
     The parameters are those of :func:`bound_sentence`.
     """
-    rates = of_measure(bd_rates, measure).set_index("curve")["bd_rate"]
-    cells = [BASELINE_CELL, BASELINE_CELL.replace(variance="channel")]
-    cells.append(cells[1].replace(mean="zero"))
-    factors = [1 + rates.get(str(cell), math.nan) / 100 for cell in cells]
-    earned = [100 * (1 - x / y) for x, y in pairwise(factors)]
-    texts = [
-        f"the {name} {share:.1f} %"
-        for name, share in zip(("variance", "mean"), earned, strict=True)
-        if math.isfinite(share)
-    ]
+    texts = [f"the {name} {share:.1f} %" for name, share in earned(bd_rates, measure).items()]
     if not texts:
         return ""
     return (
@@ -252,6 +253,20 @@ def earned_sentence(bd_rates: pd.DataFrame, measure: str) -> str:
         f" need without: {', '.join(texts)} (against one transmitted variance for each channel, and"
         " then also a mean of 0, which needs no side information)."
     )
+
+
+def earned(bd_rates: pd.DataFrame, measure: str) -> dict[str, float]:
+    """Return the per cent of the bits in :func:`earned_sentence`, of what was simulated."""
+    rates = of_measure(bd_rates, measure).set_index("curve")["bd_rate"]
+    cells = [BASELINE_CELL, BASELINE_CELL.replace(variance="channel")]
+    cells.append(cells[1].replace(mean="zero"))
+    factors = [1 + rates.get(str(cell), math.nan) / 100 for cell in cells]
+    shares = (100 * (1 - x / y) for x, y in pairwise(factors))
+    return {
+        name: share
+        for name, share in zip(("variance", "mean"), shares, strict=True)
+        if math.isfinite(share)
+    }
 
 
 def common_range(lever: Lever) -> str:

@@ -9,15 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rdpipe.core.kinds import BoundKind, CurveRole, Information
-from rdpipe.report.style import COLORS, DOUBLE, STYLES, curve_colors, kind_label
+from rdpipe.report.style import COLORS, DOUBLE, STYLES, TERM_COLORS, TOTAL, curve_colors, kind_label
 from rdpipe.report.words import LATENT_MATCHED
 
-LEGEND = {
-    "loc": "center left",
-    "bbox_to_anchor": (1.01, 0.5),
-    "frameon": False,
-    "labelspacing": 0.9,
-}
+LEGEND = {"loc": "outside lower center", "ncols": 2, "frameon": False, "fontsize": 6.5}
 """Place and look of the legend of curves."""
 
 
@@ -26,13 +21,13 @@ def bounds(points: pd.DataFrame) -> Figure:
 
     Baselines, known sources and published curves are gray.
     """
-    figure, axes = plt.subplots(figsize=(DOUBLE, 4.2))
     curves = list(points.groupby(["curve", "role", "kind"], sort=False))
+    figure, axes = plt.subplots(figsize=(DOUBLE, height(len(curves))))
     colors = curve_colors([role for (_, role, _), _ in curves])
     for ((name, role, kind), curve), color in zip(curves, colors, strict=True):
         width = 2 if CurveRole.parse(role) is CurveRole.CODEC else 1.2
         style = {"color": color, "linewidth": width, **STYLES[BoundKind.parse(kind)]}
-        axes.plot(curve["bpp"], curve["psnr"], label=f"{name}\n({kind_label(kind)})", **style)
+        axes.plot(curve["bpp"], curve["psnr"], label=f"{name} ({kind_label(kind)})", **style)
         if CurveRole.parse(role).belongs_to_codec:
             limits = curve["bpp_low"], curve["bpp_high"]
             axes.hlines(curve["psnr"], *limits, color=color, linewidth=0.7, alpha=0.5)
@@ -47,8 +42,13 @@ def bounds(points: pd.DataFrame) -> Figure:
         xlabel="rate, bit/pixel",
         ylabel="PSNR, dB (mean over images)",
     )
-    axes.legend(**LEGEND)
+    figure.legend(**LEGEND)
     return figure
+
+
+def height(curves: int) -> float:
+    """Return the height of a figure with a legend of some curves below it, inches."""
+    return 3.4 + 0.16 * ((curves + 1) // 2)
 
 
 def savings(saved: pd.DataFrame) -> Figure:
@@ -56,8 +56,8 @@ def savings(saved: pd.DataFrame) -> Figure:
 
     Bars are 95 % intervals over images.
     """
-    figure, axes = plt.subplots(figsize=(DOUBLE, 3.4))
     curves = list(saved.groupby(["curve", "role", "kind"], sort=False))
+    figure, axes = plt.subplots(figsize=(DOUBLE, height(len(curves))))
     colors = curve_colors([role for (_, role, _), _ in curves])
     for ((name, _, kind), curve), color in zip(curves, colors, strict=True):
         errors = np.abs(curve[["saved_low", "saved_high"]].to_numpy().T - curve["saved"].to_numpy())
@@ -67,13 +67,13 @@ def savings(saved: pd.DataFrame) -> Figure:
             yerr=errors,
             color=color,
             elinewidth=0.7,
-            label=f"{name}\n({kind_label(kind)})",
+            label=f"{name} ({kind_label(kind)})",
             **STYLES[BoundKind.parse(kind)],
         )
     axes.axhline(0, color="black", linewidth=1.2)
     axes.set(xlabel="PSNR, dB (mean over images)", ylabel="saved against the codec, bit/pixel")
     if curves:
-        axes.legend(**LEGEND)
+        figure.legend(**LEGEND)
     return figure
 
 
@@ -99,15 +99,16 @@ def decomposition(terms: pd.DataFrame) -> Figure:
 
 
 def waterfall(axes: Axes, panel: pd.DataFrame) -> None:
-    """Draw the terms on top of each other, and their total."""
+    """Draw the terms on top of each other, and their total; hatched terms cost bits."""
     paper, shapley = (
         panel[panel["order"] == order].set_index("term") for order in ("paper", "shapley")
     )
     names = list(paper.index)
     values = paper["bpp"].fillna(0.0).to_numpy()  # 0 for a term that was not measured
     starts = np.concatenate([[0.0], np.cumsum(values[:-1])[:-1], [0.0]])
-    colors = [COLORS[0] if value >= 0 else COLORS[1] for value in values[:-1]] + ["0.35"]
-    axes.bar(names, values, bottom=starts, color=colors, width=0.7)
+    colors = [TERM_COLORS.get(name, TOTAL) for name in names]
+    hatches = ["" if value >= 0 else "////" for value in values]
+    axes.bar(names, values, bottom=starts, color=colors, hatch=hatches, edgecolor="w", width=0.7)
     ends = starts + values
     errors = np.abs(paper[["bpp_low", "bpp_high"]].to_numpy().T - values)
     axes.errorbar(names, ends, yerr=errors, fmt="none", ecolor="0.2", elinewidth=0.8, capsize=2)

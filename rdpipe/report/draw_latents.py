@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rdpipe.report.frames import unplaced_remark
-from rdpipe.report.style import CLIP, COLORS, DOUBLE, SINGLE
+from rdpipe.report.style import CLIP, COLORS, DOUBLE, SINGLE, TERM_COLORS
 
 Panels = list[tuple[Axes, pd.DataFrame]]
 LOW = 1e-9
@@ -74,11 +74,12 @@ def water(channels: pd.DataFrame) -> Figure:
         panel = panel.sort_values("second_moment", ascending=False)
         rank, edges = np.arange(len(panel)), np.arange(len(panel) + 1) - 0.5
         actual, theta = panel["second_moment"].to_numpy(), panel["theta"].to_numpy()
-        covered, blue = np.minimum(actual, theta), COLORS[0]
+        covered, blue = np.minimum(actual, theta), TERM_COLORS["quantization"]
         axes.stairs(covered, edges, baseline=LOW, fill=True, color=blue, alpha=0.25)
         line = {"baseline": None, "linewidth": plt.rcParams["lines.linewidth"]}
         axes.stairs(actual, edges, color="black", label="second moment", **line)
-        axes.plot(rank, panel["predicted"], "x", color=COLORS[1], markersize=2.5, label="predicted")
+        look: dict[str, Any] = {"color": TERM_COLORS["variance"], "markersize": 2.5}
+        axes.plot(rank, panel["predicted"], "x", label="predicted", **look)
         axes.stairs(theta, edges, color=blue, linestyle="--", label="water level", **line)
     shown = channels[["second_moment", "predicted", "theta"]].to_numpy()
     shown = shown[np.isfinite(shown)]

@@ -13,12 +13,13 @@ import matplotlib
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from rdpipe.report import draw_curves, draw_latents
+from rdpipe.report import draw_answer, draw_curves, draw_latents
 from rdpipe.report.style import LOOK
 
 matplotlib.use("Agg")
 
-FIGURES = {
+FIGURES: dict[str, tuple[Any, ...]] = {
+    "answer": (draw_answer.answer, "ladder", "points"),
     "bounds": (draw_curves.bounds, "points"),
     "savings": (draw_curves.savings, "savings"),
     "decomposition": (draw_curves.decomposition, "latent_decomposition"),
@@ -28,7 +29,7 @@ FIGURES = {
     "residuals": (draw_latents.residuals, "residuals"),
     "maps": (draw_latents.maps, "maps"),
 }
-"""The function that draws each figure, and the name of its table."""
+"""The function that draws each figure, and the names of its tables; CSV is the first one."""
 METADATA: dict[str, dict[str, Any]] = {
     "svg": {"Date": None},
     "pdf": {"CreationDate": None},
@@ -55,9 +56,9 @@ def render(
     dict of str to bytes
         Content by suffix.
     """
-    draw, table = FIGURES[name]
+    draw, *names = FIGURES[name]
     with matplotlib.rc_context({**LOOK, "figure.constrained_layout.use": True}):
-        figure = draw(tables[table])
+        figure = draw(*(tables[table] for table in names))
         if layout := figure.get_layout_engine():
             layout.execute(figure)
     files = {}
@@ -66,7 +67,7 @@ def render(
         for suffix in suffixes:
             buffer = io.BytesIO()
             if suffix == "csv":
-                tables[table].to_csv(buffer, index=False, float_format="%.9g")
+                tables[names[0]].to_csv(buffer, index=False, float_format="%.9g")
             else:
                 figure.savefig(buffer, format=suffix, metadata=METADATA[suffix])
             files[suffix] = buffer.getvalue()

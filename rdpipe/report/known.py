@@ -164,13 +164,60 @@ def gaussian_latents(name: str, noise: torch.Tensor, scale: float, predicted: fl
     return Latents(name, scale * noise, mean, predicted_scale)
 
 
+TOLERANCE = 5e-4
+"""Largest difference from a closed form that passes where no random numbers are drawn, bit."""
+ERRORS = 4
+"""Largest difference that passes for a random sample, standard errors."""
+
+
+def checks(known: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the difference of each known answer, its tolerance, and whether it passes.
+
+    Parameters
+    ----------
+    known : dict
+        ``field``, ``elements``, ``mismatch`` and ``error`` of :func:`tables`.
+    """
+    found = [
+        (
+            f"field, {row['quantizer']}, step {row['step']:g}",
+            row["rate"] - row["known_rate"],
+            ERRORS * known["error"],
+        )
+        for row in known["field"]
+    ]
+    found += [
+        (f"gap of a Gaussian of scale {row['scale']:g}", row["gap"] - row["known_gap"], TOLERANCE)
+        for row in known["elements"]
+    ]
+    found += [
+        (f"scale wrong by {row['factor']:g}", row["gap"] - row["known_gap"], TOLERANCE)
+        for row in known["mismatch"]
+    ]
+    return [
+        {
+            "name": name,
+            "difference": difference,
+            "tolerance": tolerance,
+            "passed": bool(abs(difference) <= tolerance),
+        }
+        for name, difference, tolerance in found
+    ]
+
+
 @functools.cache
 def tables() -> dict[str, Any]:
-    """Return all comparisons as lists of rows, and their parameters.
+    """Return all comparisons as lists of rows, their parameters, and their :func:`checks`.
 
     ``infinite`` is the gap at high rate, 1/2 log2(pi e / 6). ``error`` is the standard error of the
     rate if every coefficient is coded: sqrt(1/2) / ln 2 bit over the root of their number.
     """
+    known = comparisons()
+    return {**known, "checks": checks(known)}
+
+
+def comparisons() -> dict[str, Any]:
+    """Return what :func:`tables` has, without the checks."""
     return {
         "rho": RHO,
         "sigma": SIGMA,

@@ -14,7 +14,7 @@ import pandas as pd
 from rdpipe.core.axes import BASELINE_CELL, PAPER_ORDER, CellId
 from rdpipe.core.kinds import BoundKind, CurveRole
 from rdpipe.report.style import kind_label
-from rdpipe.report.words import LATENT_MATCHED, TERM_NAMES
+from rdpipe.report.words import LATENT_MATCHED, TERM_NAMES, range_text
 
 PARTS = {"variance": "variance", "quantization": "quantizer", "context": "context model"}
 """Part of the codec that a limit without a term keeps."""
@@ -42,9 +42,13 @@ def to_limit(panel: pd.DataFrame, cell: CellId) -> str:
         for term, row in rows.drop("total").dropna(subset="bpp").iterrows()
         if abs(row.bpp) >= 5e-4 or term in always
     ]
-    total = rows.loc["total"]
+    total = rows.loc["total", ["bpp", "bpp_low", "bpp_high"]]
+    side = "above"
+    if total.bpp < 0:  # the limit is a loose bound
+        total = -total.rename({"bpp_low": "bpp_high", "bpp_high": "bpp_low"})
+        side = "below"
     return (
-        f"{total.bpp:.3f} bpp{interval_text(total)} above"
+        f"{total.bpp:.3f} bpp{interval_text(total)} {side}"
         f" “{panel['limit'].iloc[0]}” ({kind_label(panel['kind'].iloc[0])}): {', '.join(parts)}."
         + unchanged_sentence(unchanged)
     )
@@ -72,10 +76,23 @@ def over_the_curve(points: pd.DataFrame, terms: pd.DataFrame, limit: str) -> str
     total = paper[paper["term"] == "total"].set_index("quality")["bpp"]
     share = (total / codec["bpp"]).dropna() * 100
     return (
-        f"From {codec['bpp'].min():.3f} to {codec['bpp'].max():.3f} bpp, {share.min():.0f} to"
-        f" {share.max():.0f} % of the bits lie above “{limit}”"
+        f"At {range_text(codec['bpp'])} bpp, {share_text(share)} “{limit}”"
         f" ({kind_label(paper['kind'].iloc[0])}), {distortion_text(paper['latent_mse_ratio'])}."
     )
+
+
+def share_text(share: pd.Series) -> str:
+    """Return how much of the bits lies above a limit, per cent, or below a loose bound."""
+    if share.empty:
+        return "an unknown share of the bits lies above"
+    if share.max() < 0:
+        return f"the codec lies {range_text(-share, '.0f')} % of its bits below"
+    if share.min() < 0:
+        return (
+            f"the codec lies between {-share.min():.0f} % of its bits below and"
+            f" {share.max():.0f} % above"
+        )
+    return f"{range_text(share, '.0f')} % of the bits lie above"
 
 
 def genie_sentence(terms: pd.DataFrame, limit: str) -> str:
@@ -105,7 +122,7 @@ def distortion_text(ratios: pd.Series) -> str:
     low, high = ratios.min(), ratios.max()
     if max(abs(low - 1), abs(high - 1)) < 1e-3:
         return "at equal distortion of the latents"
-    return f"at {low:.3f} to {high:.3f} times the codec's distortion of the latents"
+    return f"at {range_text(ratios)} times the codec's distortion of the latents"
 
 
 def largest_change(changes: pd.DataFrame) -> Any | None:
@@ -143,9 +160,3 @@ def change_summary(changes: pd.DataFrame) -> dict[str, Any]:
     if row is None:
         return {"term": "none", "change": None}
     return {"term": row["term"], "change": row["latent_matched_change"]}
-
-
-def ratio_range(ratios: pd.Series) -> str:
-    """Return the range of the ratio of latent distortions."""
-    low, high = f"{ratios.min():.3f}", f"{ratios.max():.3f}"
-    return low if low == high else f"{low} to {high}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,16 +16,26 @@ from plotly.offline import get_plotlyjs
 
 from rdpipe.core.axes import CellId
 from rdpipe.core.kinds import BoundKind, CurveRole
-from rdpipe.report import answer, known, ladder_text, latent_matched_text
+from rdpipe.report import answer, known, ladder_text, latent_matched_text, trust_text
+from rdpipe.report.cards import cards
 from rdpipe.report.common_range import bd_rate_rows, of_measure, other_measures
 from rdpipe.report.context_text import context_content
 from rdpipe.report.dominant_text import dominant_sentences
 from rdpipe.report.figures import FIGURES
 from rdpipe.report.frames import Limits
+from rdpipe.report.overview import overview
 from rdpipe.report.payload import run_payload, to_json
 from rdpipe.report.rows import gap_rows, image_rows, limit_rows, second_moment_check, variance_split
-from rdpipe.report.style import SHOWN
-from rdpipe.report.words import ASSUMPTIONS, KINDS, LATENT_MATCHED, MEASURE_NAMES, TERMS
+from rdpipe.report.style import COLORS, LIGHTER, SHOWN, TERM_COLORS
+from rdpipe.report.words import (
+    ASSUMPTIONS,
+    KINDS,
+    LATENT_MATCHED,
+    MEASURE_NAMES,
+    TERMS,
+    range_text,
+    without_negative_zero,
+)
 
 TEMPLATES = Path(__file__).parent / "template"
 """Folder of the templates, scripts and styles."""
@@ -56,13 +68,19 @@ def run_content(dataset: str, codec: str, tables: RunTables, limits: Limits) -> 
         "measure": MEASURE_NAMES[measure],
         "other_measures": [MEASURE_NAMES[name] for name in other_measures(measure)],
         "images": int(points["images"].iloc[0]),
-        "bpp": f"{codec_points['bpp'].min():.3f} to {codec_points['bpp'].max():.3f}",
-        "psnr": f"{codec_points['psnr'].min():.2f} to {codec_points['psnr'].max():.2f}",
+        "bpp": range_text(codec_points["bpp"]),
+        "psnr": range_text(codec_points["psnr"], ".2f"),
         "qualities": [int(quality) for quality in terms["quality"].unique()],
-        "headlines": [
-            {"quality": point.quality, "text": answer.headline(codec, dataset, point, measure)}
-            for point in codec_points.itertuples()
-        ],
+        "overview": overview(
+            codec_points, of_limit(tables["ladder"], names[0]), tables["codes"], tables["available"]
+        ),
+        "cards": cards(
+            of_limit(tables["ladder"], names[0]),
+            tables["bd_rates"],
+            tables["available"],
+            tables["latents"],
+            measure,
+        ),
         "equal_picture": [
             ladder_text.answer_sentence(of_limit(tables["ladder"], names[0])),
             answer.bound_sentence(tables["bd_rates"], measure),
@@ -84,6 +102,10 @@ def run_content(dataset: str, codec: str, tables: RunTables, limits: Limits) -> 
         "second_moment": second_moment_check(tables["gaps"]),
         "variance": variance_split(tables["gaps"]),
         "codes": tables["codes"].replace({"matched_at": MEASURE_NAMES}).to_dict("records"),
+        "trust": [
+            trust_text.bytes_sentence(tables["codes"]),
+            trust_text.images_sentence(int(points["images"].iloc[0])),
+        ],
         "per_image": image_rows(tables["latents"], tables["image_terms"], names),
         "payload": {"title": f"{codec} on {dataset}", **run_payload(tables, limits, measure)},
     }
@@ -139,10 +161,15 @@ def limit_content(limit: str, tables: RunTables, cell: CellId, measure: str) -> 
         "genie_warning": latent_matched_text.genie_sentence(decomposition, limit),
         "curve": latent_matched_text.over_the_curve(tables["points"], terms, limit),
         "summary": latent_matched_text.change_summary(changes),
-        "ratio": latent_matched_text.ratio_range(terms["latent_mse_ratio"]),
-        "total": f"{total.min():.3f} to {total.max():.3f}",
+        "ratio": range_text(terms["latent_mse_ratio"]),
+        "total": range_text(total),
         **limit_rows(terms),
     }
+
+
+def compressed(source: str) -> str:
+    """Return a script as base64 of gzip, which the page unpacks: two fifths of its length."""
+    return base64.b64encode(gzip.compress(source.encode(), mtime=0)).decode()
 
 
 def render(
@@ -173,11 +200,15 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
+        finalize=lambda value: without_negative_zero(value) if type(value) is str else value,
     )
     runs = [{**run, "index": index} for index, run in enumerate(runs)]
     limits = list(config["limits"])
     data = {
         "runs": [run["payload"] for run in runs],
+        "termColors": TERM_COLORS,
+        "colors": COLORS,
+        "lighter": LIGHTER,
         "compared": str(CellId.from_mapping(config["limits"][limits[0]])),
     }
     return environment.get_template("page.html.j2").render(
@@ -186,8 +217,9 @@ def render(
         limits=limits,
         data=Markup(to_json(data)),
         pictures=[Markup(to_json(picture)) for picture in pictures],
-        plotly=Markup(get_plotlyjs()),
+        plotly=compressed(get_plotlyjs()),
         known=known.tables(),
+        verdict=trust_text.verdict(known.tables()["checks"]),
         datasets=datasets,
         config=config,
         yaml=yaml.safe_dump(config, sort_keys=True),
@@ -197,6 +229,7 @@ def render(
         TERMS=TERMS,
         KINDS=KINDS,
         SHOWN=SHOWN,
+        LIGHTER=f"{LIGHTER:.0%}",
         ASSUMPTIONS=ASSUMPTIONS,
         LATENT_MATCHED=LATENT_MATCHED,
     )

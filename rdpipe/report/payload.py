@@ -11,7 +11,7 @@ import pandas as pd
 from rdpipe.core.kinds import BoundKind, CurveRole
 from rdpipe.report.answer import Lever, levers
 from rdpipe.report.frames import Limits, mapped_steps
-from rdpipe.report.style import COLORS, WEB_STYLES, curve_colors, kind_label
+from rdpipe.report.style import TERM_COLORS, TOTAL, WEB_STYLES, curve_colors, kind_label
 from rdpipe.report.words import MEASURE_NAMES
 
 if TYPE_CHECKING:
@@ -98,6 +98,7 @@ def lever_bars(changes: list[Lever]) -> list[dict[str, Any]]:
             "curve": lever.curve,
             "kind": kind_label(lever.kind),
             "change": lever.change,
+            "color": TERM_COLORS.get(lever.term, TOTAL),
             "real": lever.kind is not BoundKind.UPPER_BOUND,
             "bd_rate": lever.bd_rate,
             "bd_rate_low": lever.bd_rate_low,
@@ -141,6 +142,5 @@ def waterfall(panel: pd.DataFrame) -> dict[str, Any]:
         "shapley": shapley["bpp"].tolist(),
         "kind": kind_label(paper["kind"].iloc[0]),
         "ratio": float(paper["latent_mse_ratio"].iloc[0]),
-        "up": COLORS[0],
-        "down": COLORS[1],
+        "color": [TERM_COLORS.get(term, TOTAL) for term in paper["term"]],
     }

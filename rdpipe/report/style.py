@@ -1,7 +1,8 @@
 """Look of the page and the figures: colors, lines and markers, and the label of each kind of curve.
 
-The colors are those of Okabe and Ito, which color-blind readers can distinguish. Line and marker
-show the kind of a curve, too, so a genie-aided estimate never looks like a bound. For the kinds see
+Readers with protanopia, deuteranopia or tritanopia can distinguish the colors: any two differ by a
+CIEDE2000 of 15 or more, of 10 on a dark page (``tests/report/test_style.py``). Line and marker show
+the kind of a curve, too, so a genie-aided estimate never looks like a bound. For the kinds see
 ``docs/explanation/science.md``, section 5.
 """
 
@@ -12,7 +13,32 @@ from typing import Any
 
 from rdpipe.core.kinds import BoundKind, CurveRole
 
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8C6D00", "#3A7FA8", "#E69F00", "#000000")
+TERM_COLORS = {
+    "coder": "#7d4d4a",
+    "prior": "#ababab",
+    "side": "#807288",
+    "variance": "#c12210",
+    "context": "#cba815",
+    "encoder": "#749468",
+    "quantization": "#0050a0",
+    "decoder": "#00b9f3",
+    "transforms": "#4867ff",
+}
+"""Color of each term, on the page and in the figures."""
+TOTAL = "#5a5a5a"
+"""Color of a total, and of what belongs to no term or to several."""
+LIGHTER = 0.3
+"""Share of white that is mixed into a color on a dark page."""
+COLORS = (
+    "#0050a0",
+    "#c12210",
+    "#749468",
+    "#cba815",
+    "#4867ff",
+    "#7d4d4a",
+    "#00b9f3",
+    "#807288",
+)
 """Colors of the curves of a codec."""
 GRAYS = ("#5a5a5a", "#7a7a7a", "#9a9a9a")
 """Colors of baselines, known sources and published curves."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+
 from rdpipe.analysis.measures import CURVE_MEASURES
 from rdpipe.core.kinds import BoundKind
 
@@ -116,3 +119,73 @@ ASSUMPTIONS = (
     ),
 )
 """A number, what it assumes, and what it is not."""
+GLOSSARY = {
+    **{TERM_NAMES.get(term, term): text for term, text in TERMS.items()},
+    "encoder": (
+        "what the encoder loses because it computes latents in one pass: refined latents of the"
+        " same image need fewer bits at equal quality, for the same decoder"
+    ),
+    "decoder": "what a decoder saves that was trained on, with encoder and prior as they are",
+    "transforms": "what transforms save that were trained together with the test channel",
+    **{str(kind): text for kind, text in KINDS.items()},
+    "bpp": "bit/pixel: bits of the file over the pixels of the image, without padding",
+    "PSNR": "10 log10(255^2 / MSE) in dB, mean over images; higher is better",
+    "BD-rate": (
+        "mean change of the rate at equal quality over the range of qualities that two curves have"
+        " in common, per cent; negative saves bits"
+    ),
+    "ladder": (
+        "curves from the real bytes of a codec to its best bound, each of which changes one thing,"
+        " all at the quality of the codec's own pictures"
+    ),
+    "rung": "one curve of a ladder",
+    "cell": "one choice of mean, variance and quantizer, written mean/variance/quantizer",
+    "limit": "the cell, named in the config, at which a decomposition and a ladder end",
+    "test channel": (
+        "Gaussian noise in the place of rounding, as reverse water-filling asks for; no code"
+        " quantizes so, and its rate is an upper bound on R(D)"
+    ),
+    "water level": (
+        "distortion that reverse water-filling gives each element, theta; an element of a smaller"
+        " variance is not coded"
+    ),
+    "R(D)": "the lowest rate at which any code reaches a distortion",
+    "calibrated": (
+        "fitted on the calibration images: a variance, or the map from decoded residuals to the"
+        " input of the decoder"
+    ),
+    LATENT_MATCHED: (
+        "compared at equal distortion of the latents: a diagnostic, not a saving at equal PSNR"
+    ),
+    "available today": "saved by a curve that is achieved or achievable, at equal pictures",
+    "baseline": "a classical codec, such as JPEG, that is compared with",
+}
+"""What each word of the page, the tables and the terminal means."""
+NEGATIVE_ZERO = re.compile(r"(?<![\w.])-(?=0(?:\.0+)?(?![\w.]))")
+"""The sign of a number that was rounded to 0."""
+
+
+def without_negative_zero(text: str) -> str:
+    """Return a text in which numbers that were rounded to 0 have no minus sign.
+
+    Examples
+    --------
+    >>> without_negative_zero("-0.0000 bpp (-0.02 to -0.00)")
+    '0.0000 bpp (-0.02 to 0.00)'
+    """
+    return NEGATIVE_ZERO.sub("", text)
+
+
+def range_text(values: Iterable[float], form: str = ".3f") -> str:
+    """Return the range of some values; one number if the ends look the same.
+
+    Examples
+    --------
+    >>> range_text([0.5, 0.25]), range_text([0.5])
+    ('0.250 to 0.500', '0.500')
+    """
+    known = [value for value in values if value == value]
+    if not known:
+        return "unknown"
+    low, high = (without_negative_zero(format(end(known), form)) for end in (min, max))
+    return low if low == high else f"{low} to {high}"

@@ -16,7 +16,7 @@ from rdpipe.report import answer
 from rdpipe.report.common_range import bd_rate_rows
 from rdpipe.report.dominant_text import dominant_sentences
 from rdpipe.report.style import kind_label
-from rdpipe.report.words import MEASURE_NAMES
+from rdpipe.report.words import MEASURE_NAMES, without_negative_zero
 
 
 def run(bounds: Path, page: Path) -> None:
@@ -46,7 +46,7 @@ def run(bounds: Path, page: Path) -> None:
         )
         warnings = dominant_sentences(own_images)
         lines = summary_lines(dataset, codec, own_points, rates, codes, measure, warnings)
-        print(*lines, sep="\n")
+        print(*map(without_negative_zero, lines), sep="\n")
     written = datetime.fromtimestamp(page.stat().st_mtime).isoformat(" ", "seconds")
     print(
         "\nThe report also shows the latent-matched decomposition, which is not at equal quality."

@@ -117,6 +117,8 @@ def test_rungs_add_up(ladder):
         rows = ladder[ladder["quality"] == quality]
         saved = rows["bpp"].iloc[0] - rows["bpp"].iloc[-1]
         assert rows["saved"].sum() == pytest.approx(saved, abs=1e-12)
+        total = rows["bpp"] / rows["bpp"].iloc[0] - 1
+        assert rows["total"].tolist() == pytest.approx((100 * total).tolist(), abs=1e-12)
     curve = ladder[ladder["quality"].isna()]
     changes = (1 + curve["change"].iloc[1:] / 100).prod()
     assert changes == pytest.approx(1 + curve["total"].iloc[-1] / 100, abs=1e-12)
@@ -138,6 +140,9 @@ def test_fixed_share_has_no_spread(ladder):
     row = ladder[ladder["quality"].isna() & (ladder["term"] == "variance")].iloc[0]
     expected = -100 * 0.02 * (1 - SIDE)
     assert [row["change"], row["change_low"], row["change_high"]] == pytest.approx([expected] * 3)
+    point = ladder[(ladder["quality"] == 2) & (ladder["term"] == "prior")].iloc[0]
+    total = [point["total"], point["total_low"], point["total_high"]]
+    assert total == pytest.approx([100 * (1 / 1.02 - 1)] * 3)
 
 
 def test_estimator_that_saves_nothing_is_left_out_with_a_remark():

@@ -146,17 +146,60 @@ def test_genie_is_dotted_and_hollow(page):
 
 
 def test_quality_limit_and_codec_can_be_selected(page):
-    assert page.locator(".first:visible").inner_text() == "c at q4 on d: 4.000 bpp at 32.00 dB."
+    assert page.locator(".first:visible").inner_text().startswith("4.000 bpp at 32.00 dB. At the")
     page.select_option("#quality", "7")
-    assert page.locator(".first:visible").inner_text().startswith("c at q7 on d: 7.000 bpp")
+    assert page.locator(".first:visible").inner_text().startswith("7.000 bpp")
     page.select_option("#limit", "genie")
     matched = page.locator("#latent-matched").inner_text()
     assert "above “genie” (genie-aided estimate, not a bound)" in matched
     assert "genie" not in page.locator("#answer .answer:visible").inner_text()
     page.select_option("#run", "1")
-    assert page.locator(".first:visible").inner_text().startswith("other at q7")
+    assert page.locator("#answer h2:visible").inner_text().startswith("other on d")
+    page.get_by_role("button", name="q2").click()
+    assert page.locator("#quality").input_value() == "2"
+    assert page.locator(".first:visible").inner_text().startswith("2.000 bpp")
     assert page.locator("#curves .run:visible").count() == 1
     drawn(page, "bounds")
+
+
+def test_link_has_the_selection_and_restores_it(page):
+    page.select_option("#run", "1")
+    page.select_option("#quality", "7")
+    page.locator("#curves .run:visible").locator('[data-option="rate"]').select_option("log")
+    page.locator("#picture").scroll_into_view_if_needed()
+    page.locator("#map-canvas").wait_for()
+    page.select_option("#image", label="kodim07")
+    assert "quality=7" in page.url and "image=kodim07" in page.url
+    page.reload()
+    assert page.locator("#run").input_value() == "1"
+    assert page.locator(".first:visible").inner_text().startswith("7.000 bpp")
+    assert drawn(page, "bounds").evaluate("chart => chart.layout.xaxis.type") == "log"
+    page.locator("#picture").scroll_into_view_if_needed()
+    page.locator("#map-canvas").wait_for()
+    assert page.locator("#decoded img").get_attribute("alt").startswith("kodim07, decoded")
+
+
+def test_print_has_everything(page):
+    page.emulate_media(media="print")
+    page.wait_for_function("window.Plotly")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.locator("details:not([open])").count() == 0
+    assert page.locator("#answer .overview:visible").count() == 16
+    charts = page.locator("[data-chart]")
+    assert page.locator("[data-chart] > .plot-container").count() == charts.count()
+    page.emulate_media(media="screen")
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.locator("#answer .overview:visible").count() == 1
+
+
+def test_dark_page_has_a_dark_background_and_enough_contrast(page):
+    page.emulate_media(color_scheme="dark")
+    chart = drawn(page, "bounds")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(21, 24, 27)"
+    assert chart.evaluate("chart => chart.layout.paper_bgcolor") == "#15181b"
+    assert chart.evaluate("chart => chart.data[0].line.color") == "#f1f3f5"  # the codec
+    violations = Axe().run(page, context="#answer").response["violations"]
+    assert [violation["id"] for violation in violations] == []
 
 
 def test_scales_views_and_curves_of_the_bounds(page):
@@ -212,7 +255,7 @@ def test_keyboard_reaches_every_control(page):
     assert controls <= seen
     page.locator("#quality").focus()
     page.keyboard.press("ArrowDown")
-    assert page.locator(".first:visible").inner_text().startswith("c at q5")
+    assert page.locator(".first:visible").inner_text().startswith("5.000 bpp")
 
 
 def test_axe_finds_no_accessibility_problem(page):

@@ -1,8 +1,9 @@
 """The comparisons with known answers on every page agree with the closed forms."""
 
+import pandas as pd
 import pytest
 
-from rdpipe.report import known
+from rdpipe.report import known, trust_text
 
 
 @pytest.fixture(scope="module")
@@ -25,3 +26,34 @@ def test_single_gaussians_have_the_gaps_of_the_closed_form(tables):
 def test_wrong_scale_has_the_cost_of_the_closed_form(tables):
     for row in tables["mismatch"]:
         assert row["gap"] == pytest.approx(row["known_gap"], abs=5e-4)
+
+
+def test_every_known_answer_has_a_verdict(tables):
+    checks = tables["checks"]
+    assert len(checks) == 8 + 5 + 5 and all(check["passed"] for check in checks)
+    assert trust_text.verdict(checks) == "18 of 18 known answers pass."
+    assert [check["tolerance"] for check in checks[:8]] == [4 * tables["error"]] * 8
+
+
+def test_wrong_answer_fails_and_is_named(tables):
+    wrong = [{**row, "gap": row["gap"] + 0.01} for row in tables["mismatch"][:1]]
+    checks = known.checks({**tables, "mismatch": wrong})
+    assert trust_text.verdict(checks) == "13 of 14 known answers pass; not: scale wrong by 0.5."
+
+
+def test_page_shows_the_verdict_and_a_mark_for_each_answer(html):
+    section = html[html.index('<section id="known"') :]
+    assert "18 of 18 known answers pass." in section
+    assert section.count('class="passes"') == 18 and 'class="fails"' not in section
+    assert section.count('<td class="text">pass</td>') == 8
+
+
+def test_bytes_are_compared_with_their_prediction():
+    codes = pd.DataFrame({"predicted_bpp": [1.0, 2.0, 0.0], "real_bpp": [1.01, 1.99, 0.1]})
+    assert trust_text.bytes_sentence(codes).startswith(
+        "Real bytes differ from the prediction by -0.50 to +1.00 %, in 2 codes;"
+    )
+    for nothing in (codes[:0], pd.DataFrame(), codes.assign(real_bpp=float("nan"))):
+        assert "none were written" in trust_text.bytes_sentence(nothing)
+    assert trust_text.images_sentence(1) == "One image: there are no intervals."
+    assert trust_text.images_sentence(5).startswith("5 images: nominal 95 % intervals")

@@ -56,6 +56,7 @@ def ladder_table(run, qualities, evil="evil", measure="psnr") -> pd.DataFrame:
             }
             for q in qualities:
                 bits = with_ends("bpp", q * share, 0.05) | with_ends("saved", q * (before - share))
+                bits |= with_ends("total", 100 * (share - 1), 2.0)
                 rows.append(labels | {"quality": q} | bits)
             changes = with_ends("change", 100 * (share / before - 1), 0.5)
             changes |= with_ends("total", 100 * (share - 1), 2.0)

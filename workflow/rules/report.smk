@@ -1,6 +1,6 @@
 """The page and its figures, for all datasets and codecs of the config."""
 
-FIGURES = "bounds savings decomposition gaps water calibration residuals maps".split()
+FIGURES = "answer bounds savings decomposition gaps water calibration residuals maps".split()
 
 
 rule make_report:

@@ -2,7 +2,8 @@
 // Charts of rates. Each function draws the payload of a run into an element: draw(element, run, state).
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const CHARTS = {};
-const SHADES = ["#0072B2", "#D55E00", "#009E73", "#8C6D00", "#CC79A7", "#5a5a5a"];
+const SCHEME = matchMedia("(prefers-color-scheme: dark)");
+const ON_DARK = { "#000": "#f1f3f5", "#000000": "#f1f3f5", "#1a1a1a": "#e8eaed", "#fff": "#15181b", "#e6e8ea": "#353b40", "#c4c8cc": "#4b5258" };
 const below = { showlegend: true, legend: { orientation: "h", y: -0.2, font: { size: 11 } } };
 
 const layout = (more) => ({
@@ -13,12 +14,24 @@ const layout = (more) => ({
 const axis = (title, more) => ({
   title: { text: title, standoff: 8 }, gridcolor: "#e6e8ea", zerolinecolor: "#8a8f94", automargin: true, ...more,
 });
+const lighter = (hex) => "#" + [1, 3, 5].map((i) => {
+  const value = parseInt(hex.slice(i, i + 2), 16);
+  return Math.round(value + DATA.lighter * (255 - value)).toString(16).padStart(2, "0");
+}).join("");
+// Colors in a string, list or object as they are on a dark page; the same value on a light one.
+function toned(value) {
+  if (!SCHEME.matches || value === null) return value;
+  if (typeof value === "string" && /^#[0-9a-f]{3,8}$/i.test(value)) return ON_DARK[value] ?? lighter(value) + value.slice(7);
+  if (Array.isArray(value)) return typeof value[0] === "number" ? value : value.map(toned);
+  if (typeof value === "object") return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, toned(item)]));
+  return value;
+}
 const plot = (element, traces, more) =>
-  Plotly.react(element, traces, layout(more), { displayModeBar: false, responsive: true });
+  Plotly.react(element, toned(traces), toned(layout(more)), { displayModeBar: false, responsive: true });
 const LOG_TICKS = { tickvals: [-3, -2, -1, 0, 1, 2].flatMap((e) => [1, 2, 5].map((m) => m * 10 ** e)) };
 LOG_TICKS.ticktext = LOG_TICKS.tickvals.map((v) => String(Number(v.toPrecision(2))));
 const message = (text) => ({ text, showarrow: false, xref: "paper", yref: "paper", x: 0.5, y: 0.5 });
-const fixed = (value, digits) => (value === null || value === undefined ? "?" : value.toFixed(digits));
+const fixed = (value, digits) => (value === null || value === undefined ? "?" : value.toFixed(digits).replace(/^-(0\.?0*)$/, "$1"));
 const escaped = (text) => String(text).replace(/[&<>]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;" })[c]);
 const mseOf = (psnr) => (psnr === null ? null : 255 ** 2 / 10 ** (psnr / 10));
 const between = (low, high, digits) =>
@@ -94,7 +107,7 @@ CHARTS.waterfall = (element, run, state) => {
   const differing = t.term.map((_, i) => i).filter((i) => Math.abs(t.shapley[i] - t.bpp[i]) > 1e-9);
   const bars = {
     type: "bar", x: t.term, y: t.bpp, base: starts, hoverinfo: "text", width: 0.7,
-    marker: { color: t.term.map((term, i) => (term === "total" ? "#5a5a5a" : t.bpp[i] < 0 ? t.down : t.up)) },
+    marker: { color: t.color, pattern: { shape: t.bpp.map((v, i) => (v < 0 ? "/" : "")), fgcolor: "#fff" } },
     hovertext: t.term.map((term, i) => `<b>${term}</b><br>${fixed(t.bpp[i], 4)} bpp${between(t.bpp_low[i], t.bpp_high[i], 4)}<br>Shapley ${fixed(t.shapley[i], 4)}`),
   };
   const whiskers = {
@@ -128,7 +141,7 @@ CHARTS.stacks = (element, run, state) => {
   const parts = Object.values(terms)[0].term.filter((term) => term !== "total" && isMeasured(term));
   return plot(element, [
     bar(`“${state.limit}”`, "#c4c8cc", (q, i) => bpp[i] - of(q, "total")),
-    ...parts.map((term, k) => bar(term, SHADES[k], (q) => of(q, term))),
+    ...parts.map((term) => bar(term, DATA.termColors[term], (q) => of(q, term))),
   ], { barmode: "relative", ...below, xaxis: axis(""), yaxis: axis("codec, bit/pixel", { zeroline: true }) });
 };
 
@@ -140,7 +153,7 @@ function savingBars(element, rows, title, nothing) {
   const name = rows.map((r) => r.name), saved = rows.map((r) => -r.value);
   const bars = {
     type: "bar", orientation: "h", y: name, x: saved, width: 0.6, hoverinfo: "text",
-    marker: { color: rows.map((r) => (r.real ? "#0072B2" : "#cfe0ec")), line: { color: "#0072B2", width: 1.2 } },
+    marker: { color: rows.map((r) => r.color), pattern: { shape: rows.map((r) => (r.real ? "" : "/")), fillmode: "replace" }, line: { color: rows.map((r) => r.color), width: 1.2 } },
     hovertext: rows.map((r) => `<b>${escaped(r.name)}</b><br>${escaped(r.text)}<br>${r.value.toFixed(2)} %${intervalOf(r.low, r.high)}`),
     error_x: { type: "data", array: rows.map((r) => -(r.low ?? r.value) + r.value), arrayminus: rows.map((r) => (r.high ?? r.value) - r.value), thickness: 1.2, width: 4, color: "#000" },
   };
@@ -152,25 +165,24 @@ function savingBars(element, rows, title, nothing) {
 
 CHARTS.levers = (element, run) => {
   const rows = run.levers.map((r) => ({
-    name: r.curve, text: `${r.change}; ${r.kind}`, value: r.bd_rate, low: r.bd_rate_low, high: r.bd_rate_high, real: r.real,
+    name: r.curve, text: `${r.change}; ${r.kind}`, value: r.bd_rate, low: r.bd_rate_low, high: r.bd_rate_high, real: r.real, color: r.color,
   }));
   return savingBars(element, rows, `saved at equal ${run.measure}, % (BD-rate)`, `no curve is known to save bits at equal ${run.measure}`);
 };
 
 CHARTS.changes = (element, run, state) => {
   const rows = run.changes.filter((r) => r.limit === state.limit && r.term !== "total" && r.latent_matched_change !== null).map((r) => ({
-    name: r.term, value: r.latent_matched_change, low: r.latent_matched_change_low, high: r.latent_matched_change_high, real: false,
+    name: r.term, value: r.latent_matched_change, low: r.latent_matched_change_low, high: r.latent_matched_change_high, real: false, color: DATA.termColors[r.term],
     text: `latent MSE × ${fixed(r.latent_mse_ratio_min, 3)} to ${fixed(r.latent_mse_ratio_max, 3)}`,
   }));
   return savingBars(element, rows, "saved at equal latent distortion, % of the rate", "needs two qualities or more");
 };
 
 CHARTS.compare = (element, _, state) => {
-  const palette = ["#0072B2", "#D55E00", "#009E73", "#8C6D00", "#CC79A7", "#3A7FA8", "#5a5a5a", "#000000"];
   const chosen = [...state.compared].map(Number);
   const pick = (run) => run.curves.filter((c) => c.codec || c.name === state.comparedCurve);
   const traces = chosen.flatMap((index) => pick(DATA.runs[index]).map((curve) =>
-    curveTrace(curve, { distortion: "psnr" }, { title: `${DATA.runs[index].title}: ${curve.name}`, color: palette[index % palette.length] })));
+    curveTrace(curve, { distortion: "psnr" }, { title: `${DATA.runs[index].title}: ${curve.name}`, color: DATA.colors[index % DATA.colors.length] })));
   const curves = chosen.flatMap((index) => pick(DATA.runs[index]));
   if (!curves.length) return plot(element, [], {});
   return plot(element, traces.map((t, i) => ({ ...t, name: DATA.runs[chosen.find((c) => pick(DATA.runs[c]).includes(curves[i]))].title + (curves[i].codec ? "" : ": " + curves[i].name) })), {

@@ -11,9 +11,9 @@ CHARTS.water = (element, run, state) => {
   const text = order.map((i) => `<b>channel ${c.channel[i]}</b><br>second moment ${c.second_moment[i].toPrecision(3)}<br>predicted ${c.predicted[i].toPrecision(3)}<br>water level ${c.theta[i] === null ? "none" : c.theta[i].toPrecision(3)}`);
   const traces = [
     { x: rank, y: take("second_moment"), name: "second moment", mode: "lines", line: { shape: "hvh", color: "#000", width: 1.8 }, text, hoverinfo: "text" },
-    { x: rank, y: take("predicted"), name: "predicted", mode: "markers", marker: { symbol: "circle-open", size: 5, color: "#D55E00" }, text, hoverinfo: "text" },
+    { x: rank, y: take("predicted"), name: "predicted", mode: "markers", marker: { symbol: "circle-open", size: 5, color: DATA.termColors.variance }, text, hoverinfo: "text" },
   ];
-  if (c.theta.some((theta) => theta !== null)) traces.push({ x: rank, y: take("theta"), name: "water level", mode: "lines", line: { shape: "hvh", color: "#0072B2", dash: "dash", width: 2 }, hoverinfo: "name" });
+  if (c.theta.some((theta) => theta !== null)) traces.push({ x: rank, y: take("theta"), name: "water level", mode: "lines", line: { shape: "hvh", color: DATA.termColors.quantization, dash: "dash", width: 2 }, hoverinfo: "name" });
   return plot(element, traces, { ...below, xaxis: axis("channel, by second moment"), yaxis: axis("squared latent units", { type: "log", tickformat: "~g", dtick: 1 }) });
 };
 
@@ -24,7 +24,7 @@ CHARTS.channels = (element, run, state) => {
   const names = Object.keys(c).filter((key) => key === "bits" || key.includes(" gap, to "));
   const traces = names.map((name, k) => ({
     x: rank, y: order.map((i) => c[name][i]), name: name === "bits" ? "bits spent" : name, mode: "lines", hoverinfo: "text",
-    line: { color: name === "bits" ? "#000" : SHADES[(k - 1) % SHADES.length], dash: DASHES[k % DASHES.length], width: name === "bits" ? 2 : 1.6 },
+    line: { color: name === "bits" ? "#000" : DATA.termColors[name.split(" gap")[0]], dash: DASHES[k % DASHES.length], width: name === "bits" ? 2 : 1.6 },
     text: order.map((i) => `<b>channel ${c.channel[i]}</b><br>${escaped(name)}: ${fixed(c[name][i], 4)} bit/coded latent`),
   }));
   return plot(element, traces, { ...below, xaxis: axis("channel, by second moment"), yaxis: axis("bit/coded latent") });
@@ -39,8 +39,8 @@ CHARTS.calibration = (element, run, state) => {
   const traces = [
     { x: ends, y: ends, mode: "lines", name: "as predicted", line: { color: "#767676", width: 1.5 }, hoverinfo: "skip" },
     {
-      x: c.predicted, y: c.actual, mode: "lines+markers", name: "the codec", line: { color: "#0072B2", width: 1.2 }, hoverinfo: "text",
-      marker: { color: "#0072B2", size: c.count.map((n) => 4 + 8 * Math.log10(n) / largest) },
+      x: c.predicted, y: c.actual, mode: "lines+markers", name: "the codec", line: { color: DATA.termColors.variance, width: 1.2 }, hoverinfo: "text",
+      marker: { color: DATA.termColors.variance, size: c.count.map((n) => 4 + 8 * Math.log10(n) / largest) },
       error_y: { type: "data", array: error(c.actual_high, 1), arrayminus: error(c.actual_low, -1), thickness: 1, width: 2 },
       text: c.predicted.map((p, i) => `predicted ${p.toPrecision(3)}, actual ${c.actual[i].toPrecision(3)}${between(c.actual_low[i], c.actual_high[i], 3)}<br>${c.count[i].toLocaleString("en")} elements`),
     },
@@ -54,7 +54,7 @@ CHARTS.residuals = (element, run, state) => {
   if (!classes.length) return plot(element, [], { annotations: [message("nothing is coded")] });
   const traces = classes.map(([name, r], k) => ({
     x: r.normalized, y: r.density.map((d) => d || null), name, mode: "lines", connectgaps: false,
-    line: { color: SHADES[k % SHADES.length], dash: DASHES[k % 4], width: 1.6 },
+    line: { color: DATA.colors[k % DATA.colors.length], dash: DASHES[k % 4], width: 1.6 },
     hovertemplate: `${escaped(name)}<br>%{x:.2f} sigma: %{y:.3g}<extra></extra>`,
   }));
   const first = classes[0][1];

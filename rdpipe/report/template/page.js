@@ -16,15 +16,44 @@ const watcher = new IntersectionObserver((entries) => {
 }, { rootMargin: "300px" });
 
 function draw(element) {
-  if (!element.dataset.stale) return;
+  if (!element.dataset.stale || !window.Plotly) return;
   delete element.dataset.stale;
   if (element.id === "picture") return drawPictures();
-  CHARTS[element.dataset.chart](element, DATA.runs[STATE.run], STATE);
+  const index = element.closest(".run")?.dataset.run ?? STATE.run;
+  CHARTS[element.dataset.chart](element, DATA.runs[index], STATE);
 }
 
 function refresh(elements = all("[data-chart], #picture")) {
   elements.forEach((element) => { element.dataset.stale = "yes"; });
   visible.forEach(draw);
+}
+
+// The selection stands in the URL, so that a link shows what its sender saw.
+const LINKED = new URLSearchParams(location.search);
+function writeLink() {
+  const image = document.getElementById("image"), { rate, distortion, view, limit, quality } = STATE;
+  const link = new URLSearchParams({ codec: DATA.runs[STATE.run].title, quality, limit, rate, distortion, view });
+  const name = LINKED.get("image") ?? image.selectedOptions[0]?.textContent;
+  if (name !== undefined) link.set("image", name);
+  history.replaceState(null, "", `?${link}${location.hash}`);
+}
+
+function readLink() {
+  for (const select of all("[data-option], #limit")) {
+    const key = select.dataset.option ?? "limit", value = LINKED.get(key);
+    if ([...select.options].some((option) => option.value === value)) STATE[key] = value;
+  }
+  document.getElementById("limit").value = STATE.limit;
+  STATE.quality = LINKED.get("quality");
+  const index = Math.max(0, DATA.runs.findIndex((run) => run.title === LINKED.get("codec")));
+  document.getElementById("run").value = index;
+  selectRun(index);
+}
+
+function showAll() {
+  all(".run, main [data-quality], main [data-limit]").forEach((element) => { element.hidden = false; });
+  all("details").forEach((element) => { element.open = true; });
+  all("[data-chart], #picture").forEach((element) => { element.dataset.stale = "yes"; draw(element); });
 }
 
 function show() {
@@ -33,7 +62,9 @@ function show() {
     const { quality, limit } = element.dataset;
     element.hidden = (quality !== undefined && quality !== STATE.quality) || (limit !== undefined && limit !== STATE.limit);
   });
+  all("[data-select]").forEach((button) => button.setAttribute("aria-pressed", String(button.dataset.select === STATE.quality)));
   refresh();
+  writeLink();
 }
 
 function selectRun(index) {
@@ -48,12 +79,17 @@ function selectRun(index) {
   show();
 }
 
+function selectQuality(value) {
+  STATE.quality = document.getElementById("quality").value = value;
+  show();
+}
+
 function sample(curve) {
   const dashes = { solid: "", dash: "7 4", dashdot: "7 3 2 3", dot: "2 3", longdashdot: "12 3 2 3" };
   const hollow = curve.symbol.endsWith("-open");
   const marks = { circle: '<circle cx="17" cy="8" r="4"/>', square: '<rect x="13" y="4" width="8" height="8"/>', "triangle-up": '<path d="M17 3l5 9h-10z"/>', "diamond-open": '<path d="M17 3l5 5-5 5-5-5z"/>', "x-thin-open": '<path d="M13 4l8 8m0-8l-8 8"/>' };
-  return `<svg width="34" height="16" aria-hidden="true"><path d="M0 8h34" stroke="${curve.color}" stroke-width="${curve.codec ? 3 : 2}" stroke-dasharray="${dashes[curve.dash]}"/>` +
-    `<g fill="${hollow ? "#fff" : curve.color}" stroke="${curve.color}" stroke-width="1.5">${marks[curve.symbol]}</g></svg>`;
+  return `<svg width="34" height="16" aria-hidden="true"><path d="M0 8h34" stroke="${toned(curve.color)}" stroke-width="${curve.codec ? 3 : 2}" stroke-dasharray="${dashes[curve.dash]}"/>` +
+    `<g fill="${hollow ? "var(--paper)" : toned(curve.color)}" stroke="${toned(curve.color)}" stroke-width="1.5">${marks[curve.symbol]}</g></svg>`;
 }
 
 function legend(holder) {
@@ -76,13 +112,15 @@ function legend(holder) {
 
 const on = (id, event, act) => document.getElementById(id).addEventListener(event, (e) => act(e.target.value));
 on("run", "change", (value) => selectRun(Number(value)));
-on("quality", "change", (value) => { STATE.quality = value; show(); });
+on("quality", "change", selectQuality);
 on("limit", "change", (value) => { STATE.limit = value; show(); });
 on("image", "change", drawPictures);
 on("map", "change", drawPictures);
 on("opacity", "input", (value) => { document.getElementById("map-canvas").style.opacity = value / 100; });
+all("[data-select]").forEach((button) => button.addEventListener("click", () => selectQuality(button.dataset.select)));
 all("[data-option]").forEach((select) => select.addEventListener("change", () => {
   STATE[select.dataset.option] = select.value;
+  writeLink();
   refresh(all('[data-chart="bounds"]'));
 }));
 
@@ -98,4 +136,16 @@ all("#compared input").forEach((box) => box.addEventListener("change", () => {
 }));
 
 all("[data-chart], #picture").forEach((element) => watcher.observe(element));
-selectRun(0);
+addEventListener("beforeprint", showAll);
+addEventListener("afterprint", show);
+SCHEME.addEventListener("change", () => selectRun(STATE.run));
+readLink();
+
+// The library of the charts is large. It is unpacked and run after the top of the page has been shown.
+async function loadCharts() {
+  const packed = Uint8Array.from(atob(document.getElementById("plotly").textContent), (c) => c.charCodeAt(0));
+  const source = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+  document.head.append(Object.assign(document.createElement("script"), { textContent: await new Response(source).text() }));
+  visible.forEach(draw);
+}
+requestAnimationFrame(() => setTimeout(loadCharts));

@@ -92,6 +92,10 @@ function drawPictures() {
   const choose = ["image", "map"].map((id) => document.getElementById(id));
   options(choose[0], maps.images.map((entry) => entry.name));
   options(choose[1], maps.names);
+  const linked = maps.images.findIndex((entry) => entry.name === LINKED.get("image"));
+  if (linked >= 0) choose[0].value = String(linked);
+  LINKED.delete("image");
+  writeLink();
   const [i, k] = choose.map((select) => Number(select.value)), image = maps.images[i];
   picture(document.getElementById("original"), pictures.originals[i], `${image.name}, original`);
   picture(document.getElementById("decoded"), pictures.decoded[STATE.quality][i], `${image.name}, decoded at quality ${STATE.quality}`);

@@ -1,0 +1,186 @@
+"""What to do: a card for each component of a codec, with what it earns and what is left."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from rdpipe.analysis.ladder import TERMS
+from rdpipe.core.axes import AXES, BASELINE_CELL, CellId
+from rdpipe.core.kinds import BoundKind, CurveRole
+from rdpipe.report import answer
+from rdpipe.report.ladder_text import NOT_MEASURED, cost
+from rdpipe.report.overview import TODAY, curve_name
+from rdpipe.report.style import TERM_COLORS
+
+
+class Component(NamedTuple):
+    """A part of a codec: its terms, its name, what it is, and the section with the evidence."""
+
+    terms: tuple[str, ...]
+    name: str
+    text: str
+    section: str
+
+
+COMPONENTS = (
+    Component(("coder",), "Entropy coder", "Writes the quantized latents as bytes.", "tables"),
+    Component(
+        ("side",),
+        "Side information",
+        "Bits that tell the decoder means and variances before it decodes any latent.",
+        "tables",
+    ),
+    Component(
+        ("variance",),
+        "Variance",
+        "Predicts how far each latent lies from its mean: the scale of the prior.",
+        "latents",
+    ),
+    Component(
+        ("context",),
+        "Context",
+        "Predicts the value of each latent, from side information and from what is decoded.",
+        "ladder",
+    ),
+    Component(
+        ("encoder",),
+        "Encoder",
+        "Chooses the latents of an image; a search finds better ones for the same decoder.",
+        "ladder",
+    ),
+    Component(
+        ("quantization",),
+        "Quantization",
+        "Rounds the latents to values that can be coded; ideal noise would need fewer bits.",
+        "curves",
+    ),
+    Component(
+        ("decoder", "transforms"),
+        "Transforms",
+        "Turn the image into latents and back; they were trained for rounded latents.",
+        "curves",
+    ),
+)
+"""The components in the order of the ladder."""
+WITHOUT = (
+    ("variance", "variance", "one transmitted variance for each channel"),
+    ("context", "mean", "a mean of 0, with such a variance"),
+)
+"""Terms whose estimators earn something, their axes, and against what."""
+
+
+def cards(
+    ladder: pd.DataFrame,
+    bd_rates: pd.DataFrame,
+    available: pd.DataFrame,
+    latents: pd.DataFrame,
+    measure: str,
+) -> list[dict[str, Any]]:
+    """Return the cards of one codec.
+
+    Parameters
+    ----------
+    ladder : DataFrame
+        To one limit.
+    bd_rates, available, latents : DataFrame
+        See :func:`rdpipe.report.page.run_content`.
+    measure : str
+        The quality that is equal.
+    """
+    points = ladder[ladder["quality"].notna()]
+    shares = answer.earned(bd_rates, measure)
+    earned = {"side": side_text(latents)} | {
+        term: f"{shares[axis]:.1f} % of the bits, against {other}"
+        for term, axis, other in WITHOUT
+        if axis in shares
+    }
+    return [
+        {
+            **component._asdict(),
+            "color": TERM_COLORS[component.terms[-1]],
+            "earned": earned.get(component.terms[0], NOT_MEASURED),
+            "left": [
+                {"quality": int(quality), "texts": left_texts(rungs, component.terms)}
+                for quality, rungs in points.groupby("quality")
+            ],
+            "code": code_text(available, component.terms),
+            "seconds": seconds_text(points, component.terms),
+        }
+        for component in COMPONENTS
+    ]
+
+
+def side_text(latents: pd.DataFrame) -> str:
+    """Return the share of side information in the bits of the model."""
+    side = latents["side_bits"].sum()
+    total = side + latents["latent_bits"].sum()
+    if not total:
+        return "nothing is coded"
+    return f"costs {100 * side / total:.1f} % of the bits; what it earns is in variance and context"
+
+
+def left_texts(rungs: pd.DataFrame, terms: tuple[str, ...]) -> list[str]:
+    """Return what the rungs of some terms save at one quality, in words."""
+    own = rungs[rungs["term"].isin(terms)]
+    if own.empty:
+        return [f"{NOT_MEASURED}: no curve of this run changes it"]
+    return [left_text(rung, rungs["bpp"].iloc[0]) for _, rung in own.iterrows()]
+
+
+def left_text(rung: pd.Series, real: float) -> str:
+    """Return what one rung saves against the one before, with its interval."""
+    saved, low, high = (rung[key] for key in ("saved", "saved_low", "saved_high"))
+    if rung["remark"]:
+        missing = rung["remark"].startswith(NOT_MEASURED)
+        return NOT_MEASURED if missing else f"nothing shown: {rung['remark']}"
+    if not math.isfinite(saved):
+        return f"unknown: {curve_name(rung['name'])} does not reach this quality"
+    share = f"{100 * saved / real:.1f} % of the real bytes, " if real else ""
+    interval = answer.NO_INTERVAL
+    if math.isfinite(low + high):
+        interval = f"95 % interval {low:.4f} to {high:.4f}"
+    when = "today" if BoundKind.parse(rung["kind"]) in TODAY else "in the limit"
+    if BoundKind.parse(rung["kind"]) is BoundKind.GENIE_AIDED:
+        when = "genie-aided estimate, not a bound"
+    unsure = f"; {answer.UNCERTAIN}" * (not (low > 0 or high < 0))
+    costs = "costs bits: " * (saved < 0)
+    return f"{costs}{share}{saved:.4f} bpp ({interval}), {when}{unsure}"
+
+
+def code_text(available: pd.DataFrame, terms: tuple[str, ...]) -> str:
+    """Return the best real code that changes nothing but some terms, over the curve."""
+    own = [row for _, row in available.dropna(subset=["bd_rate"]).iterrows()]
+    own = [row for row in own if term_of(row) in terms]
+    if not own:
+        return NOT_MEASURED
+    best = min(own, key=lambda row: row["bd_rate"])
+    counted = "real bytes" if BoundKind.parse(best["kind"]) is BoundKind.ACHIEVED else "code length"
+    change, *ends = (best[f"bd_rate{end}"] for end in ("", "_low", "_high"))
+    if change > 0:
+        verb, saved = "costs", answer.saving_text(-change, *(-end for end in reversed(ends)))
+    else:
+        verb, saved = "saves", answer.saving_text(change, *ends)
+    unsure = f"; {answer.UNCERTAIN}" * (not best["bd_rate_high"] < 0)
+    return f"{curve_name(best['cell'])} {verb} {saved}, {counted}{unsure}"
+
+
+def term_of(code: pd.Series) -> str:
+    """Return the one term that a real code changes; empty if it changes more than one."""
+    if (term := TERMS.get(CurveRole.parse(code["role"]))) is not None:
+        return term
+    cell = CellId.parse(code["cell"])
+    changed = [
+        axis.term for axis in AXES if getattr(cell, axis.name) != getattr(BASELINE_CELL, axis.name)
+    ]
+    if not changed:
+        return "coder"
+    return changed[0] if len(changed) == 1 else ""
+
+
+def seconds_text(points: pd.DataFrame, terms: tuple[str, ...]) -> str:
+    """Return what the measured rungs of some terms cost the encoder."""
+    costs = points[points["term"].isin(terms)].apply(cost, axis=1)
+    return next((text for text in costs if text), NOT_MEASURED)

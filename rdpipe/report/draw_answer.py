@@ -1,0 +1,98 @@
+"""The answer as one figure: what each term is worth, and the curves of codec and bound."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from rdpipe.core.kinds import BoundKind, CurveRole
+from rdpipe.report.overview import TODAY, known_rungs, parts
+from rdpipe.report.style import DOUBLE, GRAYS, STYLES
+from rdpipe.report.words import MEASURE_NAMES
+
+
+def answer(ladder: pd.DataFrame, points: pd.DataFrame) -> Figure:
+    """Draw the steps of the ladder to the first limit, and the curves of its ends.
+
+    Solid steps are available today, hatched ones in the limit only.
+
+    Parameters
+    ----------
+    ladder, points : DataFrame
+        Of one codec on one dataset; the points include those of baselines.
+    """
+    ladder = ladder[ladder["limit"] == ladder["limit"].iloc[0]]
+    rungs = {
+        int(quality): known_rungs(table)
+        for quality, table in ladder[ladder["quality"].notna()].groupby("quality")
+    }
+    figure, (left, right) = plt.subplots(
+        1, 2, figsize=(DOUBLE, 2.7), gridspec_kw={"width_ratios": (1, 1.15)}
+    )
+    draw_steps(left, rungs)
+    draw_ends(right, rungs, points)
+    return figure
+
+
+def draw_steps(axes: Axes, rungs: dict[int, pd.DataFrame]) -> None:
+    """Draw what each step saves at each quality; steps that cost bits lie left of zero."""
+    names: dict[str, Any] = {}
+    for row, table in enumerate(rungs.values()):
+        ends = {True: 0.0, False: 0.0}  # of steps that save, and of those that cost bits
+        for part in parts(table, table["bpp"].max() or 1.0):
+            saves, percent = part["percent"] >= 0, part["percent"]
+            look = {"facecolor": part["color"], "hatch": None, "edgecolor": part["color"]}
+            if not part["today"]:
+                look |= {"facecolor": "white", "hatch": "//////"}
+            axes.barh(row, percent, 0.62, ends[saves], linewidth=0.6, **look)
+            ends[saves] += percent
+            label = part["name"] + ("" if part["today"] else ", in the limit only")
+            names.setdefault(label, Patch(label=label, linewidth=0.6, **look))
+    labels = [f"q{q}, {table['bpp'].iloc[0]:.2f} bpp" for q, table in rungs.items()]
+    axes.set_yticks(range(len(labels)), labels)
+    axes.invert_yaxis()
+    axes.set_xlabel(f"saved at equal {measure_of(rungs)}, % of the real bytes")
+    axes.axvline(0, color="0.3", linewidth=0.8)
+    axes.grid(axis="y", visible=False)
+    if names:
+        axes.legend(
+            handles=[*names.values()],
+            loc="lower center",
+            bbox_to_anchor=(0.4, 1.0),
+            ncols=2,
+            frameon=False,
+        )
+
+
+def measure_of(rungs: dict[int, pd.DataFrame]) -> str:
+    """Return the name of the quality that is equal."""
+    return MEASURE_NAMES[next(iter(rungs.values()))["matched_at"].iloc[0]]
+
+
+def draw_ends(axes: Axes, rungs: dict[int, pd.DataFrame], points: pd.DataFrame) -> None:
+    """Draw the codec, what is available today, the bound, and the baselines, with their names."""
+    codec = points[points["role"] == CurveRole.CODEC].set_index("quality")
+    psnr = codec["psnr"].loc[list(rungs)]
+    today = [table[table["kind"].isin([*map(str, TODAY)])].iloc[-1] for table in rungs.values()]
+    last = [table.iloc[-1] for table in rungs.values()]
+    curves = [("codec", [table["bpp"].iloc[0] for table in rungs.values()], BoundKind.ACHIEVED)]
+    if any(rung["rung"] for rung in today):
+        curves.append(("today", [rung["bpp"] for rung in today], BoundKind.ACHIEVABLE))
+    if any(BoundKind.parse(rung["kind"]) is BoundKind.UPPER_BOUND for rung in last):
+        curves.append(("best bound", [rung["bpp"] for rung in last], BoundKind.UPPER_BOUND))
+        axes.fill_betweenx(psnr, curves[-1][1], curves[0][1], color="0.5", alpha=0.2, linewidth=0)
+    for name, bpp, kind in curves:
+        axes.plot(bpp, psnr, color="black", label=name, **STYLES[kind])
+    axes.set(xlim=axes.get_xlim(), ylim=axes.get_ylim())  # baselines do not widen them
+    shared = points[points["role"].isin([CurveRole.BASELINE, CurveRole.PUBLISHED])]
+    for (name, kind), table in shared.groupby(["curve", "kind"], sort=False):
+        gray = GRAYS[len(axes.lines) % len(GRAYS)]
+        look = {**STYLES[BoundKind.parse(kind)], "markersize": 2.5}
+        axes.plot(table["bpp"], table["psnr"], color=gray, linewidth=0.8, label=name, **look)
+    axes.set(xlabel="rate, bit/pixel", ylabel="PSNR, dB (mean over images)")
+    axes.legend(loc="lower right", frameon=False)

@@ -1,0 +1,78 @@
+"""The answer in the terminal."""
+
+import numpy as np
+import pytest
+import xarray as xr
+from small_page import make_tables, without_intervals
+
+from rdpipe.__main__ import main
+from rdpipe.commands import check, show
+from rdpipe.io import store
+from rdpipe.report.terminal import answer_lines
+from rdpipe.stages import check_codec
+
+
+@pytest.fixture
+def tables():
+    return make_tables()
+
+
+def lines_of(tables):
+    points = tables["points"][tables["points"]["role"] == "codec"]
+    return list(answer_lines(points, tables["ladder"], tables["available"]))
+
+
+def test_rungs_that_change_nothing_and_genies_are_left_out(tables):
+    lines = lines_of(tables)
+    assert lines[0].split() == ["q1", "q2", "over", "the", "curve"]
+    assert lines[1].split() == ["PSNR,", "dB", "29.00", "30.00"]
+    assert [line.strip().split("  ")[0] for line in lines[3:-3]] == [
+        "entropy coder",
+        "prior",
+        "quantization",
+        "jointly trained transforms",
+        "best rung, bpp",
+        "against the real bytes",
+    ]
+    assert lines[5].split()[1:6] == ["-11.7", "%", "-11.7", "%", "-11.7"]
+    assert lines[5].endswith("limit") and "(-12.2 to -11.2 %)" in lines[5]
+    assert lines[3].endswith("today")
+    assert lines[8].split()[4:9] == ["-20.0", "%", "-20.0", "%", "-20.0"]
+    assert "not measured: variance, context" in lines
+    assert "genie" not in " ".join(lines)
+
+
+def test_unknown_values_are_question_marks(tables):
+    ladder = without_intervals(tables)["ladder"]
+    curve = ["change", "total"]
+    lines = lines_of(tables | {"ladder": ladder.assign(**dict.fromkeys(curve, np.nan))})
+    assert lines[5].split() == ["quantization", "-11.7", "%", "-11.7", "%", "?", "limit"]
+    assert not any("nan" in line for line in lines)
+
+
+def test_command_reads_the_store_of_a_run(tables, tmp_path, capsys):
+    with store.create(tmp_path / "bounds.zarr.zip", {}) as writer:
+        for name in ("points", "ladder", "available"):
+            table = tables[name].reset_index(drop=True)
+            writer.write(xr.Dataset.from_dataframe(table), name)
+    (tmp_path / "report.html").touch()
+    show.run(tmp_path)
+    shown = capsys.readouterr().out
+    assert shown.startswith("c on d\n") and f"page: {tmp_path / 'report.html'}" in shown
+    assert "\n".join(lines_of(tables)) in shown
+
+
+@pytest.mark.parametrize("name, message", [("nowhere", "is not a folder"), (".", "has no bounds")])
+def test_mistyped_path_is_one_line(name, message, tmp_path, capsys):
+    assert main(["show", str(tmp_path / name)]) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+
+
+def test_check_is_the_check_of_the_stage():
+    assert check.run is check_codec.run
+
+
+def test_tables_of_one_quality_have_one_column():
+    lines = lines_of(make_tables(qualities=(3,)))
+    assert lines[0].split()[:2] == ["q3", "over"]

@@ -1,0 +1,126 @@
+"""The cards of the components say what is measured, and what is not."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from rdpipe.core.axes import AXES
+from rdpipe.core.kinds import BoundKind, CurveRole
+from rdpipe.report.cards import COMPONENTS, cards
+from rdpipe.report.words import TERM_NAMES
+
+
+def cards_of(tables, **replaced):
+    """Return the cards of some tables by their first term."""
+    tables = tables | replaced
+    ladder = tables["ladder"][tables["ladder"]["limit"] == "decodable"]
+    names = ("bd_rates", "available", "latents")
+    made = cards(ladder, *(tables[name] for name in names), "psnr")
+    return {card["terms"][0]: card for card in made}
+
+
+def with_codes(tables, *rows):
+    """Return a table of real codes: cell, role, and change of the rate in per cent."""
+    table = pd.concat([tables["available"]] * len(rows), ignore_index=True)
+    return table.assign(
+        cell=[row[0] for row in rows],
+        role=[str(row[1]) for row in rows],
+        bd_rate=[row[2] for row in rows],
+        bd_rate_low=[row[2] - 0.5 for row in rows],
+        bd_rate_high=[row[2] + 0.5 for row in rows],
+    )
+
+
+def test_every_axis_and_every_term_but_the_prior_has_a_card():
+    terms = [term for component in COMPONENTS for term in component.terms]
+    assert {axis.term for axis in AXES} <= set(terms)
+    assert set(terms) == set(TERM_NAMES) - {"prior"} and len(terms) == len(set(terms))
+
+
+def test_what_is_left_is_that_of_the_rung_with_its_interval(tables):
+    first, second = cards_of(tables)["quantization"]["left"]
+    assert first == {
+        "quality": 1,
+        "texts": [
+            "11.6 % of the real bytes, 0.1164 bpp (95 % interval 0.1064 to 0.1264), in the limit"
+        ],
+    }
+    assert second["texts"][0].startswith("11.6 % of the real bytes, 0.2328 bpp")
+
+
+def test_what_was_not_measured_says_so(tables):
+    made = cards_of(tables)
+    assert made["variance"]["left"][0]["texts"] == ["not measured"]
+    encoder = made["encoder"]
+    assert encoder["left"][0]["texts"] == ["not measured: no curve of this run changes it"]
+    assert encoder["earned"] == encoder["code"] == encoder["seconds"] == "not measured"
+
+
+def test_saving_whose_interval_includes_0_is_not_claimed(tables):
+    ladder = tables["ladder"]
+    made = cards_of(tables, ladder=ladder.assign(saved_low=-0.001))
+    text = made["quantization"]["left"][0]["texts"][0]
+    assert text.endswith("in the limit; cannot be distinguished from 0 with these images")
+    unknown = cards_of(tables, ladder=ladder.assign(saved_low=np.nan, saved_high=np.nan))
+    assert "(no 95 % interval)" in unknown["quantization"]["left"][0]["texts"][0]
+    worse = cards_of(tables, ladder=ladder.assign(saved=-0.1, saved_low=-0.2, saved_high=-0.01))
+    assert worse["quantization"]["left"][0]["texts"][0].startswith("costs bits: -10.0 % of")
+    nowhere = cards_of(tables, ladder=ladder.assign(saved=np.nan, remark=""))
+    assert "does not reach this quality" in nowhere["quantization"]["left"][0]["texts"][0]
+
+
+def test_rung_that_saves_nothing_is_not_a_saving(tables):
+    texts = cards_of(tables)["decoder"]["left"][0]["texts"]
+    assert len(texts) == 2 and texts[1].startswith("nothing shown: ")
+
+
+def test_codes_belong_to_the_one_term_that_they_change(tables):
+    codes = with_codes(
+        tables,
+        ("codec/codec/rounding", CurveRole.CELL, -0.2),
+        ("codec/codec/lattice-e8/calibrated", CurveRole.CELL, -5.0),
+        ("codec/codec/trellis", CurveRole.CELL, -3.0),
+        ("linear-causal/calibrated/rounding", CurveRole.CELL, -9.0),
+        ("better", CurveRole.REFINED, -7.0),
+    )
+    made = cards_of(tables, available=codes)
+    assert made["quantization"]["code"] == (
+        "lattice e8, calibrated saves 5.0 % (4.5 to 5.5 %), real bytes"
+    )
+    assert made["encoder"]["code"].startswith("better saves 7.0 %")
+    assert "cannot be distinguished from 0" in made["coder"]["code"]
+    costs = with_codes(tables, ("zero/codec/rounding", CurveRole.CELL, 3.0))
+    assert cards_of(tables, available=costs)["context"]["code"].startswith(
+        "mean zero, rounding costs 3.0 % (2.5 to 3.5 %), real bytes; cannot"
+    )
+    assert made["variance"]["code"] == made["context"]["code"] == "not measured"
+
+
+def test_earned_is_against_the_cells_without(tables):
+    """25 % more bits without the variance are 20 % of what is then needed."""
+    row = tables["bd_rates"].iloc[0]
+    names = {"codec/codec/rounding": 0.0, "codec/channel/rounding": 25.0}
+    rates = pd.DataFrame([{**row, "curve": name, "bd_rate": rate} for name, rate in names.items()])
+    made = cards_of(tables, bd_rates=rates)
+    assert made["variance"]["earned"].startswith("20.0 % of the bits, against one transmitted")
+    assert made["context"]["earned"] == "not measured"
+    assert made["side"]["earned"].startswith("costs 6.2 % of the bits")
+
+
+@pytest.mark.parametrize("kind, word", [(BoundKind.ACHIEVED, "today"), (BoundKind.GENIE_AIDED, "")])
+def test_kind_of_a_rung_is_said(tables, kind, word):
+    made = cards_of(tables, ladder=tables["ladder"].assign(kind=str(kind)))
+    text = made["quantization"]["left"][0]["texts"][0]
+    assert text.endswith(word or "genie-aided estimate, not a bound")
+
+
+def test_codec_without_latents_that_are_coded(tables):
+    empty = tables["latents"].assign(side_bits=0.0, latent_bits=0.0)
+    assert cards_of(tables, latents=empty)["side"]["earned"] == "nothing is coded"
+
+
+def test_cost_of_refinement_is_on_the_card_of_the_encoder(tables):
+    ladder = tables["ladder"].replace({"term": {"quantization": "encoder"}})
+    ladder = ladder.assign(encoder_seconds=12.5 * (ladder["term"] == "encoder"))
+    made = cards_of(tables, ladder=ladder)
+    assert made["encoder"]["seconds"] == "adds 12.5 s per megapixel to the encoder"

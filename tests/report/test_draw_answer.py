@@ -1,0 +1,51 @@
+"""The answer as a figure."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from rdpipe.core.kinds import BoundKind
+from rdpipe.report import draw_answer
+
+
+@pytest.fixture
+def axes(tables):
+    figure = draw_answer.answer(tables["ladder"], tables["points"])
+    yield figure.axes
+    plt.close(figure)
+
+
+def test_steps_have_the_lengths_of_the_ladder_and_hatches_in_the_limit_only(axes):
+    bars = axes[0].patches[:4]
+    assert [bar.get_width() for bar in bars] == pytest.approx([0.5, 0.2, 11.64, 7.66])
+    assert [bool(bar.get_hatch()) for bar in bars] == [False, False, True, True]
+    assert [label.get_text() for label in axes[0].get_yticklabels()] == [
+        "q1, 1.00 bpp",
+        "q2, 2.00 bpp",
+    ]
+
+
+def test_curves_are_the_ends_of_the_ladder_and_the_baselines(axes):
+    curves = {line.get_label(): line.get_xdata() for line in axes[1].lines}
+    assert list(curves) == ["codec", "today", "best bound", "jpeg", "theirs"]
+    assert curves["today"] == pytest.approx([0.993, 1.986])
+    assert curves["best bound"] == pytest.approx([0.8, 1.6])
+
+
+def test_steps_that_cost_bits_lie_left_of_zero(tables):
+    ladder = tables["ladder"]
+    costs = ladder.assign(bpp=ladder["bpp"].where(ladder["rung"] != 1, 1.1 * ladder["quality"]))
+    figure = draw_answer.answer(costs, tables["points"])
+    first, second, *_ = figure.axes[0].patches
+    assert first.get_x() == 0 and first.get_width() == pytest.approx(-10)
+    assert second.get_x() == 0 and second.get_width() > 0
+    plt.close(figure)
+
+
+def test_ladder_without_a_saving_has_no_bound_and_no_genie_is_drawn(tables):
+    ladder = tables["ladder"]
+    kind = ladder["kind"].where(ladder["rung"] == 0, str(BoundKind.GENIE_AIDED))
+    figure = draw_answer.answer(ladder.assign(kind=kind), tables["points"])
+    assert [line.get_label() for line in figure.axes[1].lines] == ["codec", "jpeg", "theirs"]
+    assert not np.any([bar.get_width() for bar in figure.axes[0].patches])
+    plt.close(figure)

@@ -7,7 +7,15 @@ BENCH_THREADS ?= 1
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: run test bench lint format docs install clean
+# For a machine with a card, PyTorch and NumPy, and no registry; `make cuda-wheels` fills WHEELS where there is one.
+CUDA_PYTHON ?= python3
+WHEELS ?= .whl
+OUT ?= results-cuda
+MINUTES ?= 8
+CUDA_SITE := .cuda
+ON_CARD = PYTHONPATH=$(CURDIR):$(CURDIR)/$(CUDA_SITE) timeout --signal=TERM --kill-after=20 530 $(CUDA_PYTHON) -m
+
+.PHONY: run test bench lint format docs install clean cuda-wheels cuda-test cuda-bench cuda-train
 
 run: install
 	rdpipe run $(CONFIG) --cores $(CORES)
@@ -47,6 +55,26 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(VENV)/bin/python -m pip install -q -c constraints.txt -e '.[dev]'
 	touch $@
 
+# make cuda-wheels [IMAGES=/folder/of/photographs]: as many images as fit are packed, too
+cuda-wheels: install
+	python -m benchmarks.card pack $(WHEELS) $(if $(IMAGES),--images $(IMAGES))
+
+$(CUDA_SITE):
+	mkdir -p $(OUT)
+	PYTHONPATH=$(CURDIR) $(CUDA_PYTHON) -m benchmarks.card unpack $(WHEELS) $@
+
+# Each ends by itself within 9 minutes; what it finds is in OUT.
+cuda-test: $(CUDA_SITE)
+	$(ON_CARD) pytest tests/cuda -rs -p no:cacheprovider --junitxml=$(OUT)/cuda-test.xml 2>&1 | tee $(OUT)/cuda-test.txt
+
+cuda-bench: $(CUDA_SITE)
+	$(ON_CARD) benchmarks training extraction --rounds 1 --images $(WHEELS)/images \
+	  --out $(OUT)/cuda-bench.json 2>&1 | tee $(OUT)/cuda-bench.txt
+
+cuda-train: $(CUDA_SITE)
+	$(ON_CARD) benchmarks.card train --minutes $(MINUTES) --images $(WHEELS)/images --out $(OUT) 2>&1 \
+	  | tee $(OUT)/cuda-train.txt
+
 clean:
 	rm -rf $(VENV) results results-* logs logs-* .snakemake build dist docs/_build docs/reference/api \
-	  docs/reference/config.md .mypy_cache .ruff_cache
+	  docs/reference/config.md .mypy_cache .ruff_cache $(CUDA_SITE) $(WHEELS)

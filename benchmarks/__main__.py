@@ -13,7 +13,6 @@ from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 
-import skimage.data
 import torch
 from PIL import Image
 
@@ -38,6 +37,8 @@ PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket")
 
 def write_sample_images(folder: Path) -> Path:
     """Write photographs of scikit-image as PNG to a folder."""
+    import skimage.data  # not on a machine with a card
+
     folder.mkdir()
     for name in PHOTOGRAPHS:
         Image.fromarray(getattr(skimage.data, name)()).save(folder / f"{name}.png")

@@ -5,7 +5,8 @@ import json
 import pytest
 import safetensors.torch
 import torch
-from small_training import SPEC, train_small
+from small_spec import SPEC
+from small_training import train_small
 
 from rdpipe.core.errors import InputError
 from rdpipe.datasets import manifest, sample

@@ -3,29 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+from small_spec import SPEC
 from torch import Tensor
 
 from rdpipe.datasets import sample
 from rdpipe.training.spec import TrainingSpec
 from rdpipe.training.trainer import train
 
-SPEC = {
-    "N": 8,
-    "M": 8,
-    "lambdas": [0.01, 0.04],
-    "mean": "hyper",
-    "variance": "hyperprior",
-    "quantizer": "ste",
-    "steps": 12,
-    "batch": 2,
-    "crop": 64,
-    "learning_rate": 0.003,
-    "seed": 1,
-    "precision": "32-true",
-    "device": "cpu",
-    "devices": 1,
-    "save_every": 2,
-}
 FILES = [Path(source.file) for source in sample.find()]
 
 

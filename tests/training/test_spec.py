@@ -1,7 +1,7 @@
 """The specification of a training, and which states belong to it."""
 
 import pytest
-from small_training import SPEC
+from small_spec import SPEC
 
 from rdpipe.core.errors import InputError
 from rdpipe.training.spec import TrainingSpec

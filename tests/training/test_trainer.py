@@ -13,7 +13,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 from skimage import data
-from small_training import SPEC, train_small
+from small_spec import SPEC
+from small_training import train_small
 
 from rdpipe.core.errors import InputError
 from rdpipe.datasets import manifest, sample

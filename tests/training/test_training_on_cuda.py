@@ -3,7 +3,8 @@
 import pytest
 import torch
 from pretended_cuda import counting, pretend_cuda
-from small_training import FILES, SPEC, train_small
+from small_spec import SPEC
+from small_training import FILES, train_small
 
 from rdpipe.core.errors import InputError
 from rdpipe.training.crops import Crops

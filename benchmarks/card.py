@@ -9,6 +9,7 @@ standard library alone until a training starts.
 """
 
 import argparse
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -28,12 +29,14 @@ PACKAGES = """
 """.split()
 """What rdpipe needs beside PyTorch and NumPy to extract, to train and to run ``tests/cuda``."""
 PYTHON = "3.12"
-MOST_BYTES = 36 << 20
+MOST_BYTES = 60_000_000
 """Size of the folder: wheels, and as many images as fit."""
 NAMES = ("joint-upper", "mini-mean-scale", "mini-context", "mini-scale", "mini-factorized")
 """Trainings of ``config/train.yaml``, in order of their worth."""
 PROBE_STEPS = 40
 """Steps whose time says how many steps fit."""
+LEFT_OUT = {"tests", "test_data", "webfiles.zip"}
+"""Folders and files of packages that nothing here needs."""
 ROOT = Path(__file__).parents[1]
 
 
@@ -56,14 +59,19 @@ def pack(folder: Path, images: Path | None) -> None:
 
 
 def compress(wheel: Path, out: Path) -> None:
-    """Write a wheel with a better compression, without the tests of the package."""
+    """Write a wheel with a better compression, without what only developers of the package need."""
     with (
+        tempfile.TemporaryDirectory() as folder,
         zipfile.ZipFile(wheel) as source,
         zipfile.ZipFile(out, "w", zipfile.ZIP_LZMA) as target,
     ):
         for name in source.namelist():
-            if not {"tests", "test_data"} & set(Path(name).parts[:-1]):
-                target.writestr(name, source.read(name))
+            if not LEFT_OUT & set(Path(name).parts):
+                file = Path(source.extract(name, folder))
+                bundled = any(part.endswith(".libs") for part in Path(name).parts)
+                if file.suffix == ".so" and not bundled and shutil.which("strip"):
+                    subprocess.run(["strip", "--strip-unneeded", file], check=True)
+                target.write(file, name)
 
 
 def images_within(folder: Path, size: int) -> Iterator[Path]:

@@ -68,11 +68,11 @@ cuda-test: $(CUDA_SITE)
 	$(ON_CARD) pytest tests/cuda -rs -p no:cacheprovider --junitxml=$(OUT)/cuda-test.xml 2>&1 | tee $(OUT)/cuda-test.txt
 
 cuda-bench: $(CUDA_SITE)
-	$(ON_CARD) benchmarks training extraction --rounds 1 --images $(WHEELS)/images \
+	$(ON_CARD) benchmarks training extraction --rounds 1 --images $(or $(IMAGES),$(WHEELS)/images) \
 	  --out $(OUT)/cuda-bench.json 2>&1 | tee $(OUT)/cuda-bench.txt
 
 cuda-train: $(CUDA_SITE)
-	$(ON_CARD) benchmarks.card train --minutes $(MINUTES) --images $(WHEELS)/images --out $(OUT) 2>&1 \
+	$(ON_CARD) benchmarks.card train --minutes $(MINUTES) --images $(or $(IMAGES),$(WHEELS)/images) --out $(OUT) 2>&1 \
 	  | tee $(OUT)/cuda-train.txt
 
 clean:

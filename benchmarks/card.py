@@ -9,10 +9,14 @@ standard library alone until a training starts.
 """
 
 import argparse
+import contextlib
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -33,8 +37,10 @@ MOST_BYTES = 60_000_000
 """Size of the folder: wheels, and as many images as fit."""
 NAMES = ("joint-upper", "mini-mean-scale", "mini-context", "mini-scale", "mini-factorized")
 """Trainings of ``config/train.yaml``, in order of their worth."""
-PROBE_STEPS = 40
-"""Steps whose time says how many steps fit."""
+MANY = 10**9
+"""More steps than fit."""
+SHARE = 0.6
+"""Share of the time with a constant learning rate; both parts also have to start."""
 LEFT_OUT = {"tests", "test_data", "webfiles.zip"}
 """Folders and files of packages that nothing here needs."""
 ROOT = Path(__file__).parents[1]
@@ -97,7 +103,7 @@ def train_embedded(minutes: float, out: Path, images: Path, names: list[str]) ->
     """Continue the trainings of the embedded codecs, each for an equal share of the time.
 
     A training continues from its state in ``out`` if there is one, otherwise it starts from the
-    committed weights. As many steps are made as fit, so that the learning rate falls at the end.
+    committed weights.
     """
     from rdpipe.datasets import folder, manifest
 
@@ -112,18 +118,24 @@ def train_embedded(minutes: float, out: Path, images: Path, names: list[str]) ->
 
 
 def train_for(seconds: float, name: str, out: Path) -> int:
-    """Train one embedded codec for some time; return the number of steps."""
-    entry = training_entry(name)
-    begin = time.monotonic()
-    with tempfile.TemporaryDirectory() as probe:
-        marks = []
-        for steps in (1, PROBE_STEPS):  # the second continues from the state of the first
-            run_stage({**entry, "steps": steps}, out, Path(probe, "state"), Path(probe, "weights"))
-            marks.append(time.monotonic())
-    overhead, of_steps = marks[0] - begin, marks[1] - marks[0]
-    left = 0.9 * seconds - (marks[1] - begin) - overhead
-    steps = max(1, round(left / max(of_steps - overhead, 1e-3) * (PROBE_STEPS - 1)))
-    run_stage({**entry, "steps": steps}, out, out / f"{name}.state", out / f"{name}.safetensors")
+    """Train one embedded codec for some time; return the number of steps.
+
+    The learning rate is constant over the first two thirds of the steps, whatever their number. So
+    the training is stopped after two thirds of the time, and its steps are counted.
+    """
+    import torch
+
+    import rdpipe.stages.train_codec  # noqa: F401 (loaded before the time counts)
+
+    entry, state, weights = training_entry(name), out / f"{name}.state", out / f"{name}.safetensors"
+    timer = threading.Timer(SHARE * seconds, os.kill, (os.getpid(), signal.SIGTERM))
+    timer.start()
+    with contextlib.suppress(SystemExit):  # after the state is saved
+        run_stage({**entry, "steps": MANY}, out, state, weights)
+    timer.cancel()
+    done = torch.load(state / "state.pt", map_location="cpu", weights_only=True)["step"]
+    steps: int = done + max(1, done // 2)
+    run_stage({**entry, "steps": steps}, out, state, weights)
     return steps
 
 

@@ -15,7 +15,7 @@ MINUTES ?= 8
 CUDA_SITE := .cuda
 ON_CARD = PYTHONPATH=$(CURDIR):$(CURDIR)/$(CUDA_SITE) timeout --signal=TERM --kill-after=20 530 $(CUDA_PYTHON) -m
 
-.PHONY: run test bench lint format docs install clean cuda-wheels cuda-test cuda-bench cuda-train
+.PHONY: run test bench lint format docs lock install clean cuda-wheels cuda-test cuda-bench cuda-train
 
 run: install
 	rdpipe run $(CONFIG) --cores $(CORES)
@@ -45,6 +45,12 @@ format: install
 docs: install
 	rm -rf docs/_build docs/reference/api
 	sphinx-build -q -W --keep-going docs docs/_build/html
+
+# For the Containerfile. Python 3.11 on Linux; hashes are those of the files that pip chooses.
+# make lock TORCH_INDEX=URL: the index of PyTorch's builds without CUDA
+lock: install
+	python -m pip install -q --dry-run --ignore-installed --prefer-binary -c constraints.txt \
+	  $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) --report - '.[all]' | .ci/lock > requirements.lock
 
 install: $(VENV)/installed
 

@@ -55,9 +55,13 @@ class LogHandler(LogHandlerBase):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print what is said about an event, if anything."""
-        if self.writes_to_stream:
+        if not self.writes_to_stream:
+            return
+        try:
             for line in self.progress.lines(record):
                 print(line, file=sys.stderr, flush=True)
+        except Exception:  # the thread of the log must go on
+            self.handleError(record)
 
 
 class Progress:

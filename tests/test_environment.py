@@ -72,6 +72,26 @@ def test_installed_versions_are_the_pinned_versions():
     assert installed == pins()
 
 
+def test_lock_has_every_package_of_a_user_with_its_version_and_hash():
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    lines = [line for line in lines if not line.startswith("#")]
+    pattern = r"([\w-]+)==([\w.]+)(?:\+cpu)? --hash=sha256:[0-9a-f]{64}  # \S+"
+    locked = {canonicalize_name(m[1]): m[2] for m in (re.fullmatch(pattern, x) for x in lines)}
+    assert len(locked) == len(lines)
+    assert locked.items() <= pins().items()
+    core = {canonicalize_name(Requirement(text).name) for text in PROJECT["dependencies"]}
+    assert core | packages_of("all") <= locked.keys()
+
+
+def test_containerfile_copies_what_the_wheel_is_built_from():
+    text = (ROOT / "Containerfile").read_text()
+    copied = {name for line in re.findall("^COPY (.*) ", text, re.M) for name in line.split()}
+    hatch = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]
+    wheel = hatch["build"]["targets"]["wheel"]
+    needed = {*wheel["packages"], *wheel["force-include"], "pyproject.toml", "README.md", "LICENSE"}
+    assert copied == needed | {"requirements.lock"}
+
+
 def test_core_has_what_a_codec_author_needs_beside_torch():
     core = {canonicalize_name(Requirement(text).name) for text in PROJECT["dependencies"]}
     assert core >= {"numpy", "scipy", "xarray", "zarr", "torch"}

@@ -12,8 +12,9 @@ import pytest
 import yaml
 from PIL import Image
 from snakemake_interface_logger_plugins.common import LogEvent
+from snakemake_interface_logger_plugins.tests import MockOutputSettings
 
-from snakemake_logger_plugin_rdpipe import Progress, clock, job_label
+from snakemake_logger_plugin_rdpipe import LogHandler, Progress, clock, job_label
 
 ROOT = Path(__file__).parents[2]
 CONFIG = {
@@ -136,6 +137,25 @@ def test_rules_that_run_nothing_are_not_counted():
     started = dict(jobid=0, rule_name="all", wildcards={})
     assert not list(progress.lines(record(1, event=LogEvent.JOB_INFO, **started)))
     assert not list(progress.lines(record(2, event=LogEvent.JOB_FINISHED, job_id=0)))
+
+
+def test_progress_goes_on_after_a_record_that_is_not_understood(capsys, monkeypatch):
+    settings = MockOutputSettings()
+    settings.printshellcmds = False
+    monkeypatch.setattr(logging, "raiseExceptions", False)
+    handler = LogHandler(settings, None)
+    handler.emit(record(0, event=LogEvent.JOB_FINISHED, job_id=7))
+    handler.emit(record(0, event=LogEvent.RUN_INFO, stats={"simulate": 2, "total": 2}))
+    assert capsys.readouterr().err == "2 jobs\n"
+
+
+@pytest.mark.parametrize("flag", ["dryrun", "printshellcmds", "verbose", "debug_dag"])
+def test_plans_and_verbose_runs_are_left_to_snakemake(flag):
+    settings = MockOutputSettings()
+    settings.printshellcmds = False
+    assert LogHandler(settings, None).writes_to_stream
+    setattr(settings, flag, True)
+    assert not LogHandler(settings, None).writes_to_stream
 
 
 def test_warnings_are_shown():

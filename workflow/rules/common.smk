@@ -19,7 +19,7 @@ from rdpipe.config.text import check_text
 from rdpipe.core.axes import AXES, axis_named
 from rdpipe.core.device import count_cards, resolve_device
 from rdpipe.core.errors import InputError
-from rdpipe.core.provenance import digests_of, installed_versions
+from rdpipe.core.provenance import ROOT, digests_of, installed_versions
 from rdpipe.datasets import folder
 
 if str(Path.cwd()) not in sys.path:  # for modules of the user, as in the jobs
@@ -54,8 +54,16 @@ if runs_here and config["device"] != "cpu" and "gpu" not in workflow.global_reso
 
 MATCHES_DATASET = config["matching"] == "dataset"
 
-# Jobs use the interpreter that runs Snakemake, also on a cluster; conda brings its own.
-if not with_conda:
+# Jobs use the interpreter that runs Snakemake, also on a cluster. The environment of conda has all
+# but rdpipe: it finds this package through a link, in a folder with nothing else.
+if with_conda:
+    link = Path(".snakemake/rdpipe/rdpipe").absolute()
+    if workflow.is_main_process:
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.unlink(missing_ok=True)
+        link.symlink_to(ROOT)
+    shell.prefix(f"set -euo pipefail; export PYTHONPATH={shlex.quote(str(link.parent))}; ")
+else:
     interpreter = shlex.quote(str(Path(sys.executable).parent))
     shell.prefix(f"set -euo pipefail; export PATH={interpreter}:$PATH; ")
 

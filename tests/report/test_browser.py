@@ -98,6 +98,10 @@ def drawn(page, chart):
     return element
 
 
+def show_genie(page):
+    page.locator("#curves .run:visible").get_by_label("codec/element/test-channel").check()
+
+
 def traces(chart):
     return chart.evaluate("chart => chart.data.map((trace) => [...(trace.y || [])])")
 
@@ -114,6 +118,7 @@ def test_every_section_and_chart_is_drawn_and_fits(page):
 
 def test_hovering_over_a_curve_shows_its_name_kind_and_interval(page):
     chart = drawn(page, "bounds")
+    show_genie(page)
     for neighbor in ("jpeg", "theirs", "codec/codec/test-channel"):
         page.locator("#curves .run:visible").get_by_label(neighbor).uncheck()
     chart.scroll_into_view_if_needed()
@@ -139,10 +144,21 @@ def test_genie_is_dotted_and_hollow(page):
     script = (
         "chart => chart.data.map((trace) => [trace.name, trace.line.dash, trace.marker.symbol])"
     )
-    looks = drawn(page, "bounds").evaluate(script)
+    chart = drawn(page, "bounds")
+    assert "codec/element/test-channel" not in [name for name, *_ in chart.evaluate(script)]
+    show_genie(page)
+    looks = chart.evaluate(script)
     assert ["codec/element/test-channel", "dot", "diamond-open"] in looks
     # two of the six curves are achieved
     assert len({(dash, symbol) for _, dash, symbol in looks}) == 5
+
+
+def test_codec_bound_and_baselines_have_their_names_at_their_curves(page):
+    script = "chart => chart.layout.annotations.map((note) => note.text)"
+    names = drawn(page, "bounds").evaluate(script)
+    assert {"the codec", "rounding", "jpeg", "theirs"} <= set(names)
+    first = page.locator("#curves .run:visible [data-legend] label").first
+    assert "BD-rate -55.0 %" in first.inner_text()
 
 
 def test_quality_limit_and_codec_can_be_selected(page):

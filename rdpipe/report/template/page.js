@@ -69,7 +69,7 @@ function show() {
 
 function selectRun(index) {
   STATE.run = index;
-  STATE.off.clear();
+  STATE.off = new Set(DATA.runs[index].curves.filter((curve) => curve.genie).map((curve) => curve.name));
   const qualities = DATA.runs[index].qualities.map(String), select = document.getElementById("quality");
   select.replaceChildren(...qualities.map((q) => new Option(`q${q}`, q)));
   if (!qualities.includes(STATE.quality)) STATE.quality = qualities[Math.floor((qualities.length - 1) / 2)];
@@ -93,13 +93,16 @@ function sample(curve) {
 }
 
 function legend(holder) {
-  holder.replaceChildren(...DATA.runs[STATE.run].curves.map((curve) => {
+  const rate = (curve) => (curve.codec ? 0 : curve.bd_rate ?? Infinity);
+  const sorted = [...DATA.runs[STATE.run].curves].sort((a, b) => rate(a) - rate(b) || 0);
+  holder.replaceChildren(...sorted.map((curve) => {
     const label = document.createElement("label"), box = document.createElement("input"), text = document.createElement("span");
     box.type = "checkbox";
-    box.checked = true;
+    box.checked = !STATE.off.has(curve.name);
     label.insertAdjacentHTML("beforeend", sample(curve));
-    text.textContent = `${curve.name} `;
-    text.append(Object.assign(document.createElement("small"), { textContent: curve.kind }));
+    text.textContent = `${curve.label} `;
+    const saved = curve.bd_rate === null ? "" : `, BD-rate ${curve.bd_rate.toFixed(1)} %`;
+    text.append(Object.assign(document.createElement("small"), { textContent: `${curve.label === curve.name ? "" : `${curve.name}: `}${curve.kind}${saved}` }));
     label.prepend(box);
     label.append(text);
     box.addEventListener("change", () => {

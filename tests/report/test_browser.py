@@ -5,10 +5,13 @@ Needs Chromium (Debian: ``apt-get install chromium``); otherwise these tests are
 
 import shutil
 
+import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Error, sync_playwright
 from small_page import make_kodak_page
+
+from rdpipe.theory import reverse_waterfill
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
@@ -36,6 +39,7 @@ CHARTS = (
     "channels",
     "calibration",
     "residuals",
+    "filling",
     "compare",
 )
 POSITION = """chart => {
@@ -233,6 +237,28 @@ def test_scales_views_and_curves_of_the_bounds(page):
     assert len(traces(chart)) == before - 1
 
 
+def test_water_level_moves_the_point_along_the_curve(page):
+    """Against reverse water-filling of the package."""
+    chart = drawn(page, "filling")
+    slider = page.locator("#level")
+    variances = np.array(chart.evaluate("chart => chart.data[0].y"))
+    bits = []
+    for percent in ("20", "70"):
+        slider.fill(percent)
+        level = (
+            variances.min() / 2 * (2 * variances.max() / variances.min()) ** (int(percent) / 100)
+        )
+        filled = reverse_waterfill(variances, np.minimum(variances, level).sum())
+        bits.append(filled.rate / len(variances))
+        x, y = chart.evaluate("chart => [chart.data[3].x[0], chart.data[3].y[0]]")
+        assert x == pytest.approx(bits[-1], rel=1e-6)
+        assert y == pytest.approx(np.minimum(variances, level).mean(), rel=1e-6)
+        text = page.locator("#filled").inner_text()
+        assert f"{x:.3f} bit/latent" in text
+        assert f"{(variances > level).sum()} of {len(variances)} channels are coded" in text
+    assert bits[0] > bits[1]
+
+
 def test_maps_show_the_value_under_the_pointer(page):
     page.locator("#picture").scroll_into_view_if_needed()
     canvas = page.locator("#map-canvas")
@@ -267,7 +293,18 @@ def test_keyboard_reaches_every_control(page):
     for _ in range(70):
         page.keyboard.press("Tab")
         seen.add(page.evaluate(active))
-    controls = {"run", "quality", "limit", "rate", "distortion", "view", "image", "map", "opacity"}
+    controls = {
+        "level",
+        "run",
+        "quality",
+        "limit",
+        "rate",
+        "distortion",
+        "view",
+        "image",
+        "map",
+        "opacity",
+    }
     assert controls <= seen
     page.locator("#quality").focus()
     page.keyboard.press("ArrowDown")

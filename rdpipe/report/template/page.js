@@ -119,6 +119,7 @@ on("quality", "change", selectQuality);
 on("limit", "change", (value) => { STATE.limit = value; show(); });
 on("image", "change", drawPictures);
 on("map", "change", drawPictures);
+on("level", "input", () => refresh(all('[data-chart="filling"]')));
 on("opacity", "input", (value) => { document.getElementById("map-canvas").style.opacity = value / 100; });
 all("[data-select]").forEach((button) => button.addEventListener("click", () => selectQuality(button.dataset.select)));
 all("[data-option]").forEach((select) => select.addEventListener("change", () => {

@@ -3,7 +3,9 @@
 Needs Chromium (Debian: ``apt-get install chromium``); otherwise these tests are skipped.
 """
 
+import csv
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -81,7 +83,7 @@ def page(request, browser, file):
     problems = []
 
     def check_request(sent):
-        if not sent.url.startswith(("file:", "data:")):
+        if not sent.url.startswith(("file:", "data:", "blob:")):
             problems.append(sent.url)
 
     view.on("console", lambda message: problems.append(message.text))
@@ -237,6 +239,24 @@ def test_scales_views_and_curves_of_the_bounds(page):
     assert len(traces(chart)) == before - 1
 
 
+@pytest.mark.parametrize("name, start", [("SVG", b"<svg"), ("PNG", b"\x89PNG")])
+def test_chart_is_saved_as_an_image(page, name, start):
+    chart = drawn(page, "levers")
+    with page.expect_download() as download:
+        chart.locator("xpath=following-sibling::div").get_by_text(name).click()
+    assert download.value.suggested_filename == f"c-on-d-levers-q4.{name.lower()}"
+    assert Path(download.value.path()).read_bytes().startswith(start)
+
+
+def test_numbers_of_a_chart_are_saved(page):
+    chart = drawn(page, "bounds")
+    with page.expect_download() as download:
+        chart.locator("xpath=following-sibling::div").get_by_text("CSV").click()
+    rows = list(csv.DictReader(Path(download.value.path()).read_text().splitlines()))
+    own = [(float(row["x"]), float(row["y"])) for row in rows if row["trace"] == "codec"]
+    assert own == [(float(q), 28.0 + q) for q in range(1, 9)]
+
+
 def test_water_level_moves_the_point_along_the_curve(page):
     """Against reverse water-filling of the package."""
     chart = drawn(page, "filling")
@@ -290,7 +310,7 @@ def test_keyboard_reaches_every_control(page):
     assert page.evaluate("document.activeElement.textContent") == "Skip to the answer"
     active = "document.activeElement.id || document.activeElement.dataset.option || ''"
     seen = set()
-    for _ in range(70):
+    for _ in range(130):
         page.keyboard.press("Tab")
         seen.add(page.evaluate(active))
     controls = {

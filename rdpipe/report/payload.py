@@ -13,7 +13,7 @@ from rdpipe.report.answer import Lever, levers
 from rdpipe.report.common_range import of_measure
 from rdpipe.report.frames import Limits, mapped_steps
 from rdpipe.report.overview import curve_name
-from rdpipe.report.style import TERM_COLORS, TOTAL, WEB_STYLES, curve_colors, kind_label
+from rdpipe.report.style import SHOWN, TERM_COLORS, TOTAL, WEB_STYLES, curve_colors, kind_label
 from rdpipe.report.words import MEASURE_NAMES
 
 if TYPE_CHECKING:
@@ -71,6 +71,10 @@ def run_payload(tables: RunTables, limits: Limits, measure: str) -> dict[str, An
             }
             for limit, table in decomposition.groupby("limit", sort=False)
         },
+        "images": {
+            str(quality): image_points(table)
+            for quality, table in tables["latents"].groupby("quality", sort=False)
+        },
         "channels": {
             str(quality): columns(table, *channel_columns, "theta")
             for quality, table in tables["channels"].groupby("quality", sort=False)
@@ -86,6 +90,14 @@ def run_payload(tables: RunTables, limits: Limits, measure: str) -> dict[str, An
             }
             for quality, table in tables["residuals"].groupby("quality", sort=False)
         },
+    }
+
+
+def image_points(latents: pd.DataFrame) -> dict[str, list[float]]:
+    """Return bit/pixel and PSNR of each image that is shown, by its name."""
+    return {
+        row.image: [8 * row.bytes / row.pixels, row.psnr]
+        for row in latents.head(SHOWN).itertuples()
     }
 
 

@@ -296,6 +296,26 @@ def test_maps_show_the_value_under_the_pointer(page):
     assert decoded == "kodim07, decoded at quality 4"
 
 
+def test_images_are_sorted_and_original_and_decoded_alternate(page):
+    page.locator("#picture").scroll_into_view_if_needed()
+    page.locator("#map-canvas").wait_for()
+    assert page.locator("#decoded-caption").inner_text() == "decoded at q4: 4.000 bpp at 32.00 dB"
+    script = "select => [...select.options].map((option) => option.textContent)"
+    names = page.locator("#image").evaluate(script)
+    assert names == sorted(names) and len(names) == 24
+    page.evaluate("Object.assign(DATA.runs[0].images[4], { kodim05: [9, 20], kodim06: [1, 10] })")
+    page.select_option("#order", "bpp")
+    assert page.locator("#image").evaluate(script)[0] == "kodim05"
+    page.select_option("#order", "psnr")
+    assert page.locator("#image").evaluate(script)[:2] == ["kodim06", "kodim05"]
+    source = page.locator("#original img").get_attribute("src")
+    page.locator("#decoded img").evaluate("image => { image.src = image.src + '#decoded'; }")
+    page.locator("#flicker").check()
+    page.wait_for_function("document.querySelector('#original img').src.endsWith('#decoded')")
+    page.locator("#flicker").uncheck()
+    assert page.locator("#original img").get_attribute("src") == source
+
+
 def test_selected_codecs_are_compared(page):
     chart = drawn(page, "compare")
     assert len(traces(chart)) == 4

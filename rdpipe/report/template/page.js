@@ -119,6 +119,8 @@ on("quality", "change", selectQuality);
 on("limit", "change", (value) => { STATE.limit = value; show(); });
 on("image", "change", drawPictures);
 on("map", "change", drawPictures);
+on("order", "change", drawPictures);
+on("flicker", "change", alternate);
 on("level", "input", () => refresh(all('[data-chart="filling"]')));
 on("opacity", "input", (value) => { document.getElementById("map-canvas").style.opacity = value / 100; });
 all("[data-select]").forEach((button) => button.addEventListener("click", () => selectQuality(button.dataset.select)));

@@ -33,6 +33,8 @@ COMMANDS = {
     "init": "ask for a codec and a folder of images, and write a config",
     "check": "check whether a codec can be analyzed, and say what to change",
     "show": "print the answer of a run: rate, PSNR, and where the bits are lost",
+    "figure": "draw a figure of a run again, for a paper",
+    "latex": "print the ladder and the BD-rates of a run as LaTeX tables",
     "explain": "explain a word of the page, the tables and the terminal",
 }
 """The commands, each a module of :mod:`rdpipe.commands`, and what they do."""

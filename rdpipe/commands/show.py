@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rdpipe.core.errors import InputError
 from rdpipe.core.kinds import CurveRole
-from rdpipe.io import store
+from rdpipe.report.run_tables import read_runs
 from rdpipe.report.terminal import answer_lines
-
-BOUNDS = "bounds.zarr.zip"
-"""The store of a run that has the tables."""
 
 
 def run(results: Path, /) -> None:
@@ -26,21 +22,10 @@ def run(results: Path, /) -> None:
     InputError
         If the folder has no results.
     """
-    bounds = results / BOUNDS
-    if not bounds.is_file():
-        what = f"has no {BOUNDS}" if results.is_dir() else "is not a folder"
-        raise InputError(f"{results} {what}; expected the folder of the results of a finished run")
-    tables = {
-        name: store.read(bounds, name).to_dataframe() for name in ("points", "ladder", "available")
-    }
-    codecs = tables["points"]["role"] == CurveRole.CODEC
-    keys = ["dataset", "codec"]
-    for (dataset, codec), points in tables["points"][codecs].groupby(keys, sort=False):
-        ladder, available = (
-            table[(table["dataset"] == dataset) & (table["codec"] == codec)]
-            for table in (tables["ladder"], tables["available"])
-        )
+    for (dataset, codec), tables in read_runs(results, ("ladder", "available")).items():
+        points = tables["points"]
+        own = points[points["role"] == CurveRole.CODEC]
         print(f"{codec} on {dataset}")
-        print(*answer_lines(points, ladder, available), "", sep="\n")
+        print(*answer_lines(own, tables["ladder"], tables["available"]), "", sep="\n")
     if (page := results / "report.html").is_file():
         print(f"page: {page}")

@@ -12,8 +12,11 @@ from matplotlib.patches import Patch
 
 from rdpipe.core.kinds import BoundKind, CurveRole
 from rdpipe.report.overview import TODAY, known_rungs, parts
-from rdpipe.report.style import DOUBLE, GRAYS, STYLES
+from rdpipe.report.style import GRAYS, STYLES
 from rdpipe.report.words import MEASURE_NAMES
+
+NARROW = 5.0
+"""Width below which one panel stands above the other, inches."""
 
 
 def answer(ladder: pd.DataFrame, points: pd.DataFrame) -> Figure:
@@ -31,9 +34,12 @@ def answer(ladder: pd.DataFrame, points: pd.DataFrame) -> Figure:
         int(quality): known_rungs(table)
         for quality, table in ladder[ladder["quality"].notna()].groupby("quality")
     }
-    figure, (left, right) = plt.subplots(
-        1, 2, figsize=(DOUBLE, 2.7), gridspec_kw={"width_ratios": (1, 1.15)}
-    )
+    width = plt.rcParams["figure.figsize"][0]
+    if width >= NARROW:
+        shape: dict[str, Any] = {"ncols": 2, "figsize": (width, 2.7), "width_ratios": (1, 1.15)}
+    else:
+        shape = {"nrows": 2, "figsize": (width, 4.8)}
+    figure, (left, right) = plt.subplots(**shape)
     draw_steps(left, rungs)
     draw_ends(right, rungs, points)
     return figure

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -12,8 +14,10 @@ from rdpipe.core.kinds import BoundKind, CurveRole, Information
 from rdpipe.report.style import COLORS, DOUBLE, STYLES, TERM_COLORS, TOTAL, curve_colors, kind_label
 from rdpipe.report.words import LATENT_MATCHED
 
-LEGEND = {"loc": "outside lower center", "ncols": 2, "frameon": False, "fontsize": 6.5}
+LEGEND = {"loc": "outside lower center", "frameon": False, "fontsize": 6.5}
 """Place and look of the legend of curves."""
+WIDE = 6.5
+"""Width from which a legend of curves has two columns, inches."""
 
 
 def bounds(points: pd.DataFrame) -> Figure:
@@ -22,7 +26,7 @@ def bounds(points: pd.DataFrame) -> Figure:
     Baselines, known sources and published curves are gray.
     """
     curves = list(points.groupby(["curve", "role", "kind"], sort=False))
-    figure, axes = plt.subplots(figsize=(DOUBLE, height(len(curves))))
+    figure, axes = plt.subplots(figsize=size(len(curves)))
     colors = curve_colors([role for (_, role, _), _ in curves])
     for ((name, role, kind), curve), color in zip(curves, colors, strict=True):
         width = 2 if CurveRole.parse(role) is CurveRole.CODEC else 1.2
@@ -42,13 +46,20 @@ def bounds(points: pd.DataFrame) -> Figure:
         xlabel="rate, bit/pixel",
         ylabel="PSNR, dB (mean over images)",
     )
-    figure.legend(**LEGEND)
+    figure.legend(**LEGEND, ncols=legend_columns())
     return figure
 
 
-def height(curves: int) -> float:
-    """Return the height of a figure with a legend of some curves below it, inches."""
-    return 3.4 + 0.16 * ((curves + 1) // 2)
+def legend_columns() -> int:
+    """Return the number of columns of a legend below a figure of the width that is set."""
+    return 2 if plt.rcParams["figure.figsize"][0] >= WIDE else 1
+
+
+def size(curves: int) -> tuple[float, float]:
+    """Return width and height of a figure with a legend of some curves below it, inches."""
+    width = plt.rcParams["figure.figsize"][0]
+    rows = math.ceil(curves / legend_columns())
+    return width, max(2.4, 0.47 * width) + 0.16 * rows
 
 
 def savings(saved: pd.DataFrame) -> Figure:
@@ -57,7 +68,7 @@ def savings(saved: pd.DataFrame) -> Figure:
     Bars are 95 % intervals over images.
     """
     curves = list(saved.groupby(["curve", "role", "kind"], sort=False))
-    figure, axes = plt.subplots(figsize=(DOUBLE, height(len(curves))))
+    figure, axes = plt.subplots(figsize=size(len(curves)))
     colors = curve_colors([role for (_, role, _), _ in curves])
     for ((name, _, kind), curve), color in zip(curves, colors, strict=True):
         errors = np.abs(curve[["saved_low", "saved_high"]].to_numpy().T - curve["saved"].to_numpy())
@@ -73,7 +84,7 @@ def savings(saved: pd.DataFrame) -> Figure:
     axes.axhline(0, color="black", linewidth=1.2)
     axes.set(xlabel="PSNR, dB (mean over images)", ylabel="saved against the codec, bit/pixel")
     if curves:
-        figure.legend(**LEGEND)
+        figure.legend(**LEGEND, ncols=legend_columns())
     return figure
 
 

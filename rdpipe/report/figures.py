@@ -39,7 +39,10 @@ METADATA: dict[str, dict[str, Any]] = {
 
 
 def render(
-    name: str, suffixes: Sequence[str], tables: Mapping[str, pd.DataFrame]
+    name: str,
+    suffixes: Sequence[str],
+    tables: Mapping[str, pd.DataFrame],
+    look: Mapping[str, Any] = LOOK,
 ) -> dict[str, bytes]:
     """Return the content of the files of a figure, which is drawn once.
 
@@ -50,6 +53,8 @@ def render(
     suffixes : sequence of {"svg", "pdf", "png", "csv"}
     tables : mapping of str to DataFrame
         Tables of one dataset and codec, by the names in :data:`FIGURES`.
+    look : mapping
+        Settings of Matplotlib.
 
     Returns
     -------
@@ -57,12 +62,12 @@ def render(
         Content by suffix.
     """
     draw, *names = FIGURES[name]
-    with matplotlib.rc_context({**LOOK, "figure.constrained_layout.use": True}):
+    with matplotlib.rc_context({**look, "figure.constrained_layout.use": True}):
         figure = draw(*(tables[table] for table in names))
         if layout := figure.get_layout_engine():
             layout.execute(figure)
     files = {}
-    with matplotlib.rc_context(LOOK):
+    with matplotlib.rc_context(dict(look)):
         figure.set_layout_engine(None)  # otherwise each file computes the layout again
         for suffix in suffixes:
             buffer = io.BytesIO()

@@ -10,8 +10,10 @@ import pandas as pd
 
 from rdpipe.core.kinds import BoundKind, CurveRole
 from rdpipe.report.answer import Lever, levers
+from rdpipe.report.common_range import of_measure
 from rdpipe.report.frames import Limits, mapped_steps
-from rdpipe.report.style import TERM_COLORS, TOTAL, WEB_STYLES, curve_colors, kind_label
+from rdpipe.report.overview import curve_name
+from rdpipe.report.style import SHOWN, TERM_COLORS, TOTAL, WEB_STYLES, curve_colors, kind_label
 from rdpipe.report.words import MEASURE_NAMES
 
 if TYPE_CHECKING:
@@ -56,7 +58,8 @@ def run_payload(tables: RunTables, limits: Limits, measure: str) -> dict[str, An
         "measure": MEASURE_NAMES[measure],
         "levers": lever_bars(levers(tables["bd_rates"], measure)),
         "changes": tables["latent_matched"].to_dict("records"),
-        "curves": curves(tables["points"]),
+        "curves": curves(tables["points"], of_measure(tables["bd_rates"], measure)),
+        "best": best_curves(levers(tables["bd_rates"], measure)),
         "savings": {
             name: columns(table, "psnr", "bpp", "saved", "saved_low", "saved_high")
             for name, table in tables["savings"].groupby("curve", sort=False)
@@ -67,6 +70,10 @@ def run_payload(tables: RunTables, limits: Limits, measure: str) -> dict[str, An
                 for quality, panel in table.groupby("quality", sort=False)
             }
             for limit, table in decomposition.groupby("limit", sort=False)
+        },
+        "images": {
+            str(quality): image_points(table)
+            for quality, table in tables["latents"].groupby("quality", sort=False)
         },
         "channels": {
             str(quality): columns(table, *channel_columns, "theta")
@@ -83,6 +90,14 @@ def run_payload(tables: RunTables, limits: Limits, measure: str) -> dict[str, An
             }
             for quality, table in tables["residuals"].groupby("quality", sort=False)
         },
+    }
+
+
+def image_points(latents: pd.DataFrame) -> dict[str, list[float]]:
+    """Return bit/pixel and PSNR of each image that is shown, by its name."""
+    return {
+        row.image: [8 * row.bytes / row.pixels, row.psnr]
+        for row in latents.head(SHOWN).itertuples()
     }
 
 
@@ -109,12 +124,23 @@ def lever_bars(changes: list[Lever]) -> list[dict[str, Any]]:
     ]
 
 
-def curves(points: pd.DataFrame) -> list[dict[str, Any]]:
+def best_curves(changes: list[Lever]) -> dict[str, str]:
+    """Return the curves that save most at equal quality: the ``bound`` and the real ``code``."""
+    best: dict[str, str] = {}
+    for lever in changes:
+        if lever.bd_rate < 0:
+            best.setdefault("bound" if lever.kind is BoundKind.UPPER_BOUND else "code", lever.curve)
+    return best
+
+
+def curves(points: pd.DataFrame, bd_rates: pd.DataFrame) -> list[dict[str, Any]]:
     """Return every curve with its kind, its look and its points.
 
     ``codec`` marks the codec's own curve; ``measured`` the curves that belong to the codec, which
-    set the range of the chart; ``shared`` the curves that are compared with every codec.
+    set the range of the chart; ``shared`` the curves that are compared with every codec; ``genie``
+    those that are not shown at first. The BD-rates are those in one measure.
     """
+    rates = bd_rates.set_index(["curve", "role"])["bd_rate"]
     groups = list(points.groupby(["curve", "role", "kind"], sort=False))
     colors = curve_colors([role for (_, role, _), _ in groups])
     shared = (CurveRole.BASELINE, CurveRole.PUBLISHED)
@@ -122,7 +148,10 @@ def curves(points: pd.DataFrame) -> list[dict[str, Any]]:
     return [
         {
             "name": name,
+            "label": curve_name(name),
             "kind": kind_label(kind),
+            "genie": BoundKind.parse(kind) is BoundKind.GENIE_AIDED,
+            "bd_rate": float(rates.get((name, role), math.nan)),
             "codec": CurveRole.parse(role) is CurveRole.CODEC,
             "measured": CurveRole.parse(role).belongs_to_codec,
             "shared": CurveRole.parse(role) in shared,

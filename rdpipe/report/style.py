@@ -64,7 +64,15 @@ SHOWN = 24
 """Number of images of a dataset that the page shows, the first ones: all of Kodak."""
 SINGLE, DOUBLE = 3.5, 7.16
 """Width of one and of two columns of a paper, inches."""
-LOOK = {
+WIDTHS = {"iclr": 5.5, "neurips": 5.5, "ieee": SINGLE, "ieee-double": DOUBLE}
+"""Width of a figure in each kind of paper, inches."""
+FONTS: dict[str, dict[str, Any]] = {
+    "sans": {},
+    "serif": {"font.family": "serif", "mathtext.fontset": "dejavuserif"},
+}
+"""Settings of Matplotlib for each font."""
+LOOK: dict[str, Any] = {
+    "figure.figsize": (DOUBLE, 3.0),
     "figure.dpi": 300,  # of PNG files, and of the layout that all formats share
     "svg.hashsalt": "rdpipe",
     "svg.fonttype": "none",

@@ -2,19 +2,12 @@
 
 import numpy as np
 import pytest
-import xarray as xr
 from small_page import make_tables, without_intervals
 
 from rdpipe.__main__ import main
 from rdpipe.commands import check, show
-from rdpipe.io import store
 from rdpipe.report.terminal import answer_lines
 from rdpipe.stages import check_codec
-
-
-@pytest.fixture
-def tables():
-    return make_tables()
 
 
 def lines_of(tables):
@@ -50,15 +43,10 @@ def test_unknown_values_are_question_marks(tables):
     assert not any("nan" in line for line in lines)
 
 
-def test_command_reads_the_store_of_a_run(tables, tmp_path, capsys):
-    with store.create(tmp_path / "bounds.zarr.zip", {}) as writer:
-        for name in ("points", "ladder", "available"):
-            table = tables[name].reset_index(drop=True)
-            writer.write(xr.Dataset.from_dataframe(table), name)
-    (tmp_path / "report.html").touch()
-    show.run(tmp_path)
+def test_command_reads_the_store_of_a_run(tables, results, capsys):
+    show.run(results)
     shown = capsys.readouterr().out
-    assert shown.startswith("c on d\n") and f"page: {tmp_path / 'report.html'}" in shown
+    assert shown.startswith("c on d\n") and f"page: {results / 'report.html'}" in shown
     assert "\n".join(lines_of(tables)) in shown
 
 

@@ -3,12 +3,17 @@
 Needs Chromium (Debian: ``apt-get install chromium``); otherwise these tests are skipped.
 """
 
+import csv
 import shutil
+from pathlib import Path
 
+import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Error, sync_playwright
 from small_page import make_kodak_page
+
+from rdpipe.theory import reverse_waterfill
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
@@ -36,6 +41,7 @@ CHARTS = (
     "channels",
     "calibration",
     "residuals",
+    "filling",
     "compare",
 )
 POSITION = """chart => {
@@ -77,7 +83,7 @@ def page(request, browser, file):
     problems = []
 
     def check_request(sent):
-        if not sent.url.startswith(("file:", "data:")):
+        if not sent.url.startswith(("file:", "data:", "blob:")):
             problems.append(sent.url)
 
     view.on("console", lambda message: problems.append(message.text))
@@ -98,6 +104,10 @@ def drawn(page, chart):
     return element
 
 
+def show_genie(page):
+    page.locator("#curves .run:visible").get_by_label("codec/element/test-channel").check()
+
+
 def traces(chart):
     return chart.evaluate("chart => chart.data.map((trace) => [...(trace.y || [])])")
 
@@ -114,6 +124,7 @@ def test_every_section_and_chart_is_drawn_and_fits(page):
 
 def test_hovering_over_a_curve_shows_its_name_kind_and_interval(page):
     chart = drawn(page, "bounds")
+    show_genie(page)
     for neighbor in ("jpeg", "theirs", "codec/codec/test-channel"):
         page.locator("#curves .run:visible").get_by_label(neighbor).uncheck()
     chart.scroll_into_view_if_needed()
@@ -139,10 +150,21 @@ def test_genie_is_dotted_and_hollow(page):
     script = (
         "chart => chart.data.map((trace) => [trace.name, trace.line.dash, trace.marker.symbol])"
     )
-    looks = drawn(page, "bounds").evaluate(script)
+    chart = drawn(page, "bounds")
+    assert "codec/element/test-channel" not in [name for name, *_ in chart.evaluate(script)]
+    show_genie(page)
+    looks = chart.evaluate(script)
     assert ["codec/element/test-channel", "dot", "diamond-open"] in looks
     # two of the six curves are achieved
     assert len({(dash, symbol) for _, dash, symbol in looks}) == 5
+
+
+def test_codec_bound_and_baselines_have_their_names_at_their_curves(page):
+    script = "chart => chart.layout.annotations.map((note) => note.text)"
+    names = drawn(page, "bounds").evaluate(script)
+    assert {"the codec", "rounding", "jpeg", "theirs"} <= set(names)
+    first = page.locator("#curves .run:visible [data-legend] label").first
+    assert "BD-rate -55.0 %" in first.inner_text()
 
 
 def test_quality_limit_and_codec_can_be_selected(page):
@@ -217,6 +239,46 @@ def test_scales_views_and_curves_of_the_bounds(page):
     assert len(traces(chart)) == before - 1
 
 
+@pytest.mark.parametrize("name, start", [("SVG", b"<svg"), ("PNG", b"\x89PNG")])
+def test_chart_is_saved_as_an_image(page, name, start):
+    chart = drawn(page, "levers")
+    with page.expect_download() as download:
+        chart.locator("xpath=following-sibling::div").get_by_text(name).click()
+    assert download.value.suggested_filename == f"c-on-d-levers-q4.{name.lower()}"
+    assert Path(download.value.path()).read_bytes().startswith(start)
+
+
+def test_numbers_of_a_chart_are_saved(page):
+    chart = drawn(page, "bounds")
+    with page.expect_download() as download:
+        chart.locator("xpath=following-sibling::div").get_by_text("CSV").click()
+    rows = list(csv.DictReader(Path(download.value.path()).read_text().splitlines()))
+    own = [(float(row["x"]), float(row["y"])) for row in rows if row["trace"] == "codec"]
+    assert own == [(float(q), 28.0 + q) for q in range(1, 9)]
+
+
+def test_water_level_moves_the_point_along_the_curve(page):
+    """Against reverse water-filling of the package."""
+    chart = drawn(page, "filling")
+    slider = page.locator("#level")
+    variances = np.array(chart.evaluate("chart => chart.data[0].y"))
+    bits = []
+    for percent in ("20", "70"):
+        slider.fill(percent)
+        level = (
+            variances.min() / 2 * (2 * variances.max() / variances.min()) ** (int(percent) / 100)
+        )
+        filled = reverse_waterfill(variances, np.minimum(variances, level).sum())
+        bits.append(filled.rate / len(variances))
+        x, y = chart.evaluate("chart => [chart.data[3].x[0], chart.data[3].y[0]]")
+        assert x == pytest.approx(bits[-1], rel=1e-6)
+        assert y == pytest.approx(np.minimum(variances, level).mean(), rel=1e-6)
+        text = page.locator("#filled").inner_text()
+        assert f"{x:.3f} bit/latent" in text
+        assert f"{(variances > level).sum()} of {len(variances)} channels are coded" in text
+    assert bits[0] > bits[1]
+
+
 def test_maps_show_the_value_under_the_pointer(page):
     page.locator("#picture").scroll_into_view_if_needed()
     canvas = page.locator("#map-canvas")
@@ -234,6 +296,26 @@ def test_maps_show_the_value_under_the_pointer(page):
     assert decoded == "kodim07, decoded at quality 4"
 
 
+def test_images_are_sorted_and_original_and_decoded_alternate(page):
+    page.locator("#picture").scroll_into_view_if_needed()
+    page.locator("#map-canvas").wait_for()
+    assert page.locator("#decoded-caption").inner_text() == "decoded at q4: 4.000 bpp at 32.00 dB"
+    script = "select => [...select.options].map((option) => option.textContent)"
+    names = page.locator("#image").evaluate(script)
+    assert names == sorted(names) and len(names) == 24
+    page.evaluate("Object.assign(DATA.runs[0].images[4], { kodim05: [9, 20], kodim06: [1, 10] })")
+    page.select_option("#order", "bpp")
+    assert page.locator("#image").evaluate(script)[0] == "kodim05"
+    page.select_option("#order", "psnr")
+    assert page.locator("#image").evaluate(script)[:2] == ["kodim06", "kodim05"]
+    source = page.locator("#original img").get_attribute("src")
+    page.locator("#decoded img").evaluate("image => { image.src = image.src + '#decoded'; }")
+    page.locator("#flicker").check()
+    page.wait_for_function("document.querySelector('#original img').src.endsWith('#decoded')")
+    page.locator("#flicker").uncheck()
+    assert page.locator("#original img").get_attribute("src") == source
+
+
 def test_selected_codecs_are_compared(page):
     chart = drawn(page, "compare")
     assert len(traces(chart)) == 4
@@ -248,10 +330,21 @@ def test_keyboard_reaches_every_control(page):
     assert page.evaluate("document.activeElement.textContent") == "Skip to the answer"
     active = "document.activeElement.id || document.activeElement.dataset.option || ''"
     seen = set()
-    for _ in range(70):
+    for _ in range(130):
         page.keyboard.press("Tab")
         seen.add(page.evaluate(active))
-    controls = {"run", "quality", "limit", "rate", "distortion", "view", "image", "map", "opacity"}
+    controls = {
+        "level",
+        "run",
+        "quality",
+        "limit",
+        "rate",
+        "distortion",
+        "view",
+        "image",
+        "map",
+        "opacity",
+    }
     assert controls <= seen
     page.locator("#quality").focus()
     page.keyboard.press("ArrowDown")

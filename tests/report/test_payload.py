@@ -1,6 +1,8 @@
 """The JSON that the page's scripts read."""
 
 from rdpipe.report import payload
+from rdpipe.report.answer import levers
+from rdpipe.report.common_range import of_measure
 
 
 def test_json_leaves_a_script_element_alone():
@@ -9,9 +11,10 @@ def test_json_leaves_a_script_element_alone():
 
 
 def test_curves_are_marked_by_role(tables):
+    rates = of_measure(tables["bd_rates"], "psnr")
     marks = {
         curve["name"]: [curve[mark] for mark in ("codec", "measured", "shared")]
-        for curve in payload.curves(tables["points"])
+        for curve in payload.curves(tables["points"], rates)
     }
     cell = [False, True, False]
     assert marks == {
@@ -22,3 +25,20 @@ def test_curves_are_marked_by_role(tables):
         "jpeg": [False, False, True],
         "theirs": [False, False, True],
     }
+
+
+def test_curves_have_a_name_a_rate_and_genies_a_mark(tables):
+    made = payload.curves(tables["points"], of_measure(tables["bd_rates"], "psnr"))
+    by_name = {curve["name"]: curve for curve in made}
+    assert by_name["codec/codec/test-channel"]["label"] == "test channel"
+    assert by_name["codec/codec/test-channel"]["bd_rate"] == -12.34
+    assert [name for name, curve in by_name.items() if curve["genie"]] == [
+        "codec/element/test-channel"
+    ]
+
+
+def test_best_curves_are_those_that_save_most(tables):
+    best = payload.best_curves(levers(tables["bd_rates"], "psnr"))
+    assert best == {"bound": "joint", "code": "codec/codec/rounding"}
+    worse = tables["bd_rates"].assign(bd_rate=1.0)
+    assert payload.best_curves(levers(worse, "psnr")) == {}

@@ -42,15 +42,13 @@ function curveTrace(curve, state, more = {}) {
   const mse = state.distortion === "mse";
   const y = mse ? curve.psnr.map((p, i) => mseOf(curve.psnr_of_mean_mse[i] ?? p)) : curve.psnr;
   const text = curve.bpp.map((bpp, i) =>
-    `<b>${escaped(more.title || curve.name)}</b><br>${escaped(curve.kind)}, quality ${curve.quality[i]}<br>` +
+    `<b>${escaped(more.title || curve.label)}</b><br>${escaped(curve.name)}: ${escaped(curve.kind)}, quality ${curve.quality[i]}<br>` +
     `${fixed(bpp, 4)} bpp at ${fixed(curve.psnr[i], 2)} dB${between(curve.bpp_low[i], curve.bpp_high[i], 4)}` +
     (curve.source ? `<br>${escaped(curve.source)}` : ""));
-  const error = (list) => curve.bpp.map((bpp, i) => (list[i] === null ? 0 : Math.abs(list[i] - bpp)));
   return {
     x: curve.bpp, y, text, hoverinfo: "text", mode: "lines+markers", name: curve.name,
     line: { color, dash: curve.dash, width: curve.codec ? 3 : 1.8 },
     marker: { color, symbol: curve.symbol, size: curve.codec ? 9 : 8, line: { width: 1.5, color } },
-    error_x: curve.measured ? { type: "data", array: error(curve.bpp_high), arrayminus: error(curve.bpp_low), thickness: 1, width: 2, color: `${color}80` } : undefined,
   };
 }
 
@@ -74,8 +72,36 @@ function frame(curves, state) {
 CHARTS.bounds = (element, run, state) => {
   const shown = run.curves.filter((c) => !state.off.has(c.name));
   if (state.view === "savings") return savings(element, run, shown);
-  return plot(element, shown.map((c) => curveTrace(c, state)), frame(run.curves, state));
+  const axes = frame(run.curves, state), traces = shown.map((c) => curveTrace(c, state));
+  const named = shown.filter((c) => c.codec || c.shared || Object.values(run.best).includes(c.name));
+  const annotations = named.map((c) => nameAtEnd(c, traces[shown.indexOf(c)], axes, run)).filter(Boolean);
+  return plot(element, [...traces, ...gap(shown, traces, run)], { ...axes, annotations });
 };
+
+// The area between the codec and its best bound.
+function gap(shown, traces, run) {
+  const ends = [shown.findIndex((c) => c.codec), shown.findIndex((c) => c.name === run.best.bound)];
+  if (Math.min(...ends) < 0) return [];
+  const [codec, bound] = ends.map((i) => traces[i]);
+  return [{
+    x: [...codec.x, ...[...bound.x].reverse()], y: [...codec.y, ...[...bound.y].reverse()], name: "gap", mode: "lines", fill: "toself",
+    fillcolor: "#5a5a5a22", hoverinfo: "skip", line: { width: 0, dash: "solid" }, marker: { symbol: "circle" },
+  }];
+}
+
+// The name of a curve at its last point in the frame: above those of the codec, below the others.
+function nameAtEnd(curve, trace, axes, run) {
+  const place = (axis, v) => (axis.type === "log" ? Math.log10(v) : v);
+  const inside = (axis, v) => v !== null && place(axis, v) >= Math.min(...axis.range) && place(axis, v) <= Math.max(...axis.range);
+  const last = trace.x.findLastIndex((x, i) => inside(axes.xaxis, x) && inside(axes.yaxis, trace.y[i]));
+  if (last < 0) return null;
+  const step = [run.best.bound, run.best.code].indexOf(curve.name), own = !curve.shared;
+  return {
+    x: place(axes.xaxis, trace.x[last]), y: place(axes.yaxis, trace.y[last]), text: escaped(curve.codec ? "the codec" : curve.label),
+    showarrow: true, arrowhead: 0, arrowwidth: 1, arrowcolor: curve.color, font: { size: 11 },
+    ax: own ? -40 : 20, ay: own ? -18 - 15 * (step < 0 ? 2 : step) : 22, xanchor: own ? "right" : "left",
+  };
+}
 
 function savings(element, run, shown) {
   const traces = shown.filter((c) => run.savings[c.name]).map((curve) => {

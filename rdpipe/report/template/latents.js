@@ -61,3 +61,37 @@ CHARTS.residuals = (element, run, state) => {
   traces.push({ x: first.normalized, y: first.gaussian, name: "Gaussian", mode: "lines", line: { color: "#000", dash: "dot", width: 2.5 }, hoverinfo: "skip" });
   return plot(element, traces, { ...below, xaxis: axis("residual / predicted scale", { zeroline: false }), yaxis: axis("density", { type: "log", range: [-5, 0.8], tickformat: "~g", dtick: 1 }) });
 };
+
+// Rate in bit/latent and distortion of independent Gaussians that are filled up to a level.
+function fillTo(level, variances) {
+  const mean = (of) => variances.reduce((sum, v) => sum + of(v), 0) / variances.length;
+  return { bits: mean((v) => Math.max(0, 0.5 * Math.log2(v / level))), distortion: mean((v) => Math.min(v, level)) };
+}
+
+const geometricMean = (values) => Math.exp(values.reduce((sum, v) => sum + Math.log(v), 0) / values.length);
+
+CHARTS.filling = (element, run, state) => {
+  const c = run.channels[state.quality], slider = document.getElementById("level"), output = document.getElementById("filled");
+  const variances = (c?.second_moment ?? []).filter((v) => v > 0).sort((a, b) => b - a);
+  if (!variances.length) return plot(element, [], { annotations: [message("nothing is coded")] });
+  const low = variances.at(-1) / 2, ratio = variances[0] / low, levelAt = (percent) => low * ratio ** (percent / 100);
+  const selection = `${state.run} ${state.quality}`, own = c.theta.filter((theta) => theta > 0);
+  if (slider.dataset.selection !== selection) {
+    slider.dataset.selection = selection;
+    slider.value = own.length ? Math.round((100 * Math.log(geometricMean(own) / low)) / Math.log(ratio)) : 50;
+  }
+  const level = levelAt(Number(slider.value)), point = fillTo(level, variances), rank = variances.map((_, i) => i);
+  const curve = Array.from({ length: 101 }, (_, percent) => fillTo(levelAt(percent), variances));
+  output.textContent = `${level.toPrecision(3)}: ${point.bits.toFixed(3)} bit/latent, distortion ${point.distortion.toPrecision(3)}; ` +
+    `${variances.filter((v) => v > level).length} of ${variances.length} channels are coded`;
+  const blue = DATA.termColors.quantization, steps = { shape: "hvh", width: 1.8 };
+  return plot(element, [
+    { x: rank, y: variances, mode: "lines", line: { ...steps, color: "#000" }, hoverinfo: "skip" },
+    { x: rank, y: variances.map((v) => Math.min(v, level)), mode: "lines", line: { ...steps, color: blue }, fill: "tozeroy", fillcolor: `${blue}44`, hoverinfo: "skip" },
+    { x: curve.map((p) => p.bits), y: curve.map((p) => p.distortion), mode: "lines", line: { color: "#000" }, hoverinfo: "skip", xaxis: "x2", yaxis: "y2" },
+    { x: [point.bits], y: [point.distortion], mode: "markers", marker: { color: blue, size: 12 }, hoverinfo: "skip", xaxis: "x2", yaxis: "y2" },
+  ], {
+    xaxis: axis("channel, by second moment", { domain: [0, 0.52] }), yaxis: axis("squared latent units", { type: "log", tickformat: "~g", dtick: 1 }),
+    xaxis2: axis("bit/latent", { domain: [0.66, 1], anchor: "y2" }), yaxis2: axis("distortion", { type: "log", tickformat: "~g", dtick: 1, anchor: "x2" }),
+  });
+};

@@ -69,7 +69,7 @@ function show() {
 
 function selectRun(index) {
   STATE.run = index;
-  STATE.off.clear();
+  STATE.off = new Set(DATA.runs[index].curves.filter((curve) => curve.genie).map((curve) => curve.name));
   const qualities = DATA.runs[index].qualities.map(String), select = document.getElementById("quality");
   select.replaceChildren(...qualities.map((q) => new Option(`q${q}`, q)));
   if (!qualities.includes(STATE.quality)) STATE.quality = qualities[Math.floor((qualities.length - 1) / 2)];
@@ -93,13 +93,16 @@ function sample(curve) {
 }
 
 function legend(holder) {
-  holder.replaceChildren(...DATA.runs[STATE.run].curves.map((curve) => {
+  const rate = (curve) => (curve.codec ? 0 : curve.bd_rate ?? Infinity);
+  const sorted = [...DATA.runs[STATE.run].curves].sort((a, b) => rate(a) - rate(b) || 0);
+  holder.replaceChildren(...sorted.map((curve) => {
     const label = document.createElement("label"), box = document.createElement("input"), text = document.createElement("span");
     box.type = "checkbox";
-    box.checked = true;
+    box.checked = !STATE.off.has(curve.name);
     label.insertAdjacentHTML("beforeend", sample(curve));
-    text.textContent = `${curve.name} `;
-    text.append(Object.assign(document.createElement("small"), { textContent: curve.kind }));
+    text.textContent = `${curve.label} `;
+    const saved = curve.bd_rate === null ? "" : `, BD-rate ${curve.bd_rate.toFixed(1)} %`;
+    text.append(Object.assign(document.createElement("small"), { textContent: `${curve.label === curve.name ? "" : `${curve.name}: `}${curve.kind}${saved}` }));
     label.prepend(box);
     label.append(text);
     box.addEventListener("change", () => {
@@ -116,6 +119,9 @@ on("quality", "change", selectQuality);
 on("limit", "change", (value) => { STATE.limit = value; show(); });
 on("image", "change", drawPictures);
 on("map", "change", drawPictures);
+on("order", "change", drawPictures);
+on("flicker", "change", alternate);
+on("level", "input", () => refresh(all('[data-chart="filling"]')));
 on("opacity", "input", (value) => { document.getElementById("map-canvas").style.opacity = value / 100; });
 all("[data-select]").forEach((button) => button.addEventListener("click", () => selectQuality(button.dataset.select)));
 all("[data-option]").forEach((select) => select.addEventListener("change", () => {
@@ -134,6 +140,34 @@ all("#compared input").forEach((box) => box.addEventListener("change", () => {
   all("[data-compared]").forEach((row) => { row.hidden = !STATE.compared.has(Number(row.dataset.compared)); });
   refresh(all('[data-chart="compare"]'));
 }));
+
+// Buttons that save a chart as an image, or the numbers in it.
+const FORMATS = ["svg", "png", "csv"];
+
+function csvOf(traces) {
+  const cell = (value) => (/[",\n]/.test(value ?? "") ? `"${String(value).replace(/"/g, '""')}"` : value ?? "");
+  const rows = traces.flatMap((trace) => [...(trace.x ?? [])].map((x, i) => [trace.name, x, trace.y[i]]));
+  return [["trace", "x", "y"], ...rows].map((row) => row.map(cell).join(",")).join("\n");
+}
+
+function save(element, format) {
+  const name = `${DATA.runs[STATE.run].title} ${element.dataset.chart} q${STATE.quality}`.replace(/[^\w.-]+/g, "-");
+  if (format !== "csv") return Plotly.downloadImage(element, { format, filename: name, width: element.clientWidth, height: element.clientHeight, scale: 2 });
+  const link = Object.assign(document.createElement("a"), { download: `${name}.csv`, href: URL.createObjectURL(new Blob([csvOf(element.data)], { type: "text/csv" })) });
+  link.click();
+  URL.revokeObjectURL(link.href);
+}
+
+all("[data-chart]").forEach((element) => {
+  const holder = Object.assign(document.createElement("div"), { className: "save" });
+  holder.append(...FORMATS.map((format) => {
+    const button = Object.assign(document.createElement("button"), { type: "button", textContent: format.toUpperCase() });
+    button.setAttribute("aria-label", `save “${element.getAttribute("aria-label")}” as ${format.toUpperCase()}`);
+    button.addEventListener("click", () => save(element, format));
+    return button;
+  }));
+  element.after(holder);
+});
 
 all("[data-chart], #picture").forEach((element) => watcher.observe(element));
 addEventListener("beforeprint", showAll);

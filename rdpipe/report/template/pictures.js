@@ -81,16 +81,35 @@ function smallMaps(maps, image, k) {
   }));
 }
 
-function options(select, names) {
+function options(select, names, order = names.map((_, i) => i)) {
   const before = select.value;
-  select.replaceChildren(...names.map((name, i) => new Option(name, String(i))));
+  select.replaceChildren(...order.map((i) => new Option(names[i], String(i))));
   select.value = before !== "" && Number(before) < names.length ? before : "0";
 }
+
+// The places of some images in the order that is selected; points have bit/pixel and PSNR.
+function orderOf(names, points) {
+  const by = document.getElementById("order").value, places = names.map((_, i) => i), value = (i, k) => points[names[i]]?.[k] ?? 0;
+  if (by === "bpp") places.sort((i, j) => value(j, 0) - value(i, 0));
+  if (by === "psnr") places.sort((i, j) => value(i, 1) - value(j, 1));
+  return places;
+}
+
+// Shows the decoded image in the place of the original, and the original again.
+function alternate() {
+  const [shown, decoded] = ["original", "decoded"].map((id) => document.querySelector(`#${id} img`));
+  if (!shown || !decoded) return;
+  shown.dataset.source ??= shown.src;
+  const on = document.getElementById("flicker").checked && shown.src !== decoded.src;
+  shown.src = on ? decoded.src : shown.dataset.source;
+}
+setInterval(() => { if (document.getElementById("flicker").checked) alternate(); }, 700);
 
 function drawPictures() {
   const pictures = picturesOf(STATE.run), maps = pictures.maps[STATE.quality];
   const choose = ["image", "map"].map((id) => document.getElementById(id));
-  options(choose[0], maps.images.map((entry) => entry.name));
+  const names = maps.images.map((entry) => entry.name), points = DATA.runs[STATE.run].images[STATE.quality];
+  options(choose[0], names, orderOf(names, points));
   options(choose[1], maps.names);
   const linked = maps.images.findIndex((entry) => entry.name === LINKED.get("image"));
   if (linked >= 0) choose[0].value = String(linked);
@@ -99,6 +118,8 @@ function drawPictures() {
   const [i, k] = choose.map((select) => Number(select.value)), image = maps.images[i];
   picture(document.getElementById("original"), pictures.originals[i], `${image.name}, original`);
   picture(document.getElementById("decoded"), pictures.decoded[STATE.quality][i], `${image.name}, decoded at quality ${STATE.quality}`);
+  const [bpp, psnr] = points[image.name] ?? [null, null];
+  document.getElementById("decoded-caption").textContent = `decoded at q${STATE.quality}: ${fixed(bpp, 3)} bpp at ${fixed(psnr, 2)} dB`;
   const pane = document.getElementById("overlay");
   picture(pane, pictures.originals[i], `${image.name}, under the map`);
   overlay(pane, maps, image, k, document.getElementById("opacity").value);

@@ -1,0 +1,55 @@
+"""Tables of a finished run, for commands that show or draw them again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from rdpipe.core.errors import InputError
+from rdpipe.core.kinds import CurveRole
+from rdpipe.io import store
+
+BOUNDS = "bounds.zarr.zip"
+"""The store of a run that has the tables."""
+SHARED = (CurveRole.BASELINE, CurveRole.PUBLISHED)
+"""Roles of curves that all codecs of a dataset share."""
+Tables = dict[str, pd.DataFrame]
+"""Tables by name."""
+
+
+def read_runs(results: Path, names: Iterable[str]) -> dict[tuple[str, str], Tables]:
+    """Return the tables of each analyzed codec, by dataset and codec.
+
+    Parameters
+    ----------
+    results : Path
+        Folder of the results of a run.
+    names : iterable of str
+        Groups of the store of ``trace_bounds``; points of shared curves are those of every codec.
+
+    Raises
+    ------
+    InputError
+        If the folder has no results.
+    """
+    bounds = results / BOUNDS
+    if not bounds.is_file():
+        what = f"has no {BOUNDS}" if results.is_dir() else "is not a folder"
+        raise InputError(f"{results} {what}; expected the folder of the results of a finished run")
+    tables = {name: store.read(bounds, name).to_dataframe() for name in ("points", *names)}
+    points = tables["points"]
+    runs = points[points["role"] == CurveRole.CODEC][["dataset", "codec"]].drop_duplicates()
+    return {
+        (dataset, codec): {name: of_run(table, dataset, codec) for name, table in tables.items()}
+        for dataset, codec in runs.itertuples(index=False)
+    }
+
+
+def of_run(table: pd.DataFrame, dataset: str, codec: str) -> pd.DataFrame:
+    """Return the rows of one codec, and of the curves that all codecs of the dataset share."""
+    selected = table["codec"] == codec
+    if "role" in table:
+        selected |= table["role"].isin(SHARED) & (table["codec"] == "")
+    return table[(table["dataset"] == dataset) & selected]

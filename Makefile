@@ -66,18 +66,20 @@ cuda-wheels: install
 	python -m benchmarks.card pack $(WHEELS) $(if $(IMAGES),--images $(IMAGES))
 
 $(CUDA_SITE):
-	mkdir -p $(OUT)
 	PYTHONPATH=$(CURDIR) $(CUDA_PYTHON) -m benchmarks.card unpack $(WHEELS) $@
 
 # Each ends by itself within 9 minutes; what it finds is in OUT.
 cuda-test: $(CUDA_SITE)
+	mkdir -p $(OUT)
 	$(ON_CARD) pytest tests/cuda -rs -p no:cacheprovider --junitxml=$(OUT)/cuda-test.xml 2>&1 | tee $(OUT)/cuda-test.txt
 
 cuda-bench: $(CUDA_SITE)
+	mkdir -p $(OUT)
 	$(ON_CARD) benchmarks training extraction --rounds 1 --images $(or $(IMAGES),$(WHEELS)/images) \
 	  --out $(OUT)/cuda-bench.json 2>&1 | tee $(OUT)/cuda-bench.txt
 
 cuda-train: $(CUDA_SITE)
+	mkdir -p $(OUT)
 	$(ON_CARD) benchmarks.card train --minutes $(MINUTES) --images $(or $(IMAGES),$(WHEELS)/images) --out $(OUT) 2>&1 \
 	  | tee $(OUT)/cuda-train.txt
 

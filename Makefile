@@ -1,5 +1,7 @@
 # `make run` and `make test` are the two main commands. Each target installs into .venv first, once.
 
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
 PYTHON ?= python3.11
 CONFIG ?= config/sample.yaml
 CORES ?= 2

@@ -28,7 +28,7 @@ PACKAGES = """
     google-crc32c hypothesis idna iniconfig jsonschema jsonschema-specifications lazy-loader
     lightning-fabric lightning-utilities msgspec numcodecs packaging pandas pillow pluggy protobuf
     pygments pytest python-dateutil pytorch-msssim pytorch-optimizer pytz pyyaml referencing
-    requests rpds-py safetensors scipy six sortedcontainers tensorboard torchvision tqdm tzdata
+    requests rpds-py safetensors scipy six sortedcontainers tensorboard tqdm tzdata
     urllib3 xarray zarr
 """.split()
 """What rdpipe needs beside PyTorch and NumPy to extract, to train and to run ``tests/cuda``."""

@@ -5,6 +5,7 @@ Both have the same model, the same images and one thread.
 
 import json
 from collections.abc import Iterator
+from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
 
@@ -40,6 +41,9 @@ def write_checkpoint(path: Path) -> str:
 
 
 def figures(options: Options) -> Iterator[Figure]:
+    if find_spec("torchvision") is None:
+        print("extraction: left out, because eval_model needs torchvision")
+        return
     weights, manifest = options.work / "mini.pth.tar", options.work / "manifest.json"
     architecture = write_checkpoint(weights)
     entry = {"use": "folder", "args": {"root": str(options.images)}}

@@ -91,6 +91,12 @@ def finished(cluster, running: subprocess.Popen) -> str:
     return output
 
 
+def hours(limit: str) -> str:
+    """Return a time limit with hours; squeue prints ``16:00`` and ``2:00:00``."""
+    parts = limit.split(":")
+    return ":".join(part.zfill(2) for part in ["0"] * (3 - len(parts)) + parts)
+
+
 def jobs_of(output: str) -> list[tuple[str, ...]]:
     """Return number, state, memory, time limit and node of each job of a run after all have ended.
 
@@ -110,7 +116,7 @@ def jobs_of(output: str) -> list[tuple[str, ...]]:
             break
         time.sleep(1)
     return [
-        (job, state.split()[0], memory, limit.zfill(8), node)
+        (job, state.split()[0], memory, hours(limit), node)
         for job, state, memory, limit, node in rows
     ]
 
@@ -151,7 +157,8 @@ def test_cancelled_job_is_submitted_again_with_twice_the_memory(cluster, project
     assert f"with SLURM jobid {job} " in output and "Trying to restart job" in output
     assert (cluster.folder / target).read_bytes() == (project.folder / target).read_bytes()
     requests = {row[1:4] for row in jobs_of(output)}
-    assert {("CANCELLED", "4000M", "02:00:00"), ("COMPLETED", "8000M", "04:00:00")} <= requests
+    # for two images of 12480 pixels; see workflow/rules/resources.smk
+    assert {("CANCELLED", "1515M", "00:16:00"), ("COMPLETED", "3030M", "00:32:00")} <= requests
 
 
 def may_lose_a_node() -> bool:

@@ -63,7 +63,7 @@ def run(
     text = yaml.safe_dump(content, sort_keys=False, default_flow_style=None)
     config.parent.mkdir(parents=True, exist_ok=True)
     config.write_text(f"# Written by rdpipe init. All keys: workflow/schema.yaml\n{text}")
-    print(f"wrote {config}; run it with: make run CONFIG={config}")
+    print(f"wrote {config}; run it with: rdpipe run {config}")
 
 
 def ask(question: str, default: str) -> str:

@@ -33,7 +33,7 @@ def test_answers_make_a_valid_config(answers, tmp_path, capsys):
     assert config["codecs"] == {"mini-mean-scale": {"qualities": [2, 4]}} and not remaining
     assert config["pathvars"] == {"results": "results-mine", "logs": "logs-mine"}
     assert complete(config, SCHEMA)["datasets"]["images"]["args"] == {"root": str(tmp_path)}
-    assert f"make run CONFIG={file}" in capsys.readouterr().out
+    assert f"rdpipe run {file}" in capsys.readouterr().out
 
 
 def test_checkpoint_is_a_codec_of_compressai(answers, tmp_path):

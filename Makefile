@@ -52,7 +52,8 @@ docs: install
 # make lock TORCH_INDEX=URL: the index of PyTorch's builds without CUDA
 lock: install
 	python -m pip install -q --dry-run --ignore-installed --prefer-binary -c constraints.txt \
-	  $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) --report - '.[all]' | .ci/lock > requirements.lock
+	  $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) --report - '.[all]' \
+	  | .ci/lock > requirements.lock.new && mv requirements.lock.new requirements.lock
 
 install: $(VENV)/installed
 

@@ -102,8 +102,8 @@ def unpack(folder: Path, site: Path) -> None:
 def train_embedded(minutes: float, out: Path, images: Path, names: list[str]) -> None:
     """Continue the trainings of the embedded codecs, each for an equal share of the time.
 
-    A training continues from its state in ``out`` if there is one, otherwise it starts from the
-    committed weights.
+    A training starts from its weights in ``out`` if there are some, otherwise from the committed
+    ones.
     """
     from rdpipe.datasets import folder, manifest
 
@@ -128,6 +128,9 @@ def train_for(seconds: float, name: str, out: Path) -> int:
     import rdpipe.stages.train_codec  # noqa: F401 (loaded before the time counts)
 
     entry, state, weights = training_entry(name), out / f"{name}.state", out / f"{name}.safetensors"
+    shutil.rmtree(state, ignore_errors=True)
+    if weights.exists():
+        entry["start"] = str(shutil.copy(weights, out / f"{name}.start.safetensors"))
     timer = threading.Timer(SHARE * seconds, os.kill, (os.getpid(), signal.SIGTERM))
     timer.start()
     with contextlib.suppress(SystemExit):  # after the state is saved

@@ -74,6 +74,7 @@ class Progress:
         self.times: defaultdict[str, list[float]] = defaultdict(list)
         self.start: float | None = None
         self.has_failed = False
+        self.grouped: set[int] = set()
 
     def lines(self, record: Any) -> Iterator[str]:
         """Yield the lines that are shown for a record of Snakemake's log."""
@@ -86,11 +87,22 @@ class Progress:
                 self.start = self.start or record.created
             case LogEvent.JOB_FINISHED:
                 yield from self.finish(self.running.pop(record.job_id), record.created)
+            case LogEvent.GROUP_ERROR:
+                yield from self.fail_group([info["jobid"] for info in record.job_error_info])
+            case LogEvent.JOB_ERROR if record.jobid in self.grouped:
+                pass  # it may have succeeded
             case LogEvent.JOB_ERROR:
                 self.has_failed = True
                 yield f"FAILED {self.running[record.jobid].label}: {last_line(record.log)}"
             case _:
                 yield from self.message(record)
+
+    def fail_group(self, jobs: list[int]) -> Iterator[str]:
+        """Yield the line of a group of jobs, of which Snakemake does not know which has failed."""
+        self.has_failed = True
+        self.grouped.update(jobs)
+        labels = [self.running[job].label for job in jobs if job in self.running]
+        yield f"FAILED one of {len(jobs)} jobs of a group: {'; '.join(labels)} (see their logs)"
 
     def plan(self, stats: Mapping[str, int]) -> Iterator[str]:
         """Yield the number of jobs; the counts are by rule, with their total."""

@@ -147,6 +147,12 @@ def complete_retuned(config: Mapping[str, Any], name: str, entry: dict[str, Any]
         return
     cell = BASELINE_CELL.replace(quantizer=quantizer).names()
     bound = entry.setdefault("bound_for", {"codec": training["start"]["codec"], "cell": cell})
+    owner = training["start"]["codec"]
+    if training["train"] != WHOLE and bound["codec"] != owner:
+        raise InputError(
+            f"config: codec {name!r}: bound_for.codec is {bound['codec']!r}; expected {owner!r},"
+            " whose decoder is trained"
+        )
     if bound["cell"][QUANTIZER] != quantizer:
         raise InputError(
             f"config: codec {name!r}: bound_for.cell.quantizer is {bound['cell'][QUANTIZER]!r};"

@@ -17,6 +17,7 @@ from rdpipe.config.attached import check_known, complete_attached
 from rdpipe.config.query import (
     REGISTRIES,
     analyzed_codecs,
+    attached_codecs,
     bound_codecs,
     fitted_estimators,
     measured_datasets,
@@ -208,8 +209,15 @@ def check_codec_names(config: Mapping[str, Any]) -> None:
                 f"config: {section}.codec: this is the name of every codec's own curve; expected"
                 " another name"
             )
+    analyzed = analyzed_codecs(config)
     for codec in bound_codecs(config).values():
-        check_known("analyzed codec", codec, analyzed_codecs(config))
+        check_known("analyzed codec", codec, analyzed)
+    for name, found in attached_codecs(config).items():
+        if name not in analyzed and found["codec"] not in analyzed:
+            raise InputError(
+                f"config: codec {name!r} is a curve of {found['codec']!r}, and neither is analyzed;"
+                " expected analyze: true for one of them"
+            )
 
 
 def check_cells(config: Mapping[str, Any]) -> None:

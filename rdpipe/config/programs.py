@@ -28,8 +28,16 @@ def used_programs(config: Config, baselines: Iterable[str]) -> list[Path]:
     ]
     search = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     programs = (shutil.which(words[0], path=search) for words in commands if words)
-    named = (word for words in commands for word in words[1:] if Path(word).is_file())
+    named = (word for words in commands for word in words[1:] if _is_file(word))
     return sorted({Path(file) for file in [*programs, *named] if file})
+
+
+def _is_file(word: str) -> bool:
+    """Return whether a word of a command is a file."""
+    try:
+        return Path(word).is_file()
+    except (OSError, ValueError):  # too long for a path, or with a null character
+        return False
 
 
 def _commands(name: str, entry: Mapping[str, Any]) -> list[str]:

@@ -139,12 +139,12 @@ def retuned_bases(config: Config) -> dict[str, str]:
 
 
 def retuning_spec(config: Config, network: str, quality: int) -> dict[str, Any]:
-    """Return how a codec is fine-tuned at one quality."""
+    """Return how a codec is fine-tuned at one quality, without the entry of the codec."""
     entry = dict(config["training"][network])
     start = entry.pop("start")
     place = start["quality"].index(quality)
     lambdas = entry.pop("lambdas", None)
-    codec, quantizer = config["codecs"][start["codec"]], entry["quantizer"]
+    quantizer = entry["quantizer"]
     known = config["quantizers"]  # not noise
     return {
         **entry,
@@ -153,7 +153,6 @@ def retuning_spec(config: Config, network: str, quality: int) -> dict[str, Any]:
         "quantizers": {quantizer: known[quantizer]} if quantizer in known else {},
         "codec": start["codec"],
         "quality": quality,
-        "entry": {key: codec[key] for key in ("use", "args") if key in codec},
         "device": config["device"],
     }
 

@@ -10,11 +10,12 @@ from pathlib import Path
 from msgspec.structs import replace
 from torch import Tensor
 
+from rdpipe.codecs import weights_of
 from rdpipe.codecs.building import build_codec
 from rdpipe.core.process import limit_threads
 from rdpipe.datasets import manifest
 from rdpipe.stages.specs import Entry
-from rdpipe.stages.train_codec import check_sizes, digest_of, files_of, write_weights
+from rdpipe.stages.train_codec import check_sizes, digest_of, files_of, source_of, write_weights
 from rdpipe.training.retuning import RetuningTrainer, check_trainable
 from rdpipe.training.spec import RetuningSpec
 from rdpipe.training.trainer import train
@@ -73,11 +74,13 @@ def run(
         spec,
         images=digest_of(images),
         start_weights=digest_of_weights(trainable.checkpoint()),
-        source=source,
+        source=source_of(source, "retune_codec"),
     )
     make_trainer = partial(RetuningTrainer, codec=trainable)
     weights = train(complete, files_of(images), state, make_trainer)
-    write_weights(weights, spec, images, out)
+    checkpoint = spec.entry.get("args", {}).get("checkpoint")
+    starts = [Path(weights_of(checkpoint, spec.quality))] if checkpoint else []
+    write_weights(weights, spec, images, out, starts)
 
 
 def digest_of_weights(weights: Mapping[str, Tensor]) -> str:

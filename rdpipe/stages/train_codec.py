@@ -13,8 +13,10 @@ from torch import Tensor
 
 from rdpipe.core.errors import InputError
 from rdpipe.core.process import limit_threads
+from rdpipe.core.provenance import installed_versions
 from rdpipe.datasets import gaussian_field, manifest
 from rdpipe.io.files import write_atomically
+from rdpipe.stages.inputs import training_images
 from rdpipe.training.spec import LoopSpec, TrainingSpec
 from rdpipe.training.trainer import train
 
@@ -56,10 +58,18 @@ def run(
         spec,
         images=digest_of(images),
         start_weights=spec.start and sha256(Path(spec.start).read_bytes()).hexdigest(),
-        source=source,
+        source=source_of(source, "train_codec"),
     )
     weights = train(complete, files_of(images), state)
-    write_weights(weights, spec, images, out)
+    write_weights(weights, spec, images, out, [Path(spec.start)] if spec.start else [])
+
+
+def source_of(source: Sequence[str], stage: str) -> list[str]:
+    """Return the source with the versions of the packages of this process.
+
+    The rule leaves them out if the environment is one of conda, which Snakemake compares itself.
+    """
+    return sorted({*source, *installed_versions(stage)})
 
 
 def digest_of(images: Sequence[manifest.ImageEntry]) -> str:
@@ -77,10 +87,15 @@ def write_weights(
     spec: LoopSpec,
     images: Sequence[manifest.ImageEntry],
     out: Path,
+    starts: Sequence[Path],
 ) -> None:
-    """Write weights with a description; None if another process writes them."""
+    """Write weights with a description; None if another process writes them.
+
+    The images of the weights that the training starts with count as images of the training.
+    """
     if weights is not None:
-        trained_on = sorted(image["sha256"] for image in images)
+        before = set().union(*map(training_images, starts))
+        trained_on = sorted({image["sha256"] for image in images} | before)
         description = {"spec": spec.to_mapping(), "images": len(images), "trained_on": trained_on}
         # one key: keys have no order
         metadata = {"rdpipe": json.dumps(description, sort_keys=True)}

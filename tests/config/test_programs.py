@@ -37,6 +37,12 @@ def test_programs_and_the_files_of_their_commands(config, tmp_path):
     assert used_programs(config, ["vtm"]) == expected
 
 
+def test_long_argument_is_no_file(config):
+    config["baselines"]["python"]["args"]["encode"] = f"python -c '{'x' * 5000}'"
+    (program,) = used_programs(config, ["python"])
+    assert program.name == "python"
+
+
 def test_baselines_of_rdpipe_run_no_program(config):
     assert used_programs(config, ["jpeg"]) == []
 

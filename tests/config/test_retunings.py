@@ -139,6 +139,15 @@ def test_latents_are_not_refined_for_another_quantizer_than_the_training(quantiz
         complete(with_refined(quantizer, {"quantizer": refined_for}), SCHEMA)
 
 
+def test_latents_of_a_codec_that_is_not_analyzed_have_no_curve():
+    config = with_refined("rounding", {}, analyze=False)
+    config["codecs"]["better"]["analyze"] = False
+    with pytest.raises(InputError, match="'refined' is a curve of 'better', and neither is"):
+        complete(config, SCHEMA)
+    config["codecs"]["refined"]["analyze"] = True
+    assert complete(config, SCHEMA)
+
+
 def test_networks_of_a_bound_have_the_role_of_their_codec():
     cell = {"mean": "codec", "variance": "codec", "quantizer": "test-channel"}
     codecs = {
@@ -217,6 +226,10 @@ def test_source_of_a_retuned_codec_is_also_that_of_the_codec_before():
         (
             {"codec": {"bound_for": {"codec": "mini-mean-scale", "cell": E8_CELL}}},
             "codec 'better': bound_for.cell.quantizer is 'lattice-e8'; expected 'test-channel'",
+        ),
+        (
+            {"codec": {"bound_for": {"codec": "better", "cell": {**E8_CELL}}}},
+            "codec 'better': bound_for.codec is 'better'; expected 'mini-mean-scale', whose",
         ),
         (
             {

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from rdpipe.core.errors import InputError
-from rdpipe.datasets import folder
+from rdpipe.datasets import digests, folder
 from rdpipe.datasets.formats import SUFFIXES
 
 
@@ -34,15 +34,24 @@ def test_fingerprint_does_not_change_with_the_time_of_a_file(image_folder, tmp_p
     assert folder.fingerprint(str(image_folder)) == before
 
 
-def test_only_files_with_another_size_or_time_are_read(image_folder, tmp_path_factory):
+def test_only_files_that_have_changed_are_read(image_folder, tmp_path_factory, monkeypatch):
+    """Also one that has the size and the time of modification of the file that it replaces."""
     cache = tmp_path_factory.mktemp("cache") / "images.json"
     before = folder.fingerprint(str(image_folder), cache=cache)
+    read, digest = [], digests._digest
+    monkeypatch.setattr(digests, "_digest", lambda path: read.append(path.name) or digest(path))
+    assert folder.fingerprint(str(image_folder), cache=cache) == before and not read
     image, status = image_folder / "z.png", (image_folder / "z.png").stat()
     image.write_bytes(bytes(status.st_size))
     os.utime(image, ns=(status.st_atime_ns, status.st_mtime_ns))
-    assert folder.fingerprint(str(image_folder), cache=cache) == before
-    os.utime(image)
     assert folder.fingerprint(str(image_folder), cache=cache) != before
+    assert read == ["z.png"]
+
+
+def test_file_that_cannot_be_read_is_left_to_the_job(tmp_path):
+    assert digests.content_digests([str(tmp_path)], tmp_path / "cache.json") == [
+        f"[Errno 21] Is a directory: '{tmp_path}'"
+    ]
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", None])

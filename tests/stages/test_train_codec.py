@@ -9,6 +9,7 @@ from small_spec import SPEC
 from small_training import train_small
 
 from rdpipe.core.errors import InputError
+from rdpipe.core.provenance import installed_versions
 from rdpipe.datasets import manifest, sample
 from rdpipe.stages import train_codec
 from rdpipe.stages.inputs import training_images
@@ -39,14 +40,16 @@ def test_other_source_or_other_bytes_of_the_start_train_again(tmp_path):
 
     for seed in (1, 2):
         weights = train_small(tmp_path / str(seed), steps=1, seed=seed)
-        start.write_bytes(safetensors.torch.save(weights))
+        metadata = {"rdpipe": json.dumps({"trained_on": ["an image"]})}
+        start.write_bytes(safetensors.torch.save(weights, metadata))
         first = train(), out.read_bytes()
         assert train()["spec"] == first[0]["spec"] and out.read_bytes() == first[1]
         again = safetensors.torch.load_file(out)
         assert (again["g_a.0.weight"] - weights["g_a.0.weight"]).abs().max() < 1e-3
-    assert train("trainer: 2")["spec"]["source"] == ["trainer: 2"]
+    packages = sorted(installed_versions("train_codec"))
+    assert train("trainer: 2")["spec"]["source"] == sorted([*packages, "trainer: 2"])
     assert (tmp_path / "state" / "stale.pt").exists()
     with safetensors.safe_open(out, "pt") as opened:
         assert json.loads(opened.metadata()["rdpipe"])["spec"]["start"] == str(start)
     images = manifest.load(tmp_path / "manifest.json")["images"]
-    assert training_images(out) == {image["sha256"] for image in images}
+    assert training_images(out) == {"an image", *(image["sha256"] for image in images)}

@@ -131,6 +131,20 @@ def test_time_left_follows_from_the_times_of_each_rule():
     assert finished[1] == ["2/5 simulate q2 10 s, about 15 s left"]
 
 
+def test_jobs_of_a_failed_group_have_one_line():
+    """Snakemake reports an error of each of them, whichever has failed."""
+    progress, jobs = Progress(), (1, 2)
+    for job in jobs:
+        started = dict(jobid=job, rule_name="simulate", wildcards={"quality": str(job)})
+        assert not list(progress.lines(record(0, event=LogEvent.JOB_INFO, **started)))
+    infos = [{"jobid": job} for job in jobs]
+    failed = record(1, event=LogEvent.GROUP_ERROR, groupid="a", job_error_info=infos)
+    line = "FAILED one of 2 jobs of a group: simulate q1; simulate q2 (see their logs)"
+    assert list(progress.lines(failed)) == [line]
+    for job in jobs:
+        assert not list(progress.lines(record(1, event=LogEvent.JOB_ERROR, jobid=job, log=[])))
+
+
 def test_rules_that_run_nothing_are_not_counted():
     progress = Progress()
     list(progress.lines(record(0, event=LogEvent.RUN_INFO, stats={"all": 1, "total": 1})))

@@ -68,7 +68,10 @@ rule retune_codec:
         runtime=scale_with_attempt("24h"),
         gpu=gpus(),
     params:
-        spec=lambda w: canonical_json(**query.retuning_spec(config, w.network, int(w.quality))),
+        spec=lambda w: canonical_json(
+            **query.retuning_spec(config, w.network, int(w.quality)),
+            entry=weights_entry(config["training"][w.network]["start"]["codec"]),
+        ),
         state=subpath(output[0], strip_suffix=".safetensors"),
         source=lambda w: code_digests(
             "retune_codec",

@@ -60,8 +60,10 @@ if with_conda:
     link = Path(".snakemake/rdpipe/rdpipe").absolute()
     if workflow.is_main_process:
         link.parent.mkdir(parents=True, exist_ok=True)
-        link.unlink(missing_ok=True)
-        link.symlink_to(ROOT)
+        if not link.is_symlink() or link.readlink() != ROOT:
+            new = link.with_name(f"new-{os.getpid()}")
+            new.symlink_to(ROOT)
+            new.replace(link)  # in one step: jobs may be running
     shell.prefix(f"set -euo pipefail; export PYTHONPATH={shlex.quote(str(link.parent))}; ")
 else:
     interpreter = shlex.quote(str(Path(sys.executable).parent))
@@ -99,8 +101,7 @@ def code_digests(stage, spec=None, **used):
     }
     sections |= {key: spec[key] for key in query.REGISTRIES if key in (spec or {})}
     modules, files = query.used_modules(config, sections), query.used_weights(config, sections)
-    if not with_conda:
-        files += used_programs(config, sections.get("baselines", []))
+    files += used_programs(config, sections.get("baselines", []))
     return read_once(stage, tuple(modules), tuple(files))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -10,8 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from rdpipe.analysis.measures import MS_SSIM, PSNR
 from rdpipe.core.kinds import BoundKind, CurveRole
-from rdpipe.report.overview import TODAY, known_rungs, parts
+from rdpipe.report.overview import REALIZABLE, known_rungs, parts
 from rdpipe.report.style import GRAYS, STYLES
 from rdpipe.report.words import MEASURE_NAMES
 
@@ -22,7 +24,7 @@ NARROW = 5.0
 def answer(ladder: pd.DataFrame, points: pd.DataFrame) -> Figure:
     """Draw the steps of the ladder to the first limit, and the curves of its ends.
 
-    Solid steps are available today, hatched ones in the limit only.
+    Solid steps are realizable (achieved or achievable), hatched ones hold as a bound.
 
     Parameters
     ----------
@@ -53,11 +55,11 @@ def draw_steps(axes: Axes, rungs: dict[int, pd.DataFrame]) -> None:
         for part in parts(table, table["bpp"].max() or 1.0):
             saves, percent = part["percent"] >= 0, part["percent"]
             look = {"facecolor": part["color"], "hatch": None, "edgecolor": part["color"]}
-            if not part["today"]:
+            if not part["realizable"]:
                 look |= {"facecolor": "white", "hatch": "//////"}
             axes.barh(row, percent, 0.62, ends[saves], linewidth=0.6, **look)
             ends[saves] += percent
-            label = part["name"] + ("" if part["today"] else ", in the limit only")
+            label = part["name"] + ("" if part["realizable"] else ", as a bound")
             names.setdefault(label, Patch(label=label, linewidth=0.6, **look))
     labels = [f"q{q}, {table['bpp'].iloc[0]:.2f} bpp" for q, table in rungs.items()]
     axes.set_yticks(range(len(labels)), labels)
@@ -76,29 +78,48 @@ def draw_steps(axes: Axes, rungs: dict[int, pd.DataFrame]) -> None:
 
 
 def measure_of(rungs: dict[int, pd.DataFrame]) -> str:
-    """Return the name of the quality that is equal."""
-    return MEASURE_NAMES[next(iter(rungs.values()))["matched_at"].iloc[0]]
+    """Return the name of the quality that is equal, in a sentence."""
+    return MEASURE_NAMES[matched_at(rungs)]
+
+
+def matched_at(rungs: dict[int, pd.DataFrame]) -> str:
+    """Return the name of the quality that is equal, as in tables."""
+    measure: str = next(iter(rungs.values()))["matched_at"].iloc[0]
+    return measure
 
 
 def draw_ends(axes: Axes, rungs: dict[int, pd.DataFrame], points: pd.DataFrame) -> None:
-    """Draw the codec, what is available today, the bound, and the baselines, with their names."""
+    """Draw the codec, the last realizable rung, the bound, and the baselines, with their names.
+
+    The quality is the measure that is equal. Where the last rung is no upper bound, the bound has
+    no point.
+    """
+    similar = matched_at(rungs) == MS_SSIM.name
+    column, label = ("ms_ssim", MS_SSIM.label) if similar else ("psnr", PSNR.label)
     codec = points[points["role"] == CurveRole.CODEC].set_index("quality")
-    psnr = codec["psnr"].loc[list(rungs)]
-    today = [table[table["kind"].isin([*map(str, TODAY)])].iloc[-1] for table in rungs.values()]
+    quality = codec[column].loc[list(rungs)]
+    realizable = [
+        table[table["kind"].isin([*map(str, REALIZABLE)])].iloc[-1] for table in rungs.values()
+    ]
     last = [table.iloc[-1] for table in rungs.values()]
+    is_bound = [BoundKind.parse(rung["kind"]) is BoundKind.UPPER_BOUND for rung in last]
     curves = [("codec", [table["bpp"].iloc[0] for table in rungs.values()], BoundKind.ACHIEVED)]
-    if any(rung["rung"] for rung in today):
-        curves.append(("today", [rung["bpp"] for rung in today], BoundKind.ACHIEVABLE))
-    if any(BoundKind.parse(rung["kind"]) is BoundKind.UPPER_BOUND for rung in last):
-        curves.append(("best bound", [rung["bpp"] for rung in last], BoundKind.UPPER_BOUND))
-        axes.fill_betweenx(psnr, curves[-1][1], curves[0][1], color="0.5", alpha=0.2, linewidth=0)
+    if any(rung["rung"] for rung in realizable):
+        bpp = [rung["bpp"] for rung in realizable]
+        curves.append(("realizable rungs", bpp, BoundKind.ACHIEVABLE))
+    if any(is_bound):
+        bpp = [
+            rung["bpp"] if bound else math.nan for rung, bound in zip(last, is_bound, strict=True)
+        ]
+        curves.append(("best bound", bpp, BoundKind.UPPER_BOUND))
+        axes.fill_betweenx(quality, bpp, curves[0][1], color="0.5", alpha=0.2, linewidth=0)
     for name, bpp, kind in curves:
-        axes.plot(bpp, psnr, color="black", label=name, **STYLES[kind])
+        axes.plot(bpp, quality, color="black", label=name, **STYLES[kind])
     axes.set(xlim=axes.get_xlim(), ylim=axes.get_ylim())  # baselines do not widen them
     shared = points[points["role"].isin([CurveRole.BASELINE, CurveRole.PUBLISHED])]
     for (name, kind), table in shared.groupby(["curve", "kind"], sort=False):
         gray = GRAYS[len(axes.lines) % len(GRAYS)]
         look = {**STYLES[BoundKind.parse(kind)], "markersize": 2.5}
-        axes.plot(table["bpp"], table["psnr"], color=gray, linewidth=0.8, label=name, **look)
-    axes.set(xlabel="rate, bit/pixel", ylabel="PSNR, dB (mean over images)")
+        axes.plot(table["bpp"], table[column], color=gray, linewidth=0.8, label=name, **look)
+    axes.set(xlabel="rate, bit/pixel", ylabel=f"{label}, dB (mean over images)")
     axes.legend(loc="lower right", frameon=False)

@@ -19,8 +19,8 @@ from rdpipe.report.words import MEASURE_NAMES, TERM_NAMES
 
 SMALLEST = 0.0005
 """Share of the rate below which a step is not drawn."""
-TODAY = (BoundKind.ACHIEVED, BoundKind.ACHIEVABLE)
-"""Kinds of rungs that are available today; the others exist in the limit only."""
+REALIZABLE = (BoundKind.ACHIEVED, BoundKind.ACHIEVABLE)
+"""Kinds of rungs that a codec can realize; the others hold as a bound."""
 
 
 def overview(
@@ -91,7 +91,7 @@ def parts(rungs: pd.DataFrame, scale: float) -> list[dict[str, Any]]:
         {
             "name": TERM_NAMES[rung.term],
             "color": TERM_COLORS[rung.term],
-            "today": BoundKind.parse(rung.kind) in TODAY,
+            "realizable": BoundKind.parse(rung.kind) in REALIZABLE,
             "start": 1 - max(before, rung.bpp) / scale,
             "length": abs(before - rung.bpp) / scale,
             "percent": 100 * (before - rung.bpp) / real,

@@ -28,7 +28,7 @@ def test_rungs_that_change_nothing_and_genies_are_left_out(tables):
         "against the real bytes",
     ]
     assert lines[5].split()[1:6] == ["-11.7", "%", "-11.7", "%", "-11.7"]
-    assert lines[5].endswith("limit") and "(-12.2 to -11.2 %)" in lines[5]
+    assert lines[5].endswith("bound") and "(-12.2 to -11.2 %)" in lines[5]
     assert lines[3].endswith("today")
     assert lines[8].split()[4:9] == ["-20.0", "%", "-20.0", "%", "-20.0"]
     assert "not measured: variance, context" in lines
@@ -39,7 +39,7 @@ def test_unknown_values_are_question_marks(tables):
     ladder = without_intervals(tables)["ladder"]
     curve = ["change", "total"]
     lines = lines_of(tables | {"ladder": ladder.assign(**dict.fromkeys(curve, np.nan))})
-    assert lines[5].split() == ["quantization", "-11.7", "%", "-11.7", "%", "?", "limit"]
+    assert lines[5].split() == ["quantization", "-11.7", "%", "-11.7", "%", "?", "bound"]
     assert not any("nan" in line for line in lines)
 
 

@@ -42,7 +42,7 @@ def test_what_is_left_is_that_of_the_rung_with_its_interval(tables):
     assert first == {
         "quality": 1,
         "texts": [
-            "11.6 % of the real bytes, 0.1164 bpp (95 % interval 0.1064 to 0.1264), in the limit"
+            "11.6 % of the real bytes, 0.1164 bpp (95 % interval 0.1064 to 0.1264), as a bound"
         ],
     }
     assert second["texts"][0].startswith("11.6 % of the real bytes, 0.2328 bpp")
@@ -60,7 +60,7 @@ def test_saving_whose_interval_includes_0_is_not_claimed(tables):
     ladder = tables["ladder"]
     made = cards_of(tables, ladder=ladder.assign(saved_low=-0.001))
     text = made["quantization"]["left"][0]["texts"][0]
-    assert text.endswith("in the limit; cannot be distinguished from 0 with these images")
+    assert text.endswith("as a bound; cannot be distinguished from 0 with these images")
     unknown = cards_of(tables, ladder=ladder.assign(saved_low=np.nan, saved_high=np.nan))
     assert "(no 95 % interval)" in unknown["quantization"]["left"][0]["texts"][0]
     worse = cards_of(tables, ladder=ladder.assign(saved=-0.1, saved_low=-0.2, saved_high=-0.01))

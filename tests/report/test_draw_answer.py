@@ -3,6 +3,8 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from small_ladder import ladder_table
+from small_page import RUN, make_tables
 
 from rdpipe.core.kinds import BoundKind
 from rdpipe.report import draw_answer
@@ -15,7 +17,7 @@ def axes(tables):
     plt.close(figure)
 
 
-def test_steps_have_the_lengths_of_the_ladder_and_hatches_in_the_limit_only(axes):
+def test_steps_have_the_lengths_of_the_ladder_and_hatches_as_a_bound(axes):
     bars = axes[0].patches[:4]
     assert [bar.get_width() for bar in bars] == pytest.approx([0.5, 0.2, 11.64, 7.66])
     assert [bool(bar.get_hatch()) for bar in bars] == [False, False, True, True]
@@ -27,8 +29,8 @@ def test_steps_have_the_lengths_of_the_ladder_and_hatches_in_the_limit_only(axes
 
 def test_curves_are_the_ends_of_the_ladder_and_the_baselines(axes):
     curves = {line.get_label(): line.get_xdata() for line in axes[1].lines}
-    assert list(curves) == ["codec", "today", "best bound", "jpeg", "theirs"]
-    assert curves["today"] == pytest.approx([0.993, 1.986])
+    assert list(curves) == ["codec", "realizable rungs", "best bound", "jpeg", "theirs"]
+    assert curves["realizable rungs"] == pytest.approx([0.993, 1.986])
     assert curves["best bound"] == pytest.approx([0.8, 1.6])
 
 
@@ -48,4 +50,29 @@ def test_ladder_without_a_saving_has_no_bound_and_no_genie_is_drawn(tables):
     figure = draw_answer.answer(ladder.assign(kind=kind), tables["points"])
     assert [line.get_label() for line in figure.axes[1].lines] == ["codec", "jpeg", "theirs"]
     assert not np.any([bar.get_width() for bar in figure.axes[0].patches])
+    plt.close(figure)
+
+
+def test_legend_says_what_holds_as_a_bound(axes):
+    names = [text.get_text() for text in axes[0].get_legend().get_texts()]
+    assert names[0] == "entropy coder" and "quantization, as a bound" in names
+
+
+def test_quality_is_the_measure_that_is_equal():
+    tables = make_tables()
+    ladder = ladder_table(RUN, (1, 2), measure="ms-ssim")
+    figure = draw_answer.answer(ladder, tables["points"].assign(psnr=np.nan))
+    _, right = figure.axes
+    assert right.get_ylabel() == "MS-SSIM, dB (mean over images)"
+    for line in right.lines:
+        assert line.get_ydata() == pytest.approx([12, 13])
+    plt.close(figure)
+
+
+def test_bound_has_points_only_where_the_last_rung_is_one(tables):
+    ladder = tables["ladder"]
+    above = (ladder["quality"] == 1) & (ladder["kind"] == str(BoundKind.UPPER_BOUND))
+    figure = draw_answer.answer(ladder.assign(bpp=ladder["bpp"].mask(above, 2.0)), tables["points"])
+    curves = {line.get_label(): line.get_xdata() for line in figure.axes[1].lines}
+    assert curves["best bound"] == pytest.approx([np.nan, 1.6], nan_ok=True)
     plt.close(figure)

@@ -41,7 +41,7 @@ def test_parts_and_the_rest_make_the_whole_rate(tables):
 
 def test_only_steps_that_change_something_are_parts_and_only_real_codes_are_solid(tables):
     view = views_of(tables)[0]
-    shown = [(part["name"], part["today"]) for part in view["parts"]]
+    shown = [(part["name"], part["realizable"]) for part in view["parts"]]
     assert shown == [
         ("entropy coder", True),
         ("prior", True),

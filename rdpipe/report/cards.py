@@ -11,7 +11,7 @@ from rdpipe.analysis.ladder import TERMS
 from rdpipe.core.axes import AXES, BASELINE_CELL, CellId
 from rdpipe.core.kinds import BoundKind, CurveRole
 from rdpipe.report import answer
-from rdpipe.report.ladder_text import NOT_MEASURED, cost
+from rdpipe.report.ladder_text import NOT_MEASURED, cost, own_again
 from rdpipe.report.overview import REALIZABLE, curve_name
 from rdpipe.report.style import TERM_COLORS
 
@@ -127,11 +127,12 @@ def left_texts(rungs: pd.DataFrame, terms: tuple[str, ...]) -> list[str]:
     own = rungs[rungs["term"].isin(terms)]
     if own.empty:
         return [f"{NOT_MEASURED}: no curve of this run changes it"]
-    return [left_text(rung, rungs["bpp"].iloc[0]) for _, rung in own.iterrows()]
+    real, notes = rungs["bpp"].iloc[0], own_again(rungs)
+    return [left_text(rung, real, notes.get(rung["rung"], "")) for _, rung in own.iterrows()]
 
 
-def left_text(rung: pd.Series, real: float) -> str:
-    """Return what one rung saves against the one before, with its interval."""
+def left_text(rung: pd.Series, real: float, note: str = "") -> str:
+    """Return what one rung saves against the one before, with its interval and a note."""
     saved, low, high = (rung[key] for key in ("saved", "saved_low", "saved_high"))
     if rung["remark"]:
         missing = rung["remark"].startswith(NOT_MEASURED)
@@ -146,8 +147,9 @@ def left_text(rung: pd.Series, real: float) -> str:
     if BoundKind.parse(rung["kind"]) is BoundKind.GENIE_AIDED:
         when = "genie-aided estimate, not a bound"
     unsure = f"; {answer.UNCERTAIN}" * (not (low > 0 or high < 0))
+    noted = f", {note}" * bool(note)
     costs = "costs bits: " * (saved < 0)
-    return f"{costs}{share}{saved:.4f} bpp ({interval}), {when}{unsure}"
+    return f"{costs}{share}{saved:.4f} bpp ({interval}), {when}{noted}{unsure}"
 
 
 def code_text(available: pd.DataFrame, terms: tuple[str, ...]) -> str:

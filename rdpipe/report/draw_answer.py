@@ -60,6 +60,7 @@ def draw_steps(axes: Axes, rungs: dict[int, pd.DataFrame]) -> None:
             axes.barh(row, percent, 0.62, ends[saves], linewidth=0.6, **look)
             ends[saves] += percent
             label = part["name"] + ("" if part["realizable"] else ", as a bound")
+            label += part["note"].replace(" (", "\n(")
             names.setdefault(label, Patch(label=label, linewidth=0.6, **look))
     labels = [f"q{q}, {table['bpp'].iloc[0]:.2f} bpp" for q, table in rungs.items()]
     axes.set_yticks(range(len(labels)), labels)

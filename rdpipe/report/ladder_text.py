@@ -14,6 +14,8 @@ from rdpipe.report.words import MEASURE_NAMES, TERM_NAMES
 
 NOT_MEASURED = "not measured"
 """What is said of a term whose axis has only the codec's own estimator."""
+OWN_DECODER = ("quantization", "transforms")
+"""Terms whose rungs do not have a retuned decoder, whatever the rungs before have."""
 
 
 def answer_sentence(ladder: pd.DataFrame) -> str:
@@ -58,9 +60,10 @@ def claim(taken: pd.DataFrame) -> str:
     if not high < 0:
         change = f"{total:+.1f} % ({interval_text(low, high)})"
         return f"the best rung, “{best['name']}”, changes the rate by {change}"
-    changed = set(taken["term"][taken["remark"] == ""])
+    changed = taken["term"][taken["remark"] == ""].tolist()
     transforms = "retrained" if "transforms" in changed else "the codec's own"
-    decoder = ", a retuned decoder" if "decoder" in changed else ""
+    is_retuned = "decoder" in changed and changed[-1] not in OWN_DECODER
+    decoder = ", a retuned decoder" if is_retuned else ""
     latents = " and refined latents" if best["encoder_seconds"] else ""
     interval = f"(95 % interval {-high:.1f} to {-low:.1f} %)"
     means = f"with {transforms} transforms{decoder}{latents} {interval}"
@@ -74,20 +77,43 @@ def step_texts(steps: pd.DataFrame) -> list[str]:
     """Return what each rung saves of the bits of the rung before, in words.
 
     The first rung, and rungs that stay where they are, have nothing to say. The prior is left out
-    if it makes less than 0.05 %. The test channel is measured with the codec's own latents and
-    decoder, whatever the rungs before have.
+    if it makes less than 0.05 %.
     """
-    texts, refined, retuned = [], False, False
-    for row in steps.itertuples():
-        if row.remark or not math.isfinite(row.change):
+    notes = own_again(steps)
+    return [
+        f"{TERM_NAMES[row.term]}{in_parentheses(notes.get(row.rung, ''))} {-row.change:.1f} %"
+        for row in steps.itertuples()
+        if not row.remark and math.isfinite(row.change)
+        if row.term != "prior" or abs(row.change) >= 0.05
+    ]
+
+
+def own_again(rungs: pd.DataFrame) -> dict[int, str]:
+    """Return which rungs have the codec's own latents or decoder again, in words, by number.
+
+    The test channel is measured with the codec's own latents and decoder, whatever the rungs before
+    have; its step is therefore smaller than that of the quantizer alone.
+
+    Parameters
+    ----------
+    rungs : DataFrame
+        Rungs of one ladder, at one quality or over the curve.
+    """
+    notes, refined, retuned = {}, False, False
+    for row in rungs.itertuples():
+        if row.remark or not (math.isfinite(row.bpp) or math.isfinite(row.log_rate)):
             continue
         left = ["latents"] * (refined and not row.encoder_seconds)
         left += ["decoder"] * (retuned and row.term == "quantization")
-        own_again = f" (with the codec's own {' and '.join(left)} again)" if left else ""
+        if left:
+            notes[row.rung] = f"with the codec's own {' and '.join(left)} again"
         refined, retuned = bool(row.encoder_seconds), row.term == "decoder"
-        if row.term != "prior" or abs(row.change) >= 0.05:
-            texts.append(f"{TERM_NAMES[row.term]}{own_again} {-row.change:.1f} %")
-    return texts
+    return notes
+
+
+def in_parentheses(note: str) -> str:
+    """Return a note as it follows a name; empty if there is none."""
+    return f" ({note})" if note else ""
 
 
 def reason(curve: pd.DataFrame) -> str:
@@ -105,8 +131,8 @@ def over_the_curve(ladder: pd.DataFrame) -> pd.DataFrame:
 
 def ladder_rows(ladder: pd.DataFrame) -> list[dict[str, Any]]:
     """Return a row for each rung, with its values over the curve and a cell for each quality."""
-    rows = []
-    for _, rung in ladder.groupby("rung", sort=False):
+    rows, notes = [], own_again(over_the_curve(ladder))
+    for number, rung in ladder.groupby("rung", sort=False):
         curve = over_the_curve(rung).iloc[0]
         points = rung[rung["quality"].notna()]
         kind = BoundKind.parse(curve["kind"])
@@ -116,7 +142,9 @@ def ladder_rows(ladder: pd.DataFrame) -> list[dict[str, Any]]:
                 "term": TERM_NAMES.get(curve["term"], ""),
                 "kind": kind_label(kind),
                 "genie": kind is BoundKind.GENIE_AIDED,
-                "remark": "; ".join(filter(None, (curve["remark"], cost(curve)))),
+                "remark": "; ".join(
+                    filter(None, (curve["remark"], notes.get(number, ""), cost(curve)))
+                ),
                 **{key: curve[key] for key in ("change", "change_low", "change_high", "total")},
                 "cells": points[["bpp", "saved"]].to_dict("records"),
             }

@@ -10,7 +10,7 @@ import pandas as pd
 
 from rdpipe.core.kinds import BoundKind
 from rdpipe.report.common_range import of_measure
-from rdpipe.report.ladder_text import over_the_curve
+from rdpipe.report.ladder_text import in_parentheses, over_the_curve, own_again
 from rdpipe.report.overview import curve_name
 from rdpipe.report.style import kind_label
 from rdpipe.report.words import MEASURE_NAMES, TERM_NAMES
@@ -34,14 +34,15 @@ def ladder_table(ladder: pd.DataFrame) -> str:
     """Return the ladder to one limit: bpp at each quality, and changes over the curve."""
     qualities = [int(q) for q in ladder["quality"].dropna().unique()]
     head = ["rung", "changes", *(f"q{q}" for q in qualities), r"change, \%", r"total, \%"]
-    rows = []
-    for _, rung in ladder[ladder["remark"] == ""].groupby("rung", sort=False):
+    rows, notes = [], own_again(over_the_curve(ladder))
+    for number, rung in ladder[ladder["remark"] == ""].groupby("rung", sort=False):
         curve, points = over_the_curve(rung).iloc[0], rung[rung["quality"].notna()]
         genie = BoundKind.parse(curve["kind"]) is BoundKind.GENIE_AIDED
         name = f"{curve_name(curve['name'])}{' (genie-aided, not a bound)' if genie else ''}"
-        changes = [number(curve, "change"), number(curve, "total")]
+        term = TERM_NAMES.get(curve["term"], "") + in_parentheses(notes.get(number, ""))
+        changes = [percent(curve, "change"), percent(curve, "total")]
         bpp = [f"{value:.3f}" if math.isfinite(value) else "--" for value in points["bpp"]]
-        rows.append([escape(name), escape(TERM_NAMES.get(curve["term"], "")), *bpp, *changes])
+        rows.append([escape(name), escape(term), *bpp, *changes])
     measure = MEASURE_NAMES[ladder["matched_at"].iloc[0]]
     return tabular(f"Rates in bit/pixel at equal {measure}, 95 % intervals over images", head, rows)
 
@@ -49,14 +50,14 @@ def ladder_table(ladder: pd.DataFrame) -> str:
 def bd_rate_table(bd_rates: pd.DataFrame, measure: str) -> str:
     """Return the BD-rates against the codec, the lowest first."""
     rows = [
-        [escape(curve_name(row["curve"])), escape(kind_label(row["kind"])), number(row, "bd_rate")]
+        [escape(curve_name(row["curve"])), escape(kind_label(row["kind"])), percent(row, "bd_rate")]
         for _, row in of_measure(bd_rates, measure).sort_values("bd_rate").iterrows()
     ]
     title = f"BD-rate against the codec at equal {MEASURE_NAMES[measure]}"
     return tabular(title, ["curve", "kind", r"BD-rate, \%"], rows)
 
 
-def number(row: pd.Series, name: str) -> str:
+def percent(row: pd.Series, name: str) -> str:
     """Return a number of per cent with its interval; a dash if it is not known."""
     value, low, high = (row[key] for key in (name, f"{name}_low", f"{name}_high"))
     if not math.isfinite(value):

@@ -13,7 +13,7 @@ from rdpipe.core.axes import BASELINE_CELL, CellId
 from rdpipe.core.errors import InputError
 from rdpipe.core.kinds import BoundKind, Reconstruction
 from rdpipe.report import answer
-from rdpipe.report.ladder_text import claim
+from rdpipe.report.ladder_text import claim, in_parentheses, own_again
 from rdpipe.report.style import TERM_COLORS
 from rdpipe.report.words import MEASURE_NAMES, TERM_NAMES
 
@@ -85,11 +85,13 @@ def bar(rungs: pd.DataFrame, codes: pd.DataFrame) -> dict[str, Any]:
 
 def parts(rungs: pd.DataFrame, scale: float) -> list[dict[str, Any]]:
     """Return the steps between the rungs of one quality; a negative one costs bits."""
+    notes = own_again(rungs)
     real = rungs["bpp"].iloc[0] or 1.0
     pairs = zip(rungs["bpp"][:-1], rungs[1:].itertuples(), strict=True)
     return [
         {
             "name": TERM_NAMES[rung.term],
+            "note": in_parentheses(notes.get(rung.rung, "")),
             "color": TERM_COLORS[rung.term],
             "realizable": BoundKind.parse(rung.kind) in REALIZABLE,
             "start": 1 - max(before, rung.bpp) / scale,

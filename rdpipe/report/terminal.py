@@ -8,12 +8,14 @@ from collections.abc import Iterator
 import pandas as pd
 
 from rdpipe.core.kinds import BoundKind
-from rdpipe.report.ladder_text import NOT_MEASURED, over_the_curve
+from rdpipe.report.ladder_text import NOT_MEASURED, over_the_curve, own_again
 from rdpipe.report.overview import REALIZABLE, known_rungs, today_sentence
 from rdpipe.report.words import MEASURE_NAMES, TERM_NAMES, without_negative_zero
 
 SMALLEST = 0.05
 """Change of the rate below which a rung is left out, per cent."""
+FOOTNOTE = "*"
+"""Mark of a rung with the codec's own latents or decoder again, and of the note that says so."""
 WIDTH = 28
 """Width of the first column."""
 
@@ -31,11 +33,12 @@ def answer_lines(
     """
     ladder = ladder[ladder["limit"] == ladder["limit"].iloc[0]]
     theory = ladder[ladder["kind"] != str(BoundKind.GENIE_AIDED)]
+    notes = own_again(over_the_curve(theory))
     yield line("", [f"q{quality}" for quality in points["quality"]], "over the curve")
     yield line("PSNR, dB", [f"{value:.2f}" for value in points["psnr"]])
     yield line("real bytes, bpp", [f"{value:.3f}" for value in points["bpp"]])
     for _, rung in theory[theory["rung"] > 0].groupby("rung", sort=False):
-        yield from rung_lines(rung)
+        yield from rung_lines(rung, FOOTNOTE * (rung["rung"].iloc[0] in notes))
     yield from total_lines(points, theory)
     missing = [
         TERM_NAMES[row.term]
@@ -46,18 +49,19 @@ def answer_lines(
         yield f"not measured: {', '.join(missing)}"
     measure = MEASURE_NAMES[ladder["matched_at"].iloc[0]]
     yield f"Per cent of the bits of the row before, at equal {measure}; 95 % interval over images."
+    yield from (f"{FOOTNOTE} {note}" for note in dict.fromkeys(notes.values()))
     yield today_sentence(available)
 
 
-def rung_lines(rung: pd.DataFrame) -> Iterator[str]:
-    """Yield the line of a rung, if it changes something."""
+def rung_lines(rung: pd.DataFrame, mark: str = "") -> Iterator[str]:
+    """Yield the line of a rung with a mark after its name, if it changes something."""
     points = rung[rung["quality"].notna()]
     curve = over_the_curve(rung).iloc[0]
     changes = [-100 * row.saved / (row.bpp + row.saved) for row in points.itertuples()]
     if not any(abs(change) >= SMALLEST for change in (*changes, curve["change"])):
         return
     when = "today" if BoundKind.parse(curve["kind"]) in REALIZABLE else "bound"
-    name = f"  {TERM_NAMES[curve['term']]}"
+    name = f"  {TERM_NAMES[curve['term']]} {mark}"
     yield line(name, map(percent, changes), interval(curve, "change"), when)
 
 

@@ -1,6 +1,7 @@
 """Tables in LaTeX."""
 
 import numpy as np
+from small_ladder import with_refined_latents
 
 from rdpipe.__main__ import main
 from rdpipe.report.latex import bd_rate_table, escape, ladder_table
@@ -60,3 +61,9 @@ def test_command_prints_every_limit_and_the_bd_rates(results, capsys):
     shown = capsys.readouterr().out
     assert shown.count(r"\begin{tabular}") == shown.count(r"\end{tabular}") == 3
     assert "% c on d, to genie" in shown
+
+
+def test_rung_with_the_own_latents_again_says_so(tables):
+    ladder = tables["ladder"][tables["ladder"]["limit"] == "decodable"]
+    _, *rows = rows_of(ladder_table(with_refined_latents(ladder, "prior")))
+    assert rows[3][1] == "quantization (with the codec's own latents again)"

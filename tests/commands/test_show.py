@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from small_ladder import with_refined_latents
 from small_page import make_tables, without_intervals
 
 from rdpipe.__main__ import main
@@ -64,3 +65,11 @@ def test_check_is_the_check_of_the_stage():
 def test_tables_of_one_quality_have_one_column():
     lines = lines_of(make_tables(qualities=(3,)))
     assert lines[0].split()[:2] == ["q3", "over"]
+
+
+def test_footnote_says_that_the_latents_are_the_own_again(tables):
+    assert not any("*" in line for line in lines_of(tables))
+    refined = with_refined_latents(tables["ladder"], "prior")
+    lines = lines_of(tables | {"ladder": refined})
+    assert lines[5].split()[:2] == ["quantization", "*"]
+    assert lines[-2] == "* with the codec's own latents again"

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from small_ladder import with_refined_latents
 
 from rdpipe.core.axes import AXES
 from rdpipe.core.kinds import BoundKind, CurveRole
@@ -124,3 +125,9 @@ def test_cost_of_refinement_is_on_the_card_of_the_encoder(tables):
     ladder = ladder.assign(encoder_seconds=12.5 * (ladder["term"] == "encoder"))
     made = cards_of(tables, ladder=ladder)
     assert made["encoder"]["seconds"] == "adds 12.5 s per megapixel to the encoder"
+
+
+def test_quantization_after_refined_latents_says_that_the_latents_are_the_own_again(tables):
+    made = cards_of(tables, ladder=with_refined_latents(tables["ladder"], "prior"))
+    text = made["quantization"]["left"][0]["texts"][0]
+    assert text.endswith("as a bound, with the codec's own latents again")

@@ -3,7 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from small_ladder import ladder_table
+from small_ladder import ladder_table, with_refined_latents
 from small_page import RUN, make_tables
 
 from rdpipe.core.kinds import BoundKind
@@ -75,4 +75,12 @@ def test_bound_has_points_only_where_the_last_rung_is_one(tables):
     figure = draw_answer.answer(ladder.assign(bpp=ladder["bpp"].mask(above, 2.0)), tables["points"])
     curves = {line.get_label(): line.get_xdata() for line in figure.axes[1].lines}
     assert curves["best bound"] == pytest.approx([np.nan, 1.6], nan_ok=True)
+    plt.close(figure)
+
+
+def test_legend_says_that_the_latents_are_the_own_again(tables):
+    refined = with_refined_latents(tables["ladder"], "prior")
+    figure = draw_answer.answer(refined, tables["points"])
+    names = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert "quantization, as a bound\n(with the codec's own latents again)" in names
     plt.close(figure)

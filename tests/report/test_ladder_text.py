@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from small_ladder import ladder_table
+from small_ladder import ladder_table, with_refined_latents
 from small_page import EVIL, KINDS, RUN, make_page, make_tables
 
 from rdpipe.report import ladder_text, page
@@ -53,15 +53,10 @@ def test_steps_are_those_before_the_best_rung_that_change_something(ladder):
     assert ladder_text.step_texts(curve.assign(change=0.3)[2:3]) == ["prior -0.3 %"]
 
 
-def refined(ladder, *terms):
-    """Return a ladder in which the rungs of some terms have refined latents."""
-    return ladder.assign(encoder_seconds=ladder["term"].isin(terms) * 12.5)
-
-
 def test_refined_latents_are_named_if_the_best_rung_has_them(ladder):
-    sentence = ladder_text.answer_sentence(refined(ladder, "transforms"))
+    sentence = ladder_text.answer_sentence(with_refined_latents(ladder, "transforms"))
     assert "avoidable with retrained transforms and refined latents (95 %" in sentence
-    before = ladder_text.answer_sentence(refined(ladder, "prior"))
+    before = ladder_text.answer_sentence(with_refined_latents(ladder, "prior"))
     assert "avoidable with retrained transforms (95 %" in before
     assert "quantization (with the codec's own latents again) 11.7 %, jointly" in before
 
@@ -70,13 +65,29 @@ def test_test_channel_after_a_retuned_decoder_has_the_decoder_of_the_codec(ladde
     retuned = ladder.replace({"term": {"prior": "decoder"}})
     texts = ladder_text.step_texts(ladder_text.over_the_curve(retuned))
     assert "quantization (with the codec's own decoder again) 11.7 %" in texts
-    both = ladder_text.over_the_curve(refined(retuned, "decoder"))
+    both = ladder_text.over_the_curve(with_refined_latents(retuned, "decoder"))
     texts = ladder_text.step_texts(both)
     assert "quantization (with the codec's own latents and decoder again) 11.7 %" in texts
 
 
+def test_retuned_decoder_is_claimed_only_if_the_last_rung_that_changes_has_it(ladder):
+    retuned = ladder.replace({"term": {"prior": "decoder"}})
+    channel = ladder_text.over_the_curve(without_joint(retuned))
+    assert "with the codec's own transforms (95 %" in ladder_text.claim(channel)
+    own = ladder_text.over_the_curve(without_joint(retuned)).assign(total_high=-0.1)
+    last = own[own["term"] != "quantization"]
+    assert "with the codec's own transforms, a retuned decoder (95 %" in ladder_text.claim(last)
+    assert "retrained transforms (95 %" in ladder_text.claim(ladder_text.over_the_curve(retuned))
+
+
+def test_rung_with_the_own_latents_again_says_so(ladder):
+    rows = ladder_text.ladder_rows(with_refined_latents(ladder, "prior"))
+    remarks = [row["remark"] for row in rows if row["term"] == "quantization"]
+    assert remarks == ["with the codec's own latents again"]
+
+
 def test_cost_of_refinement_is_said(ladder):
-    rows = ladder_text.ladder_rows(refined(ladder, "quantization"))
+    rows = ladder_text.ladder_rows(with_refined_latents(ladder, "quantization"))
     remarks = [row["remark"] for row in rows if row["term"] == "quantization"]
     assert remarks == ["adds 12.5 s per megapixel to the encoder"]
 

@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from small_ladder import with_refined_latents
 from small_page import make_page, make_tables, without_intervals
 
 from rdpipe.core.kinds import BoundKind, CurveRole
@@ -138,3 +139,10 @@ def test_nothing_measured_today_is_said(tables):
     assert "No code that exists today" in views_of(none)[0]["text"]
     unsure = tables | {"available": tables["available"].assign(bd_rate_high=0.5)}
     assert "cannot be distinguished from 0" in views_of(unsure)[0]["text"]
+
+
+def test_part_after_refined_latents_says_that_the_latents_are_the_own_again(tables):
+    refined = tables | {"ladder": with_refined_latents(tables["ladder"], "prior")}
+    parts = views_of(refined)[0]["parts"]
+    assert [part["note"] for part in parts] == ["", "", " (with the codec's own latents again)", ""]
+    assert "quantization (with the codec&#39;s own latents again)" in make_page(tables=refined)

@@ -142,11 +142,12 @@ def rungs(
     """
     tables = list(run.values())
     own_kind = BoundKind.ACHIEVED if stack(run, "real").all() else BoundKind.ACHIEVABLE
+    counted = "real bytes" if own_kind is BoundKind.ACHIEVED else "code length"
     pixels = tables[0]["pixels"].values[:, None]
     quality = MEASURES[measure](stack(run, "mse"), stack(run, "ms_ssim"))
     model_bits = stack(run, "latent_bits") + stack(run, "side_bits")
     found = [
-        Rung("real bytes", "", own_kind, 8 * stack(run, "bytes") / pixels, quality),
+        Rung(counted, "", own_kind, 8 * stack(run, "bytes") / pixels, quality),
         Rung("model's bits", "coder", BoundKind.ACHIEVABLE, model_bits / pixels, quality),
     ]
     *chosen, last = choose_cells(run, simulations, limit, quality)

@@ -11,7 +11,7 @@ from rdpipe.analysis.ladder import TERMS
 from rdpipe.core.axes import AXES, BASELINE_CELL, CellId
 from rdpipe.core.kinds import BoundKind, CurveRole
 from rdpipe.report import answer
-from rdpipe.report.ladder_text import NOT_MEASURED, cost, own_again
+from rdpipe.report.ladder_text import NOT_MEASURED, cost, own_again, rate_name
 from rdpipe.report.overview import REALIZABLE, curve_name
 from rdpipe.report.style import TERM_COLORS
 
@@ -127,19 +127,20 @@ def left_texts(rungs: pd.DataFrame, terms: tuple[str, ...]) -> list[str]:
     own = rungs[rungs["term"].isin(terms)]
     if own.empty:
         return [f"{NOT_MEASURED}: no curve of this run changes it"]
-    real, notes = rungs["bpp"].iloc[0], own_again(rungs)
-    return [left_text(rung, real, notes.get(rung["rung"], "")) for _, rung in own.iterrows()]
+    notes = own_again(rungs)
+    return [left_text(rung, rungs, notes.get(rung["rung"], "")) for _, rung in own.iterrows()]
 
 
-def left_text(rung: pd.Series, real: float, note: str = "") -> str:
-    """Return what one rung saves against the one before, with its interval and a note."""
+def left_text(rung: pd.Series, rungs: pd.DataFrame, note: str) -> str:
+    """Return what one of some rungs saves against the one before, with its interval and a note."""
+    real = rungs["bpp"].iloc[0]
     saved, low, high = (rung[key] for key in ("saved", "saved_low", "saved_high"))
     if rung["remark"]:
         missing = rung["remark"].startswith(NOT_MEASURED)
         return NOT_MEASURED if missing else f"nothing shown: {rung['remark']}"
     if not math.isfinite(saved):
         return f"unknown: {curve_name(rung['name'])} does not reach this quality"
-    share = f"{100 * saved / real:.1f} % of the real bytes, " if real else ""
+    share = f"{100 * saved / real:.1f} % of the {rate_name(rungs)}, " if real else ""
     interval = answer.NO_INTERVAL
     if math.isfinite(low + high):
         interval = f"95 % interval {low:.4f} to {high:.4f}"

@@ -13,6 +13,7 @@ from matplotlib.patches import Patch
 
 from rdpipe.analysis.measures import MS_SSIM, PSNR
 from rdpipe.core.kinds import BoundKind, CurveRole
+from rdpipe.report.ladder_text import rate_name
 from rdpipe.report.overview import REALIZABLE, known_rungs, parts
 from rdpipe.report.style import GRAYS, STYLES
 from rdpipe.report.words import MEASURE_NAMES
@@ -65,7 +66,8 @@ def draw_steps(axes: Axes, rungs: dict[int, pd.DataFrame]) -> None:
     labels = [f"q{q}, {table['bpp'].iloc[0]:.2f} bpp" for q, table in rungs.items()]
     axes.set_yticks(range(len(labels)), labels)
     axes.invert_yaxis()
-    axes.set_xlabel(f"saved at equal {measure_of(rungs)}, % of the real bytes")
+    first = next(iter(rungs.values()))
+    axes.set_xlabel(f"saved at equal {measure_of(rungs)}, % of the {rate_name(first)}")
     axes.axvline(0, color="0.3", linewidth=0.8)
     axes.grid(axis="y", visible=False)
     if names:
@@ -104,7 +106,8 @@ def draw_ends(axes: Axes, rungs: dict[int, pd.DataFrame], points: pd.DataFrame) 
     ]
     last = [table.iloc[-1] for table in rungs.values()]
     is_bound = [BoundKind.parse(rung["kind"]) is BoundKind.UPPER_BOUND for rung in last]
-    curves = [("codec", [table["bpp"].iloc[0] for table in rungs.values()], BoundKind.ACHIEVED)]
+    own_kind = BoundKind.parse(next(iter(rungs.values()))["kind"].iloc[0])
+    curves = [("codec", [table["bpp"].iloc[0] for table in rungs.values()], own_kind)]
     if any(rung["rung"] for rung in realizable):
         bpp = [rung["bpp"] for rung in realizable]
         curves.append(("realizable rungs", bpp, BoundKind.ACHIEVABLE))

@@ -88,6 +88,12 @@ def step_texts(steps: pd.DataFrame) -> list[str]:
     ]
 
 
+def rate_name(rungs: pd.DataFrame) -> str:
+    """Return what the rate of the first rung is: real bytes, or the length of a code."""
+    first = BoundKind.parse(rungs["kind"].iloc[0])
+    return "real bytes" if first is BoundKind.ACHIEVED else "code length"
+
+
 def own_again(rungs: pd.DataFrame) -> dict[int, str]:
     """Return which rungs have the codec's own latents or decoder again, in words, by number.
 

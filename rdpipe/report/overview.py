@@ -13,7 +13,7 @@ from rdpipe.core.axes import BASELINE_CELL, CellId
 from rdpipe.core.errors import InputError
 from rdpipe.core.kinds import BoundKind, Reconstruction
 from rdpipe.report import answer
-from rdpipe.report.ladder_text import claim, in_parentheses, own_again
+from rdpipe.report.ladder_text import claim, in_parentheses, own_again, rate_name
 from rdpipe.report.style import TERM_COLORS
 from rdpipe.report.words import MEASURE_NAMES, TERM_NAMES
 
@@ -66,7 +66,7 @@ def bar(rungs: pd.DataFrame, codes: pd.DataFrame) -> dict[str, Any]:
     scale = rungs["bpp"].max() or 1.0  # of a codec that codes nothing
     real, bound = rungs["bpp"].iloc[0], rungs["bpp"].iloc[-1]
     last = rungs.iloc[-1]
-    lengths = [{"name": "codec, real bytes", "bpp": real, "length": real / scale}]
+    lengths = [{"name": f"codec, {rate_name(rungs)}", "bpp": real, "length": real / scale}]
     if (code := best_code(codes)) is not None:
         bpp = code["real_bpp"]
         name = f"best real code, {curve_name(code['cell'])}"
@@ -76,6 +76,7 @@ def bar(rungs: pd.DataFrame, codes: pd.DataFrame) -> dict[str, Any]:
         lengths.append({"name": name, "bpp": bound, "length": bound / scale})
     return {
         "scale": scale,
+        "counted": rate_name(rungs),
         "parts": parts(rungs, scale),
         "rest": {"length": bound / scale, "percent": 100 * bound / (real or 1.0)},
         "saved": 100 * (1 - bound / (real or 1.0)),

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from rdpipe.core.kinds import BoundKind
-from rdpipe.report.ladder_text import NOT_MEASURED, over_the_curve, own_again
+from rdpipe.report.ladder_text import NOT_MEASURED, over_the_curve, own_again, rate_name
 from rdpipe.report.overview import REALIZABLE, known_rungs, today_sentence
 from rdpipe.report.words import MEASURE_NAMES, TERM_NAMES, without_negative_zero
 
@@ -36,7 +36,7 @@ def answer_lines(
     notes = own_again(over_the_curve(theory))
     yield line("", [f"q{quality}" for quality in points["quality"]], "over the curve")
     yield line("PSNR, dB", [f"{value:.2f}" for value in points["psnr"]])
-    yield line("real bytes, bpp", [f"{value:.3f}" for value in points["bpp"]])
+    yield line(f"{rate_name(theory)}, bpp", [f"{value:.3f}" for value in points["bpp"]])
     for _, rung in theory[theory["rung"] > 0].groupby("rung", sort=False):
         yield from rung_lines(rung, FOOTNOTE * (rung["rung"].iloc[0] in notes))
     yield from total_lines(points, theory)
@@ -74,7 +74,9 @@ def total_lines(points: pd.DataFrame, ladder: pd.DataFrame) -> Iterator[str]:
     last = curve.loc[curve["total"].idxmin()] if curve["total"].notna().any() else None
     yield line("best rung, bpp", [f"{rung['bpp']:.3f}" for rung in best])
     totals = [percent(rung["total"] if rung["rung"] else 0.0) for rung in best]
-    yield line("against the real bytes", totals, "" if last is None else interval(last, "total"))
+    yield line(
+        f"against the {rate_name(ladder)}", totals, "" if last is None else interval(last, "total")
+    )
 
 
 def line(name: str, values: Iterator[str] | list[str], curve: str = "", when: str = "") -> str:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from small_ladder import with_refined_latents
+from small_ladder import with_refined_latents, without_bitstream
 from small_page import make_tables, without_intervals
 
 from rdpipe.__main__ import main
@@ -73,3 +73,10 @@ def test_footnote_says_that_the_latents_are_the_own_again(tables):
     lines = lines_of(tables | {"ladder": refined})
     assert lines[5].split()[:2] == ["quantization", "*"]
     assert lines[-2] == "* with the codec's own latents again"
+
+
+def test_codec_without_a_bitstream_has_a_code_length(tables):
+    lines = lines_of(tables | {"ladder": without_bitstream(tables["ladder"])})
+    assert lines[2].startswith("code length, bpp")
+    assert any(line.startswith("against the code length") for line in lines)
+    assert "real bytes" not in " ".join(lines[:-1])

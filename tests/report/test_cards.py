@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from small_ladder import with_refined_latents
+from small_ladder import with_refined_latents, without_bitstream
 
 from rdpipe.core.axes import AXES
 from rdpipe.core.kinds import BoundKind, CurveRole
@@ -131,3 +131,8 @@ def test_quantization_after_refined_latents_says_that_the_latents_are_the_own_ag
     made = cards_of(tables, ladder=with_refined_latents(tables["ladder"], "prior"))
     text = made["quantization"]["left"][0]["texts"][0]
     assert text.endswith("as a bound, with the codec's own latents again")
+
+
+def test_codec_without_a_bitstream_has_a_code_length(tables):
+    made = cards_of(tables, ladder=without_bitstream(tables["ladder"]))
+    assert made["quantization"]["left"][0]["texts"][0].startswith("11.6 % of the code length, ")

@@ -3,11 +3,12 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from small_ladder import ladder_table, with_refined_latents
+from small_ladder import ladder_table, with_refined_latents, without_bitstream
 from small_page import RUN, make_tables
 
 from rdpipe.core.kinds import BoundKind
 from rdpipe.report import draw_answer
+from rdpipe.report.style import STYLES
 
 
 @pytest.fixture
@@ -83,4 +84,14 @@ def test_legend_says_that_the_latents_are_the_own_again(tables):
     figure = draw_answer.answer(refined, tables["points"])
     names = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert "quantization, as a bound\n(with the codec's own latents again)" in names
+    plt.close(figure)
+
+
+def test_codec_without_a_bitstream_has_a_code_length_and_its_line(tables):
+    figure = draw_answer.answer(without_bitstream(tables["ladder"]), tables["points"])
+    left, right = figure.axes
+    assert left.get_xlabel() == "saved at equal PSNR, % of the code length"
+    look = STYLES[BoundKind.ACHIEVABLE]
+    codec = right.lines[0]
+    assert (codec.get_linestyle(), codec.get_marker()) == (look["linestyle"], look["marker"])
     plt.close(figure)

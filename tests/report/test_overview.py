@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from small_ladder import with_refined_latents
+from small_ladder import with_refined_latents, without_bitstream
 from small_page import make_page, make_tables, without_intervals
 
 from rdpipe.core.kinds import BoundKind, CurveRole
@@ -146,3 +146,10 @@ def test_part_after_refined_latents_says_that_the_latents_are_the_own_again(tabl
     parts = views_of(refined)[0]["parts"]
     assert [part["note"] for part in parts] == ["", "", " (with the codec's own latents again)", ""]
     assert "quantization (with the codec&#39;s own latents again)" in make_page(tables=refined)
+
+
+def test_codec_without_a_bitstream_has_a_code_length(tables):
+    coded = tables | {"ladder": without_bitstream(tables["ladder"])}
+    assert views_of(coded)[0]["lengths"][0]["name"] == "codec, code length"
+    (caption,) = set(re.findall("The rate at q1, from the (.*?) down", make_page(tables=coded)))
+    assert caption == "code length"

@@ -108,3 +108,12 @@ def terms_of(limit, order, measure) -> dict[str, float]:
 def with_refined_latents(ladder, *terms) -> pd.DataFrame:
     """Return a ladder in which the rungs of some terms have refined latents."""
     return ladder.assign(encoder_seconds=ladder["term"].isin(terms) * 12.5)
+
+
+def without_bitstream(ladder) -> pd.DataFrame:
+    """Return the ladder of a codec that writes no bytes."""
+    first = ladder["rung"] == 0
+    return ladder.assign(
+        kind=ladder["kind"].mask(first, str(BoundKind.ACHIEVABLE)),
+        name=ladder["name"].mask(first, "code length"),
+    )

@@ -9,7 +9,7 @@ import pandas as pd
 
 from rdpipe.analysis.ladder import TERMS
 from rdpipe.core.axes import AXES, BASELINE_CELL, CellId
-from rdpipe.core.kinds import BoundKind, CurveRole
+from rdpipe.core.kinds import BoundKind, CurveRole, Reconstruction
 from rdpipe.report import answer
 from rdpipe.report.ladder_text import NOT_MEASURED, cost, own_again, rate_name
 from rdpipe.report.overview import REALIZABLE, curve_name
@@ -93,7 +93,7 @@ def cards(
     points = ladder[ladder["quality"].notna()]
     shares = answer.earned(bd_rates, measure)
     earned = {"side": side_text(latents)} | {
-        term: f"{shares[axis]:.1f} % of the bits, against {other}"
+        term: f"{shares[axis]:.1f} % of the bits needed without it, against {other}"
         for term, axis, other in WITHOUT
         if axis in shares
     }
@@ -154,7 +154,11 @@ def left_text(rung: pd.Series, rungs: pd.DataFrame, note: str) -> str:
 
 
 def code_text(available: pd.DataFrame, terms: tuple[str, ...]) -> str:
-    """Return the best real code that changes nothing but some terms, over the curve."""
+    """Return the best real code of some terms, over the curve.
+
+    It is compared with the codec's own bytes, so its own entropy coder is part of the change, and
+    so is the prior of jointly trained transforms.
+    """
     own = [row for _, row in available.dropna(subset=["bd_rate"]).iterrows()]
     own = [row for row in own if term_of(row) in terms]
     if not own:
@@ -171,13 +175,18 @@ def code_text(available: pd.DataFrame, terms: tuple[str, ...]) -> str:
 
 
 def term_of(code: pd.Series) -> str:
-    """Return the one term that a real code changes; empty if it changes more than one."""
+    """Return the one term that a real code changes; empty if it changes more than one.
+
+    A reconstruction that is not plain belongs to the quantizer.
+    """
     if (term := TERMS.get(CurveRole.parse(code["role"]))) is not None:
         return term
     cell = CellId.parse(code["cell"])
     changed = [
         axis.term for axis in AXES if getattr(cell, axis.name) != getattr(BASELINE_CELL, axis.name)
     ]
+    if cell.reconstruction is not Reconstruction.PLAIN and changed != ["quantization"]:
+        return ""
     if not changed:
         return "coder"
     return changed[0] if len(changed) == 1 else ""

@@ -79,6 +79,8 @@ def test_codes_belong_to_the_one_term_that_they_change(tables):
     codes = with_codes(
         tables,
         ("codec/codec/rounding", CurveRole.CELL, -0.2),
+        ("codec/codec/rounding/calibrated", CurveRole.CELL, -4.0),
+        ("zero/codec/rounding/calibrated", CurveRole.CELL, -4.0),
         ("codec/codec/lattice-e8/calibrated", CurveRole.CELL, -5.0),
         ("codec/codec/trellis", CurveRole.CELL, -3.0),
         ("linear-causal/calibrated/rounding", CurveRole.CELL, -9.0),
@@ -89,7 +91,9 @@ def test_codes_belong_to_the_one_term_that_they_change(tables):
         "lattice e8, calibrated saves 5.0 % (4.5 to 5.5 %), real bytes"
     )
     assert made["encoder"]["code"].startswith("better saves 7.0 %")
+    assert made["coder"]["code"].startswith("rounding saves 0.2 %")
     assert "cannot be distinguished from 0" in made["coder"]["code"]
+    assert made["context"]["code"] == "not measured"
     costs = with_codes(tables, ("zero/codec/rounding", CurveRole.CELL, 3.0))
     assert cards_of(tables, available=costs)["context"]["code"].startswith(
         "mean zero, rounding costs 3.0 % (2.5 to 3.5 %), real bytes; cannot"
@@ -103,7 +107,9 @@ def test_earned_is_against_the_cells_without(tables):
     names = {"codec/codec/rounding": 0.0, "codec/channel/rounding": 25.0}
     rates = pd.DataFrame([{**row, "curve": name, "bd_rate": rate} for name, rate in names.items()])
     made = cards_of(tables, bd_rates=rates)
-    assert made["variance"]["earned"].startswith("20.0 % of the bits, against one transmitted")
+    assert made["variance"]["earned"].startswith(
+        "20.0 % of the bits needed without it, against one"
+    )
     assert made["context"]["earned"] == "not measured"
     assert made["side"]["earned"].startswith("costs 6.2 % of the bits")
 
@@ -136,3 +142,10 @@ def test_quantization_after_refined_latents_says_that_the_latents_are_the_own_ag
 def test_codec_without_a_bitstream_has_a_code_length(tables):
     made = cards_of(tables, ladder=without_bitstream(tables["ladder"]))
     assert made["quantization"]["left"][0]["texts"][0].startswith("11.6 % of the code length, ")
+
+
+def test_real_code_is_compared_with_the_bytes_of_the_codec(html):
+    compared = "against the codec's own real bytes, coder included</dt>"
+    assert html.count(f"best real code that changes this, over the curve, {compared}") == len(
+        COMPONENTS
+    )

@@ -127,14 +127,15 @@ def today_sentence(available: pd.DataFrame) -> str:
         return "What can be saved today is not known over the curve."
     code = answer.best_available(available)
     if code is None:
-        return "No code that exists today and was measured saves bits."
-    if not code["bd_rate_high"] < 0:
-        return f"The saving of codes that exist today {answer.UNCERTAIN}."
+        return "No code that could be built today and was measured saves bits."
     real = BoundKind.parse(code["kind"]) is BoundKind.ACHIEVED
+    when = "exist today" if real else "could be built today (code length)"
+    if not code["bd_rate_high"] < 0:
+        return f"The saving of codes that {when} {answer.UNCERTAIN}."
     saved = answer.saving_text(code["bd_rate"], code["bd_rate_low"], code["bd_rate_high"])
     return (
-        f"A decoder and encoder that exist today save {saved} over the curve,"
-        f" {'in real bytes' if real else 'by code length'}, with {curve_name(code['cell'])}."
+        f"A decoder and encoder that {when} save {saved} over the curve,"
+        f"{' in real bytes,' * real} with {curve_name(code['cell'])}."
     )
 
 

@@ -13,7 +13,7 @@ COVERAGE = (
     "nominal 95 % intervals of lognormal values (sigma 0.5) cover the mean in 91 % of cases with 5"
     " images and in 93 % with 24"
 )
-"""What a simulation in the tests says of the intervals."""
+"""What ``tests/analysis/test_intervals.py`` demands of the intervals."""
 
 
 def verdict(checks: Sequence[dict[str, Any]]) -> str:
@@ -24,13 +24,21 @@ def verdict(checks: Sequence[dict[str, Any]]) -> str:
 
 
 def bytes_sentence(codes: pd.DataFrame) -> str:
-    """Return how far real bytes are from the prediction, over all cells that were written."""
-    both = codes.dropna(subset=["predicted_bpp", "real_bpp"]) if len(codes) else codes
-    both = both[both["predicted_bpp"] > 0] if len(both) else both
-    if both.empty:
+    """Return how far real bytes are from the prediction, over all cells that were written.
+
+    A cell is one code, at however many qualities.
+    """
+    written = codes[codes["real_bpp"].notna()] if len(codes) else codes
+    if written.empty:
         return "Real bytes were not compared with the prediction: none were written by rdpipe."
+    both = written[written["predicted_bpp"] > 0]
+    if both.empty:
+        return (
+            "Real bytes were written by rdpipe and decoded again by a separate process, but not"
+            " compared with a prediction: no cell has one."
+        )
     percent = 100 * (both["real_bpp"] / both["predicted_bpp"] - 1)
-    cells = len(both)
+    cells = both["cell"].nunique()
     return (
         f"Real bytes differ from the prediction by {range_text(percent, '+.2f')} %, in {cells}"
         f" {'codes' if cells > 1 else 'code'}; each was decoded again by a separate process."

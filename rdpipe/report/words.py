@@ -125,7 +125,7 @@ GLOSSARY = {
         "what the encoder loses because it computes latents in one pass: refined latents of the"
         " same image need fewer bits at equal quality, for the same decoder"
     ),
-    "decoder": "what a decoder saves that was trained on, with encoder and prior as they are",
+    "decoder": "what a decoder saves that was fine-tuned, with encoder and prior as they are",
     "transforms": "what transforms save that were trained together with the test channel",
     **{str(kind): text for kind, text in KINDS.items()},
     "bpp": "bit/pixel: bits of the file over the pixels of the image, without padding",

@@ -49,11 +49,19 @@ def test_page_shows_the_verdict_and_a_mark_for_each_answer(html):
 
 
 def test_bytes_are_compared_with_their_prediction():
-    codes = pd.DataFrame({"predicted_bpp": [1.0, 2.0, 0.0], "real_bpp": [1.01, 1.99, 0.1]})
+    codes = pd.DataFrame(
+        {
+            "cell": ["a", "b", "b", "c"],
+            "predicted_bpp": [1.0, 2.0, 2.0, 0.0],
+            "real_bpp": [1.01, 1.99, 1.99, 0.1],
+        }
+    )
     assert trust_text.bytes_sentence(codes).startswith(
         "Real bytes differ from the prediction by -0.50 to +1.00 %, in 2 codes;"
     )
     for nothing in (codes[:0], pd.DataFrame(), codes.assign(real_bpp=float("nan"))):
         assert "none were written" in trust_text.bytes_sentence(nothing)
+    unpredicted = trust_text.bytes_sentence(codes.assign(predicted_bpp=float("nan")))
+    assert unpredicted.startswith("Real bytes were written") and "no cell has one" in unpredicted
     assert trust_text.images_sentence(1) == "One image: there are no intervals."
     assert trust_text.images_sentence(5).startswith("5 images: nominal 95 % intervals")

@@ -358,3 +358,20 @@ def test_axe_finds_no_accessibility_problem(page):
     violations = Axe().run(page).response["violations"]
     problems = [(v["id"], [node["html"][:120] for node in v["nodes"][:3]]) for v in violations]
     assert problems == []
+
+
+def test_page_in_a_frame_without_a_url_is_drawn(browser, file):
+    """As in the output of a notebook, where the URL cannot be replaced."""
+    view, problems = browser.new_page(), []
+    view.on("pageerror", lambda error: problems.append(str(error)))
+    view.set_content('<iframe width="1200" height="800"></iframe>')
+    frame = "html => { document.querySelector('iframe').srcdoc = html; }"
+    view.evaluate(frame, file.read_text(encoding="utf-8"))
+    inside = view.frame_locator("iframe")
+    chart = inside.locator('[data-chart="levers"]:visible').first
+    chart.scroll_into_view_if_needed()
+    chart.locator(".main-svg").first.wait_for()
+    inside.locator("#quality").select_option("5")
+    assert inside.locator(".first:visible").inner_text().startswith("5.000 bpp")
+    assert problems == []
+    view.close()

@@ -35,7 +35,11 @@ function writeLink() {
   const link = new URLSearchParams({ codec: DATA.runs[STATE.run].title, quality, limit, rate, distortion, view });
   const name = LINKED.get("image") ?? image.selectedOptions[0]?.textContent;
   if (name !== undefined) link.set("image", name);
-  history.replaceState(null, "", `?${link}${location.hash}`);
+  try {
+    history.replaceState(null, "", `?${link}${location.hash}`);
+  } catch (error) { // a document without a URL of its own, as in the output of a notebook
+    if (error.name !== "SecurityError") throw error;
+  }
 }
 
 function readLink() {

@@ -11,7 +11,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 import yaml
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from plotly.offline import get_plotlyjs
 
 from rdpipe.core.axes import CellId
@@ -222,8 +222,8 @@ def render(
         verdict=trust_text.verdict(known.tables()["checks"]),
         datasets=datasets,
         config=config,
-        yaml=yaml.safe_dump(config, sort_keys=True),
-        provenance=provenance,
+        yaml=escape(yaml.safe_dump(config, sort_keys=True)),  # verbatim: a str would be finalized
+        provenance={**provenance, "command": escape(provenance["command"])},
         figures=list(FIGURES),
         GENIE_AIDED=BoundKind.GENIE_AIDED,
         TERMS=TERMS,

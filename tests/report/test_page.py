@@ -162,3 +162,9 @@ def test_page_of_a_run_at_equal_similarity():
     assert '<th scope="col">BD-rate, MS-SSIM</th>' in section(html, "curves")
     assert "at equal MS-SSIM" in section(html, "compare")
     assert page.run_content("d", "c", tables, LIMITS)["payload"]["measure"] == "MS-SSIM"
+
+
+def test_config_and_command_are_verbatim(html):
+    provenance = html[html.index('<section id="provenance"') :]
+    assert "root: &lt;script&gt;alert(1)&lt;/script&gt; xargs -0\n" in provenance
+    assert "&lt;/script&gt;&#39; -0</code>" in provenance

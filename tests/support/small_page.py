@@ -402,12 +402,12 @@ def make_page(
     }
     config = {
         "matching": "image",
-        "datasets": {"d": {"args": {"root": EVIL}}},
+        "datasets": {"d": {"args": {"root": f"{EVIL} xargs -0"}}},
         "limits": {name: cell.selector() for name, cell in LIMITS.items()},
     }
     stage = {"stage": "map_latents", "jobs": 2, "seconds": 3.25, "longest": 2.0, "memory": 400.0}
     provenance = {
-        "command": f"snakemake --configfile '{EVIL}'",
+        "command": f"snakemake --configfile '{EVIL}' -0",
         "commit": "0123abcd",
         "machine": "Linux",
         "versions": {"torch": "2"},

@@ -30,6 +30,7 @@ def run(
     outlined: bool = False,
     curves: str = "",
     codec: str = "",
+    dataset: str = "",
 ) -> None:
     """Draw a figure of a finished run for a paper.
 
@@ -52,23 +53,33 @@ def run(
         curves if it is empty.
     codec : str
         Name of the codec; the first one if it is empty.
+    dataset : str
+        Name of the dataset; needed if the codec was measured on several.
 
     Raises
     ------
     InputError
-        If a name is not known; lists the known ones.
+        If a name is not known, or the dataset is needed; lists the known ones.
     """
     suffix = out.suffix[1:]
     choices = (("figure", figure, DRAWN), ("preset", preset, WIDTHS), ("font", font, FONTS))
     for what, name, known in (*choices, ("suffix", suffix, FORMATS)):
         check(what, name, known)
     runs = read_runs(results, ("ladder", "image_points"))
-    by_codec = {name: tables for (_, name), tables in reversed(runs.items())}
-    if codec:
-        check("codec", codec, by_codec)
-    tables = by_codec[codec or next(iter(runs))[1]]
-    for name in ("points", "image_points"):
-        tables[name] = chosen(tables[name], curves)
+    codec = codec or next(iter(runs))[1]
+    check("codec", codec, dict.fromkeys(name for _, name in runs))
+    by_dataset = {name: tables for (name, other), tables in runs.items() if other == codec}
+    if len(by_dataset) > 1 and not dataset:
+        raise InputError(
+            f"{codec!r} was measured on several datasets; expected --dataset with one of:"
+            f" {', '.join(by_dataset)}"
+        )
+    dataset = dataset or next(iter(by_dataset))
+    check("dataset", dataset, by_dataset)
+    tables = by_dataset[dataset]
+    labels = curve_labels(tables["points"], curves)
+    for name in ("points", "image_points"):  # a published curve has no points of images
+        tables[name] = chosen(tables[name], labels)
     tables["savings"] = savings(tables["points"], tables["image_points"])
     scale = {"figure.figsize": (WIDTHS[preset], 3.0 * WIDTHS[preset] / DOUBLE)}
     look = {**LOOK, **scale, **FONTS[font]} | ({"svg.fonttype": "path"} if outlined else {})
@@ -89,18 +100,23 @@ def check(what: str, name: str, known: Iterable[str]) -> None:
         raise InputError(f"{name!r} is not a {what}; expected one of: {', '.join(known)}")
 
 
-def chosen(points: pd.DataFrame, curves: str) -> pd.DataFrame:
-    """Return the points of the codec and of some curves, under their labels.
+def curve_labels(points: pd.DataFrame, curves: str) -> dict[str, str]:
+    """Return the labels in ``--curves`` by the names of the curves; empty for all curves.
 
     Raises
     ------
     InputError
         If there is no such curve.
     """
-    if not curves:
-        return points
-    labels = dict(curve.partition("=")[::2] for curve in curves.split(","))
+    labels = dict(curve.partition("=")[::2] for curve in curves.split(",")) if curves else {}
     for name in labels:
         check("curve", name, points["curve"].unique())
+    return labels
+
+
+def chosen(points: pd.DataFrame, labels: dict[str, str]) -> pd.DataFrame:
+    """Return the points of the codec and of some curves, under their labels."""
+    if not labels:
+        return points
     selected = points[points["curve"].isin(labels) | (points["role"] == "codec")]
     return selected.replace({"curve": {name: label for name, label in labels.items() if label}})

@@ -3,11 +3,14 @@
 import re
 import xml.etree.ElementTree as ElementTree
 
+import pandas as pd
 import pytest
+import xarray as xr
 
 from rdpipe.__main__ import main
 from rdpipe.commands import figure
 from rdpipe.core.errors import InputError
+from rdpipe.io import store
 from rdpipe.report.style import WIDTHS
 
 
@@ -45,6 +48,7 @@ def test_curves_are_chosen_and_have_labels(results, tmp_path):
         ({"preset": "icml"}, "'icml' is not a preset; expected one of: iclr"),
         ({"font": "mono"}, "'mono' is not a font"),
         ({"curves": "jpg"}, "'jpg' is not a curve; expected one of: codec, "),
+        ({"dataset": "x"}, "'x' is not a dataset; expected one of: d"),
         ({"codec": "x"}, "'x' is not a codec; expected one of: c"),
     ],
 )
@@ -52,6 +56,30 @@ def test_unknown_name_is_refused_with_the_known_ones(flags, message, results, tm
     with pytest.raises(InputError, match=message):
         figure.run(results, tmp_path / "figure.pdf", **flags)
     assert not (tmp_path / "figure.pdf").exists()
+
+
+@pytest.mark.parametrize("name", figure.DRAWN)
+def test_published_curve_without_images_is_chosen(name, results, tmp_path):
+    out = tmp_path / "figure.svg"
+    figure.run(results, out, figure=name, curves="theirs=Others")
+    assert "Others" in out.read_text() and "jpeg" not in out.read_text()
+
+
+def test_one_of_several_datasets_is_named(tables, tmp_path):
+    names = ("points", "image_points", "ladder")
+    other = {name: tables[name].assign(dataset="e") for name in names}
+    other["points"] = other["points"].assign(psnr=other["points"]["psnr"] + 50)
+    with store.create(tmp_path / "bounds.zarr.zip", {}) as writer:
+        for name in names:
+            table = pd.concat([tables[name], other[name]], ignore_index=True)
+            writer.write(xr.Dataset.from_dataframe(table), name)
+    with pytest.raises(InputError, match="expected --dataset with one of: d, e"):
+        figure.run(tmp_path, tmp_path / "figure.svg")
+    texts = []
+    for name in "de":
+        figure.run(tmp_path, tmp_path / "figure.svg", dataset=name)
+        texts.append((tmp_path / "figure.svg").read_text())
+    assert texts[0] != texts[1]  # the PSNR on the axis
 
 
 def test_command_writes_pdf_and_refuses_another_suffix(results, tmp_path, capsys):

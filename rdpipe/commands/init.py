@@ -8,6 +8,8 @@ from typing import Any
 import yaml
 
 from rdpipe.codecs import CODECS
+from rdpipe.config.check import complete
+from rdpipe.config.workflow import workflow_folder
 from rdpipe.core.errors import InputError
 from rdpipe.core.plugins import suggest
 
@@ -37,14 +39,14 @@ def run(
     images : str
         Folder of the images.
     qualities : str
-        Qualities of the codec: integers, separated by spaces.
+        Qualities of the codec: integers, separated by spaces; one for a single checkpoint.
     architecture : str
         Architecture of a checkpoint, a name of CompressAI.
 
     Raises
     ------
     InputError
-        If the file exists, or an answer is invalid.
+        If the file exists, or an answer is invalid, or the config that they make.
     """
     if config.exists():
         raise InputError(f"{config} exists already; expected a new file")
@@ -53,13 +55,15 @@ def run(
     images = images or ask("Folder of images", "")
     if not Path(images).expanduser().is_dir():
         raise InputError(f"{images!r} is not a folder; expected one with images")
-    numbers = qualities or ask("Qualities", "1 2 3 4")
+    single = is_checkpoint(codec) and "{quality}" not in codec
+    numbers = qualities or ask("Qualities", "1" if single else "1 2 3 4")
     content = {
         "pathvars": {"results": f"results-{config.stem}", "logs": f"logs-{config.stem}"},
         "datasets": {"images": {"use": "folder", "args": {"root": images}}},
         "codecs": {codec_name(codec): {**entry, "qualities": parse_qualities(numbers)}},
         "baselines": {"jpeg": {"qualities": [10, 30, 60, 85]}},
     }
+    complete(content, workflow_folder() / "workflow" / "schema.yaml")
     text = yaml.safe_dump(content, sort_keys=False, default_flow_style=None)
     config.parent.mkdir(parents=True, exist_ok=True)
     config.write_text(f"# Written by rdpipe init. All keys: workflow/schema.yaml\n{text}")

@@ -45,10 +45,30 @@ def test_checkpoint_is_a_codec_of_compressai(answers, tmp_path):
     assert entry["args"] == {"architecture": "mbt2018-mean", "checkpoint": "a/{quality}.pth.tar"}
 
 
-def test_class_is_named_by_its_module(tmp_path):
+def test_one_checkpoint_has_one_quality(answers, tmp_path):
+    checkpoint, file = tmp_path / "weights.pth.tar", tmp_path / "mine.yaml"
+    checkpoint.touch()
+    answers("", "")
+    init.run(file, codec=str(checkpoint), images=str(tmp_path))
+    config = yaml.safe_load(file.read_text())
+    assert complete(config, SCHEMA)["codecs"]["mine"]["qualities"] == [1]
+
+
+def test_config_that_the_workflow_refuses_is_not_written(tmp_path):
+    checkpoint, file = tmp_path / "weights.pth.tar", tmp_path / "mine.yaml"
+    checkpoint.touch()
+    flags = {"images": str(tmp_path), "architecture": "mbt2018-mean", "qualities": "1 2"}
+    with pytest.raises(InputError, match="is the same for the qualities 1, 2"):
+        init.run(file, codec=str(checkpoint), **flags)
+    assert not file.exists()
+
+
+def test_class_is_named_by_its_module(tmp_path, monkeypatch):
+    (tmp_path / "init_example.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
     file = tmp_path / "mine.yaml"
-    init.run(file, codec="package.module:Codec", images=str(tmp_path), qualities="1")
-    assert yaml.safe_load(file.read_text())["codecs"]["mine"]["use"] == "package.module:Codec"
+    init.run(file, codec="init_example:Codec", images=str(tmp_path), qualities="1")
+    assert yaml.safe_load(file.read_text())["codecs"]["mine"]["use"] == "init_example:Codec"
 
 
 @pytest.mark.parametrize(

@@ -111,6 +111,13 @@ def test_rungs_change_one_thing_each(ladder):
     assert curve["kind"].iloc[-1] == BoundKind.UPPER_BOUND
 
 
+def test_rate_of_a_codec_without_a_bitstream_is_a_code_length():
+    assert rungs(make_run(), make_simulations(lambda *_: 1.0), LIMIT)[0].name == "real bytes"
+    run = {q: table.assign(real=~table["real"]) for q, table in make_run().items()}
+    first = rungs(run, make_simulations(lambda *_: 1.0), LIMIT)[0]
+    assert first.name == "code length" and first.kind is BoundKind.ACHIEVABLE
+
+
 def test_rungs_add_up(ladder):
     """Bits per quality, and logarithms over the curve; per cent multiply."""
     for quality in QUALITIES:

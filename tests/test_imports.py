@@ -30,7 +30,7 @@ ALLOWED = {
         "core", "evaluation", "estimators", "codecs", "refinement", "training", "datasets", "io",
         "analysis", "report",
     },
-    "commands": {"core", "codecs", "io", "report", "stages"},
+    "commands": {"core", "codecs", "config", "io", "report", "stages"},
 }  # fmt: skip
 """The packages that each package imports besides itself, in the order in which they build."""
 

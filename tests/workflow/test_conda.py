@@ -62,6 +62,7 @@ def test_jobs_outside_the_clone_find_the_package(folder):
     assert done.returncode == 0, done.stdout
     assert "Creating conda environment" in done.stdout and (folder / target).exists()
     python = next((folder / ".snakemake/conda").glob("*/bin/python"))
-    command = [python, "-c", "import numpy, rdpipe"]
+    # an editable install has the workflow, and no module, in the folder of packages
+    command = [python, "-c", "import numpy, rdpipe.core"]
     missing = subprocess.run(command, cwd=folder, env={}, capture_output=True, text=True)
-    assert "No module named 'rdpipe'" in missing.stderr
+    assert "No module named 'rdpipe" in missing.stderr

@@ -60,9 +60,7 @@ def test_products_without_shards_have_the_same_bytes(project, sharded, file):
 def test_bounds_of_shards_have_the_same_bytes(project, sharded, tmp_path):
     fields = {
         "limits": CONFIG["limits"],
-        "bound_for": {},
-        "refined": {},
-        "retuned": {},
+        "attached": {},
         "references": {},
     }
     spec = trace_bounds.TraceBoundsSpec.from_mapping(fields)

@@ -35,16 +35,16 @@ def points(request, tmp_path_factory, new_project):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, new_project):
-    """Points of the config that trains on fields, with smaller fields and two rates."""
+    """Points of the config that trains on fields, with smaller fields and one rate."""
     config = yaml.safe_load((ROOT / "config/gaussian-trained.yaml").read_text())
     del config["pathvars"]
     for dataset in config["datasets"].values():
         dataset["args"]["size"] = 256
     for codec in config["codecs"].values():
-        codec["qualities"] = [2, 3]
+        codec["qualities"] = [2]
         codec["args"] |= {"size": 256} if "rho" in codec["args"] else {}
     for training in config["training"].values():
-        training.update(steps=400, crop=128, lambdas=training["lambdas"][1:])
+        training.update(steps=400, crop=128, lambdas=training["lambdas"][1:2])
     project = new_project(tmp_path_factory.mktemp("trained"))
     project.configure(config)
     done = project.snakemake("results/bounds.csv")
@@ -57,7 +57,7 @@ def test_joint_training_reaches_reverse_water_filling(trained, start):
     """The interval around the limit is the sampling error of two fields."""
     gap = above(trained, "klt", start, LIMIT)
     rate = trained[(trained["codec"] == "klt") & (trained["curve"] == start)]["bpp"]
-    assert len(gap) == 2 and (gap < 0.05 * rate).all() and (gap > -0.01 * rate).all()
+    assert len(gap) == 1 and (gap < 0.05 * rate).all() and (gap > -0.01 * rate).all()
     before = above(trained, "random-transform", "codec/codec/test-channel", LIMIT, of="klt")
     assert (before > 0.1 * rate.values).all()
 

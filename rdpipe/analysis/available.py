@@ -79,7 +79,7 @@ def available_frame(
             for curve in curves
             if (curve.dataset, curve.codec) == key
             and curve.role in TERMS
-            and curve.kind in (BoundKind.ACHIEVED, BoundKind.ACHIEVABLE)
+            and curve.kind.is_realizable
         ]
         for code in [*real_codes(codec_curve, simulated, *own), *changed]:
             labels = {

@@ -156,8 +156,7 @@ def rungs(
     for codec in refined:
         rung = refined_rung(codec, chosen[-1][0], measure)
         found.append(better(found[-1], rung._replace(seconds=seconds.get(codec.name, 0.0))))
-    real = (BoundKind.ACHIEVED, BoundKind.ACHIEVABLE)
-    achieved = [curve for curve in bounds if curve.kind in real]
+    achieved = [curve for curve in bounds if curve.kind.is_realizable]
     for curve in achieved:
         found.append(better(found[-1], curve_rung(curve, measure, seconds)))
     cell, term, remark = last

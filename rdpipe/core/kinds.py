@@ -63,6 +63,11 @@ class BoundKind(_Label):
     REFERENCE = "reference"
     """A published curve with its source, or a known rate-distortion function."""
 
+    @property
+    def is_realizable(self) -> bool:
+        """Whether a codec can realize the rate; other kinds hold as a bound, or are no claim."""
+        return self in (BoundKind.ACHIEVED, BoundKind.ACHIEVABLE)
+
 
 class CurveRole(_Label):
     """Where a curve comes from."""

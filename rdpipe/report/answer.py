@@ -385,6 +385,6 @@ def saving_text(change: float, low: float, high: float, digits: int = 1) -> str:
 def kind_phrase(kind: str) -> str:
     """Return the label of a kind, with its indefinite article if it is a noun."""
     label = kind_label(kind)
-    if BoundKind.parse(kind) in (BoundKind.ACHIEVED, BoundKind.ACHIEVABLE):
+    if BoundKind.parse(kind).is_realizable:
         return label
     return f"{'an' if label[0] in 'aeiou' else 'a'} {label}"

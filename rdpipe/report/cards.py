@@ -12,7 +12,7 @@ from rdpipe.core.axes import AXES, BASELINE_CELL, CellId
 from rdpipe.core.kinds import BoundKind, CurveRole, Reconstruction
 from rdpipe.report import answer
 from rdpipe.report.ladder_text import NOT_MEASURED, cost, own_again, rate_name
-from rdpipe.report.overview import REALIZABLE, curve_name
+from rdpipe.report.overview import curve_name
 from rdpipe.report.style import TERM_COLORS
 
 
@@ -144,7 +144,7 @@ def left_text(rung: pd.Series, rungs: pd.DataFrame, note: str) -> str:
     interval = answer.NO_INTERVAL
     if math.isfinite(low + high):
         interval = f"95 % interval {low:.4f} to {high:.4f}"
-    when = "today" if BoundKind.parse(rung["kind"]) in REALIZABLE else "as a bound"
+    when = "today" if BoundKind.parse(rung["kind"]).is_realizable else "as a bound"
     if BoundKind.parse(rung["kind"]) is BoundKind.GENIE_AIDED:
         when = "genie-aided estimate, not a bound"
     unsure = f"; {answer.UNCERTAIN}" * (not (low > 0 or high < 0))

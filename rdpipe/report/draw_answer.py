@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 from rdpipe.analysis.measures import MS_SSIM, PSNR
 from rdpipe.core.kinds import BoundKind, CurveRole
 from rdpipe.report.ladder_text import rate_name
-from rdpipe.report.overview import REALIZABLE, known_rungs, parts
+from rdpipe.report.overview import known_rungs, parts
 from rdpipe.report.style import GRAYS, STYLES
 from rdpipe.report.words import MEASURE_NAMES
 
@@ -94,15 +94,16 @@ def matched_at(rungs: dict[int, pd.DataFrame]) -> str:
 def draw_ends(axes: Axes, rungs: dict[int, pd.DataFrame], points: pd.DataFrame) -> None:
     """Draw the codec, the last realizable rung, the bound, and the baselines, with their names.
 
-    The quality is the measure that is equal. Where the last rung is no upper bound, the bound has
-    no point.
+    The quality is the measure that is equal. Where the last rung is not an upper bound, the bound
+    has no point.
     """
     similar = matched_at(rungs) == MS_SSIM.name
     column, label = ("ms_ssim", MS_SSIM.label) if similar else ("psnr", PSNR.label)
     codec = points[points["role"] == CurveRole.CODEC].set_index("quality")
     quality = codec[column].loc[list(rungs)]
     realizable = [
-        table[table["kind"].isin([*map(str, REALIZABLE)])].iloc[-1] for table in rungs.values()
+        table[[BoundKind.parse(kind).is_realizable for kind in table["kind"]]].iloc[-1]
+        for table in rungs.values()
     ]
     last = [table.iloc[-1] for table in rungs.values()]
     is_bound = [BoundKind.parse(rung["kind"]) is BoundKind.UPPER_BOUND for rung in last]

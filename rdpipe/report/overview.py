@@ -19,8 +19,6 @@ from rdpipe.report.words import MEASURE_NAMES, TERM_NAMES
 
 SMALLEST = 0.0005
 """Share of the rate below which a step is not drawn."""
-REALIZABLE = (BoundKind.ACHIEVED, BoundKind.ACHIEVABLE)
-"""Kinds of rungs that a codec can realize; the others hold as a bound."""
 
 
 def overview(
@@ -55,7 +53,7 @@ def overview(
 
 
 def known_rungs(rungs: pd.DataFrame) -> pd.DataFrame:
-    """Return the rungs at one quality down to the lowest rate that is no genie's."""
+    """Return the rungs at one quality down to the lowest rate that is not genie-aided."""
     known = rungs[(rungs["kind"] != str(BoundKind.GENIE_AIDED)) & rungs["bpp"].notna()]
     known = known.reset_index(drop=True)
     return known.loc[: known["bpp"].idxmin()]
@@ -94,7 +92,7 @@ def parts(rungs: pd.DataFrame, scale: float) -> list[dict[str, Any]]:
             "name": TERM_NAMES[rung.term],
             "note": in_parentheses(notes.get(rung.rung, "")),
             "color": TERM_COLORS[rung.term],
-            "realizable": BoundKind.parse(rung.kind) in REALIZABLE,
+            "realizable": BoundKind.parse(rung.kind).is_realizable,
             "start": 1 - max(before, rung.bpp) / scale,
             "length": abs(before - rung.bpp) / scale,
             "percent": 100 * (before - rung.bpp) / real,

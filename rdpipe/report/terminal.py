@@ -9,7 +9,7 @@ import pandas as pd
 
 from rdpipe.core.kinds import BoundKind
 from rdpipe.report.ladder_text import NOT_MEASURED, over_the_curve, own_again, rate_name
-from rdpipe.report.overview import REALIZABLE, known_rungs, today_sentence
+from rdpipe.report.overview import known_rungs, today_sentence
 from rdpipe.report.words import MEASURE_NAMES, TERM_NAMES, without_negative_zero
 
 SMALLEST = 0.05
@@ -60,7 +60,7 @@ def rung_lines(rung: pd.DataFrame, mark: str = "") -> Iterator[str]:
     changes = [-100 * row.saved / (row.bpp + row.saved) for row in points.itertuples()]
     if not any(abs(change) >= SMALLEST for change in (*changes, curve["change"])):
         return
-    when = "today" if BoundKind.parse(curve["kind"]) in REALIZABLE else "bound"
+    when = "today" if BoundKind.parse(curve["kind"]).is_realizable else "bound"
     name = f"  {TERM_NAMES[curve['term']]} {mark}"
     yield line(name, map(percent, changes), interval(curve, "change"), when)
 

@@ -6,25 +6,13 @@ import json
 from pathlib import Path
 
 from rdpipe.core.plugins import build_entry
-from rdpipe.core.specs import Spec
 from rdpipe.datasets import DATASETS
 from rdpipe.io.files import write_atomically
-from rdpipe.stages.specs import Entry
+from rdpipe.stages.specs import DatasetSpec
 
 
-class FetchDatasetSpec(Spec, frozen=True, kw_only=True):
-    """A dataset.
-
-    Parameters
-    ----------
-    name : str
-        Name in the config.
-    entry : dict
-        ``use`` and ``args``.
-    """
-
-    name: str
-    entry: Entry
+class FetchDatasetSpec(DatasetSpec, frozen=True, kw_only=True):
+    """A published dataset."""
 
 
 def run(spec: FetchDatasetSpec, out: Path) -> None:

@@ -7,28 +7,21 @@ from pathlib import Path
 from typing import Literal
 
 from rdpipe.core.plugins import build_entry
-from rdpipe.core.specs import Spec
 from rdpipe.datasets import DATASETS, manifest
-from rdpipe.stages.specs import Entry
+from rdpipe.stages.specs import DatasetSpec
 
 logger = logging.getLogger(__name__)
 
 
-class PrepareDatasetSpec(Spec, frozen=True, kw_only=True):
-    """A dataset.
+class PrepareDatasetSpec(DatasetSpec, frozen=True, kw_only=True):
+    """A dataset to describe.
 
     Parameters
     ----------
-    name : str
-        Name in the config.
-    entry : dict
-        ``use`` and ``args``.
     on_error : {"stop", "skip"}
         Whether an image that cannot be read is an error, or is skipped and listed.
     """
 
-    name: str
-    entry: Entry
     on_error: Literal["stop", "skip"]
 
 

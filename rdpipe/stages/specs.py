@@ -16,6 +16,21 @@ Entries = dict[str, Entry]
 """Config entries by name."""
 
 
+class DatasetSpec(Spec, frozen=True, kw_only=True):
+    """A dataset.
+
+    Parameters
+    ----------
+    name : str
+        Name in the config.
+    entry : dict
+        ``use`` and ``args``.
+    """
+
+    name: str
+    entry: Entry
+
+
 class CellNames(Spec, frozen=True, kw_only=True):
     """Names of the estimators of one cell, and its reconstruction."""
 

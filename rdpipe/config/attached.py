@@ -145,9 +145,8 @@ def complete_retuned(config: Mapping[str, Any], name: str, entry: dict[str, Any]
                 " own coding; remove bound_for"
             )
         return
-    cell = BASELINE_CELL.replace(quantizer=quantizer).names()
-    bound = entry.setdefault("bound_for", {"codec": training["start"]["codec"], "cell": cell})
-    owner = training["start"]["codec"]
+    cell, owner = BASELINE_CELL.replace(quantizer=quantizer).names(), training["start"]["codec"]
+    bound = entry.setdefault("bound_for", {"codec": owner, "cell": cell})
     if training["train"] != WHOLE and bound["codec"] != owner:
         raise InputError(
             f"config: codec {name!r}: bound_for.codec is {bound['codec']!r}; expected {owner!r},"

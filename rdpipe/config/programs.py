@@ -41,7 +41,7 @@ def _is_file(word: str) -> bool:
 
 
 def _commands(name: str, entry: Mapping[str, Any]) -> list[str]:
-    """Return the commands of a baseline; none if it is no external program."""
+    """Return the commands of a baseline; none if it is not an external program."""
     if locate("baseline", entry.get("use", name), BASELINES)[0] != BASELINES["external"]:
         return []
     parts = (entry["args"][key] for key in ("encode", "decode"))

@@ -70,7 +70,7 @@ def measured_datasets(config: Config) -> list[str]:
     """Return the datasets that are measured.
 
     Those are all except the calibration dataset and the datasets of trainings: a curve on the
-    images that a codec was trained on is no bound.
+    images that a codec was trained on is not a bound.
     """
     others = {config["calibration"], *(entry["dataset"] for entry in config["training"].values())}
     return [name for name in config["datasets"] if name not in others]

@@ -116,7 +116,7 @@ def test_limit_of_pixels_belongs_to_each_image(image_folder):
 
 
 def write_images(folder, *names):
-    """Write images of different sizes, so that each file can be told apart."""
+    """Write images of different sizes, so that files can be distinguished."""
     for number, name in enumerate(names, 1):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.zeros((number, 1, 3), np.uint8)).save(folder / name)

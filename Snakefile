@@ -8,7 +8,6 @@ min_version("9.14")  # path variables
 pathvars:
     results="results",
     logs="logs",
-    benchmarks="<logs>/benchmarks",
 
 
 if not workflow.overwrite_configfiles:
@@ -41,10 +40,14 @@ rule all:
         TRAINED,
 
 
+onstart:
+    start_fork_server()
+
+
 onsuccess:
     if any(job.rule.name == "make_report" for job in workflow.dag.jobs):
         shell(
-            "python -m rdpipe summarise"
+            "python -P -m rdpipe summarise"
             " --bounds {rules.trace_bounds.output.bounds:q}"
             " --page {rules.make_report.output.page:q}"
         )

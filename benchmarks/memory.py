@@ -59,7 +59,7 @@ def measure_stages(options: Options, count: int) -> dict[str, dict[str, Any]]:
         training={"small": training},
     )
     run_snakemake("--configfile", config, cores=1, cwd=ROOT)
-    return {row["stage"]: row for row in stage_times(folder / "logs/benchmarks", folder / "logs")}
+    return {row["stage"]: row for row in stage_times(folder / "logs")}
 
 
 def figures(options: Options) -> Iterator[Figure]:

@@ -15,8 +15,10 @@ import json
 import logging
 import os
 import re
+import socket
 import sys
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -24,9 +26,10 @@ from typing import Any, NoReturn, get_origin, get_type_hints
 
 import rdpipe
 from rdpipe.config.workflow import run_workflow
+from rdpipe.core import forkserver
 from rdpipe.core.device import memory_message
 from rdpipe.core.errors import InputError
-from rdpipe.core.process import PEAK_MESSAGE, limit_threads, peak_memory
+from rdpipe.core.process import limit_threads, usage_message
 from rdpipe.core.specs import Spec
 
 COMMANDS = {
@@ -61,6 +64,8 @@ STAGES = (
     "check_codec",
 )
 """The stages, in the order of the workflow; each is a module of :mod:`rdpipe.stages`."""
+FORKED = tuple(stage for stage in STAGES if stage not in ("train_codec", "retune_codec"))
+"""The stages that are short enough for a fork, and have no processes of their own."""
 USAGE = "\n".join(
     [
         "usage: rdpipe run [CONFIG] [options of Snakemake]",
@@ -231,6 +236,7 @@ def quiet_if_disk_is_full(error: threading.ExceptHookArgs) -> None:
 
 def run_stage(stage: str, flags: list[str]) -> None:
     """Parse the flags of a stage and run it."""
+    started = time.monotonic()
     package = "commands" if stage in COMMANDS else "stages"
     run = importlib.import_module(f"rdpipe.{package}.{stage}").run
     values = vars(stage_parser(stage, run).parse_args(flags))
@@ -238,7 +244,22 @@ def run_stage(stage: str, flags: list[str]) -> None:
     positional = [values.pop(p.name) for p in parameters if p.kind is p.POSITIONAL_ONLY]
     run(*positional, **values)
     if "out" in values:  # a job of the workflow, which has a log
-        logger.info(PEAK_MESSAGE.format(peak_memory() >> 20))
+        logger.info(usage_message(time.monotonic() - started))
+
+
+def serve(listener: str, owned: str) -> int:
+    """Import every stage that forks, and run each job in a fork of this process.
+
+    Parameters
+    ----------
+    listener, owned : str
+        Descriptors that :func:`rdpipe.core.forkserver.start` has appended to the command.
+    """
+    limit_threads(1)
+    for stage in FORKED:
+        importlib.import_module(f"rdpipe.stages.{stage}")
+    forkserver.serve(socket.socket(fileno=int(listener)), int(owned), main)
+    return 0
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -247,6 +268,12 @@ def main(argv: list[str] | None = None) -> int:
     An error that the user can correct is one line on standard error, and status 2.
     """
     stage, *flags = (sys.argv[1:] if argv is None else argv) or [""]
+    if stage == "serve":  # for the workflow alone
+        return serve(*flags)
+    if argv is None and stage in FORKED and requested_threads(flags) == 1:
+        status = forkserver.request([stage, *flags])
+        if status is not None:
+            return status
     if stage == "--version":
         print(f"rdpipe {rdpipe.__version__}")
         return 0

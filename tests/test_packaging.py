@@ -206,7 +206,7 @@ def test_wheel_runs_the_workflow_from_the_folder_of_a_user(wheel, project, tmp_p
     assert "photo.png" in (project / "results/mine/manifest.json").read_text()
     planned = run(*command, "--dry-run", "--printshellcmds", cwd=project)
     assert "make_report" in planned and "prepare_dataset" not in planned
-    printed = shlex.split(re.search("python -m rdpipe make_report.*", planned)[0])
+    printed = shlex.split(re.search("python -P -m rdpipe make_report.*", planned)[0])
     again = json.loads(printed[printed.index("--origin") + 1])["command"]
     assert again.startswith("snakemake --snakefile ")
     repeated = [environment.bin / "python", "-m", *shlex.split(again), "--dry-run"]

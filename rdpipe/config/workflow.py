@@ -49,7 +49,7 @@ def snakemake_command(arguments: Sequence[str]) -> list[str]:
         raise InputError("Snakemake is not installed; expected pip install 'rdpipe[workflow]'")
     folder = workflow_folder()
     return [
-        *(sys.executable, "-m", "snakemake"),
+        *(sys.executable, "-P", "-m", "snakemake"),
         *("--logger", "rdpipe"),  # it and --configfile take all words that follow
         *(["--configfile", *configs] if configs else []),
         *("--snakefile", str(folder / "Snakefile")),

@@ -13,8 +13,10 @@ from pathlib import Path
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 """Environment variables from which numerical libraries read their number of threads."""
-PEAK_MESSAGE = "peak memory: {} MiB"
-"""Line that a successful job writes to its log."""
+USAGE_MESSAGE = "time: {:.1f} s, of the processor: {:.1f} s, peak memory: {} MiB"
+"""Last line that a successful job writes to its log."""
+USAGE_PATTERN = r"^time: ([0-9.]+) s, of the processor: [0-9.]+ s, peak memory: ([0-9]+) MiB$"
+"""Regular expression of that line; its groups are the wall-clock time and the peak memory."""
 TRIM_THRESHOLD, MMAP_MAX = -1, -4
 """Parameters of ``mallopt`` in glibc."""
 
@@ -61,6 +63,19 @@ def peak_memory() -> int:
     if peak_line:
         peaks[0] = int(peak_line[1])
     return max(peaks) * (1 if sys.platform == "darwin" else 1024)
+
+
+def usage_message(seconds: float) -> str:
+    """Return the line on what this process, and children that it waited for, have used.
+
+    Parameters
+    ----------
+    seconds : float
+        Wall-clock time.
+    """
+    times = os.times()
+    processor = times.user + times.system + times.children_user + times.children_system
+    return USAGE_MESSAGE.format(seconds, processor, peak_memory() >> 20)
 
 
 def retain_freed_memory() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ class Source:
     ----------
     name : str
         Unique in the dataset.
-    file : str
+    file : str or path
         Path of the image file, or the description of a Gaussian field
         (:mod:`rdpipe.datasets.gaussian_field`).
     max_pixels : int
@@ -26,6 +27,9 @@ class Source:
     name: str
     file: str
     max_pixels: int = MAX_PIXELS
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "file", os.fspath(self.file))
 
 
 class Sources(list[Source]):

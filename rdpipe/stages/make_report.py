@@ -67,12 +67,11 @@ class Origin(Spec, frozen=True, kw_only=True):
     ----------
     command : str
         Command that starts the run.
-    benchmarks, logs : str
-        Folders of Snakemake's benchmarks and of the logs.
+    logs : str
+        Folder of the logs.
     """
 
     command: str
-    benchmarks: str
     logs: str
 
 
@@ -204,5 +203,5 @@ def provenance(origin: Origin) -> dict[str, Any]:
         "commit": commit(),
         "machine": machine(),
         "versions": versions(),
-        "times": stage_times(Path(origin.benchmarks), Path(origin.logs)),
+        "times": stage_times(Path(origin.logs)),
     }

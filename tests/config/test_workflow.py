@@ -38,9 +38,9 @@ def test_first_file_is_the_config_and_others_are_passed_on(
     monkeypatch.chdir(tmp_path)
     Path("mine.yaml").touch()
     command = snakemake_command(arguments)
-    assert command[1:5] == ["-m", "snakemake", "--logger", "rdpipe"]
-    assert command[5 : 5 + len(configs)] == configs
-    assert command[5 + len(configs)] == "--snakefile"
+    assert command[1:6] == ["-P", "-m", "snakemake", "--logger", "rdpipe"]
+    assert command[6 : 6 + len(configs)] == configs
+    assert command[6 + len(configs)] == "--snakefile"
     assert command[len(command) - len(others) :] == others
 
 

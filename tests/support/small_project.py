@@ -125,8 +125,8 @@ class Project:
     def commands(self) -> dict[str, str]:
         """Return the command of one job of every stage, as Snakemake prints it."""
         printed = self.snakemake("--dry-run", "--forceall", "--printshellcmds").stdout
-        commands = re.findall(r"python -m rdpipe .*$", printed, re.M)
-        return {command.split()[3]: command for command in commands}
+        commands = re.findall(r"python -P -m rdpipe .*$", printed, re.M)
+        return {command.split()[4]: command for command in commands}
 
 
 def write_inputs(folder: Path) -> None:

@@ -84,7 +84,7 @@ def test_failed_job_shows_the_last_line_and_the_path_of_its_log(folder):
     assert (folder / log).read_text().split("\n")[-2].strip() in failed[1]
     assert "trying again: run_baseline tiny none q1" in lines
     assert any(line.startswith("Complete log(s): ") for line in lines)
-    assert not any("python -m rdpipe" in line for line in lines)
+    assert not any("python -P -m rdpipe" in line for line in lines)
 
 
 def test_dry_run_shows_the_plan_of_snakemake(folder):

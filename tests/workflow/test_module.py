@@ -102,7 +102,7 @@ def snakemake(folder: Path, *flags: str) -> str:
 
 def test_outer_workflow_keeps_its_target_and_prefixes_every_path_once(outer):
     printed = snakemake(outer, "--dry-run")
-    outputs = re.findall(r"^    (?:output|log|benchmark): (.+)$", printed, re.M)
+    outputs = re.findall(r"^    (?:output|log): (.+)$", printed, re.M)
     files = {file for listed in outputs for file in listed.split(", ")}
     assert {"sizes.csv", "limits/results/bounds.csv", "limits/logs/trace_bounds.log"} <= files
     assert all(file.startswith("limits/") for file in files - {"sizes.csv"})
@@ -115,7 +115,6 @@ def test_outer_workflow_keeps_its_target_and_prefixes_every_path_once(outer):
 
 def test_page_finds_the_times_and_logs_of_the_jobs(outer):
     printed = snakemake(outer, "--dry-run", "--printshellcmds", "limits/results/report.html")
-    assert '"benchmarks": "limits/logs/benchmarks"' in printed
     assert '"logs": "limits/logs"' in printed
 
 

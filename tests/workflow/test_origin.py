@@ -36,7 +36,7 @@ def plan(folder: Path, *flags: str) -> str:
 
 def make_report(printed: str) -> dict:
     """Return the value of each flag of the job that makes the report."""
-    words = shlex.split(re.search("python -m rdpipe make_report.*", printed)[0])
+    words = shlex.split(re.search("python -P -m rdpipe make_report.*", printed)[0])
     return dict(pairwise(words))
 
 

@@ -9,8 +9,6 @@ rule run_baseline:
         "<results>/{dataset}/baselines/{baseline}/q{quality}/{shard}.zarr.zip",
     log:
         "<logs>/run_baseline/{dataset}/{baseline}/q{quality}/{shard}.log",
-    benchmark:
-        "<benchmarks>/run_baseline/{dataset}/{baseline}/q{quality}/{shard}.jsonl"
     conda:
         "../../environment.yml"
     resources:
@@ -26,7 +24,7 @@ rule run_baseline:
         ),
         source=lambda w: code_digests("run_baseline", baselines=w.baseline),
     shell:
-        "python -m rdpipe run_baseline"
+        "python -P -m rdpipe run_baseline"
         " --spec {params.spec:q}"
         " --manifest_file {input.manifest:q}"
         " --out {output:q} > {log:q} 2>&1"

@@ -14,8 +14,6 @@ rule write_bitstreams:
         "<results>/{dataset}/{codec}/q{quality}/bitstreams/{shard}.zarr.zip",
     log:
         "<logs>/write_bitstreams/{dataset}/{codec}/q{quality}/{shard}.log",
-    benchmark:
-        "<benchmarks>/write_bitstreams/{dataset}/{codec}/q{quality}/{shard}.jsonl"
     priority: 2
     conda:
         "../../environment.yml"
@@ -28,7 +26,7 @@ rule write_bitstreams:
             "write_bitstreams", query.bitstream_spec(config, w.codec), codecs=w.codec
         ),
     shell:
-        "python -m rdpipe write_bitstreams"
+        "python -P -m rdpipe write_bitstreams"
         " --spec {params.spec:q}"
         " --manifest_file {input.manifest:q}"
         " --refined {input.refined:q}"
@@ -50,8 +48,6 @@ rule read_bitstreams:
         "<results>/{dataset}/{codec}/q{quality}/decoded/{shard}.zarr.zip",
     log:
         "<logs>/read_bitstreams/{dataset}/{codec}/q{quality}/{shard}.log",
-    benchmark:
-        "<benchmarks>/read_bitstreams/{dataset}/{codec}/q{quality}/{shard}.jsonl"
     priority: 2
     conda:
         "../../environment.yml"
@@ -64,7 +60,7 @@ rule read_bitstreams:
             "read_bitstreams", query.bitstream_spec(config, w.codec), codecs=w.codec
         ),
     shell:
-        "python -m rdpipe read_bitstreams"
+        "python -P -m rdpipe read_bitstreams"
         " --spec {params.spec:q}"
         " --manifest_file {input.manifest:q}"
         " --streams {input.streams:q}"

@@ -35,8 +35,6 @@ rule trace_bounds:
         context="<results>/context.csv",
     log:
         "<logs>/trace_bounds.log",
-    benchmark:
-        "<benchmarks>/trace_bounds.jsonl"
     conda:
         "../../environment.yml"
     resources:
@@ -61,7 +59,7 @@ rule trace_bounds:
         ),
         source=code_digests("trace_bounds"),
     shell:
-        "python -m rdpipe trace_bounds"
+        "python -P -m rdpipe trace_bounds"
         " --spec {params.spec:q}"
         " --images {params.images}"
         " --gaps {params.gaps}"
@@ -91,8 +89,6 @@ rule export_curves:
         expand("<results>/compressai/{curve}.json", curve=CURVES),
     log:
         "<logs>/export_curves.log",
-    benchmark:
-        "<benchmarks>/export_curves.jsonl"
     conda:
         "../../environment.yml"
     resources:
@@ -102,7 +98,7 @@ rule export_curves:
         spec=lambda w: canonical_json(curves=list(CURVES.values())),
         source=code_digests("export_curves"),
     shell:
-        "python -m rdpipe export_curves"
+        "python -P -m rdpipe export_curves"
         " --spec {params.spec:q}"
         " --bounds {input.bounds:q}"
         " --out {output:q} > {log:q} 2>&1"

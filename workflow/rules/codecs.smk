@@ -18,8 +18,6 @@ rule train_codec:
         "<results>/training/{network}.safetensors",
     log:
         "<logs>/train_codec/{network}.log",
-    benchmark:
-        "<benchmarks>/train_codec/{network}.jsonl"
     conda:
         "../../environment.yml"
     threads: workflow.resource_settings.cores or 1  # on a cluster, the profile sets it
@@ -36,7 +34,7 @@ rule train_codec:
             "train_codec", datasets=config["training"][w.network]["dataset"]
         ),
     shell:
-        "python -m rdpipe train_codec"
+        "python -P -m rdpipe train_codec"
         " --spec {params.spec:q}"
         " --manifest_file {input.manifest:q}"
         " --source {params.source:q}"
@@ -58,8 +56,6 @@ rule retune_codec:
         "<results>/training/{network}/q{quality}.safetensors",
     log:
         "<logs>/retune_codec/{network}/q{quality}.log",
-    benchmark:
-        "<benchmarks>/retune_codec/{network}/q{quality}.jsonl"
     conda:
         "../../environment.yml"
     threads: workflow.resource_settings.cores or 1  # on a cluster, the profile sets it
@@ -80,7 +76,7 @@ rule retune_codec:
             codecs=config["training"][w.network]["start"]["codec"],
         ),
     shell:
-        "python -m rdpipe retune_codec"
+        "python -P -m rdpipe retune_codec"
         " --spec {params.spec:q}"
         " --manifest_file {input.manifest:q}"
         " --source {params.source:q}"

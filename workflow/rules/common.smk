@@ -16,6 +16,7 @@ from rdpipe.config import query
 from rdpipe.config.check import check_device, complete
 from rdpipe.config.programs import used_programs
 from rdpipe.config.text import check_text
+from rdpipe.core import forkserver
 from rdpipe.core.axes import AXES, axis_named
 from rdpipe.core.device import count_cards, resolve_device
 from rdpipe.core.errors import InputError
@@ -68,6 +69,13 @@ if with_conda:
 else:
     interpreter = shlex.quote(str(Path(sys.executable).parent))
     shell.prefix(f"set -euo pipefail; export PATH={interpreter}:$PATH; ")
+
+
+def start_fork_server():
+    """Let the jobs of this machine start as forks of one process that has imported the stages."""
+    isolated = workflow.deployment_settings.deployment_method  # jobs have another Python
+    if runs_here and not isolated and forkserver.VARIABLE not in os.environ:
+        forkserver.start([sys.executable, "-P", "-m", "rdpipe", "serve"])
 
 
 wildcard_constraints:
@@ -190,7 +198,7 @@ def bitstream_spec(wildcards):
 
 
 def run_origin():
-    """Return a command that reproduces this run, and the folders of its benchmarks and logs.
+    """Return a command that reproduces this run, and the folder of its logs.
 
     The command is run in the working directory, where Snakemake may not find the Snakefile.
     """
@@ -207,7 +215,6 @@ def run_origin():
         flags += ["--sdm", "conda"]
     return {
         "command": shlex.join(["snakemake", *flags, "--cores", "2"]),
-        "benchmarks": os.path.dirname(rules.trace_bounds.benchmark),
         "logs": os.path.dirname(rules.trace_bounds.log[0]),
     }
 

@@ -11,8 +11,6 @@ rule prepare_dataset:
         "<results>/{dataset}/manifest.json",
     log:
         "<logs>/prepare_dataset/{dataset}.log",
-    benchmark:
-        "<benchmarks>/prepare_dataset/{dataset}.jsonl"
     conda:
         "../../environment.yml"
     resources:
@@ -25,6 +23,6 @@ rule prepare_dataset:
         images=image_fingerprint,
         source=lambda w: code_digests("prepare_dataset", datasets=w.dataset),
     shell:
-        "python -m rdpipe prepare_dataset"
+        "python -P -m rdpipe prepare_dataset"
         " --spec {params.spec:q}"
         " --out {output:q} > {log:q} 2>&1"

@@ -7,8 +7,6 @@ rule fetch_dataset:
         "<results>/{dataset}/files.json",
     log:
         "<logs>/fetch_dataset/{dataset}.log",
-    benchmark:
-        "<benchmarks>/fetch_dataset/{dataset}.jsonl"
     priority: 3
     localrule: True
     conda:
@@ -17,7 +15,7 @@ rule fetch_dataset:
         # without digests of code: the files are what was published
         spec=lambda w: canonical_json(name=w.dataset, entry=config_entry("datasets", w.dataset)),
     shell:
-        "python -m rdpipe fetch_dataset"
+        "python -P -m rdpipe fetch_dataset"
         " --spec {params.spec:q}"
         " --out {output:q} > {log:q} 2>&1"
 
@@ -28,8 +26,6 @@ rule fetch_weights:
         "<results>/weights/{codec}/q{quality}.pth.tar",
     log:
         "<logs>/fetch_weights/{codec}/q{quality}.log",
-    benchmark:
-        "<benchmarks>/fetch_weights/{codec}/q{quality}.jsonl"
     priority: 3
     localrule: True
     conda:
@@ -39,6 +35,6 @@ rule fetch_weights:
             **query.pretrained_codecs(config)[w.codec], quality=int(w.quality)
         ),
     shell:
-        "python -m rdpipe fetch_weights"
+        "python -P -m rdpipe fetch_weights"
         " --spec {params.spec:q}"
         " --out {output:q} > {log:q} 2>&1"

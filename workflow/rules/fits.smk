@@ -15,8 +15,6 @@ rule fit_estimator:
         "<results>/fits/{codec}/q{quality}/{axis}/{estimator}.zarr.zip",
     log:
         "<logs>/fit_estimator/{codec}/q{quality}/{axis}/{estimator}.log",
-    benchmark:
-        "<benchmarks>/fit_estimator/{codec}/q{quality}/{axis}/{estimator}.jsonl"
     priority: 1
     conda:
         "../../environment.yml"
@@ -39,7 +37,7 @@ rule fit_estimator:
             },
         ),
     shell:
-        "python -m rdpipe fit_estimator"
+        "python -P -m rdpipe fit_estimator"
         " --spec {params.spec:q}"
         " --latents {params.latents}"
         " --fits {input.fits:q}"
@@ -55,8 +53,6 @@ rule fit_reconstruction:
         "<results>/fits/{codec}/q{quality}/reconstruction/{quantizer}.zarr.zip",
     log:
         "<logs>/fit_reconstruction/{codec}/q{quality}/{quantizer}.log",
-    benchmark:
-        "<benchmarks>/fit_reconstruction/{codec}/q{quality}/{quantizer}.jsonl"
     priority: 1
     conda:
         "../../environment.yml"
@@ -77,7 +73,7 @@ rule fit_reconstruction:
             "fit_reconstruction", query.reconstruction_spec(config, w.quantizer), codecs=w.codec
         ),
     shell:
-        "python -m rdpipe fit_reconstruction"
+        "python -P -m rdpipe fit_reconstruction"
         " --spec {params.spec:q}"
         " --manifest_file {input.manifest:q}"
         " --out {output:q} > {log:q} 2>&1"

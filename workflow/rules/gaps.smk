@@ -13,8 +13,6 @@ rule measure_gap:
         },
     log:
         "<logs>/measure_gap/{dataset}/{codec}/q{quality}/{shard}.log",
-    benchmark:
-        "<benchmarks>/measure_gap/{dataset}/{codec}/q{quality}/{shard}.jsonl"
     priority: 1
     conda:
         "../../environment.yml"
@@ -28,7 +26,7 @@ rule measure_gap:
             "measure_gap", **{axis.section: config[axis.section] for axis in AXES}
         ),
     shell:
-        "python -m rdpipe measure_gap"
+        "python -P -m rdpipe measure_gap"
         " --spec {params.spec:q}"
         " --latents {params.latents}"
         " --fits {input.fits:q}"

@@ -12,8 +12,6 @@ rule refine_latents:
         "<results>/{dataset}/{codec}/q{quality}/refined/{shard}.zarr.zip",
     log:
         "<logs>/refine_latents/{dataset}/{codec}/q{quality}/{shard}.log",
-    benchmark:
-        "<benchmarks>/refine_latents/{dataset}/{codec}/q{quality}/{shard}.jsonl"
     conda:
         "../../environment.yml"
     resources:
@@ -28,7 +26,7 @@ rule refine_latents:
         state=subpath(output[0], strip_suffix=".zarr.zip"),
         source=lambda w: code_digests("refine_latents", codecs=w.codec),
     shell:
-        "python -m rdpipe refine_latents"
+        "python -P -m rdpipe refine_latents"
         " --spec {params.spec:q}"
         " --manifest_file {input.manifest:q}"
         " --state {params.state:q}.state"
@@ -46,8 +44,6 @@ rule extract_latents:
         latents=temp_unless_kept("<results>/{dataset}/{codec}/q{quality}/latents/{shard}.zarr.zip"),
     log:
         "<logs>/extract_latents/{dataset}/{codec}/q{quality}/{shard}.log",
-    benchmark:
-        "<benchmarks>/extract_latents/{dataset}/{codec}/q{quality}/{shard}.jsonl"
     conda:
         "../../environment.yml"
     resources:
@@ -63,7 +59,7 @@ rule extract_latents:
         ),
         source=lambda w: code_digests("extract_latents", codecs=w.codec),
     shell:
-        "python -m rdpipe extract_latents"
+        "python -P -m rdpipe extract_latents"
         " --spec {params.spec:q}"
         " --manifest_file {input.manifest:q}"
         " --refined {input.refined:q}"

@@ -19,8 +19,6 @@ rule map_latents:
         "<results>/{dataset}/{codec}/q{quality}/maps/{shard}.zarr.zip",
     log:
         "<logs>/map_latents/{dataset}/{codec}/q{quality}/{shard}.log",
-    benchmark:
-        "<benchmarks>/map_latents/{dataset}/{codec}/q{quality}/{shard}.jsonl"
     priority: 1
     conda:
         "../../environment.yml"
@@ -37,7 +35,7 @@ rule map_latents:
         ),
         source=lambda w: code_digests("map_latents", query.limit_entries(config), codecs=w.codec),
     shell:
-        "python -m rdpipe map_latents"
+        "python -P -m rdpipe map_latents"
         " --spec {params.spec:q}"
         " --manifest_file {input.manifest:q}"
         " --refined {input.refined:q}"

@@ -33,8 +33,6 @@ rule make_report:
         ],
     log:
         "<logs>/make_report.log",
-    benchmark:
-        "<benchmarks>/make_report.jsonl"
     conda:
         "../../environment.yml"
     resources:
@@ -49,7 +47,7 @@ rule make_report:
         origin=lambda w: canonical_json(**run_origin()),
         source=code_digests("make_report"),
     shell:
-        "python -m rdpipe make_report"
+        "python -P -m rdpipe make_report"
         " --spec {params.spec:q}"
         " --bounds {input.bounds:q}"
         " --images {params.images}"

@@ -14,8 +14,6 @@ rule simulate:
         "<results>/{dataset}/{codec}/q{quality}/simulation/{shard}.zarr.zip",
     log:
         "<logs>/simulate/{dataset}/{codec}/q{quality}/{shard}.log",
-    benchmark:
-        "<benchmarks>/simulate/{dataset}/{codec}/q{quality}/{shard}.jsonl"
     priority: 1
     conda:
         "../../environment.yml"
@@ -36,7 +34,7 @@ rule simulate:
             "simulate", query.simulation_spec(config, w.codec), codecs=w.codec
         ),
     shell:
-        "python -m rdpipe simulate"
+        "python -P -m rdpipe simulate"
         " --spec {params.spec:q}"
         " --manifest_file {input.manifest:q}"
         " --refined {params.refined}"

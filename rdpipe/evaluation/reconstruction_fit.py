@@ -2,12 +2,14 @@
 
 The gains minimize the squared error of the decoded images over calibration images. The error is
 nearly linear in the gains, so a few steps of the Gauss-Newton method suffice; the derivatives of
-the image with respect to the gains are finite differences. See
+the image with respect to the gains are finite differences. A decoder that was trained for the
+quantizer needs no gains, so gains that do not help images they were not fitted on are dropped. See
 ``docs/explanation/science.md``, section 2.4.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -52,8 +54,9 @@ def fit_reconstruction(
     """Return the state of the reconstruction of a quantizer, for each latent.
 
     It is fitted in the cell with the codec's own mean and variance, at the level at which the mean
-    PSNR of the images is that of the codec. If it does not reduce the error there, it is the
-    identity.
+    PSNR of the images is that of the codec. It is the identity if it does not reduce the error
+    there, or not beyond the noise: gains that are fitted on all images but one must reduce the
+    error of that one, see :meth:`NormalEquations.help_other_images`.
 
     Parameters
     ----------
@@ -78,8 +81,11 @@ def fit_reconstruction(
     gains = torch.ones(len(latents), len(KNOTS), dtype=torch.float64)
     level = fit.level(gains)
     plain = error = fit.error(gains, level)
-    for _ in range(STEPS):
-        changed = gains + fit.step(gains, level)
+    for index in range(STEPS):
+        equations = fit.normal_equations(gains, level)
+        if index == 0 and not equations.help_other_images():
+            break
+        changed = gains + equations.solve().view_as(gains)
         at_changed = fit.error(changed, level)
         if at_changed >= error:
             break
@@ -89,6 +95,52 @@ def fit_reconstruction(
         latent: {"gain": of_latent.numpy(), "mse": errors}
         for latent, of_latent in zip(latents, gains, strict=True)
     }
+
+
+@dataclass(frozen=True)
+class NormalEquations:
+    """Normal equations of a Gauss-Newton step, and the errors before it.
+
+    Parameters
+    ----------
+    matrices : Tensor of shape (image, gain, gain)
+    rights : Tensor of shape (image, gain)
+    errors : Tensor of shape (image,)
+        MSE.
+    """
+
+    matrices: Tensor
+    rights: Tensor
+    errors: Tensor
+
+    def solve(self) -> Tensor:
+        """Return the step, of shape (gain,)."""
+        matrix, right = self.matrices.sum(0), self.rights.sum(0)
+        ridge = RIDGE * matrix.diagonal().mean().clamp(min=torch.finfo(matrix.dtype).tiny)
+        step: Tensor = torch.linalg.solve(matrix + ridge * torch.eye(len(right)), right)
+        return step
+
+    def held_out_changes(self) -> Tensor:
+        """Return the relative change of the error of each image by a step fitted on the others."""
+        changes = []
+        for index in range(len(self.errors)):
+            others = torch.arange(len(self.errors)) != index
+            step = NormalEquations(*(part[others] for part in vars(self).values())).solve()
+            change = step @ self.matrices[index] @ step - 2 * self.rights[index] @ step
+            changes.append(change / self.errors[index])
+        return torch.stack(changes)
+
+    def help_other_images(self) -> bool:
+        """Return whether such steps reduce the mean error by more than one standard error.
+
+        This is the one-standard-error rule of Breiman et al., Classification and Regression Trees
+        (1984), section 3.4.3. The result is True for one image.
+        """
+        if len(self.errors) == 1:
+            return True
+        changes = self.held_out_changes()
+        standard_error = changes.std() / math.sqrt(len(changes))
+        return bool(changes.mean() + standard_error < 0)
 
 
 @dataclass(frozen=True)
@@ -165,20 +217,18 @@ class _Fit:
         target = float(psnr(own).mean())
         return match_quality(evaluate, target, START[kind], SLOPE[kind])[1]
 
-    def step(self, gains: Tensor, level: float) -> Tensor:
-        """Return a Gauss-Newton step for the gains."""
-        count = gains.numel()
-        matrix, right = torch.zeros(count, count).double(), torch.zeros(count).double()
+    def normal_equations(self, gains: Tensor, level: float) -> NormalEquations:
+        """Return the normal equations of the next Gauss-Newton step."""
+        matrices, rights, errors = [], [], []
         for index in range(len(self.images)):
             residual = self.residual(gains, level, index).flatten()
             columns = []
-            for k in range(count):
+            for k in range(gains.numel()):
                 changed = gains.clone()
                 changed.view(-1)[k] += DIFFERENCE
                 columns.append(residual - self.residual(changed, level, index).flatten())
             derivatives = torch.stack(columns) / DIFFERENCE
-            matrix += derivatives @ derivatives.T / residual.numel()
-            right += derivatives @ residual / residual.numel()
-        ridge = RIDGE * matrix.diagonal().mean().clamp(min=torch.finfo(torch.float64).tiny)
-        step: Tensor = torch.linalg.solve(matrix + ridge * torch.eye(count), right)
-        return step.view_as(gains)
+            matrices.append(derivatives @ derivatives.T / residual.numel())
+            rights.append(derivatives @ residual / residual.numel())
+            errors.append(residual.square().mean())
+        return NormalEquations(torch.stack(matrices), torch.stack(rights), torch.stack(errors))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from rdpipe.io import store
 from rdpipe.stages.inputs import codec_of
 from rdpipe.stages.specs import CellSpec
 
+logger = logging.getLogger(__name__)
 MOST_IMAGES = 16
 """Number of images that are used, evenly spaced in the dataset, if it has more."""
 SIDE = 192
@@ -58,6 +60,8 @@ def run(spec: FitReconstructionSpec, manifest_file: Path, out: Path) -> None:
         images.append(CodedImage(extractor.latents(entry["name"], pixels), pixels))
         digests.append(entry["sha256"])
     states = fit_reconstruction(codec, spec.quantizer, spec.entries, images, spec.seed)
+    if all((state["gain"] == 1).all() for state in states.values()):
+        logger.info("no gain helps beyond the noise: the reconstruction stays plain")
     coordinates = {
         **spec.run_id.coordinates(),
         "axis": RECONSTRUCTION,

@@ -15,6 +15,7 @@ from rdpipe.analysis.available import available_frame, decoded_curve
 from rdpipe.analysis.context import context_frame
 from rdpipe.analysis.curve_terms import curve_terms
 from rdpipe.analysis.curves import Curve
+from rdpipe.analysis.earned import earned_frame
 from rdpipe.analysis.ladder import TERMS, RefinedRun, ladder_frame, rungs
 from rdpipe.analysis.latent_matched import latent_matched_frame
 from rdpipe.analysis.measured_curves import (
@@ -100,9 +101,9 @@ def run(
     references : list of Path
         Tables of published curves, in the sorted order of the names of the datasets.
     out : Path
-        Store with the groups ``points``, ``bd_rates``, ``decomposition``, ``ladder``, ``codes`` and
-        ``available``; the values of each image: ``image_bd_rates``, ``image_points`` and
-        ``image_terms``; and what holds at equal distortion of the latents only,
+        Store with the groups ``points``, ``bd_rates``, ``decomposition``, ``ladder``, ``codes``,
+        ``available`` and ``earned``; the values of each image: ``image_bd_rates``,
+        ``image_points`` and ``image_terms``; and what holds at equal distortion of the latents only,
         ``latent_decomposition``, ``latent_matched`` and ``context``.
     points, bd_rates, image_bd_rates, decomposition, ladder, codes, latent_matched, context : Path
         These groups as CSV; ``latent_matched`` is ``latent_decomposition``.
@@ -169,6 +170,7 @@ def make_frames(
         "decomposition": decomposition_frame(terms),
         "codes": code_frame(tables, simulated, arrays, decoded),
         "available": available_frame(curves, tables, arrays, decoded, measure),
+        "earned": earned_frame(curves),
         "image_bd_rates": image_bd_rates,
         "image_points": image_points_frame(curves),
         "image_terms": terms,

@@ -38,8 +38,6 @@ FAULTS = '''
 import os, random, signal, sys, threading, time
 from pathlib import Path
 
-ME, STAGE = os.getpid(), sys.orig_argv[3] if sys.orig_argv[1:3] == ["-m", "rdpipe"] else ""
-
 
 def claim(marker):
     """Return whether this is the first process of its stage."""
@@ -48,11 +46,6 @@ def claim(marker):
     except FileExistsError:
         return False
     return True
-
-
-def die(moment):
-    (Path("killed") / STAGE).write_text(moment)
-    os.kill(ME, signal.SIGKILL)
 
 
 def hold():
@@ -75,21 +68,45 @@ def at_first_write_or_rename(at_write, at_rename):
     sys.addaudithook(hook)
 
 
-writes = STAGE not in ("", "summarise")
-if writes and (seed := os.environ.get("FAULTS_KILL")) and claim(Path("killed") / STAGE):
-    chance = random.Random(f"{seed} {STAGE}")
-    moment = chance.choice(["any", "write", "rename"])
-    if moment == "any":
-        timer = threading.Timer(chance.uniform(0, 4), die, ["any"])
-        timer.daemon = True
-        timer.start()
-    at_write = (lambda: die("write")) if moment == "write" else (lambda: None)
-    at_first_write_or_rename(at_write, lambda: die("rename"))  # at the latest
+def act(stage):
+    """Prepare what shall happen to this process, which runs a stage."""
+    if stage == "summarise":  # it writes no product
+        return
+    process = os.getpid()
 
-if writes and STAGE == os.environ.get("FAULTS_HOLD"):
-    renames = iter(range(int(os.environ["FAULTS_HOLD_AT"])))
-    hold_after_some = lambda: None if next(renames, None) is not None else hold()
-    at_first_write_or_rename(lambda: None, hold_after_some)
+    def die(moment):
+        (Path("killed") / stage).write_text(moment)
+        os.kill(process, signal.SIGKILL)
+
+    if (seed := os.environ.get("FAULTS_KILL")) and claim(Path("killed") / stage):
+        chance = random.Random(f"{seed} {stage}")
+        moment = chance.choice(["any", "write", "rename"])
+        if moment == "any":
+            timer = threading.Timer(chance.uniform(0, 4), die, ["any"])
+            timer.daemon = True
+            timer.start()
+        at_write = (lambda: die("write")) if moment == "write" else (lambda: None)
+        at_first_write_or_rename(at_write, lambda: die("rename"))  # at the latest
+
+    if stage == os.environ.get("FAULTS_HOLD"):
+        renames = iter(range(int(os.environ["FAULTS_HOLD_AT"])))
+        hold_after_some = lambda: None if next(renames, None) is not None else hold()
+        at_first_write_or_rename(lambda: None, hold_after_some)
+
+
+def act_in_fork():
+    """Act if this process is the job that the server has forked for a request."""
+    request = sys._getframe(1).f_locals.get("request")
+    if request:
+        act(request["arguments"][0])
+
+
+if sys.orig_argv[1:4] == ["-P", "-m", "rdpipe"]:
+    stage = sys.orig_argv[4]
+    if stage == "serve":
+        os.register_at_fork(after_in_child=act_in_fork)
+    elif stage == "train_codec" or not os.environ.get("RDPIPE_FORK_SERVER"):  # no job is forked for it
+        act(stage)
 '''
 
 
@@ -316,7 +333,7 @@ class Commands:
         self.folder, self.environment = small.folder, small.environment
         printed = small.commands()
         self.of = {
-            stage: shlex.split(command.split(" > logs/")[0])[3:]
+            stage: shlex.split(command.split(" > logs/")[0])[4:]
             for stage, command in printed.items()
         }
         assert self.of.keys() == STAGES

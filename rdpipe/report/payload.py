@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -13,6 +14,7 @@ from rdpipe.report.answer import Lever, levers
 from rdpipe.report.common_range import of_measure
 from rdpipe.report.frames import Limits, mapped_steps
 from rdpipe.report.overview import curve_name
+from rdpipe.report.savings import image_savings
 from rdpipe.report.style import SHOWN, TERM_COLORS, TOTAL, WEB_STYLES, curve_colors, kind_label
 from rdpipe.report.words import MEASURE_NAMES
 
@@ -51,6 +53,8 @@ def run_payload(tables: RunTables, limits: Limits, measure: str) -> dict[str, An
         The quality that is equal in the levers.
     """
     decomposition = tables["latent_decomposition"]
+    best = best_curves(levers(tables["bd_rates"], measure))
+    avoidable = image_savings(tables["image_points"], best.get("bound", ""), measure)
     channel_columns = ("channel", "second_moment", "predicted", "bits", *mapped_steps(limits))
     scale_columns = ("predicted", "actual", "actual_low", "actual_high", "count")
     return {
@@ -59,7 +63,7 @@ def run_payload(tables: RunTables, limits: Limits, measure: str) -> dict[str, An
         "levers": lever_bars(levers(tables["bd_rates"], measure)),
         "changes": tables["latent_matched"].to_dict("records"),
         "curves": curves(tables["points"], of_measure(tables["bd_rates"], measure)),
-        "best": best_curves(levers(tables["bd_rates"], measure)),
+        "best": best,
         "savings": {
             name: columns(table, "psnr", "bpp", "saved", "saved_low", "saved_high")
             for name, table in tables["savings"].groupby("curve", sort=False)
@@ -72,7 +76,7 @@ def run_payload(tables: RunTables, limits: Limits, measure: str) -> dict[str, An
             for limit, table in decomposition.groupby("limit", sort=False)
         },
         "images": {
-            str(quality): image_points(table)
+            str(quality): image_points(table, avoidable)
             for quality, table in tables["latents"].groupby("quality", sort=False)
         },
         "channels": {
@@ -93,10 +97,16 @@ def run_payload(tables: RunTables, limits: Limits, measure: str) -> dict[str, An
     }
 
 
-def image_points(latents: pd.DataFrame) -> dict[str, list[float]]:
-    """Return bit/pixel and PSNR of each image that is shown, by its name."""
+def image_points(
+    latents: pd.DataFrame, avoidable: Mapping[tuple[str, int], float]
+) -> dict[str, list[float]]:
+    """Return bit/pixel, PSNR and avoidable per cent of each image that is shown, by its name."""
     return {
-        row.image: [8 * row.bytes / row.pixels, row.psnr]
+        row.image: [
+            8 * row.bytes / row.pixels,
+            row.psnr,
+            avoidable.get((row.image, row.quality), math.nan),
+        ]
         for row in latents.head(SHOWN).itertuples()
     }
 

@@ -89,6 +89,39 @@ def savings(points: pd.DataFrame, image_points: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
+def image_savings(
+    image_points: pd.DataFrame, curve: str, measure: str
+) -> dict[tuple[str, int], float]:
+    """Return what a curve saves on each image at the quality of the codec's picture, per cent.
+
+    Parameters
+    ----------
+    image_points : DataFrame
+        From ``trace_bounds``, for one dataset and codec.
+    curve : str
+        A curve that belongs to the codec.
+    measure : str
+        The quality that is equal, ``psnr`` or ``ms-ssim``.
+
+    Returns
+    -------
+    dict
+        By image and quality of the codec, where the curve of the image is defined.
+    """
+    of_codec = image_points[image_points["role"] == CurveRole.CODEC]
+    of_curve = image_points[image_points["curve"] == curve]
+    column = measure.replace("-", "_")
+    saved: dict[tuple[str, int], float] = {}
+    for image, table in of_curve.sort_values(column).groupby("image"):
+        rows = of_codec[of_codec["image"] == image]
+        own, other = (Points(t["bpp"].to_numpy(), t[column].to_numpy()) for t in (rows, table))
+        share = 100 * _saved(own, other) / own.bpp
+        inside = _is_inside(own.quality, other) & np.isfinite(share)
+        found = zip(rows["quality"][inside], share[inside], strict=True)
+        saved |= {(image, quality): value for quality, value in found}
+    return saved
+
+
 def _mean_points(table: pd.DataFrame) -> Points:
     return Points(table["bpp"].to_numpy(), table["psnr"].to_numpy())
 

@@ -108,6 +108,15 @@ def show_genie(page):
     page.locator("#curves .run:visible").get_by_label("codec/element/test-channel").check()
 
 
+def select_image(page, name):
+    page.select_option("#image", str(int(name[5:]) - 1))
+
+
+def shown_images(page):
+    script = "select => [...select.options].map((option) => option.textContent.split(':')[0])"
+    return page.locator("#image").evaluate(script)
+
+
 def traces(chart):
     return chart.evaluate("chart => chart.data.map((trace) => [...(trace.y || [])])")
 
@@ -189,15 +198,15 @@ def test_link_has_the_selection_and_restores_it(page):
     page.select_option("#quality", "7")
     page.locator("#curves .run:visible").locator('[data-option="rate"]').select_option("log")
     page.locator("#picture").scroll_into_view_if_needed()
-    page.locator("#map-canvas").wait_for()
-    page.select_option("#image", label="kodim07")
+    page.locator("#map-pane-canvas").wait_for()
+    select_image(page, "kodim07")
     assert "quality=7" in page.url and "image=kodim07" in page.url
     page.reload()
     assert page.locator("#run").input_value() == "1"
     assert page.locator(".first:visible").inner_text().startswith("7.000 bpp")
     assert drawn(page, "bounds").evaluate("chart => chart.layout.xaxis.type") == "log"
     page.locator("#picture").scroll_into_view_if_needed()
-    page.locator("#map-canvas").wait_for()
+    page.locator("#map-pane-canvas").wait_for()
     assert page.locator("#decoded img").get_attribute("alt").startswith("kodim07, decoded")
 
 
@@ -281,33 +290,41 @@ def test_water_level_moves_the_point_along_the_curve(page):
 
 def test_maps_show_the_value_under_the_pointer(page):
     page.locator("#picture").scroll_into_view_if_needed()
-    canvas = page.locator("#map-canvas")
+    canvas = page.locator("#map-pane-canvas")
     canvas.wait_for()
     images = page.locator(".pane img")
-    assert images.count() == 3
+    assert images.count() == 4
     assert all(images.evaluate_all("all => all.map((image) => image.naturalWidth > 50)"))
-    page.select_option("#image", label="kodim07")
+    select_image(page, "kodim07")
     gap = "quantization gap, to decodable"
     page.get_by_role("button", name=gap).click()
     assert page.locator('#small [aria-pressed="true"]').inner_text() == gap
     canvas.hover()
     assert f"{gap}, row" in page.locator("#pointed").inner_text()
+    assert page.locator("#error-pane-canvas").count() == 1
+    page.locator("#error-pane-canvas").hover(position={"x": 1, "y": 1})
+    assert page.locator("#pointed-error").inner_text() == "error, row 0, column 0: 0.0 levels"
     decoded = page.locator("#decoded img").get_attribute("alt")
     assert decoded == "kodim07, decoded at quality 4"
 
 
 def test_images_are_sorted_and_original_and_decoded_alternate(page):
     page.locator("#picture").scroll_into_view_if_needed()
-    page.locator("#map-canvas").wait_for()
+    page.locator("#map-pane-canvas").wait_for()
     assert page.locator("#decoded-caption").inner_text() == "decoded at q4: 4.000 bpp at 32.00 dB"
-    script = "select => [...select.options].map((option) => option.textContent)"
-    names = page.locator("#image").evaluate(script)
+    names = shown_images(page)
     assert names == sorted(names) and len(names) == 24
-    page.evaluate("Object.assign(DATA.runs[0].images[4], { kodim05: [9, 20], kodim06: [1, 10] })")
+    page.evaluate(
+        "Object.assign(DATA.runs[0].images[4], { kodim05: [9, 20, 3], kodim06: [1, 10, 12.5] })"
+    )
     page.select_option("#order", "bpp")
-    assert page.locator("#image").evaluate(script)[0] == "kodim05"
+    assert shown_images(page)[0] == "kodim05"
     page.select_option("#order", "psnr")
-    assert page.locator("#image").evaluate(script)[:2] == ["kodim06", "kodim05"]
+    assert shown_images(page)[:2] == ["kodim06", "kodim05"]
+    page.select_option("#order", "avoidable")
+    assert shown_images(page)[:2] == ["kodim06", "kodim05"]
+    first = page.locator("#image option").first.text_content()
+    assert first == "kodim06: 1.000 bpp at 10.00 dB, 12.5 % avoidable"
     source = page.locator("#original img").get_attribute("src")
     page.locator("#decoded img").evaluate("image => { image.src = image.src + '#decoded'; }")
     page.locator("#flicker").check()

@@ -1,7 +1,7 @@
 "use strict";
 // The selection, and the drawing of the charts that are visible.
 const STATE = {
-  run: 0, quality: null, limit: document.getElementById("limit").value, rate: "linear", distortion: "psnr", view: "curves",
+  run: 0, quality: null, image: null, limit: document.getElementById("limit").value, rate: "linear", distortion: "psnr", view: "curves",
   off: new Set(), compared: new Set(DATA.runs.map((_, i) => i)), comparedCurve: null,
 };
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
@@ -31,10 +31,10 @@ function refresh(elements = all("[data-chart], #picture")) {
 // The selection stands in the URL, so that a link shows what its sender saw.
 const LINKED = new URLSearchParams(location.search);
 function writeLink() {
-  const image = document.getElementById("image"), { rate, distortion, view, limit, quality } = STATE;
+  const { rate, distortion, view, limit, quality } = STATE;
   const link = new URLSearchParams({ codec: DATA.runs[STATE.run].title, quality, limit, rate, distortion, view });
-  const name = LINKED.get("image") ?? image.selectedOptions[0]?.textContent;
-  if (name !== undefined) link.set("image", name);
+  const name = LINKED.get("image") ?? STATE.image;
+  if (name !== null) link.set("image", name);
   try {
     history.replaceState(null, "", `?${link}${location.hash}`);
   } catch (error) { // a document without a URL of its own, as in the output of a notebook
@@ -126,7 +126,7 @@ on("map", "change", drawPictures);
 on("order", "change", drawPictures);
 on("flicker", "change", alternate);
 on("level", "input", () => refresh(all('[data-chart="filling"]')));
-on("opacity", "input", (value) => { document.getElementById("map-canvas").style.opacity = value / 100; });
+on("opacity", "input", (value) => { document.getElementById("map-pane-canvas").style.opacity = value / 100; });
 all("[data-select]").forEach((button) => button.addEventListener("click", () => selectQuality(button.dataset.select)));
 all("[data-option]").forEach((select) => select.addEventListener("change", () => {
   STATE[select.dataset.option] = select.value;
@@ -181,9 +181,8 @@ readLink();
 
 // The library of the charts is large. It is unpacked and run after the top of the page has been shown.
 async function loadCharts() {
-  const packed = Uint8Array.from(atob(document.getElementById("plotly").textContent), (c) => c.charCodeAt(0));
-  const source = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
-  document.head.append(Object.assign(document.createElement("script"), { textContent: await new Response(source).text() }));
+  document.head.append(Object.assign(document.createElement("script"), { textContent: await unpacked("plotly") }));
   visible.forEach(draw);
+  picturesOf(STATE.run); // printing does not wait for them
 }
 requestAnimationFrame(() => setTimeout(loadCharts));

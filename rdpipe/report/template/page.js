@@ -145,34 +145,17 @@ all("#compared input").forEach((box) => box.addEventListener("change", () => {
   refresh(all('[data-chart="compare"]'));
 }));
 
-// Buttons that save a chart as an image, or the numbers in it.
-const FORMATS = ["svg", "png", "csv"];
-
-function csvOf(traces) {
-  const cell = (value) => (/[",\n]/.test(value ?? "") ? `"${String(value).replace(/"/g, '""')}"` : value ?? "");
-  const rows = traces.flatMap((trace) => [...(trace.x ?? [])].map((x, i) => [trace.name, x, trace.y[i]]));
-  return [["trace", "x", "y"], ...rows].map((row) => row.map(cell).join(",")).join("\n");
+function numbersOf(traces) {
+  return [["trace", "x", "y"], ...traces.flatMap((trace) => [...(trace.x ?? [])].map((x, i) => [trace.name, x, trace.y[i]]))];
 }
 
-function save(element, format) {
-  const name = `${DATA.runs[STATE.run].title} ${element.dataset.chart} q${STATE.quality}`.replace(/[^\w.-]+/g, "-");
-  if (format !== "csv") return Plotly.downloadImage(element, { format, filename: name, width: element.clientWidth, height: element.clientHeight, scale: 2 });
-  const link = Object.assign(document.createElement("a"), { download: `${name}.csv`, href: URL.createObjectURL(new Blob([csvOf(element.data)], { type: "text/csv" })) });
-  link.click();
-  URL.revokeObjectURL(link.href);
+function saveChart(element, format) {
+  const name = fileName(DATA.runs[STATE.run].title, element.dataset.chart, `q${STATE.quality}`);
+  if (format === "CSV") return download(`${name}.csv`, csvOf(numbersOf(element.data)), "text/csv");
+  return Plotly.downloadImage(element, { format: format.toLowerCase(), filename: name, width: element.clientWidth, height: element.clientHeight, scale: 2 });
 }
 
-all("[data-chart]").forEach((element) => {
-  const holder = Object.assign(document.createElement("div"), { className: "save" });
-  holder.append(...FORMATS.map((format) => {
-    const button = Object.assign(document.createElement("button"), { type: "button", textContent: format.toUpperCase() });
-    button.setAttribute("aria-label", `save “${element.getAttribute("aria-label")}” as ${format.toUpperCase()}`);
-    button.addEventListener("click", () => save(element, format));
-    return button;
-  }));
-  element.after(holder);
-});
-
+all("[data-chart]").forEach((element) => addSaveButtons(element, ["SVG", "PNG", "CSV"], (format) => saveChart(element, format)));
 all("[data-chart], #picture").forEach((element) => watcher.observe(element));
 addEventListener("beforeprint", showAll);
 addEventListener("afterprint", show);

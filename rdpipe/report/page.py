@@ -29,9 +29,11 @@ from rdpipe.report.rows import gap_rows, image_rows, limit_rows, second_moment_c
 from rdpipe.report.style import COLORS, LIGHTER, SHOWN, TERM_COLORS
 from rdpipe.report.words import (
     ASSUMPTIONS,
+    GLOSSARY,
     KINDS,
     LATENT_MATCHED,
     MEASURE_NAMES,
+    ON_THE_PAGE,
     TERMS,
     range_text,
     without_negative_zero,
@@ -231,5 +233,6 @@ def render(
         SHOWN=SHOWN,
         LIGHTER=f"{LIGHTER:.0%}",
         ASSUMPTIONS=ASSUMPTIONS,
+        EXPLAINED={name: GLOSSARY[name] for name in ON_THE_PAGE},
         LATENT_MATCHED=LATENT_MATCHED,
     )

@@ -13,6 +13,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Error, sync_playwright
 from small_page import make_kodak_page
 
+from rdpipe.report.words import GLOSSARY
 from rdpipe.theory import reverse_waterfill
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -264,6 +265,24 @@ def test_numbers_of_a_chart_are_saved(page):
     rows = list(csv.DictReader(Path(download.value.path()).read_text().splitlines()))
     own = [(float(row["x"]), float(row["y"])) for row in rows if row["trace"] == "codec"]
     assert own == [(float(q), 28.0 + q) for q in range(1, 9)]
+
+
+def test_term_is_explained_where_it_stands_by_keyboard_too(page):
+    term = page.locator("#curves .run:visible figure .term", has_text="genie-aided estimate")
+    shown = page.locator("#term-genie-aided-estimate")
+    assert not shown.is_visible()
+    term.focus()
+    page.keyboard.press("Enter")
+    shown.wait_for()
+    assert shown.inner_text() == f"genie-aided estimate: {GLOSSARY['genie-aided estimate']}."
+    place, below = term.bounding_box(), shown.bounding_box()
+    assert abs(below["y"] - place["y"]) < 100 and below["x"] + below["width"] <= page.evaluate(
+        "innerWidth"
+    )
+    page.keyboard.press("Escape")
+    assert not shown.is_visible()
+    term.click()
+    assert shown.is_visible()
 
 
 def test_table_is_sorted_by_a_column_and_back(page):

@@ -24,8 +24,9 @@ from rdpipe.report.dominant_text import dominant_sentences
 from rdpipe.report.figures import FIGURES
 from rdpipe.report.frames import Limits
 from rdpipe.report.overview import overview
-from rdpipe.report.payload import run_payload, to_json
+from rdpipe.report.payload import drawn_measures, run_payload, to_json
 from rdpipe.report.rows import gap_rows, image_rows, limit_rows, second_moment_check, variance_split
+from rdpipe.report.savings import column_of
 from rdpipe.report.style import COLORS, LIGHTER, SHOWN, TERM_COLORS
 from rdpipe.report.words import (
     ASSUMPTIONS,
@@ -53,8 +54,8 @@ def run_content(dataset: str, codec: str, tables: RunTables, limits: Limits) -> 
     dataset, codec : str
     tables : mapping of str to DataFrame
         ``points``, ``image_points``, ``bd_rates``, ``available``, ``decomposition``, ``ladder``,
-        ``latent_decomposition``, ``latent_matched``, ``context``, ``savings``, ``image_terms``,
-        ``codes``, ``gaps``, ``latents``, ``channels``, ``calibration`` and ``residuals`` of this
+        ``latent_decomposition``, ``latent_matched``, ``context``, ``image_terms``, ``codes``,
+        ``gaps``, ``latents``, ``channels``, ``calibration`` and ``residuals`` of this
         dataset and codec.
     limits : mapping of str to CellId
         The limits, in the order in which the page lists them.
@@ -69,6 +70,10 @@ def run_content(dataset: str, codec: str, tables: RunTables, limits: Limits) -> 
         "codec": codec,
         "measure": MEASURE_NAMES[measure],
         "other_measures": [MEASURE_NAMES[name] for name in other_measures(measure)],
+        "drawn_measures": {
+            column_of(name): MEASURE_NAMES[name]
+            for name in sorted(drawn_measures(points), key=measure.__ne__)
+        },
         "images": int(points["images"].iloc[0]),
         "bpp": range_text(codec_points["bpp"]),
         "psnr": range_text(codec_points["psnr"], ".2f"),

@@ -14,7 +14,7 @@ from rdpipe.report.answer import Lever, levers
 from rdpipe.report.common_range import of_measure
 from rdpipe.report.frames import Limits, mapped_steps
 from rdpipe.report.overview import curve_name
-from rdpipe.report.savings import image_savings
+from rdpipe.report.savings import column_of, image_savings, savings
 from rdpipe.report.style import SHOWN, TERM_COLORS, TOTAL, WEB_STYLES, curve_colors, kind_label
 from rdpipe.report.words import MEASURE_NAMES
 
@@ -65,8 +65,8 @@ def run_payload(tables: RunTables, limits: Limits, measure: str) -> dict[str, An
         "curves": curves(tables["points"], of_measure(tables["bd_rates"], measure)),
         "best": best,
         "savings": {
-            name: columns(table, "psnr", "bpp", "saved", "saved_low", "saved_high")
-            for name, table in tables["savings"].groupby("curve", sort=False)
+            column_of(name): savings_of(tables["points"], tables["image_points"], name)
+            for name in drawn_measures(tables["points"])
         },
         "terms": {
             limit: {
@@ -94,6 +94,24 @@ def run_payload(tables: RunTables, limits: Limits, measure: str) -> dict[str, An
             }
             for quality, table in tables["residuals"].groupby("quality", sort=False)
         },
+    }
+
+
+def drawn_measures(points: pd.DataFrame) -> list[str]:
+    """Return the measures of quality in which the codec has a curve."""
+    own = points[points["role"] == CurveRole.CODEC]
+    return [name for name in MEASURE_NAMES if own[column_of(name)].notna().any()]
+
+
+def savings_of(
+    points: pd.DataFrame, image_points: pd.DataFrame, measure: str
+) -> dict[str, dict[str, list[Any]]]:
+    """Return what each curve saves at equal quality in one measure, see :func:`savings`."""
+    table = savings(points, image_points, measure)
+    table = table.rename(columns={column_of(measure): "at"})
+    return {
+        name: columns(rows, "at", "bpp", "saved", "saved_low", "saved_high")
+        for name, rows in table.groupby("curve", sort=False)
     }
 
 
@@ -154,7 +172,7 @@ def curves(points: pd.DataFrame, bd_rates: pd.DataFrame) -> list[dict[str, Any]]
     groups = list(points.groupby(["curve", "role", "kind"], sort=False))
     colors = curve_colors([role for (_, role, _), _ in groups])
     shared = (CurveRole.BASELINE, CurveRole.PUBLISHED)
-    shown = ("quality", "bpp", "bpp_low", "bpp_high", "psnr", "psnr_of_mean_mse")
+    shown = ("quality", "bpp", "bpp_low", "bpp_high", *map(column_of, MEASURE_NAMES))
     return [
         {
             "name": name,

@@ -240,13 +240,30 @@ def test_scales_views_and_curves_of_the_bounds(page):
     before = len(traces(chart))
     controls.locator('[data-option="rate"]').select_option("log")
     assert chart.evaluate("chart => chart.layout.xaxis.type") == "log"
-    controls.locator('[data-option="distortion"]').select_option("mse")
-    assert traces(chart)[0][0] == pytest.approx(255**2 / 10**2.89)
-    controls.locator('[data-option="view"]').select_option("savings")
+    controls.locator('[data-option="distortion"]').select_option(label="PSNR of the mean MSE")
+    assert traces(chart)[0][0] == pytest.approx(28.9)
+    controls.locator('[data-option="view"]').select_option("percent")
+    assert traces(chart)[1] == pytest.approx([100 * 0.2 / q for q in range(1, 9)])
+    controls.locator('[data-option="distortion"]').select_option("ms_ssim")
+    assert chart.evaluate("chart => chart.data[1].x") == pytest.approx([12 + q for q in range(8)])
+    controls.locator('[data-option="view"]').select_option("bpp")
     assert traces(chart)[1] == pytest.approx([0.2] * 8)
     controls.locator('[data-option="view"]').select_option("curves")
     controls.get_by_label("jpeg").uncheck()
     assert len(traces(chart)) == before - 1
+
+
+def test_band_around_a_curve_is_the_paired_interval(page):
+    """All images lie equally far from the codec, so the interval of the difference is one point."""
+    chart = drawn(page, "bounds")
+    script = """chart => {
+      const band = chart.data.find((trace) => trace.name === "codec/codec/rounding, interval");
+      return [band.x, band.y, band.fill];
+    }"""
+    rates, quality, fill = chart.evaluate(script)
+    expected = [q - 0.1 for q in range(1, 9)]
+    assert rates == pytest.approx(expected + expected[::-1]) and fill == "toself"
+    assert quality == pytest.approx([28.0 + q for q in [*range(1, 9), *range(8, 0, -1)]])
 
 
 @pytest.mark.parametrize("name, start", [("SVG", b"<svg"), ("PNG", b"\x89PNG")])

@@ -1,7 +1,7 @@
 "use strict";
 // The selection, and the drawing of the charts that are visible.
 const STATE = {
-  run: 0, quality: null, image: null, limit: document.getElementById("limit").value, rate: "linear", distortion: "psnr", view: "curves",
+  run: 0, quality: null, image: null, limit: document.getElementById("limit").value, rate: "linear", distortion: "", view: "curves",
   off: new Set(), compared: new Set(DATA.runs.map((_, i) => i)), comparedCurve: null,
 };
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
@@ -79,7 +79,11 @@ function selectRun(index) {
   if (!qualities.includes(STATE.quality)) STATE.quality = qualities[Math.floor((qualities.length - 1) / 2)];
   select.value = STATE.quality;
   all(`.run[data-run="${index}"] [data-legend]`).forEach(legend);
-  all("[data-option]").forEach((select) => { select.value = STATE[select.dataset.option]; });
+  for (const select of all(`.run[data-run="${index}"] [data-option]`)) {
+    const key = select.dataset.option;
+    if (![...select.options].some((option) => option.value === STATE[key])) STATE[key] = select.options[0].value;
+    select.value = STATE[key];
+  }
   show();
 }
 

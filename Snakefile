@@ -43,8 +43,4 @@ rule all:
 
 onsuccess:
     if any(job.rule.name == "make_report" for job in workflow.dag.jobs):
-        shell(
-            "python -m rdpipe summarise"
-            " --bounds {rules.trace_bounds.output.bounds:q}"
-            " --page {rules.make_report.output.page:q}"
-        )
+        shell('python -m rdpipe show "$(dirname {rules.make_report.output.page:q})"')

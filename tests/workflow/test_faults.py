@@ -75,7 +75,7 @@ def at_first_write_or_rename(at_write, at_rename):
     sys.addaudithook(hook)
 
 
-writes = STAGE not in ("", "summarise")
+writes = STAGE not in ("", "show")
 if writes and (seed := os.environ.get("FAULTS_KILL")) and claim(Path("killed") / STAGE):
     chance = random.Random(f"{seed} {STAGE}")
     moment = chance.choice(["any", "write", "rename"])

@@ -71,16 +71,17 @@ CHARTS.bounds = (element, run, state) => {
   const axes = frame(run.curves, state), traces = shown.map((c) => curveTrace(c, state));
   const named = shown.filter((c) => c.codec || c.shared || Object.values(run.best).includes(c.name));
   const annotations = named.map((c) => nameAtEnd(c, traces[shown.indexOf(c)], axes, run)).filter(Boolean);
-  return plot(element, [...traces, ...gap(shown, traces, run), ...bands(shown, run.savings[state.distortion])], { ...axes, annotations });
+  return plot(element, [...traces, ...gap(shown, traces, run), ...bands(shown, run, state)], { ...axes, annotations });
 };
 
 const area = (x, y, name, fillcolor) => ({
   x, y, name, mode: "lines", fill: "toself", fillcolor, hoverinfo: "skip", line: { width: 0, dash: "solid" }, marker: { symbol: "circle" },
 });
 
-// Around each curve, the rates that the interval of its difference from the codec allows.
-function bands(shown, saved) {
-  return shown.filter((c) => c.measured && saved[c.name]).flatMap((curve) => {
+// Around the best bound and the best code, the rates that the interval of their difference from the codec allows.
+function bands(shown, run, state) {
+  const saved = run.savings[state.distortion], best = Object.values(run.best);
+  return shown.filter((c) => best.includes(c.name) && saved[c.name]).flatMap((curve) => {
     const { at, bpp, saved_low, saved_high } = saved[curve.name];
     const known = at.map((_, i) => i).filter((i) => saved_low[i] !== null), back = [...known].reverse();
     if (!known.length) return [];

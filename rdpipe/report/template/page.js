@@ -161,11 +161,13 @@ function saveChart(element, format) {
 
 all("[data-chart]").forEach((element) => addSaveButtons(element, ["SVG", "PNG", "CSV"], (format) => saveChart(element, format)));
 // The explanation of a term opens below it; the browser closes it on Escape or a click elsewhere.
-all(".term").forEach((button) => button.popoverTargetElement?.addEventListener("toggle", ({ newState }) => {
-  if (newState !== "open" || document.activeElement !== button) return;
-  const { left, bottom } = button.getBoundingClientRect(), shown = button.popoverTargetElement;
-  const right = Math.max(8, Math.min(left, innerWidth - shown.offsetWidth - 8)), low = innerHeight - shown.offsetHeight - 8;
-  shown.style.cssText = `inset: ${Math.min(bottom + 4, low)}px auto auto ${right}px`;
+let clicked = null;
+all(".term").forEach((button) => button.addEventListener("click", () => { clicked = button; }));
+all(".explained").forEach((shown) => shown.addEventListener("toggle", ({ newState }) => {
+  if (newState !== "open") return;
+  const { left, bottom } = clicked.getBoundingClientRect();
+  const x = Math.max(8, Math.min(left, innerWidth - shown.offsetWidth - 8)), y = Math.min(bottom + 4, innerHeight - shown.offsetHeight - 8);
+  shown.style.cssText = `inset: ${y}px auto auto ${x}px`;
 }));
 
 all("[data-chart], #picture").forEach((element) => watcher.observe(element));

@@ -46,8 +46,4 @@ onstart:
 
 onsuccess:
     if any(job.rule.name == "make_report" for job in workflow.dag.jobs):
-        shell(
-            "python -P -m rdpipe summarise"
-            " --bounds {rules.trace_bounds.output.bounds:q}"
-            " --page {rules.make_report.output.page:q}"
-        )
+        shell('python -P -m rdpipe show "$(dirname {rules.make_report.output.page:q})"')

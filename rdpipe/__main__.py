@@ -60,7 +60,6 @@ STAGES = (
     "trace_bounds",
     "export_curves",
     "make_report",
-    "summarise",
     "check_codec",
 )
 """The stages, in the order of the workflow; each is a module of :mod:`rdpipe.stages`."""

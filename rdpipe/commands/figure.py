@@ -9,12 +9,12 @@ import pandas as pd
 
 from rdpipe.core.errors import InputError
 from rdpipe.io.files import write_atomically
-from rdpipe.report.figures import render
-from rdpipe.report.run_tables import read_runs
+from rdpipe.report.figures import COMPARISONS, render
+from rdpipe.report.run_tables import Tables, read_runs
 from rdpipe.report.savings import savings
 from rdpipe.report.style import DOUBLE, FONTS, LOOK, WIDTHS
 
-DRAWN = ("answer", "bounds", "savings")
+DRAWN = ("answer", "bounds", "savings", *COMPARISONS)
 """The figures that need nothing but the tables of ``trace_bounds``."""
 FORMATS = ("pdf", "png", "svg")
 """Formats of figures."""
@@ -41,7 +41,7 @@ def run(
     out : Path
         The figure to write; its suffix is pdf, svg or png.
     figure : str
-        ``answer``, ``bounds`` or ``savings``.
+        ``answer``, ``bounds``, ``savings``, or ``compare``, which shows several codecs.
     preset : str
         Width: ``iclr`` or ``neurips`` (5.5 inches), ``ieee`` (one column) or ``ieee-double``.
     font : str
@@ -52,9 +52,10 @@ def run(
         Curves besides the codec's own, separated by commas; NAME=LABEL gives one another name. All
         curves if it is empty.
     codec : str
-        Name of the codec; the first one if it is empty.
+        Name of the codec; the first one if it is empty. For ``compare``, names separated by
+        commas; all codecs if it is empty.
     dataset : str
-        Name of the dataset; needed if the codec was measured on several.
+        Name of the dataset; needed if the codecs were measured on several.
 
     Raises
     ------
@@ -65,27 +66,47 @@ def run(
     choices = (("figure", figure, DRAWN), ("preset", preset, WIDTHS), ("font", font, FONTS))
     for what, name, known in (*choices, ("suffix", suffix, FORMATS)):
         check(what, name, known)
-    runs = read_runs(results, ("ladder", "image_points"))
-    codec = codec or next(iter(runs))[1]
-    check("codec", codec, dict.fromkeys(name for _, name in runs))
-    by_dataset = {name: tables for (name, other), tables in runs.items() if other == codec}
-    if len(by_dataset) > 1 and not dataset:
-        raise InputError(
-            f"{codec!r} was measured on several datasets; expected --dataset with one of:"
-            f" {', '.join(by_dataset)}"
-        )
-    dataset = dataset or next(iter(by_dataset))
-    check("dataset", dataset, by_dataset)
-    tables = by_dataset[dataset]
+    tables = chosen_tables(results, figure, codec, dataset)
     labels = curve_labels(tables["points"], curves)
     for name in ("points", "image_points"):  # a published curve has no points of images
         tables[name] = chosen(tables[name], labels)
-    tables["savings"] = savings(tables["points"], tables["image_points"])
+    if figure == "savings":
+        tables["savings"] = savings(tables["points"], tables["image_points"])
     scale = {"figure.figsize": (WIDTHS[preset], 3.0 * WIDTHS[preset] / DOUBLE)}
     look = {**LOOK, **scale, **FONTS[font]} | ({"svg.fonttype": "path"} if outlined else {})
     content = render(figure, [suffix], tables, look)[suffix]
     write_atomically(out, lambda temporary: temporary.write_bytes(content))
     print(f"wrote {out}")
+
+
+def chosen_tables(results: Path, figure: str, codec: str, dataset: str) -> Tables:
+    """Return the tables of the codecs and the dataset that a figure shows.
+
+    Says which codec was chosen if there are several and none is given.
+    """
+    runs = read_runs(results, ("ladder", "image_points"))
+    known = list(dict.fromkeys(name for _, name in runs))
+    if figure in COMPARISONS:
+        codecs = codec.split(",") if codec else known
+    else:
+        codecs = [codec or known[0]]
+        if not codec and len(known) > 1:
+            print(f"{known[0]} is drawn; choose with --codec, one of: {', '.join(known)}")
+    for name in codecs:
+        check("codec", name, known)
+    datasets = list(dict.fromkeys(name for name, other in runs if other in codecs))
+    if len(datasets) > 1 and not dataset:
+        raise InputError(
+            f"{', '.join(map(repr, codecs))} measured on several datasets; expected --dataset with"
+            f" one of: {', '.join(datasets)}"
+        )
+    dataset = dataset or datasets[0]
+    check("dataset", dataset, datasets)
+    selected = [runs[dataset, name] for name in codecs if (dataset, name) in runs]
+    return {
+        name: pd.concat([tables[name] for tables in selected]).drop_duplicates()
+        for name in selected[0]
+    }
 
 
 def check(what: str, name: str, known: Iterable[str]) -> None:

@@ -1,10 +1,15 @@
-"""Print the answer of a run: rate, PSNR, and the ladder without rungs that change nothing."""
+"""Print the answer of a run: rate, PSNR, and the ladder without rungs that change nothing.
+
+The workflow ends with it.
+"""
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 
 from rdpipe.core.kinds import CurveRole
+from rdpipe.report.dominant_text import dominant_sentences
 from rdpipe.report.run_tables import read_runs
 from rdpipe.report.terminal import answer_lines
 
@@ -22,10 +27,15 @@ def run(results: Path, /) -> None:
     InputError
         If the folder has no results.
     """
-    for (dataset, codec), tables in read_runs(results, ("ladder", "available")).items():
+    runs = read_runs(results, ("ladder", "available", "image_points"))
+    for (dataset, codec), tables in runs.items():
         points = tables["points"]
         own = points[points["role"] == CurveRole.CODEC]
         print(f"{codec} on {dataset}")
-        print(*answer_lines(own, tables["ladder"], tables["available"]), "", sep="\n")
+        print(*answer_lines(own, tables["ladder"], tables["available"]), sep="\n")
+        print(
+            *(f"Warning: {text}" for text in dominant_sentences(tables["image_points"])), sep="\n"
+        )
     if (page := results / "report.html").is_file():
-        print(f"page: {page}")
+        written = datetime.fromtimestamp(page.stat().st_mtime).isoformat(" ", "seconds")
+        print(f"report: {page.absolute()} (written {written})")

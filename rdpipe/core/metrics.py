@@ -37,6 +37,24 @@ def mean_squared_error(image: NDArray[Any], decoded: NDArray[Any]) -> float:
     return float(np.square(image.astype(np.float64) - decoded).mean())
 
 
+def error_map(image: NDArray[Any], decoded: NDArray[Any], side: int) -> NDArray[np.float32]:
+    """Return the mean squared error of each square of ``side`` pixels, squared 8-bit levels.
+
+    The parameters are those of :func:`mean_squared_error`. Squares at the border are cut.
+    """
+    error = np.square(image.astype(np.float64) - decoded).mean(2)
+    return pooled(error, side).astype(np.float32)
+
+
+def pooled(values: NDArray[Any], pool: int) -> NDArray[np.float64]:
+    """Return means over squares of ``pool`` positions a side; squares at the border are cut."""
+    fill = [(0, -side % pool) for side in values.shape]
+    filled = np.pad(values.astype(np.float64), fill, constant_values=np.nan)
+    rows, columns = (side // pool for side in filled.shape)
+    means: NDArray[np.float64] = np.nanmean(filled.reshape(rows, pool, columns, pool), axis=(1, 3))
+    return means
+
+
 def psnr(mse: ArrayLike) -> NDArray[np.float64]:
     """Return the peak signal-to-noise ratio of mean squared errors.
 

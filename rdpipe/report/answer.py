@@ -86,7 +86,7 @@ class Lever(NamedTuple):
 
 
 def common_measure(ladders: pd.DataFrame) -> str:
-    """Return the quality at which cells were simulated, which the headlines are about.
+    """Return the quality at which cells were simulated, which the sentences are about.
 
     Parameters
     ----------
@@ -94,11 +94,6 @@ def common_measure(ladders: pd.DataFrame) -> str:
         From :func:`rdpipe.analysis.ladder.ladder_frame`, of one codec or more.
     """
     return str(ladders["matched_at"].iloc[0])
-
-
-def headline(codec: str, dataset: str, point: Any, measure: str) -> str:
-    """Return the name of a codec and its :func:`rate_text`."""
-    return f"{codec} at q{point.quality} on {dataset}: {rate_text(point, measure)}"
 
 
 def rate_text(point: Any, measure: str) -> str:

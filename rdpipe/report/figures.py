@@ -13,7 +13,7 @@ import matplotlib
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from rdpipe.report import draw_answer, draw_curves, draw_latents
+from rdpipe.report import draw_answer, draw_compare, draw_curves, draw_latents
 from rdpipe.report.style import LOOK
 
 matplotlib.use("Agg")
@@ -30,6 +30,10 @@ FIGURES: dict[str, tuple[Any, ...]] = {
     "maps": (draw_latents.maps, "maps"),
 }
 """The function that draws each figure, and the names of its tables; CSV is the first one."""
+COMPARISONS: dict[str, tuple[Any, ...]] = {
+    "compare": (draw_compare.compare, "ladder", "points"),
+}
+"""The same for the figures of several codecs on one dataset."""
 METADATA: dict[str, dict[str, Any]] = {
     "svg": {"Date": None},
     "pdf": {"CreationDate": None},
@@ -49,10 +53,10 @@ def render(
     Parameters
     ----------
     name : str
-        A name in :data:`FIGURES`.
+        A name in :data:`FIGURES` or :data:`COMPARISONS`.
     suffixes : sequence of {"svg", "pdf", "png", "csv"}
     tables : mapping of str to DataFrame
-        Tables of one dataset and codec, by the names in :data:`FIGURES`.
+        Tables of one dataset, and of one codec or several, by the names beside the figure.
     look : mapping
         Settings of Matplotlib.
 
@@ -61,7 +65,7 @@ def render(
     dict of str to bytes
         Content by suffix.
     """
-    draw, *names = FIGURES[name]
+    draw, *names = (FIGURES | COMPARISONS)[name]
     with matplotlib.rc_context({**look, "figure.constrained_layout.use": True}):
         figure = draw(*(tables[table] for table in names))
         if layout := figure.get_layout_engine():

@@ -24,14 +24,17 @@ from rdpipe.report.dominant_text import dominant_sentences
 from rdpipe.report.figures import FIGURES
 from rdpipe.report.frames import Limits
 from rdpipe.report.overview import overview
-from rdpipe.report.payload import run_payload, to_json
+from rdpipe.report.payload import drawn_measures, run_payload, to_json
 from rdpipe.report.rows import gap_rows, image_rows, limit_rows, second_moment_check, variance_split
+from rdpipe.report.savings import column_of
 from rdpipe.report.style import COLORS, LIGHTER, SHOWN, TERM_COLORS
 from rdpipe.report.words import (
     ASSUMPTIONS,
+    GLOSSARY,
     KINDS,
     LATENT_MATCHED,
     MEASURE_NAMES,
+    ON_THE_PAGE,
     TERMS,
     range_text,
     without_negative_zero,
@@ -51,8 +54,8 @@ def run_content(dataset: str, codec: str, tables: RunTables, limits: Limits) -> 
     dataset, codec : str
     tables : mapping of str to DataFrame
         ``points``, ``image_points``, ``bd_rates``, ``available``, ``decomposition``, ``ladder``,
-        ``latent_decomposition``, ``latent_matched``, ``context``, ``savings``, ``image_terms``,
-        ``codes``, ``gaps``, ``latents``, ``channels``, ``calibration`` and ``residuals`` of this
+        ``latent_decomposition``, ``latent_matched``, ``context``, ``image_terms``, ``codes``,
+        ``gaps``, ``latents``, ``channels``, ``calibration`` and ``residuals`` of this
         dataset and codec.
     limits : mapping of str to CellId
         The limits, in the order in which the page lists them.
@@ -67,6 +70,10 @@ def run_content(dataset: str, codec: str, tables: RunTables, limits: Limits) -> 
         "codec": codec,
         "measure": MEASURE_NAMES[measure],
         "other_measures": [MEASURE_NAMES[name] for name in other_measures(measure)],
+        "drawn_measures": {
+            column_of(name): MEASURE_NAMES[name]
+            for name in sorted(drawn_measures(points), key=measure.__ne__)
+        },
         "images": int(points["images"].iloc[0]),
         "bpp": range_text(codec_points["bpp"]),
         "psnr": range_text(codec_points["psnr"], ".2f"),
@@ -168,7 +175,7 @@ def limit_content(limit: str, tables: RunTables, cell: CellId, measure: str) -> 
 
 
 def compressed(source: str) -> str:
-    """Return a script as base64 of gzip, which the page unpacks: two fifths of its length."""
+    """Return a text as base64 of gzip, which the page unpacks: two fifths of a script's length."""
     return base64.b64encode(gzip.compress(source.encode(), mtime=0)).decode()
 
 
@@ -216,7 +223,7 @@ def render(
         runs=runs,
         limits=limits,
         data=Markup(to_json(data)),
-        pictures=[Markup(to_json(picture)) for picture in pictures],
+        pictures=[compressed(to_json(picture)) for picture in pictures],
         plotly=compressed(get_plotlyjs()),
         known=known.tables(),
         verdict=trust_text.verdict(known.tables()["checks"]),
@@ -231,5 +238,6 @@ def render(
         SHOWN=SHOWN,
         LIGHTER=f"{LIGHTER:.0%}",
         ASSUMPTIONS=ASSUMPTIONS,
+        EXPLAINED={name: GLOSSARY[name] for name in ON_THE_PAGE},
         LATENT_MATCHED=LATENT_MATCHED,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -13,6 +14,7 @@ from rdpipe.report.answer import Lever, levers
 from rdpipe.report.common_range import of_measure
 from rdpipe.report.frames import Limits, mapped_steps
 from rdpipe.report.overview import curve_name
+from rdpipe.report.savings import column_of, image_savings, savings
 from rdpipe.report.style import SHOWN, TERM_COLORS, TOTAL, WEB_STYLES, curve_colors, kind_label
 from rdpipe.report.words import MEASURE_NAMES
 
@@ -51,6 +53,8 @@ def run_payload(tables: RunTables, limits: Limits, measure: str) -> dict[str, An
         The quality that is equal in the levers.
     """
     decomposition = tables["latent_decomposition"]
+    best = best_curves(levers(tables["bd_rates"], measure))
+    avoidable = image_savings(tables["image_points"], best.get("bound", ""), measure)
     channel_columns = ("channel", "second_moment", "predicted", "bits", *mapped_steps(limits))
     scale_columns = ("predicted", "actual", "actual_low", "actual_high", "count")
     return {
@@ -59,10 +63,10 @@ def run_payload(tables: RunTables, limits: Limits, measure: str) -> dict[str, An
         "levers": lever_bars(levers(tables["bd_rates"], measure)),
         "changes": tables["latent_matched"].to_dict("records"),
         "curves": curves(tables["points"], of_measure(tables["bd_rates"], measure)),
-        "best": best_curves(levers(tables["bd_rates"], measure)),
+        "best": best,
         "savings": {
-            name: columns(table, "psnr", "bpp", "saved", "saved_low", "saved_high")
-            for name, table in tables["savings"].groupby("curve", sort=False)
+            column_of(name): savings_of(tables["points"], tables["image_points"], name)
+            for name in drawn_measures(tables["points"])
         },
         "terms": {
             limit: {
@@ -72,7 +76,7 @@ def run_payload(tables: RunTables, limits: Limits, measure: str) -> dict[str, An
             for limit, table in decomposition.groupby("limit", sort=False)
         },
         "images": {
-            str(quality): image_points(table)
+            str(quality): image_points(table, avoidable)
             for quality, table in tables["latents"].groupby("quality", sort=False)
         },
         "channels": {
@@ -93,10 +97,34 @@ def run_payload(tables: RunTables, limits: Limits, measure: str) -> dict[str, An
     }
 
 
-def image_points(latents: pd.DataFrame) -> dict[str, list[float]]:
-    """Return bit/pixel and PSNR of each image that is shown, by its name."""
+def drawn_measures(points: pd.DataFrame) -> list[str]:
+    """Return the measures of quality in which the codec has a curve."""
+    own = points[points["role"] == CurveRole.CODEC]
+    return [name for name in MEASURE_NAMES if own[column_of(name)].notna().any()]
+
+
+def savings_of(
+    points: pd.DataFrame, image_points: pd.DataFrame, measure: str
+) -> dict[str, dict[str, list[Any]]]:
+    """Return what each curve saves at equal quality in one measure, see :func:`savings`."""
+    table = savings(points, image_points, measure)
+    table = table.rename(columns={column_of(measure): "at"})
     return {
-        row.image: [8 * row.bytes / row.pixels, row.psnr]
+        name: columns(rows, "at", "bpp", "saved", "saved_low", "saved_high")
+        for name, rows in table.groupby("curve", sort=False)
+    }
+
+
+def image_points(
+    latents: pd.DataFrame, avoidable: Mapping[tuple[str, int], float]
+) -> dict[str, list[float]]:
+    """Return bit/pixel, PSNR and avoidable per cent of each image that is shown, by its name."""
+    return {
+        row.image: [
+            8 * row.bytes / row.pixels,
+            row.psnr,
+            avoidable.get((row.image, row.quality), math.nan),
+        ]
         for row in latents.head(SHOWN).itertuples()
     }
 
@@ -144,7 +172,7 @@ def curves(points: pd.DataFrame, bd_rates: pd.DataFrame) -> list[dict[str, Any]]
     groups = list(points.groupby(["curve", "role", "kind"], sort=False))
     colors = curve_colors([role for (_, role, _), _ in groups])
     shared = (CurveRole.BASELINE, CurveRole.PUBLISHED)
-    shown = ("quality", "bpp", "bpp_low", "bpp_high", "psnr", "psnr_of_mean_mse")
+    shown = ("quality", "bpp", "bpp_low", "bpp_high", *map(column_of, MEASURE_NAMES))
     return [
         {
             "name": name,

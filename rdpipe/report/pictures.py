@@ -13,6 +13,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from PIL import Image
 
+from rdpipe.core.metrics import pooled
 from rdpipe.core.runs import RunId
 from rdpipe.io.store import check_same_images
 from rdpipe.report.frames import (
@@ -29,6 +30,8 @@ IMAGE_BUDGET, MAP_BUDGET = 4_000_000, 3_000_000
 """Largest size of all images and of all maps of a page, byte before base64."""
 RATE_MAP = "bits spent"
 """Name of the map of the codec's own bits."""
+ERROR_MAP = "error"
+"""Name of the map of the error of the decoded image, the last one."""
 Product = tuple[xr.Dataset, Sequence[xr.Dataset]]
 """Root of a store of ``map_latents``, and the groups of the images that are shown."""
 Gaps = Mapping[str, tuple[str, str]]
@@ -55,8 +58,8 @@ def collect(products: Sequence[Product], limits: Limits) -> list[dict[str, Any]]
     InputError
         If two qualities of a codec do not have the same images in the same order.
     """
-    cells = 1 + len(mapped_steps(limits))
-    size = cells * sum(group["bits"][0].size for _, groups in products for group in groups)
+    count = 2 + len(mapped_steps(limits))
+    size = count * sum(group["bits"][0].size for _, groups in products for group in groups)
     pool = 1
     while size / pool**2 > MAP_BUDGET:
         pool *= 2
@@ -105,19 +108,25 @@ def maps_of(
     Returns
     -------
     dict
-        ``names`` of the maps; their ``ends``, the range of the colors, bit/pixel; for each image
-        its ``name``, ``rows``, ``columns``, the share of the image that the map covers (``across``
-        and ``down``), a ``remark`` on bits without a place, and the ``values`` of all maps, as
-        bytes from 0 at the low end to 255 at the high end, in base64. Positions in the padding are
-        left out.
+        ``names`` of the maps, of which the last is the error of the decoded image; their ``ends``,
+        the range of the colors, bit/pixel, or root mean square in 8-bit levels for the error; for
+        each image its ``name``, ``rows``, ``columns``, the share of the image that the map covers
+        (``across`` and ``down``), a ``remark`` on bits without a place, and the ``values`` of all
+        maps, as bytes from 0 at the low end to 255 at the high end, in base64. Positions in the
+        padding are left out.
     """
     gaps = mapped_steps(limits)
-    layers = [map_layers(maps.isel(image=i), group, gaps, pool) for i, group in enumerate(groups)]
+    layers = []
+    for i, group in enumerate(groups):
+        bits = map_layers(maps.isel(image=i), group, gaps, pool)
+        error = np.sqrt(pooled(group["mse"].values, pool))
+        layers.append(np.concatenate([bits, error[None]]))
+    names = [RATE_MAP, *gaps, ERROR_MAP]
     ends = []
-    for k in range(1 + len(gaps)):
+    for k, name in enumerate(names):
         values = np.concatenate([abs(layer[k]).ravel() for layer in layers])
         high = max(float(np.percentile(values, CLIP)), 1e-6)
-        ends.append([0.0 if k == 0 else -high, high])
+        ends.append([-high if name in gaps else 0.0, high])
     images, shares = [], unplaced_share(maps)
     for i, layer in enumerate(layers):
         image, (rows, columns) = maps.isel(image=i), layer.shape[1:]
@@ -133,7 +142,7 @@ def maps_of(
                 "values": base64.b64encode(_quantize(layer, ends)).decode(),
             }
         )
-    return {"names": [RATE_MAP, *gaps], "ends": ends, "images": images}
+    return {"names": names, "ends": ends, "images": images}
 
 
 def map_frame(maps: xr.Dataset, group: xr.Dataset, limits: Limits) -> pd.DataFrame:
@@ -167,15 +176,6 @@ def map_layers(
     return np.stack(
         [bits[BASELINE_NAME], *(bits[before] - bits[after] for before, after in gaps.values())]
     )
-
-
-def pooled(values: NDArray[Any], pool: int) -> NDArray[np.float64]:
-    """Return means over squares of ``pool`` positions a side; squares at the border are cut."""
-    fill = [(0, -side % pool) for side in values.shape]
-    filled = np.pad(values.astype(np.float64), fill, constant_values=np.nan)
-    rows, columns = (side // pool for side in filled.shape)
-    means: NDArray[np.float64] = np.nanmean(filled.reshape(rows, pool, columns, pool), axis=(1, 3))
-    return means
 
 
 def _quantize(layers: NDArray[np.float64], ends: list[list[float]]) -> bytes:

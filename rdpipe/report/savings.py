@@ -1,4 +1,4 @@
-"""Bit/pixel that every curve saves against the codec at equal PSNR."""
+"""Bit/pixel that every curve saves against the codec at equal quality of the pictures."""
 
 from __future__ import annotations
 
@@ -12,28 +12,17 @@ from scipy.interpolate import PchipInterpolator
 from rdpipe.analysis.bd_rate import EQUAL_QUALITY, Points, clean
 from rdpipe.analysis.curves import Values
 from rdpipe.analysis.intervals import jackknife_interval, left_out_means
+from rdpipe.analysis.measures import CURVE_MEASURES, PSNR, PSNR_OF_MEAN_MSE, Measure
 from rdpipe.core.kinds import CurveRole
 
-COLUMNS = (
-    "dataset",
-    "codec",
-    "curve",
-    "role",
-    "kind",
-    "quality",
-    "psnr",
-    "bpp",
-    "saved",
-    "saved_low",
-    "saved_high",
-)
-"""Columns of :func:`savings`."""
 MARGIN = 0.02
-"""Distance to a curve's range of PSNR over which it is extrapolated, dB."""
+"""Distance to a curve's range of quality over which it is extrapolated, dB."""
 
 
-def savings(points: pd.DataFrame, image_points: pd.DataFrame) -> pd.DataFrame:
-    """Return a row for each curve and each point of the codec in the curve's range of PSNR.
+def savings(
+    points: pd.DataFrame, image_points: pd.DataFrame, measure: str = PSNR.name
+) -> pd.DataFrame:
+    """Return a row for each curve and each point of the codec in the curve's range of quality.
 
     Between its points, a curve is a monotone cubic of log bpp. As in
     :func:`rdpipe.analysis.bd_rate.compare`, points that another point dominates are left out.
@@ -42,65 +31,101 @@ def savings(points: pd.DataFrame, image_points: pd.DataFrame) -> pd.DataFrame:
     ----------
     points, image_points : DataFrame
         From ``trace_bounds``, for one dataset and codec. Published curves are only in the first.
+    measure : str
+        The measure of the quality that is equal, a name in
+        :data:`rdpipe.analysis.measures.CURVE_MEASURES`.
 
     Returns
     -------
     DataFrame
-        ``psnr`` and ``bpp`` of the codec's point; ``saved``, what the curve saves there, bit/pixel,
-        and its 95 % interval over images, from the influence of each image on both curves. The
-        interval is NaN for one image, and if the values of single images are unknown.
+        Quality (in a column with the name of the measure, such as ``psnr``) and ``bpp`` of the
+        codec's point; ``saved``, what the curve saves there, bit/pixel, and its 95 % interval over
+        images, from the influence of each image on both curves. The interval is NaN for one image,
+        and if the values of single images are unknown.
     """
+    chosen, column = CURVE_MEASURES[measure], column_of(measure)
     names = image_points["image"].unique()
     is_codec = points["role"] == CurveRole.CODEC
     own_points = points[is_codec]
-    own = _mean_points(own_points)
+    own = _mean_points(own_points, column)
     own_rows = image_points[image_points["role"] == CurveRole.CODEC]
-    own_images = _image_points(own_rows, names, own_points["quality"])
+    own_images = _image_points(own_rows, names, own_points["quality"], chosen)
     rows = []
     for (curve, role, kind), table in points[~is_codec].groupby(
         ["curve", "role", "kind"], sort=False
     ):
-        index = clean(_mean_points(table)).index
-        mean = _select(_mean_points(table), index)
+        index = clean(_mean_points(table, column)).index
+        mean = _select(_mean_points(table, column), index)
         saved = np.where(_is_inside(own.quality, mean), _saved(own, mean), np.nan)
         low = high = np.full(len(own_points), np.nan)
         single = image_points[(image_points["curve"] == curve) & (image_points["role"] == role)]
         if not single.empty:
-            images = _select(_image_points(single, names, table["quality"]), index)
-            pairs = zip(_left_out(own_images), _left_out(images), strict=True)
+            images = _select(_image_points(single, names, table["quality"], chosen), index)
+            pairs = zip(_left_out(own_images, chosen), _left_out(images, chosen), strict=True)
             without = np.array([_saved(one, other) for one, other in pairs])
             low, high = jackknife_interval(saved, without, len(names))
         labels = {"curve": curve, "role": role, "kind": kind}
-        rows += [
-            {
-                "dataset": point.dataset,
-                "codec": point.codec,
-                **labels,
-                "quality": point.quality,
-                "psnr": point.psnr,
-                "bpp": point.bpp,
-                "saved": saved[i],
-                "saved_low": low[i],
-                "saved_high": high[i],
-            }
-            for i, point in enumerate(own_points.itertuples())
-            if np.isfinite(saved[i])
-        ]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+        of_points = own_points[["dataset", "codec", "quality", column, "bpp"]]
+        found = of_points.assign(**labels, saved=saved, saved_low=low, saved_high=high)
+        if np.isfinite(saved).any():
+            rows.append(found[np.isfinite(saved)])
+    row_labels = ("dataset", "codec", "curve", "role", "kind", "quality")
+    columns = [*row_labels, column, "bpp", "saved", "saved_low", "saved_high"]
+    return pd.concat(rows)[columns] if rows else pd.DataFrame(columns=columns)
 
 
-def _mean_points(table: pd.DataFrame) -> Points:
-    return Points(table["bpp"].to_numpy(), table["psnr"].to_numpy())
+def column_of(measure: str) -> str:
+    """Return the column with the quality of a curve in one measure."""
+    return measure.replace("-", "_")
 
 
-def _image_points(rows: pd.DataFrame, names: NDArray[Any], qualities: pd.Series) -> Points:
-    """Return bit/pixel and PSNR of one curve over (image, quality)."""
+def image_savings(
+    image_points: pd.DataFrame, curve: str, measure: str
+) -> dict[tuple[str, int], float]:
+    """Return what a curve saves on each image at the quality of the codec's picture, per cent.
+
+    Parameters
+    ----------
+    image_points : DataFrame
+        From ``trace_bounds``, for one dataset and codec.
+    curve : str
+        A curve that belongs to the codec.
+    measure : str
+        The quality that is equal, ``psnr`` or ``ms-ssim``.
+
+    Returns
+    -------
+    dict
+        By image and quality of the codec, where the curve of the image is defined.
+    """
+    of_codec = image_points[image_points["role"] == CurveRole.CODEC]
+    of_curve = image_points[image_points["curve"] == curve]
+    column = column_of(measure)
+    saved: dict[tuple[str, int], float] = {}
+    for image, table in of_curve.sort_values(column).groupby("image"):
+        rows = of_codec[of_codec["image"] == image]
+        own, other = (Points(t["bpp"].to_numpy(), t[column].to_numpy()) for t in (rows, table))
+        share = 100 * _saved(own, other) / own.bpp
+        inside = _is_inside(own.quality, other) & np.isfinite(share)
+        found = zip(rows["quality"][inside], share[inside], strict=True)
+        saved |= {(image, quality): value for quality, value in found}
+    return saved
+
+
+def _mean_points(table: pd.DataFrame, column: str) -> Points:
+    return Points(table["bpp"].to_numpy(), table[column].to_numpy())
+
+
+def _image_points(
+    rows: pd.DataFrame, names: NDArray[Any], qualities: pd.Series, measure: Measure
+) -> Points:
+    """Return bit/pixel and what a measure averages, of one curve over (image, quality)."""
     order = names, qualities.to_numpy()
-    bpp, psnr = (
+    bpp, quality = (
         rows.pivot(index="image", columns="quality", values=key).loc[order].to_numpy()
-        for key in ("bpp", "psnr")
+        for key in ("bpp", column_of(measure.of_one_image))
     )
-    return Points(bpp, psnr)
+    return Points(bpp, 255**2 / 10 ** (quality / 10) if measure is PSNR_OF_MEAN_MSE else quality)
 
 
 def _select(points: Points, index: NDArray[np.integer[Any]]) -> Points:
@@ -108,24 +133,24 @@ def _select(points: Points, index: NDArray[np.integer[Any]]) -> Points:
     return Points(points.bpp[..., index], points.quality[..., index])
 
 
-def _left_out(points: Points) -> list[Points]:
+def _left_out(points: Points, measure: Measure) -> list[Points]:
     """Return mean points over all images but those of one group, for each group."""
     pairs = zip(left_out_means(points.bpp), left_out_means(points.quality), strict=True)
-    return [Points(bpp, psnr) for bpp, psnr in pairs]
+    return [Points(bpp, measure.of_average(average)) for bpp, average in pairs]
 
 
-def _is_inside(psnr: Values, curve: Points) -> NDArray[np.bool_]:
-    """Return which PSNRs are in the range of a curve, or within :data:`MARGIN`."""
+def _is_inside(quality: Values, curve: Points) -> NDArray[np.bool_]:
+    """Return which qualities are in the range of a curve, or within :data:`MARGIN`."""
     if not len(curve.quality):
-        return np.zeros(len(psnr), bool)
-    return (psnr > curve.quality[0] - MARGIN) & (psnr < curve.quality[-1] + MARGIN)
+        return np.zeros(len(quality), bool)
+    return (quality > curve.quality[0] - MARGIN) & (quality < curve.quality[-1] + MARGIN)
 
 
 def _saved(own: Points, curve: Points) -> Values:
-    """Return saved bit/pixel at each PSNR of the codec; NaN if the curve is not defined.
+    """Return saved bit/pixel at each quality of the codec; NaN if the curve is not defined.
 
-    Outside the curve's range of PSNR, the curve is extrapolated: without an image, the ends of two
-    curves with a common end lie slightly apart.
+    Outside the curve's range of quality, the curve is extrapolated: without an image, the ends of
+    two curves with a common end lie slightly apart.
     """
     rising = (np.diff(curve.quality) >= EQUAL_QUALITY).all() and (curve.bpp > 0).all()
     if len(curve.quality) < 2 or not rising:

@@ -31,15 +31,15 @@ LIGHTER = 0.3
 """Share of white that is mixed into a color on a dark page."""
 COLORS = (
     "#0050a0",
-    "#c12210",
     "#749468",
+    "#c12210",
     "#cba815",
     "#4867ff",
     "#7d4d4a",
     "#00b9f3",
     "#807288",
 )
-"""Colors of the curves of a codec."""
+"""Colors of the curves of a codec; neighbors differ in lightness, too."""
 GRAYS = ("#5a5a5a", "#7a7a7a", "#9a9a9a")
 """Colors of baselines, known sources and published curves."""
 STYLES: dict[BoundKind, dict[str, Any]] = {

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from rdpipe.analysis.measures import MS_SSIM
 from rdpipe.core.kinds import BoundKind
 from rdpipe.report.ladder_text import NOT_MEASURED, over_the_curve, own_again, rate_name
 from rdpipe.report.overview import known_rungs, today_sentence
@@ -36,6 +37,8 @@ def answer_lines(
     notes = own_again(over_the_curve(theory))
     yield line("", [f"q{quality}" for quality in points["quality"]], "over the curve")
     yield line("PSNR, dB", [f"{value:.2f}" for value in points["psnr"]])
+    if ladder["matched_at"].iloc[0] == MS_SSIM.name:
+        yield line("MS-SSIM, dB", [f"{value:.2f}" for value in points["ms_ssim"]])
     yield line(f"{rate_name(theory)}, bpp", [f"{value:.3f}" for value in points["bpp"]])
     for _, rung in theory[theory["rung"] > 0].groupby("rung", sort=False):
         yield from rung_lines(rung, FOOTNOTE * (rung["rung"].iloc[0] in notes))

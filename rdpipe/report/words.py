@@ -121,6 +121,10 @@ ASSUMPTIONS = (
 """A number, what it assumes, and what it is not."""
 GLOSSARY = {
     **{TERM_NAMES.get(term, term): text for term, text in TERMS.items()},
+    "side information": (
+        "bits that tell the decoder the mean or the variance of the latents, such as a hyperlatent;"
+        " as a term, those of them that the limit does not use"
+    ),
     "encoder": (
         "what the encoder loses because it computes latents in one pass: refined latents of the"
         " same image need fewer bits at equal quality, for the same decoder"
@@ -161,6 +165,24 @@ GLOSSARY = {
     "baseline": "a classical codec, such as JPEG, that is compared with",
 }
 """What each word of the page, the tables and the terminal means."""
+ON_THE_PAGE = (
+    "upper bound on R(D)",
+    "genie-aided estimate",
+    "R(D)",
+    "BD-rate",
+    "bpp",
+    "PSNR",
+    "ladder",
+    "rung",
+    "available today",
+    "cell",
+    "limit",
+    "test channel",
+    "water level",
+    "side information",
+    LATENT_MATCHED,
+)
+"""Words that the page explains where they stand."""
 NEGATIVE_ZERO = re.compile(r"(?<![\w.])-(?=0(?:\.0+)?(?![\w.]))")
 """The sign of a number that was rounded to 0."""
 

@@ -9,6 +9,7 @@ import xarray as xr
 
 from rdpipe.analysis.decomposition import path_to
 from rdpipe.core.axes import BASELINE_CELL, CellId
+from rdpipe.core.metrics import error_map
 from rdpipe.core.running import decode_image
 from rdpipe.core.walk import Walk
 from rdpipe.datasets.image import load_image
@@ -66,8 +67,9 @@ def run(
         Stores from ``fit_estimator`` and ``fit_reconstruction`` of all that is fitted in the cells.
     out : Path
         Store to write: the variables of :data:`rdpipe.evaluation.maps.LAYOUT` over image, and a
-        group ``0``, ``1``, ... for each image with ``bits`` over (cell, row, column), and
-        ``original`` and ``decoded`` as small WebP files.
+        group ``0``, ``1``, ... for each image with ``bits`` over (cell, row, column), ``mse`` of
+        the decoded image over the positions within the image, and ``original`` and ``decoded`` as
+        small WebP files.
     refined : list of Path
         Refined latents from ``refine_latents``; empty if the codec is not a refined one.
     """
@@ -90,7 +92,11 @@ def run(
             decoded = decode_image(codec, Walk(), pixels)
             table.add(i, {**row, "height": height, "width": width})
             files = {"original": thumbnail(pixels), "decoded": thumbnail(decoded)}
-            group = {"bits": (("cell", "row", "column"), maps)} | {
+            error = error_map(pixels, decoded, row["stride"])
+            group = {
+                "bits": (("cell", "row", "column"), maps),
+                "mse": (("error_row", "error_column"), error, {"units": "squared 8-bit levels"}),
+            } | {
                 name: (f"{name}_byte", np.frombuffer(file, np.uint8))
                 for name, file in files.items()
             }

@@ -1,10 +1,8 @@
 """The results of a small run, with the tables that commands read."""
 
 import pytest
-import xarray as xr
 from small_page import make_tables
-
-from rdpipe.io import store
+from small_results import write_results
 
 
 @pytest.fixture
@@ -14,11 +12,4 @@ def tables():
 
 @pytest.fixture
 def results(tables, tmp_path):
-    folder = tmp_path / "results"
-    folder.mkdir()
-    with store.create(folder / "bounds.zarr.zip", {}) as writer:
-        for name in ("points", "image_points", "ladder", "bd_rates", "available"):
-            table = tables[name].reset_index(drop=True)
-            writer.write(xr.Dataset.from_dataframe(table), name)
-    (folder / "report.html").touch()
-    return folder
+    return write_results(tables, tmp_path / "results")

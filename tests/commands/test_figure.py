@@ -65,14 +65,56 @@ def test_published_curve_without_images_is_chosen(name, results, tmp_path):
     assert "Others" in out.read_text() and "jpeg" not in out.read_text()
 
 
-def test_one_of_several_datasets_is_named(tables, tmp_path):
-    names = ("points", "image_points", "ladder")
-    other = {name: tables[name].assign(dataset="e") for name in names}
-    other["points"] = other["points"].assign(psnr=other["points"]["psnr"] + 50)
-    with store.create(tmp_path / "bounds.zarr.zip", {}) as writer:
-        for name in names:
+NAMES = ("points", "image_points", "ladder")
+
+
+def write_two(tables, other, folder):
+    """Write the tables of two runs into the store of one."""
+    with store.create(folder / "bounds.zarr.zip", {}) as writer:
+        for name in NAMES:
             table = pd.concat([tables[name], other[name]], ignore_index=True)
             writer.write(xr.Dataset.from_dataframe(table), name)
+
+
+@pytest.fixture
+def two_codecs(tables, tmp_path):
+    """Results of the codec ``c``, and of ``d``, which needs twice its bits."""
+    other = {name: tables[name][tables[name]["codec"] == "c"] for name in NAMES}
+    other = {name: t.assign(codec="d", bpp=2 * t["bpp"]) for name, t in other.items()}
+    write_two(tables, other, tmp_path)
+    return tmp_path
+
+
+def test_codec_that_is_not_chosen_is_named(two_codecs, capsys):
+    out = two_codecs / "figure.svg"
+    figure.run(two_codecs, out)
+    assert capsys.readouterr().out.startswith("c is drawn; choose with --codec, one of: c, d\n")
+    of_first = out.read_text()
+    figure.run(two_codecs, out, codec="c")
+    assert capsys.readouterr().out == f"wrote {out}\n" and out.read_text() == of_first
+    figure.run(two_codecs, out, codec="d")
+    assert out.read_text() != of_first
+
+
+def test_codecs_are_compared(two_codecs, capsys):
+    out = two_codecs / "figure.svg"
+
+    def names(**flags):
+        figure.run(two_codecs, out, figure="compare", **flags)
+        texts = re.findall(r"<text[^>]*>([^<]*)</text>", out.read_text())
+        return [text for text in texts if re.match("[a-z]", text)][1:]  # the axis first
+
+    assert names() == ["c", "d", "best bound of each codec", "jpeg", "theirs"]
+    assert names(codec="d", curves="jpeg=JPEG")[:2] == ["d", "best bound of each codec"]
+    assert "drawn" not in capsys.readouterr().out
+    with pytest.raises(InputError, match="'e' is not a codec; expected one of: c, d"):
+        names(codec="c,e")
+
+
+def test_one_of_several_datasets_is_named(tables, tmp_path):
+    other = {name: tables[name].assign(dataset="e") for name in NAMES}
+    other["points"] = other["points"].assign(psnr=other["points"]["psnr"] + 50)
+    write_two(tables, other, tmp_path)
     with pytest.raises(InputError, match="expected --dataset with one of: d, e"):
         figure.run(tmp_path, tmp_path / "figure.svg")
     texts = []

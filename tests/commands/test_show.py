@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from small_ladder import with_refined_latents, without_bitstream
 from small_page import make_tables, without_intervals
+from small_results import write_results
 
 from rdpipe.__main__ import main
 from rdpipe.commands import check, show
@@ -47,7 +48,8 @@ def test_unknown_values_are_question_marks(tables):
 def test_command_reads_the_store_of_a_run(tables, results, capsys):
     show.run(results)
     shown = capsys.readouterr().out
-    assert shown.startswith("c on d\n") and f"page: {results / 'report.html'}" in shown
+    assert shown.startswith("c on d\n") and "Warning" not in shown
+    assert shown.splitlines()[-1].startswith(f"report: {results / 'report.html'} (written ")
     assert "\n".join(lines_of(tables)) in shown
 
 
@@ -56,6 +58,20 @@ def test_mistyped_path_is_one_line(name, message, tmp_path, capsys):
     assert main(["show", str(tmp_path / name)]) == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
+
+
+def test_image_that_makes_most_of_a_mean_is_flagged(tables, tmp_path, capsys):
+    points = tables["image_points"]
+    points.loc[points["image"] == "one", "bpp"] *= 100
+    show.run(write_results(tables, tmp_path / "other"))
+    assert "Warning: one alone makes up to 99 % of the mean bit/pixel (" in capsys.readouterr().out
+
+
+def test_measure_of_the_run_has_a_row(tables):
+    ladder = tables["ladder"].assign(matched_at="ms-ssim")
+    lines = lines_of(tables | {"ladder": ladder})
+    assert lines[2].split() == ["MS-SSIM,", "dB", "12.00", "13.00"]
+    assert "at equal MS-SSIM" in " ".join(lines)
 
 
 def test_check_is_the_check_of_the_stage():

@@ -205,9 +205,7 @@ def test_answer_is_about_the_measure_that_is_equal(bd_rates, tables):
     assert "worth 9.3 %" in texts[1] and "is -9.3 %" in texts[2]
 
 
-def test_headline_has_the_similarity_if_it_is_the_measure(tables):
+def test_rate_has_the_similarity_if_it_is_the_measure(tables):
     point = next(tables["points"].itertuples())
-    assert answer.headline("c", "d", point, "psnr") == "c at q1 on d: 1.000 bpp at 29.00 dB."
-    assert answer.headline("c", "d", point, "ms-ssim") == (
-        "c at q1 on d: 1.000 bpp at 29.00 dB, MS-SSIM 12.00 dB."
-    )
+    assert answer.rate_text(point, "psnr") == "1.000 bpp at 29.00 dB."
+    assert answer.rate_text(point, "ms-ssim") == "1.000 bpp at 29.00 dB, MS-SSIM 12.00 dB."

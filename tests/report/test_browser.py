@@ -13,6 +13,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Error, sync_playwright
 from small_page import make_kodak_page
 
+from rdpipe.report.words import GLOSSARY
 from rdpipe.theory import reverse_waterfill
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -108,6 +109,15 @@ def show_genie(page):
     page.locator("#curves .run:visible").get_by_label("codec/element/test-channel").check()
 
 
+def select_image(page, name):
+    page.select_option("#image", str(int(name[5:]) - 1))
+
+
+def shown_images(page):
+    script = "select => [...select.options].map((option) => option.textContent.split(':')[0])"
+    return page.locator("#image").evaluate(script)
+
+
 def traces(chart):
     return chart.evaluate("chart => chart.data.map((trace) => [...(trace.y || [])])")
 
@@ -177,7 +187,7 @@ def test_quality_limit_and_codec_can_be_selected(page):
     assert "genie" not in page.locator("#answer .answer:visible").inner_text()
     page.select_option("#run", "1")
     assert page.locator("#answer h2:visible").inner_text().startswith("other on d")
-    page.get_by_role("button", name="q2").click()
+    page.locator(".qualities:visible").get_by_role("button", name="q2").click()
     assert page.locator("#quality").input_value() == "2"
     assert page.locator(".first:visible").inner_text().startswith("2.000 bpp")
     assert page.locator("#curves .run:visible").count() == 1
@@ -189,15 +199,15 @@ def test_link_has_the_selection_and_restores_it(page):
     page.select_option("#quality", "7")
     page.locator("#curves .run:visible").locator('[data-option="rate"]').select_option("log")
     page.locator("#picture").scroll_into_view_if_needed()
-    page.locator("#map-canvas").wait_for()
-    page.select_option("#image", label="kodim07")
+    page.locator("#map-pane-canvas").wait_for()
+    select_image(page, "kodim07")
     assert "quality=7" in page.url and "image=kodim07" in page.url
     page.reload()
     assert page.locator("#run").input_value() == "1"
     assert page.locator(".first:visible").inner_text().startswith("7.000 bpp")
     assert drawn(page, "bounds").evaluate("chart => chart.layout.xaxis.type") == "log"
     page.locator("#picture").scroll_into_view_if_needed()
-    page.locator("#map-canvas").wait_for()
+    page.locator("#map-pane-canvas").wait_for()
     assert page.locator("#decoded img").get_attribute("alt").startswith("kodim07, decoded")
 
 
@@ -230,13 +240,30 @@ def test_scales_views_and_curves_of_the_bounds(page):
     before = len(traces(chart))
     controls.locator('[data-option="rate"]').select_option("log")
     assert chart.evaluate("chart => chart.layout.xaxis.type") == "log"
-    controls.locator('[data-option="distortion"]').select_option("mse")
-    assert traces(chart)[0][0] == pytest.approx(255**2 / 10**2.89)
-    controls.locator('[data-option="view"]').select_option("savings")
+    controls.locator('[data-option="distortion"]').select_option(label="PSNR of the mean MSE")
+    assert traces(chart)[0][0] == pytest.approx(28.9)
+    controls.locator('[data-option="view"]').select_option("percent")
+    assert traces(chart)[1] == pytest.approx([100 * 0.2 / q for q in range(1, 9)])
+    controls.locator('[data-option="distortion"]').select_option("ms_ssim")
+    assert chart.evaluate("chart => chart.data[1].x") == pytest.approx([12 + q for q in range(8)])
+    controls.locator('[data-option="view"]').select_option("bpp")
     assert traces(chart)[1] == pytest.approx([0.2] * 8)
     controls.locator('[data-option="view"]').select_option("curves")
     controls.get_by_label("jpeg").uncheck()
     assert len(traces(chart)) == before - 1
+
+
+def test_band_around_a_curve_is_the_paired_interval(page):
+    """All images lie equally far from the codec, so the interval of the difference is one point."""
+    chart = drawn(page, "bounds")
+    script = """chart => {
+      const band = chart.data.find((trace) => trace.name === "codec/codec/rounding, interval");
+      return [band.x, band.y, band.fill];
+    }"""
+    rates, quality, fill = chart.evaluate(script)
+    expected = [q - 0.1 for q in range(1, 9)]
+    assert rates == pytest.approx(expected + expected[::-1]) and fill == "toself"
+    assert quality == pytest.approx([28.0 + q for q in [*range(1, 9), *range(8, 0, -1)]])
 
 
 @pytest.mark.parametrize("name, start", [("SVG", b"<svg"), ("PNG", b"\x89PNG")])
@@ -255,6 +282,71 @@ def test_numbers_of_a_chart_are_saved(page):
     rows = list(csv.DictReader(Path(download.value.path()).read_text().splitlines()))
     own = [(float(row["x"]), float(row["y"])) for row in rows if row["trace"] == "codec"]
     assert own == [(float(q), 28.0 + q) for q in range(1, 9)]
+
+
+def test_term_is_explained_where_it_stands_by_keyboard_too(page):
+    term = page.locator("#curves .run:visible figure .term", has_text="genie-aided estimate")
+    shown = page.locator("#term-genie-aided-estimate")
+    assert not shown.is_visible()
+    term.focus()
+    page.keyboard.press("Enter")
+    shown.wait_for()
+    assert shown.inner_text() == f"genie-aided estimate: {GLOSSARY['genie-aided estimate']}."
+    place, below = term.bounding_box(), shown.bounding_box()
+    assert abs(below["y"] - place["y"]) < 100 and below["x"] + below["width"] <= page.evaluate(
+        "innerWidth"
+    )
+    page.keyboard.press("Escape")
+    assert not shown.is_visible()
+    term.click()
+    assert shown.is_visible()
+
+
+def test_table_is_sorted_by_a_column_and_back(page):
+    table = page.locator("#curves .run:visible table").first
+    header = table.locator("thead th", has_text="BD-rate, PSNR").first
+    script = "table => [...table.tBodies[0].rows].map((row) => row.cells[0].textContent)"
+    before = table.evaluate(script)
+    for order, expected in (
+        ("ascending", ["codec/element/test-channel", "joint", "codec/codec/test-channel"]),
+        ("descending", ["codec/codec/rounding", "codec/codec/test-channel", "joint"]),
+    ):
+        header.get_by_role("button").click()
+        assert header.get_attribute("aria-sort") == order
+        names = table.evaluate(script)
+        assert names[:3] == expected and names[-1] == "jpeg"  # its BD-rate is not defined
+        assert set(names) == set(before)
+    header.get_by_role("button").focus()
+    page.keyboard.press("Enter")
+    assert header.get_attribute("aria-sort") is None and table.evaluate(script) == before
+
+
+def test_total_stays_the_last_row(page):
+    table = page.locator("#latent-matched .run:visible table:visible").first
+    table.locator("thead button").first.click()
+    names = table.evaluate("table => [...table.tBodies[0].rows].map((row) => row.className)")
+    assert names.index("total") == len(names) - 1
+
+
+def test_visible_rows_of_a_table_are_saved(page):
+    region = page.locator("#tables .run:visible").get_by_label("Every image")
+    buttons = region.locator("xpath=following-sibling::div[1]")
+    saved = {}
+    for name in ("CSV", "LaTeX"):
+        with page.expect_download() as download:
+            buttons.get_by_text(name).click()
+        saved[download.value.suggested_filename] = Path(download.value.path()).read_text()
+    rows = list(csv.DictReader(saved["Every-image.csv"].splitlines()))
+    assert len(rows) == 24 and {row["quality"] for row in rows} == {"4"}
+    assert rows[0]["image"] == "kodim01" and float(rows[0]["real bpp"]) == 4
+    lines = saved["Every-image.tex"].splitlines()
+    assert r"\begin{tabular}{lrrrrrrrr}" in lines and lines[-1] == r"\end{tabular}"
+    assert lines[5].startswith(r"kodim01 & 70 $\times$ 50 & 4 & 4.0000 & 32.00 &")
+
+
+def test_text_of_a_table_is_escaped_for_latex(page):
+    text = page.evaluate(r"latexOf('a_b & 5 %, -0.5 to +1.0 (-2) \\ x-3')")
+    assert text == r"a\_b \& 5 \%, $-$0.5 to $+$1.0 ($-$2) \textbackslash{} x-3"
 
 
 def test_water_level_moves_the_point_along_the_curve(page):
@@ -281,33 +373,41 @@ def test_water_level_moves_the_point_along_the_curve(page):
 
 def test_maps_show_the_value_under_the_pointer(page):
     page.locator("#picture").scroll_into_view_if_needed()
-    canvas = page.locator("#map-canvas")
+    canvas = page.locator("#map-pane-canvas")
     canvas.wait_for()
     images = page.locator(".pane img")
-    assert images.count() == 3
+    assert images.count() == 4
     assert all(images.evaluate_all("all => all.map((image) => image.naturalWidth > 50)"))
-    page.select_option("#image", label="kodim07")
+    select_image(page, "kodim07")
     gap = "quantization gap, to decodable"
     page.get_by_role("button", name=gap).click()
     assert page.locator('#small [aria-pressed="true"]').inner_text() == gap
     canvas.hover()
     assert f"{gap}, row" in page.locator("#pointed").inner_text()
+    assert page.locator("#error-pane-canvas").count() == 1
+    page.locator("#error-pane-canvas").hover(position={"x": 1, "y": 1})
+    assert page.locator("#pointed-error").inner_text() == "error, row 0, column 0: 0.0 levels"
     decoded = page.locator("#decoded img").get_attribute("alt")
     assert decoded == "kodim07, decoded at quality 4"
 
 
 def test_images_are_sorted_and_original_and_decoded_alternate(page):
     page.locator("#picture").scroll_into_view_if_needed()
-    page.locator("#map-canvas").wait_for()
+    page.locator("#map-pane-canvas").wait_for()
     assert page.locator("#decoded-caption").inner_text() == "decoded at q4: 4.000 bpp at 32.00 dB"
-    script = "select => [...select.options].map((option) => option.textContent)"
-    names = page.locator("#image").evaluate(script)
+    names = shown_images(page)
     assert names == sorted(names) and len(names) == 24
-    page.evaluate("Object.assign(DATA.runs[0].images[4], { kodim05: [9, 20], kodim06: [1, 10] })")
+    page.evaluate(
+        "Object.assign(DATA.runs[0].images[4], { kodim05: [9, 20, 3], kodim06: [1, 10, 12.5] })"
+    )
     page.select_option("#order", "bpp")
-    assert page.locator("#image").evaluate(script)[0] == "kodim05"
+    assert shown_images(page)[0] == "kodim05"
     page.select_option("#order", "psnr")
-    assert page.locator("#image").evaluate(script)[:2] == ["kodim06", "kodim05"]
+    assert shown_images(page)[:2] == ["kodim06", "kodim05"]
+    page.select_option("#order", "avoidable")
+    assert shown_images(page)[:2] == ["kodim06", "kodim05"]
+    first = page.locator("#image option").first.text_content()
+    assert first == "kodim06: 1.000 bpp at 10.00 dB, 12.5 % avoidable"
     source = page.locator("#original img").get_attribute("src")
     page.locator("#decoded img").evaluate("image => { image.src = image.src + '#decoded'; }")
     page.locator("#flicker").check()
@@ -330,7 +430,7 @@ def test_keyboard_reaches_every_control(page):
     assert page.evaluate("document.activeElement.textContent") == "Skip to the answer"
     active = "document.activeElement.id || document.activeElement.dataset.option || ''"
     seen = set()
-    for _ in range(130):
+    for _ in range(300):
         page.keyboard.press("Tab")
         seen.add(page.evaluate(active))
     controls = {

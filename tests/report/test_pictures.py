@@ -25,6 +25,16 @@ def test_maps_are_bit_per_pixel_within_the_image():
     assert low + values[0] / 255 * (high - low) == pytest.approx(expected, abs=high / 400)
 
 
+def test_error_is_a_root_mean_square_within_the_image():
+    root, groups = make_maps(("one", "two"), 1, size=(50, 60))
+    maps = pictures.maps_of(root, groups, LIMITS)
+    image, (low, high) = maps["images"][0], maps["ends"][-1]
+    assert maps["names"][-1] == "error" and low == 0
+    values = np.frombuffer(base64.b64decode(image["values"]), np.uint8).reshape(-1, 4, 4)
+    expected = np.sqrt(groups[0]["mse"].values)
+    assert values[-1] / 255 * high == pytest.approx(np.minimum(expected, high), abs=high / 400)
+
+
 def test_bits_without_a_place_are_said_beside_the_map():
     """And in the figure, which shows the first image."""
     root, groups = make_maps(("one", "two"), 1)
@@ -37,7 +47,6 @@ def test_bits_without_a_place_are_said_beside_the_map():
 
 
 def test_maps_are_coarser_if_there_are_many():
-    assert pictures.pooled(np.arange(6.0).reshape(2, 3), 2).tolist() == [[2.0, 3.5]]
     root, groups = make_maps(("one",), 1)
     fine, coarse = (pictures.maps_of(root, groups, LIMITS, pool)["images"][0] for pool in (1, 2))
     assert (coarse["rows"], coarse["columns"]) == (2, 3)

@@ -24,6 +24,17 @@ def test_color_depends_on_the_role():
     assert colors == ["#000000", *style.COLORS[:4], *style.GRAYS]
 
 
+LADDER_TERMS = (
+    "coder",
+    "prior",
+    "variance",
+    "context",
+    "encoder",
+    "decoder",
+    "quantization",
+    "transforms",
+)
+"""Terms in the order of the rungs."""
 DEFICIENCIES = {
     "none": np.eye(3),
     "protanopia": [
@@ -71,6 +82,13 @@ def test_any_two_colors_of_terms_differ_for_every_reader(deficiency, lighter, le
         for (i, a), (j, b) in itertools.combinations(enumerate(style.TERM_COLORS), 2)
     }
     assert min(differences.values()) >= least, min(differences, key=differences.get)
+
+
+@pytest.mark.parametrize("colors", [style.COLORS, [style.TERM_COLORS[t] for t in LADDER_TERMS]])
+def test_neighbors_differ_in_grayscale(colors):
+    """Curves in their order, and the steps of a ladder in theirs."""
+    lightness = rgb2lab(rgb_of(colors))[:, 0]
+    assert np.abs(np.diff(lightness)).min() >= 10
 
 
 def test_colors_of_curves_are_those_of_the_palette_and_every_term_has_one():

@@ -100,6 +100,7 @@ def curve_tables(images, qualities) -> dict[str, pd.DataFrame]:
             "image": image,
             "bpp": point["bpp"] + 0.01 * (k % 3),
             "psnr": point["psnr"] + 0.1 * (k % 2),
+            "ms_ssim": point["ms_ssim"] + 0.1 * (k % 2),
         }
         for point in points
         for k, image in enumerate(images)
@@ -353,6 +354,7 @@ def make_maps(
         xr.Dataset(
             {
                 "bits": (("cell", "row", "column"), bits[:, i]),
+                "mse": (("error_row", "error_column"), squared_error(size, quality)),
                 "original": ("a", file),
                 "decoded": ("b", file),
             }
@@ -360,6 +362,12 @@ def make_maps(
         for i in range(len(images))
     ]
     return root, groups
+
+
+def squared_error(size, quality):
+    """Return the mean squared error of squares of 16 pixels, which grows to the lower right."""
+    rows, columns = (-(-side // 16) for side in size)
+    return np.add.outer(np.arange(rows), np.arange(columns)) * 100.0 / quality
 
 
 def webp(generator, size) -> bytes:

@@ -70,7 +70,7 @@ def at_first_write_or_rename(at_write, at_rename):
 
 def act(stage):
     """Prepare what shall happen to this process, which runs a stage."""
-    if stage == "summarise":  # it writes no product
+    if stage == "show":  # it writes no product
         return
     process = os.getpid()
 

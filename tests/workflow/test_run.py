@@ -246,9 +246,9 @@ def test_every_job_requests_more_than_its_peak_memory(project):
         assert peak < int(requested), log
 
 
-def test_run_ends_with_the_table_and_the_path_of_the_report(project):
+def test_run_ends_with_the_answer_and_the_path_of_the_report(project):
     assert "\nmini-mean-scale on tiny\n" in project.first_run
-    assert "BD-rate against the codec (anchor) at equal PSNR" in project.first_run
+    assert "\nagainst the real bytes " in project.first_run
     assert str(project.folder / "results/report.html") in project.first_run
 
 

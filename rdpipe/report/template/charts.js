@@ -33,17 +33,16 @@ LOG_TICKS.ticktext = LOG_TICKS.tickvals.map((v) => String(Number(v.toPrecision(2
 const message = (text) => ({ text, showarrow: false, xref: "paper", yref: "paper", x: 0.5, y: 0.5 });
 const fixed = (value, digits) => (value === null || value === undefined ? "?" : value.toFixed(digits).replace(/^-(0\.?0*)$/, "$1"));
 const escaped = (text) => String(text).replace(/[&<>]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;" })[c]);
-const mseOf = (psnr) => (psnr === null ? null : 255 ** 2 / 10 ** (psnr / 10));
+const QUALITY_TITLES = { psnr: "PSNR, dB (mean over images)", psnr_of_mean_mse: "PSNR of the mean MSE, dB", ms_ssim: "MS-SSIM, dB (mean over images)" };
 const between = (low, high, digits) =>
   low === null ? "" : `<br>95 % interval ${fixed(low, digits)} to ${fixed(high, digits)}`;
 
 function curveTrace(curve, state, more = {}) {
   const color = more.color || curve.color;
-  const mse = state.distortion === "mse";
-  const y = mse ? curve.psnr.map((p, i) => mseOf(curve.psnr_of_mean_mse[i] ?? p)) : curve.psnr;
+  const y = curve[state.distortion];
   const text = curve.bpp.map((bpp, i) =>
     `<b>${escaped(more.title || curve.label)}</b><br>${escaped(curve.name)}: ${escaped(curve.kind)}, quality ${curve.quality[i]}<br>` +
-    `${fixed(bpp, 4)} bpp at ${fixed(curve.psnr[i], 2)} dB${between(curve.bpp_low[i], curve.bpp_high[i], 4)}` +
+    `${fixed(bpp, 4)} bpp at ${fixed(y[i], 2)} dB${between(curve.bpp_low[i], curve.bpp_high[i], 4)}${curve.bpp_low[i] === null ? "" : " of the mean rate"}` +
     (curve.source ? `<br>${escaped(curve.source)}` : ""));
   return {
     x: curve.bpp, y, text, hoverinfo: "text", mode: "lines+markers", name: curve.name,
@@ -55,38 +54,48 @@ function curveTrace(curve, state, more = {}) {
 function frame(curves, state) {
   const measured = curves.filter((c) => c.measured);
   const of = (key) => measured.flatMap((c) => c[key]).filter((v) => v !== null);
-  const bpp = of("bpp"), psnr = of("psnr");
-  const margin = 0.08 * (Math.max(...psnr) - Math.min(...psnr)) + 0.3;
-  const ends = [Math.min(...psnr) - margin, Math.max(...psnr) + margin];
+  const bpp = of("bpp"), quality = of(state.distortion);
+  const margin = 0.08 * (Math.max(...quality) - Math.min(...quality)) + 0.3;
   const log = state.rate === "log";
   // intervals of few images may be many times as long as the curves
   const low = Math.max(Math.min(...bpp, ...of("bpp_low")) * 0.8, Math.min(...bpp) / 2, 1e-4);
   const high = Math.min(Math.max(...bpp, ...of("bpp_high")), Math.max(...bpp) * 1.5);
   const x = log ? { type: "log", range: [Math.log10(low), Math.log10(high * 1.1)], ...LOG_TICKS } : { range: [0, high * 1.05] };
-  const y = state.distortion === "mse"
-    ? axis("MSE, 8-bit levels squared", { type: "log", range: [Math.log10(mseOf(ends[1])), Math.log10(mseOf(ends[0]))] })
-    : axis("PSNR, dB (mean over images)", { range: ends });
+  const y = axis(QUALITY_TITLES[state.distortion], { range: [Math.min(...quality) - margin, Math.max(...quality) + margin] });
   return { xaxis: axis("rate, bit/pixel", x), yaxis: y };
 }
 
 CHARTS.bounds = (element, run, state) => {
   const shown = run.curves.filter((c) => !state.off.has(c.name));
-  if (state.view === "savings") return savings(element, run, shown);
+  if (state.view !== "curves") return savings(element, run, shown, state);
   const axes = frame(run.curves, state), traces = shown.map((c) => curveTrace(c, state));
   const named = shown.filter((c) => c.codec || c.shared || Object.values(run.best).includes(c.name));
   const annotations = named.map((c) => nameAtEnd(c, traces[shown.indexOf(c)], axes, run)).filter(Boolean);
-  return plot(element, [...traces, ...gap(shown, traces, run)], { ...axes, annotations });
+  return plot(element, [...traces, ...gap(shown, traces, run), ...bands(shown, run, state)], { ...axes, annotations });
 };
+
+const area = (x, y, name, fillcolor) => ({
+  x, y, name, mode: "lines", fill: "toself", fillcolor, hoverinfo: "skip", line: { width: 0, dash: "solid" }, marker: { symbol: "circle" },
+});
+
+// Around the best bound and the best code, the rates that the interval of their difference from the codec allows.
+function bands(shown, run, state) {
+  const saved = run.savings[state.distortion], best = Object.values(run.best);
+  return shown.filter((c) => best.includes(c.name) && saved[c.name]).flatMap((curve) => {
+    const { at, bpp, saved_low, saved_high } = saved[curve.name];
+    const known = at.map((_, i) => i).filter((i) => saved_low[i] !== null), back = [...known].reverse();
+    if (!known.length) return [];
+    const rates = [...known.map((i) => bpp[i] - saved_high[i]), ...back.map((i) => bpp[i] - saved_low[i])];
+    return [area(rates, [...known, ...back].map((i) => at[i]), `${curve.name}, interval`, `${curve.color}33`)];
+  });
+}
 
 // The area between the codec and its best bound.
 function gap(shown, traces, run) {
   const ends = [shown.findIndex((c) => c.codec), shown.findIndex((c) => c.name === run.best.bound)];
   if (Math.min(...ends) < 0) return [];
   const [codec, bound] = ends.map((i) => traces[i]);
-  return [{
-    x: [...codec.x, ...[...bound.x].reverse()], y: [...codec.y, ...[...bound.y].reverse()], name: "gap", mode: "lines", fill: "toself",
-    fillcolor: "#5a5a5a22", hoverinfo: "skip", line: { width: 0, dash: "solid" }, marker: { symbol: "circle" },
-  }];
+  return [area([...codec.x, ...[...bound.x].reverse()], [...codec.y, ...[...bound.y].reverse()], "gap", "#5a5a5a22")];
 }
 
 // The name of a curve at its last point in the frame: above those of the codec, below the others.
@@ -103,21 +112,23 @@ function nameAtEnd(curve, trace, axes, run) {
   };
 }
 
-function savings(element, run, shown) {
-  const traces = shown.filter((c) => run.savings[c.name]).map((curve) => {
-    const s = run.savings[curve.name];
-    const error = (list) => s.saved.map((v, i) => (list[i] === null ? 0 : Math.abs(list[i] - v)));
+function savings(element, run, shown, state) {
+  const all = run.savings[state.distortion], percent = state.view === "percent";
+  const traces = shown.filter((c) => all[c.name]).map((curve) => {
+    const s = all[curve.name], unit = (list) => list.map((v, i) => (percent && v !== null ? (100 * v) / s.bpp[i] : v));
+    const y = unit(s.saved), [low, high] = [s.saved_low, s.saved_high].map(unit);
+    const error = (ends) => y.map((v, i) => (ends[i] === null ? 0 : Math.abs(ends[i] - v)));
     return {
-      x: s.psnr, y: s.saved, mode: "lines+markers", hoverinfo: "text",
-      text: s.saved.map((v, i) => `<b>${escaped(curve.name)}</b><br>${escaped(curve.kind)}<br>saves ${fixed(v, 4)} of ${fixed(s.bpp[i], 4)} bpp (${(100 * v / s.bpp[i]).toFixed(1)} %) at ${fixed(s.psnr[i], 2)} dB${between(s.saved_low[i], s.saved_high[i], 4)}`),
+      x: s.at, y, name: curve.name, mode: "lines+markers", hoverinfo: "text",
+      text: s.saved.map((v, i) => `<b>${escaped(curve.label)}</b><br>${escaped(curve.name)}: ${escaped(curve.kind)}<br>saves ${fixed(v, 4)} of ${fixed(s.bpp[i], 4)} bpp (${fixed((100 * v) / s.bpp[i], 1)} %) at ${fixed(s.at[i], 2)} dB${between(low[i], high[i], percent ? 1 : 4)}${percent ? " %" : ""}`),
       line: { color: curve.color, dash: curve.dash, width: 1.8 },
       marker: { color: curve.color, symbol: curve.symbol, size: 8, line: { width: 1.5, color: curve.color } },
-      error_y: { type: "data", array: error(s.saved_high), arrayminus: error(s.saved_low), thickness: 1, width: 2, color: curve.color },
+      error_y: { type: "data", array: error(high), arrayminus: error(low), thickness: 1, width: 2, color: curve.color },
     };
   });
   return plot(element, traces, {
-    xaxis: axis("PSNR, dB (mean over images)", { zeroline: false }),
-    yaxis: axis("saved against the codec, bit/pixel", { zeroline: true, zerolinewidth: 2, zerolinecolor: "#000" }),
+    xaxis: axis(QUALITY_TITLES[state.distortion], { zeroline: false }),
+    yaxis: axis(`saved against the codec, ${percent ? "% of its bits" : "bit/pixel"}`, { zeroline: true, zerolinewidth: 2, zerolinecolor: "#000" }),
   });
 }
 
@@ -212,6 +223,6 @@ CHARTS.compare = (element, _, state) => {
   const curves = chosen.flatMap((index) => pick(DATA.runs[index]));
   if (!curves.length) return plot(element, [], {});
   return plot(element, traces.map((t, i) => ({ ...t, name: DATA.runs[chosen.find((c) => pick(DATA.runs[c]).includes(curves[i]))].title + (curves[i].codec ? "" : ": " + curves[i].name) })), {
-    ...frame(curves, { rate: "linear" }), showlegend: true, legend: { orientation: "h", y: -0.16 },
+    ...frame(curves, { rate: "linear", distortion: "psnr" }), showlegend: true, legend: { orientation: "h", y: -0.16 },
   });
 };

@@ -1,7 +1,7 @@
 "use strict";
 // The selection, and the drawing of the charts that are visible.
 const STATE = {
-  run: 0, quality: null, limit: document.getElementById("limit").value, rate: "linear", distortion: "psnr", view: "curves",
+  run: 0, quality: null, image: null, limit: document.getElementById("limit").value, rate: "linear", distortion: "", view: "curves",
   off: new Set(), compared: new Set(DATA.runs.map((_, i) => i)), comparedCurve: null,
 };
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
@@ -31,10 +31,10 @@ function refresh(elements = all("[data-chart], #picture")) {
 // The selection stands in the URL, so that a link shows what its sender saw.
 const LINKED = new URLSearchParams(location.search);
 function writeLink() {
-  const image = document.getElementById("image"), { rate, distortion, view, limit, quality } = STATE;
+  const { rate, distortion, view, limit, quality } = STATE;
   const link = new URLSearchParams({ codec: DATA.runs[STATE.run].title, quality, limit, rate, distortion, view });
-  const name = LINKED.get("image") ?? image.selectedOptions[0]?.textContent;
-  if (name !== undefined) link.set("image", name);
+  const name = LINKED.get("image") ?? STATE.image;
+  if (name !== null) link.set("image", name);
   try {
     history.replaceState(null, "", `?${link}${location.hash}`);
   } catch (error) { // a document without a URL of its own, as in the output of a notebook
@@ -79,7 +79,11 @@ function selectRun(index) {
   if (!qualities.includes(STATE.quality)) STATE.quality = qualities[Math.floor((qualities.length - 1) / 2)];
   select.value = STATE.quality;
   all(`.run[data-run="${index}"] [data-legend]`).forEach(legend);
-  all("[data-option]").forEach((select) => { select.value = STATE[select.dataset.option]; });
+  for (const select of all(`.run[data-run="${index}"] [data-option]`)) {
+    const key = select.dataset.option;
+    if (![...select.options].some((option) => option.value === STATE[key])) STATE[key] = select.options[0].value;
+    select.value = STATE[key];
+  }
   show();
 }
 
@@ -126,7 +130,7 @@ on("map", "change", drawPictures);
 on("order", "change", drawPictures);
 on("flicker", "change", alternate);
 on("level", "input", () => refresh(all('[data-chart="filling"]')));
-on("opacity", "input", (value) => { document.getElementById("map-canvas").style.opacity = value / 100; });
+on("opacity", "input", (value) => { document.getElementById("map-pane-canvas").style.opacity = value / 100; });
 all("[data-select]").forEach((button) => button.addEventListener("click", () => selectQuality(button.dataset.select)));
 all("[data-option]").forEach((select) => select.addEventListener("change", () => {
   STATE[select.dataset.option] = select.value;
@@ -145,33 +149,26 @@ all("#compared input").forEach((box) => box.addEventListener("change", () => {
   refresh(all('[data-chart="compare"]'));
 }));
 
-// Buttons that save a chart as an image, or the numbers in it.
-const FORMATS = ["svg", "png", "csv"];
-
-function csvOf(traces) {
-  const cell = (value) => (/[",\n]/.test(value ?? "") ? `"${String(value).replace(/"/g, '""')}"` : value ?? "");
-  const rows = traces.flatMap((trace) => [...(trace.x ?? [])].map((x, i) => [trace.name, x, trace.y[i]]));
-  return [["trace", "x", "y"], ...rows].map((row) => row.map(cell).join(",")).join("\n");
+function numbersOf(traces) {
+  return [["trace", "x", "y"], ...traces.flatMap((trace) => [...(trace.x ?? [])].map((x, i) => [trace.name, x, trace.y[i]]))];
 }
 
-function save(element, format) {
-  const name = `${DATA.runs[STATE.run].title} ${element.dataset.chart} q${STATE.quality}`.replace(/[^\w.-]+/g, "-");
-  if (format !== "csv") return Plotly.downloadImage(element, { format, filename: name, width: element.clientWidth, height: element.clientHeight, scale: 2 });
-  const link = Object.assign(document.createElement("a"), { download: `${name}.csv`, href: URL.createObjectURL(new Blob([csvOf(element.data)], { type: "text/csv" })) });
-  link.click();
-  URL.revokeObjectURL(link.href);
+function saveChart(element, format) {
+  const name = fileName(DATA.runs[STATE.run].title, element.dataset.chart, `q${STATE.quality}`);
+  if (format === "CSV") return download(`${name}.csv`, csvOf(numbersOf(element.data)), "text/csv");
+  return Plotly.downloadImage(element, { format: format.toLowerCase(), filename: name, width: element.clientWidth, height: element.clientHeight, scale: 2 });
 }
 
-all("[data-chart]").forEach((element) => {
-  const holder = Object.assign(document.createElement("div"), { className: "save" });
-  holder.append(...FORMATS.map((format) => {
-    const button = Object.assign(document.createElement("button"), { type: "button", textContent: format.toUpperCase() });
-    button.setAttribute("aria-label", `save “${element.getAttribute("aria-label")}” as ${format.toUpperCase()}`);
-    button.addEventListener("click", () => save(element, format));
-    return button;
-  }));
-  element.after(holder);
-});
+all("[data-chart]").forEach((element) => addSaveButtons(element, ["SVG", "PNG", "CSV"], (format) => saveChart(element, format)));
+// The explanation of a term opens below it; the browser closes it on Escape or a click elsewhere.
+let clicked = null;
+all(".term").forEach((button) => button.addEventListener("click", () => { clicked = button; }));
+all(".explained").forEach((shown) => shown.addEventListener("toggle", ({ newState }) => {
+  if (newState !== "open") return;
+  const { left, bottom } = clicked.getBoundingClientRect();
+  const x = Math.max(8, Math.min(left, innerWidth - shown.offsetWidth - 8)), y = Math.min(bottom + 4, innerHeight - shown.offsetHeight - 8);
+  shown.style.cssText = `inset: ${y}px auto auto ${x}px`;
+}));
 
 all("[data-chart], #picture").forEach((element) => watcher.observe(element));
 addEventListener("beforeprint", showAll);
@@ -181,9 +178,8 @@ readLink();
 
 // The library of the charts is large. It is unpacked and run after the top of the page has been shown.
 async function loadCharts() {
-  const packed = Uint8Array.from(atob(document.getElementById("plotly").textContent), (c) => c.charCodeAt(0));
-  const source = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
-  document.head.append(Object.assign(document.createElement("script"), { textContent: await new Response(source).text() }));
+  document.head.append(Object.assign(document.createElement("script"), { textContent: await unpacked("plotly") }));
   visible.forEach(draw);
+  picturesOf(STATE.run); // printing does not wait for them
 }
 requestAnimationFrame(() => setTimeout(loadCharts));

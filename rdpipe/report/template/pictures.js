@@ -4,7 +4,13 @@ const PICTURES = [];
 const SEQUENTIAL = [[0, 32, 76], [64, 77, 107], [124, 123, 120], [186, 175, 108], [255, 233, 69]]; // cividis
 const DIVERGING = [[0, 68, 136], [102, 153, 204], [245, 245, 245], [238, 153, 68], [170, 68, 0]];
 
-const picturesOf = (run) => (PICTURES[run] ??= JSON.parse(document.getElementById(`pictures-${run}`).textContent));
+// Text of an element that the page packs: base64 of gzip.
+async function unpacked(id) {
+  const packed = Uint8Array.from(atob(document.getElementById(id).textContent), (c) => c.charCodeAt(0));
+  return new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
+}
+
+const picturesOf = (run) => (PICTURES[run] ??= unpacked(`pictures-${run}`).then(JSON.parse));
 
 function colorOf(palette, value) {
   const place = (value / 255) * (palette.length - 1), k = Math.min(Math.floor(place), palette.length - 2);
@@ -46,35 +52,38 @@ function picture(element, source, name) {
   element.append(image);
 }
 
-function overlay(element, maps, image, k, opacity) {
+const isError = (maps, k) => k === maps.names.length - 1;
+
+// Draws a map into a pane; the value under the pointer is written into an element.
+function overlay(id, maps, image, k, opacity, output) {
   const canvas = document.createElement("canvas");
   drawMap(canvas, maps, image, k);
-  canvas.id = "map-canvas";
+  canvas.id = `${id}-canvas`;
   canvas.style.cssText = `width:${100 * image.across}%;height:${100 * image.down}%;opacity:${opacity / 100};image-rendering:pixelated`;
-  element.append(canvas);
+  document.getElementById(id).append(canvas);
   canvas.addEventListener("pointermove", (event) => {
     const box = canvas.getBoundingClientRect();
     const column = Math.min(image.columns - 1, Math.floor(((event.clientX - box.left) / box.width) * image.columns));
     const row = Math.min(image.rows - 1, Math.floor(((event.clientY - box.top) / box.height) * image.rows));
     const value = bytesOf(image)[(k * image.rows + row) * image.columns + column];
-    const [low, high] = maps.ends[k];
-    document.getElementById("pointed").textContent =
-      `${maps.names[k]}, row ${row}, column ${column}: ${(low + (value / 255) * (high - low)).toFixed(3)} bit/pixel`;
+    const [low, high] = maps.ends[k], shown = low + (value / 255) * (high - low);
+    output.textContent = `${maps.names[k]}, row ${row}, column ${column}: ` +
+      (isError(maps, k) ? `${shown.toFixed(1)} levels` : `${shown.toFixed(3)} bit/pixel`);
   });
 }
 
 function smallMaps(maps, image, k) {
   const holder = document.getElementById("small");
-  holder.replaceChildren(...maps.names.map((name, i) => {
+  holder.replaceChildren(...maps.names.slice(0, -1).map((name, i) => {
     const button = document.createElement("button"), canvas = document.createElement("canvas"), label = document.createElement("span");
     drawMap(canvas, maps, image, i);
     label.textContent = name;
     button.type = "button";
     button.setAttribute("aria-pressed", String(i === k));
     button.append(canvas, label);
-    button.addEventListener("click", () => {
+    button.addEventListener("click", async () => {
       document.getElementById("map").value = String(i);
-      drawPictures();
+      await drawPictures();
       holder.children[i].focus();
     });
     return button;
@@ -87,13 +96,16 @@ function options(select, names, order = names.map((_, i) => i)) {
   select.value = before !== "" && Number(before) < names.length ? before : "0";
 }
 
-// The places of some images in the order that is selected; points have bit/pixel and PSNR.
+const ORDERS = { bpp: ([bpp]) => -bpp, psnr: ([, psnr]) => psnr, avoidable: ([, , avoidable]) => -avoidable };
+
+// The places of some images in the order that is selected; points have bit/pixel, PSNR and avoidable per cent.
 function orderOf(names, points) {
-  const by = document.getElementById("order").value, places = names.map((_, i) => i), value = (i, k) => points[names[i]]?.[k] ?? 0;
-  if (by === "bpp") places.sort((i, j) => value(j, 0) - value(i, 0));
-  if (by === "psnr") places.sort((i, j) => value(i, 1) - value(j, 1));
-  return places;
+  const value = ORDERS[document.getElementById("order").value], places = names.map((_, i) => i);
+  return value ? places.sort((i, j) => value(points[names[i]]) - value(points[names[j]])) : places;
 }
+
+const pointText = ([bpp, psnr, avoidable]) =>
+  `${fixed(bpp, 3)} bpp at ${fixed(psnr, 2)} dB${avoidable === null ? "" : `, ${fixed(avoidable, 1)} % avoidable`}`;
 
 // Shows the decoded image in the place of the original, and the original again.
 function alternate() {
@@ -105,26 +117,26 @@ function alternate() {
 }
 setInterval(() => { if (document.getElementById("flicker").checked) alternate(); }, 700);
 
-function drawPictures() {
-  const pictures = picturesOf(STATE.run), maps = pictures.maps[STATE.quality];
-  const choose = ["image", "map"].map((id) => document.getElementById(id));
+async function drawPictures() {
+  const pictures = await picturesOf(STATE.run), maps = pictures.maps[STATE.quality], at = (id) => document.getElementById(id);
   const names = maps.images.map((entry) => entry.name), points = DATA.runs[STATE.run].images[STATE.quality];
-  options(choose[0], names, orderOf(names, points));
-  options(choose[1], maps.names);
-  const linked = maps.images.findIndex((entry) => entry.name === LINKED.get("image"));
-  if (linked >= 0) choose[0].value = String(linked);
+  options(at("image"), names.map((name) => `${name}: ${pointText(points[name])}`), orderOf(names, points));
+  options(at("map"), maps.names.slice(0, -1));
+  const linked = names.indexOf(LINKED.get("image"));
+  if (linked >= 0) at("image").value = String(linked);
   LINKED.delete("image");
+  STATE.image = names[at("image").value];
   writeLink();
-  const [i, k] = choose.map((select) => Number(select.value)), image = maps.images[i];
-  picture(document.getElementById("original"), pictures.originals[i], `${image.name}, original`);
-  picture(document.getElementById("decoded"), pictures.decoded[STATE.quality][i], `${image.name}, decoded at quality ${STATE.quality}`);
-  const [bpp, psnr] = points[image.name] ?? [null, null];
-  document.getElementById("decoded-caption").textContent = `decoded at q${STATE.quality}: ${fixed(bpp, 3)} bpp at ${fixed(psnr, 2)} dB`;
-  const pane = document.getElementById("overlay");
-  picture(pane, pictures.originals[i], `${image.name}, under the map`);
-  overlay(pane, maps, image, k, document.getElementById("opacity").value);
-  document.getElementById("pointed").textContent = `${maps.names[k]} over the original; hover over it for values`;
-  document.getElementById("unplaced").textContent = image.remark;
+  const image = maps.images[at("image").value], i = maps.images.indexOf(image), k = Number(at("map").value), last = maps.names.length - 1;
+  picture(at("original"), pictures.originals[i], `${image.name}, original`);
+  picture(at("decoded"), pictures.decoded[STATE.quality][i], `${image.name}, decoded at quality ${STATE.quality}`);
+  at("decoded-caption").textContent = `decoded at q${STATE.quality}: ${pointText(points[image.name])}`;
+  for (const id of ["map-pane", "error-pane"]) picture(at(id), pictures.originals[i], `${image.name}, under the map`);
+  overlay("map-pane", maps, image, k, at("opacity").value, at("pointed"));
+  overlay("error-pane", maps, image, last, 100, at("pointed-error"));
+  at("pointed").textContent = `${maps.names[k]} over the original; hover over it for values`;
+  at("pointed-error").textContent = `error of the decoded image, from 0 (blue) to ${maps.ends[last][1].toFixed(1)} levels (yellow); hover for values`;
+  at("unplaced").textContent = image.remark;
   drawScale(maps, k);
   smallMaps(maps, image, k);
 }

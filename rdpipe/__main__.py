@@ -27,6 +27,7 @@ from typing import Any, NoReturn, get_origin, get_type_hints
 import rdpipe
 from rdpipe.config.workflow import run_workflow
 from rdpipe.core import forkserver
+from rdpipe.core.attempts import once_if_hopeless
 from rdpipe.core.device import memory_message
 from rdpipe.core.errors import InputError
 from rdpipe.core.process import limit_threads, usage_message
@@ -241,7 +242,8 @@ def run_stage(stage: str, flags: list[str]) -> None:
     values = vars(stage_parser(stage, run).parse_args(flags))
     parameters = inspect.signature(run).parameters.values()
     positional = [values.pop(p.name) for p in parameters if p.kind is p.POSITIONAL_ONLY]
-    run(*positional, **values)
+    with once_if_hopeless(values.get("out")):
+        run(*positional, **values)
     if "out" in values:  # a job of the workflow, which has a log
         logger.info(usage_message(time.monotonic() - started))
 

@@ -124,6 +124,7 @@ def test_gradients_pass_between_devices():
         (lambda x: torch.cuda.synchronize(), 1),
         (lambda x: x.cumsum(0)[:2].square().mean(), 0),
         (lambda x: torch.arange(4, device=x.device) + x.new_zeros(4), 0),
+        (lambda x: x.cpu().pin_memory().to("cuda", non_blocking=True), 1),
         (lambda x: nn.utils.clip_grad_norm_([x.requires_grad_()], 1.0), 0),
     ],
 )

@@ -25,6 +25,7 @@ from rdpipe.codecs.sent_latents import (
 )
 from rdpipe.codecs.structure import find_structure
 from rdpipe.core.assembly import Whole, assemble
+from rdpipe.core.device import raise_lack_of_memory
 from rdpipe.core.errors import InputError
 from rdpipe.core.metrics import mean_squared_error, psnr
 from rdpipe.core.protocols import Codec, Image, SupportsCoder, SupportsForward
@@ -94,6 +95,7 @@ def check(codec: object, image: Image) -> Iterator[Finding]:
     except InputError as error:
         yield Finding(False, str(error))
     except Exception as error:  # a user's codec may raise anything
+        raise_lack_of_memory(error)
         yield Finding(False, f"it raised {_described(error)}")
 
 
@@ -238,6 +240,7 @@ def _check_decoder(
         with in_float64(codec) as precise:
             expected = decode_image(precise, CodingWalk(Encoder()), image)
     except (RuntimeError, TypeError, ValueError) as error:
+        raise_lack_of_memory(error)
         hint = "expected no float32 in code, or a method to_float64"
         yield Finding(False, f"code in float64, for bitstreams, raised {_described(error)}; {hint}")
         return
@@ -253,6 +256,7 @@ def _decoder_problem(unused: Codec, image: Image, pixels: Image, record: list[Co
     try:
         decoded = decode_image(unused, walk, size=(image.shape[0], image.shape[1]))
     except Exception as error:  # a user's codec may raise anything
+        raise_lack_of_memory(error)
         return f"raised {_described(error)}"
     if problem := find_difference(record, walk.record, ("offset", "step")):
         return f"sends something else than the encoder ({problem})"
@@ -305,9 +309,8 @@ def _check_gradient(codec: Codec, image: Image) -> Iterator[Finding]:
         yield Finding(True, f"{error}: {consequence}")
     except InputError as error:
         yield Finding(False, str(error))
-    except torch.OutOfMemoryError:
-        raise
-    except RuntimeError:  # PyTorch finds no graph
+    except RuntimeError as error:  # PyTorch finds no graph
+        raise_lack_of_memory(error)
         yield Finding(True, f"its image has no gradient: {consequence}")
     else:
         unused = [name for name, gain in gains.items() if not gain.any()]

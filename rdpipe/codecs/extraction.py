@@ -16,6 +16,7 @@ from rdpipe.codecs import bitstream
 from rdpipe.codecs.gain import NotDifferentiableError, decoder_gain, latent_weights
 from rdpipe.codecs.structure import find_structure, random_image
 from rdpipe.core.assembly import Whole, assemble, stride_of
+from rdpipe.core.device import raise_lack_of_memory
 from rdpipe.core.errors import InputError
 from rdpipe.core.latents import Latents, Structure
 from rdpipe.core.metrics import mean_squared_error, ms_ssim, psnr
@@ -170,9 +171,8 @@ def _unless_not_differentiable(measure: Callable[[], dict[str, _T]]) -> dict[str
         return measure()
     except NotDifferentiableError:
         return {}
-    except torch.OutOfMemoryError:
-        raise
-    except RuntimeError:  # an operation without a gradient
+    except RuntimeError as error:  # an operation without a gradient
+        raise_lack_of_memory(error)
         return {}
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from rdpipe.core.assembly import place
+from rdpipe.core.assembly import place, to_host
 from rdpipe.core.errors import InputError
 from rdpipe.core.protocols import Codec, Image
 from rdpipe.core.rng import generator
-from rdpipe.core.running import run
+from rdpipe.core.running import copy_to, run
 from rdpipe.core.walk import Part, Walk
 
 DRAWS = 4
@@ -79,7 +79,8 @@ def decoder_gain(codec: Codec, name: str, image: Image) -> dict[str, Tensor]:
             f"{type(codec).__name__} has no gradient of the image with respect to its latents;"
             " expected a decoder that PyTorch can differentiate"
         )
-    noise = torch.randn((1, colors, height, width), generator=generator(0, name)).to(decoded)
+    noise = torch.randn((1, colors, height, width), generator=generator(0, name))
+    noise = copy_to(noise, decoded.device).to(decoded.dtype)
     gradients = torch.autograd.grad(
         decoded, [leaf for _, leaf in walk.leaves], noise, allow_unused=True
     )
@@ -90,9 +91,13 @@ def decoder_gain(codec: Codec, name: str, image: Image) -> dict[str, Tensor]:
             for (part, _), gradient in zip(walk.leaves, gradients, strict=True)
             if part.name == latent
         ]
-        places = [part.at for part, _ in parts]
-        squares = place(latent, [change.square() for _, change in parts], places)
-        coded = place(latent, [part.coded_mask() for part, _ in parts], places)
+        masks = to_host([part.coded_mask() for part, _ in parts])
+        places = [
+            mask if isinstance(part.at, Tensor) else part.at
+            for (part, _), mask in zip(parts, masks, strict=True)
+        ]
+        squares = place(latent, to_host([change.square() for _, change in parts]), places)
+        coded = place(latent, masks, places)
         gains[latent] = (squares * coded).sum((1, 2)) / coded.sum((1, 2)).clamp(min=1)
         if not gains[latent].isfinite().all():
             raise InputError(f"the gain of the decoder for latent {latent!r} is not finite")

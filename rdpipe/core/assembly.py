@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -71,26 +72,57 @@ def assemble(record: Iterable[Coded]) -> dict[str, Whole]:
     parts: dict[str, list[Coded]] = {}
     for coded in record:
         parts.setdefault(coded.part.name, []).append(coded)
-    return {name: _assemble(name, of_name) for name, of_name in parts.items()}
+    columns = {name: _columns(of_name) for name, of_name in parts.items()}
+    fields = [values for of_name in columns.values() for values in of_name.values()]
+    on_host = iter(to_host([*chain(*fields)]))
+    return {
+        name: _assemble(
+            name, parts[name], {key: [next(on_host) for _ in values] for key, values in of.items()}
+        )
+        for name, of in columns.items()
+    }
 
 
-def _assemble(name: str, parts: Sequence[Coded]) -> Whole:
-    if len({coded.part.side for coded in parts}) > 1:
-        raise InputError(f"send({name!r}) is side information in some calls only; expected in all")
-    scales = [coded.part.prior.scale for coded in parts]
-    for coded, scale in zip(parts, scales, strict=True):
-        check_scale(name, scale, coded.part.coded)
-    columns: dict[str, list[Tensor]] = {
+def _columns(parts: Sequence[Coded]) -> dict[str, list[Tensor]]:
+    """Return the fields of the parts of a latent, and the masks that are their places."""
+    return {
         "y": [_or_nan(coded.part.y, coded.part) for coded in parts],
         "mean": [coded.part.prior.mean for coded in parts],
-        "scale": scales,
+        "scale": [coded.part.prior.scale for coded in parts],
         "offset": [coded.part.offset for coded in parts],
         "step": [_full(coded.part.step, coded.part) for coded in parts],
         "index": [coded.index for coded in parts],
         "bits": own_bits(parts),
         "coded": [coded.part.coded_mask() for coded in parts],
+        "at": [coded.part.at for coded in parts if isinstance(coded.part.at, Tensor)],
     }
-    places = [coded.part.at for coded in parts]
+
+
+def to_host(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Return tensors without gradients on the CPU, with one copy for all of a type on a card."""
+    on_host = [tensor.detach() for tensor in tensors]
+    groups: dict[tuple[torch.device, torch.dtype], list[int]] = {}
+    for number, tensor in enumerate(on_host):
+        if tensor.device.type != "cpu":
+            groups.setdefault((tensor.device, tensor.dtype), []).append(number)
+    for numbers in groups.values():
+        packed = torch.cat([on_host[number].flatten() for number in numbers]).cpu()
+        pieces = torch.split(packed, [on_host[number].numel() for number in numbers])
+        for number, piece in zip(numbers, pieces, strict=True):
+            on_host[number] = piece.view(on_host[number].shape)
+    return on_host
+
+
+def _assemble(name: str, parts: Sequence[Coded], columns: dict[str, list[Tensor]]) -> Whole:
+    """Return a latent from its parts and their fields, which are on the CPU."""
+    if len({coded.part.side for coded in parts}) > 1:
+        raise InputError(f"send({name!r}) is side information in some calls only; expected in all")
+    masks = iter(columns.pop("at"))
+    places = [
+        next(masks) if isinstance(coded.part.at, Tensor) else coded.part.at for coded in parts
+    ]
+    for coded, scale, mask in zip(parts, columns["scale"], columns["coded"], strict=True):
+        check_scale(name, scale, None if coded.part.coded is None else mask)
     check_overlap(name, columns["coded"], places)
     rest = {"scale": 1.0, "step": 1.0}
     fields = {
@@ -131,9 +163,9 @@ def check_overlap(
     count = place(name, [torch.zeros_like(masks[0], dtype=torch.int32)] * len(masks), places)
     for mask, where in zip(masks, places, strict=True):
         if isinstance(where, tuple):
-            count[:, *where[1:]][where[0]] += mask[0].cpu()
+            count[:, *where[1:]][where[0]] += mask[0]
         elif isinstance(where, Tensor):
-            count += mask.reshape(count.shape).cpu()
+            count += mask.reshape(count.shape)
     if (count > 1).any():
         raise InputError(
             f"send({name!r}) has parts that overlap; expected every element of a latent in one part"
@@ -146,7 +178,7 @@ def own_bits(parts: Sequence[Coded]) -> list[Tensor]:
     priors = [coded.part.prior for coded in parts]
     points = torch.cat([coded.part.point(coded.index).flatten() for coded in parts])
     steps = torch.cat([_full(coded.part.step, coded.part).flatten() for coded in parts])
-    joined = priors[0].join(priors).bits(points, steps.to(points.device))
+    joined = priors[0].join(priors).bits(points, steps)
     bits = torch.split(joined, [coded.index.numel() for coded in parts])
     return [
         of_part.view(coded.part.shape)
@@ -161,7 +193,10 @@ def _or_nan(y: Tensor | None, part: Part) -> Tensor:
 
 
 def _full(value: Tensor | float, part: Part) -> Tensor:
-    return torch.as_tensor(value, dtype=torch.float64).expand(part.shape)
+    device = part.prior.mean.device
+    if isinstance(value, Tensor):
+        return value.to(device, torch.float64).expand(part.shape)
+    return torch.full((), value, dtype=torch.float64, device=device).expand(part.shape)
 
 
 def place(
@@ -172,9 +207,8 @@ def place(
 ) -> Tensor:
     """Return the whole latent, of shape (channel, row, column), from the values of its parts.
 
-    Elements that are in no part have the value ``rest``.
+    Elements that are in no part have the value ``rest``. All tensors are on the CPU.
     """
-    values = [value.detach().cpu() for value in values]
     if all(where is None for where in places):
         axis = 1 if values[0].ndim > 1 else 0
         whole = values[0] if len(values) == 1 else torch.cat(list(values), axis)
@@ -186,7 +220,7 @@ def place(
     elif len(masks := [where for where in places if isinstance(where, Tensor)]) == len(places):
         whole = torch.full_like(values[0], rest)
         for value, mask in zip(values, masks, strict=True):
-            whole = torch.where(mask.cpu(), value, whole)
+            whole = torch.where(mask, value, whole)
     else:
         raise InputError(
             f"send({name!r}) has parts with and without `at`; expected the same kind in all calls"

@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 
 DRIVER_FILES = ("nvidia0", "nvidiactl", "kfd", "dxg", "nvmap")
 """Files in ``/dev`` of which a machine with a GPU has one."""
+MEMORY_ERRORS = (
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+)
+"""What errors other than ``torch.OutOfMemoryError`` say of exhausted memory."""
 _claims: list[TextIO] = []
 """Locks of the cards of this process."""
 
@@ -142,10 +148,27 @@ def describe_cards() -> dict[str, str]:
     }
 
 
+def lacks_memory(error: BaseException) -> bool:
+    """Return whether the memory of a card was exhausted, also according to CUDA's libraries."""
+    torch = sys.modules.get("torch")
+    if torch is None or not isinstance(error, RuntimeError):
+        return False
+    in_library = any(text in str(error) for text in MEMORY_ERRORS)
+    return in_library or isinstance(error, torch.OutOfMemoryError)
+
+
+def raise_lack_of_memory(error: BaseException) -> None:
+    """Raise an error again if the memory of a card was exhausted, before it is explained away."""
+    if lacks_memory(error):
+        raise error
+
+
 def memory_message(error: BaseException) -> str | None:
     """Return one line about an error if the memory of a card was exhausted, otherwise None."""
-    torch = sys.modules.get("torch")
-    if torch is None or not isinstance(error, torch.OutOfMemoryError):
+    if not lacks_memory(error):
         return None
-    cause = str(error).partition(". ")[0]
-    return f"{cause}; expected a card with more memory, device: cpu, or smaller images or batches"
+    cause = str(error).partition("\n")[0].partition(". ")[0]
+    return (
+        f"{cause}; expected a card with more memory, fewer jobs on it, device: cpu, or smaller"
+        " images or batches"
+    )

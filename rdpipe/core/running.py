@@ -159,9 +159,9 @@ def to_tensor(codec: object, image: Image) -> Tensor:
             f"the image has dtype {image.dtype} and shape {tuple(image.shape)}; expected uint8 of"
             " shape (height, width, 3)"
         )
-    device = device_of(codec)
     dtype = torch.get_default_dtype()
-    x = torch.tensor(image, device=device).permute(2, 0, 1)[None].to(dtype)
+    x = copy_to(torch.tensor(image), torch.device(device_of(codec))).permute(2, 0, 1)[None]
+    x = x.to(dtype)
     if image.dtype == np.uint8:
         x = x / 255
     height, width = image.shape[:2]
@@ -169,6 +169,11 @@ def to_tensor(codec: object, image: Image) -> Tensor:
     if (rows, columns) == (height, width):
         return x.contiguous()
     return torch.nn.functional.pad(x, (0, columns - width, 0, rows - height), "replicate")
+
+
+def copy_to(x: Tensor, device: torch.device) -> Tensor:
+    """Return a tensor of the CPU on a device; the host does not wait for the copy to a card."""
+    return x.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else x.to(device)
 
 
 def to_image(decoded: Tensor, height: int, width: int) -> Image:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rdpipe.core.device import raise_lack_of_memory
 from rdpipe.core.errors import InputError
 from rdpipe.core.protocols import Codec, SupportsFloat64
 from rdpipe.entropy.coder import OTHER_NUMBERS, Decoder, DecodingError
@@ -32,6 +33,7 @@ def decoding(coder: Decoder) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:  # of a codec that decodes nonsense
+        raise_lack_of_memory(error)
         cause = f" ({type(error).__name__}: {error})"
         raise DecodingError(OTHER_NUMBERS + cause) from error
     coder.finish()

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from rdpipe.codecs.bitstream import decode, encode
 from rdpipe.codecs.building import build_codec
 from rdpipe.codecs.conformance import Finding, check
+from rdpipe.core.device import raise_lack_of_memory
 from rdpipe.core.errors import InputError
 from rdpipe.core.protocols import Codec, Image
 from rdpipe.core.running import decode_image, to_tensor
@@ -81,9 +81,8 @@ def check_refinement(codec: Codec, image: Image) -> Finding:
     try:
         refiner = Refiner(codec, "check", pixels, Settings(SLOPE, steps=2))
         refiner.refine()
-    except torch.OutOfMemoryError:
-        raise
     except (InputError, RuntimeError) as error:
+        raise_lack_of_memory(error)
         return Finding(True, f"its latents cannot be refined: {error}")
     latents = {name: latent + SHIFT for name, latent in refiner.initial.items()}
     encoder = refined_codec(codec, {fingerprint(to_tensor(codec, pixels)): latents})

@@ -103,8 +103,8 @@ def run(
     out : Path
         Store with the groups ``points``, ``bd_rates``, ``decomposition``, ``ladder``, ``codes``,
         ``available`` and ``earned``; the values of each image: ``image_bd_rates``,
-        ``image_points`` and ``image_terms``; and what holds at equal distortion of the latents only,
-        ``latent_decomposition``, ``latent_matched`` and ``context``.
+        ``image_points`` and ``image_terms``; and what holds at equal distortion of the latents
+        only, ``latent_decomposition``, ``latent_matched`` and ``context``.
     points, bd_rates, image_bd_rates, decomposition, ladder, codes, latent_matched, context : Path
         These groups as CSV; ``latent_matched`` is ``latent_decomposition``.
     """

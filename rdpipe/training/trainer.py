@@ -7,7 +7,7 @@ import math
 import os
 import shutil
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_optimizer import SOAP
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
-from torch.utils.data import DataLoader
+from torch.utils.data import BatchSampler, DataLoader
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
@@ -28,6 +28,7 @@ from rdpipe.core.device import available_device, claim_cards, use_full_precision
 from rdpipe.core.errors import InputError
 from rdpipe.core.process import retain_freed_memory
 from rdpipe.io.files import write_atomically
+from rdpipe.training.card_crops import CardCrops
 from rdpipe.training.crops import Crops
 from rdpipe.training.model import VariableRateModel
 from rdpipe.training.spec import LoopSpec, OnChange, TrainingSpec
@@ -447,7 +448,7 @@ def _save_if_due(trainer: Trainer, stop_requested: bool) -> None:
         )
 
 
-def _batches(trainer: Trainer, crops: Crops) -> DataLoader[Any]:
+def _batches(trainer: Trainer, crops: Crops) -> Iterable[Tensor]:
     """Return the batches of this process that are left to train on."""
     spec, fabric = trainer.spec, trainer.fabric
     share, on_gpu = spec.batch // fabric.world_size, fabric.device.type == "cuda"
@@ -456,6 +457,8 @@ def _batches(trainer: Trainer, crops: Crops) -> DataLoader[Any]:
         for i in range(trainer.step_count * spec.batch, spec.steps * spec.batch)
         if i % spec.batch // share == fabric.global_rank
     )
+    if on_gpu and (on_card := CardCrops.load(crops, fabric.device)) is not None:
+        return map(on_card.batch, BatchSampler(indices, share, drop_last=False))
     return DataLoader(
         crops,
         share,

@@ -99,6 +99,6 @@ def test_exhausted_memory_of_a_card_is_one_line(monkeypatch, capsys):
     monkeypatch.setattr("rdpipe.__main__.run_stage", run_stage)
     assert main(["extract_latents"]) == 2
     assert capsys.readouterr().err == (
-        "rdpipe extract_latents: CUDA out of memory; expected a card with more memory, device: cpu,"
-        " or smaller images or batches\n"
+        "rdpipe extract_latents: CUDA out of memory; expected a card with more memory, fewer jobs"
+        " on it, device: cpu, or smaller images or batches\n"
     )

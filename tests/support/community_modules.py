@@ -19,7 +19,7 @@ def ste_round(x):
 
 
 def checkerboard(x):
-    rows, columns = (torch.arange(length) for length in x.shape[2:])
+    rows, columns = (torch.arange(length, device=x.device) for length in x.shape[2:])
     return ((rows[:, None] + columns) % 2 == 0).expand(x.shape)
 
 
@@ -177,7 +177,7 @@ class Hierarchy(nn.Module):
                 layer.weight *= 20
 
     def start(self, size):
-        return torch.ones(1, 4, size[0] // 64, size[1] // 64)
+        return self.g_s.bias.new_ones(1, 4, size[0] // 64, size[1] // 64)
 
     def step(self, k, features, x):
         mean, scale = self.priors[k](features).chunk(2, 1)

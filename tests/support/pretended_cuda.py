@@ -301,7 +301,7 @@ def move(x: Tensor, device: Any = None, non_blocking: bool = False, **options: A
     if target == x.device:
         with torch._C.DisableTorchFunction():
             return torch.Tensor.to(x, **options) if options else x
-    if not (non_blocking and x.is_pinned()):
+    if not (non_blocking and hasattr(x, "is_page_locked")):
         _wait(f"copy from {x.device.type} to {target.type}")
     moved: Tensor = _Move.apply(x, target, options)
     return moved
@@ -321,6 +321,17 @@ def to(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     return move(x, **{key: value for key, value in kwargs.items() if value is not None})
 
 
+def pin(x: Tensor, *_: Any) -> Tensor:
+    """Return a copy from which a transfer to a device does not make the host wait."""
+    if isinstance(x, PretendedTensor):
+        raise RuntimeError(
+            f"cannot pin a tensor on {x.device}: only tensors on the CPU can be pinned"
+        )
+    pinned = x.clone()
+    pinned.is_page_locked = True  # type: ignore[attr-defined]
+    return pinned
+
+
 def set_data(x: Tensor, data: Tensor) -> None:
     """Set the values of a tensor, which stays on its device."""
     if isinstance(x, PretendedTensor):
@@ -336,7 +347,7 @@ MOVES: dict[Any, Any] = {
     torch.Tensor.cpu: lambda x, **options: move(x, "cpu", **options),
     torch.Tensor.cuda: lambda x, device="cuda", **options: move(x, device, **options),
     torch.Tensor.type_as: lambda x, other: move(x, other.device, dtype=other.dtype),
-    torch.Tensor.pin_memory: lambda x, *_: x,
+    torch.Tensor.pin_memory: pin,
     torch.Tensor.data.__set__: set_data,  # type: ignore[attr-defined]
 }
 """Functions that change the device of a tensor."""

@@ -1,5 +1,6 @@
 """Crops are reproducible."""
 
+import hashlib
 from functools import partial
 from types import SimpleNamespace
 
@@ -7,7 +8,10 @@ import numpy as np
 from small_training import FILES
 
 from rdpipe.datasets.image import read_image
-from rdpipe.training.crops import Crops, random_saturation, random_zoom
+from rdpipe.training.crops import Crops, Cut, cut, draw_cut
+
+DIGESTS = "65d80e5e f468634a aed75753 cd6df4be f6cf76a8 9ab68e33 6aa02d02 17eaf35b".split()
+"""First digits of the SHA-256 of eight crops, by the code before crops were made on cards."""
 
 
 def test_crop_is_a_pure_function_of_seed_and_index():
@@ -53,13 +57,21 @@ def counted(files, file, **options):
 def test_small_images_are_not_shrunk_below_a_crop():
     image = np.random.default_rng(0).integers(0, 256, (64, 70, 3), dtype=np.uint8)
     for seed in range(20):
-        assert random_zoom(image, 64, np.random.default_rng(seed)).shape == (64, 64, 3)
+        where = draw_cut(image.shape, 64, np.random.default_rng(seed))
+        assert cut(image, 64, where).shape == (64, 64, 3)
 
 
 def test_saturation_keeps_gray_images():
     gray = np.repeat(np.arange(64, dtype=np.uint8).reshape(8, 8, 1), 3, axis=2)
-    for seed in range(4):
-        assert np.array_equal(random_saturation(gray, np.random.default_rng(seed)), gray)
+    for factor in (0.5, 0.8, 1.0, 2.0):
+        assert np.array_equal(cut(gray, 8, Cut(0, 0, 8, False, factor)), gray)
+
+
+def test_sequence_of_crops_stays_as_it_is():
+    """A training that resumes after an update of rdpipe has the crops that it would have had."""
+    crops = Crops(FILES, 64, 5)
+    digests = [hashlib.sha256(crops[i].tobytes()).hexdigest()[:8] for i in range(8)]
+    assert digests == DIGESTS
 
 
 def test_sources_are_the_files_of_the_crops():

@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 import pytest
-from small_project import CONFIG, SOURCES
+from small_project import CONFIG, SOURCES, Project, write_inputs
 
 STAGES = {
     *("prepare_dataset", "train_codec", "extract_latents", "fit_estimator", "measure_gap"),
@@ -105,7 +105,7 @@ if sys.orig_argv[1:4] == ["-P", "-m", "rdpipe"]:
     stage = sys.orig_argv[4]
     if stage == "serve":
         os.register_at_fork(after_in_child=act_in_fork)
-    elif stage == "train_codec" or not os.environ.get("RDPIPE_FORK_SERVER"):  # no job is forked for it
+    elif stage == "train_codec" or not os.environ.get("RDPIPE_FORK_SERVER"):  # it is not forked
         act(stage)
 '''
 
@@ -444,3 +444,30 @@ def test_no_stage_uses_a_damaged_store_without_an_error(commands, small, tmp_pat
             assert status == 0 and data == content(Path(file.relative_to(out))), (stage, name)
     statuses = [status for status, _ in results]
     assert len(cases) >= 20 and statuses.count(2) >= len(cases) // 2
+
+
+FULL_CARD = """
+from pathlib import Path
+import torch
+
+
+def codec(quality):
+    with Path("attempts.txt").open("a") as file:
+        file.write("attempt\\n")
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB. GPU 0 has ...")
+"""
+
+
+def test_job_that_exhausts_the_memory_of_a_card_is_not_tried_again_in_a_run(tmp_path):
+    write_inputs(tmp_path)
+    project, config = Project(tmp_path), copy.deepcopy(CONFIG)
+    (project.folder / "full_card.py").write_text(FULL_CARD)
+    config["codecs"] = {"full": {"use": "full_card:codec", "qualities": [1]}}
+    project.configure(config)
+    for runs in (1, 2):
+        done = project.snakemake("results/tiny/full/q1/latents/0.zarr.zip", "--retries", "1")
+        assert done.returncode and done.stdout.count("Error in rule extract_latents") == 2
+        assert (project.folder / "attempts.txt").read_text() == "attempt\n" * runs
+        log = (project.folder / "logs/extract_latents/tiny/full/q1/0.log").read_text()
+        assert log.startswith("rdpipe extract_latents: CUDA out of memory; expected")
+        assert log.endswith("; not tried again\n") and log.count("\n") == 1

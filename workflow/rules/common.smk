@@ -7,6 +7,7 @@ import shlex
 import sys
 from functools import cache
 from pathlib import Path
+from uuid import uuid4
 
 from snakemake.common import SNAKEFILE_CHOICES
 from snakemake.exceptions import WorkflowError
@@ -17,6 +18,7 @@ from rdpipe.config.check import check_device, complete
 from rdpipe.config.programs import used_programs
 from rdpipe.config.text import check_text
 from rdpipe.core import forkserver
+from rdpipe.core.attempts import RUN
 from rdpipe.core.axes import AXES, axis_named
 from rdpipe.core.device import count_cards, resolve_device
 from rdpipe.core.errors import InputError
@@ -52,6 +54,12 @@ except InputError as error:  # one line, and the status of the command line
 # Without a limit on the command line or in a profile, each card has one job at a time.
 if runs_here and config["device"] != "cpu" and "gpu" not in workflow.global_resources:
     workflow.register_resource("gpu", 1 if ":" in config["device"] else max(1, count_cards()))
+
+# A job that exhausts the memory of a card is not tried again in this run, unless others share it.
+if workflow.is_main_process:
+    uses_cards = runs_here and config["device"] != "cpu"
+    shares_cards = uses_cards and workflow.global_resources["gpu"] > count_cards()
+    os.environ[RUN] = "" if shares_cards else uuid4().hex
 
 MATCHES_DATASET = config["matching"] == "dataset"
 

@@ -23,6 +23,7 @@ from rdpipe.codecs.compressai.bottleneck import (
     bottleneck_moments,
     bottleneck_prior,
 )
+from rdpipe.codecs.compressai.coder_tables import keep_tables_on_host
 from rdpipe.codecs.compressai.decoding_order import has_child, has_latent_codecs, latent_codec
 from rdpipe.codecs.compressai.private_copy import (
     copy_without_hooks,
@@ -174,6 +175,7 @@ class CompressAICodec:
             for conditional, table in zip(conditionals, scale_tables, strict=True):
                 if table.numel() and not torch.equal(table, conditional.scale_table):
                     conditional.update_scale_table(table.tolist(), force=True)
+        keep_tables_on_host(self.model, self.device)
         if self.device.type == "cpu":  # convolutions are faster with channels last
             self.model.to(memory_format=torch.channels_last)
         inner = _inner(model)
@@ -360,6 +362,7 @@ class CompressAICodec:
                 )
             weight.copy_(weights[short])
         self._update_tables()
+        keep_tables_on_host(self.model, self.device)
         self._use_predictors(self.model)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -374,7 +377,8 @@ class CompressAICodec:
             if not decoding_order.has_context(self.model):
                 return None
             likelihoods = self.model(image, **self._options)["likelihoods"]
-            return sum(-x.double().log2().sum().item() for x in likelihoods.values())
+            bits = torch.stack([-x.double().log2().sum() for x in likelihoods.values()])
+            return sum(bits.tolist())
 
     def compress(self, image: Image) -> bytes:
         """Return the bitstream of CompressAI's coder, with a header."""

@@ -41,7 +41,7 @@ def run(
     out : Path
         The figure to write; its suffix is pdf, svg or png.
     figure : str
-        ``answer``, ``bounds``, ``savings``, or ``compare``, which shows several codecs.
+        ``answer``, ``bounds``, ``savings``; or of several codecs: ``compare`` and ``terms``.
     preset : str
         Width: ``iclr`` or ``neurips`` (5.5 inches), ``ieee`` (one column) or ``ieee-double``.
     font : str
@@ -52,8 +52,8 @@ def run(
         Curves besides the codec's own, separated by commas; NAME=LABEL gives one another name. All
         curves if it is empty.
     codec : str
-        Name of the codec; the first one if it is empty. For ``compare``, names separated by
-        commas; all codecs if it is empty.
+        Name of the codec; the first one if it is empty. For figures of several codecs, names
+        separated by commas; all codecs if it is empty.
     dataset : str
         Name of the dataset; needed if the codecs were measured on several.
 

@@ -7,7 +7,6 @@ decoder or measured, and savings of codes that decode to the codec's own picture
 from __future__ import annotations
 
 import math
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -232,15 +231,12 @@ def lever_sentence(bd_rates: pd.DataFrame, measure: str) -> str:
     )
 
 
-def earned_sentence(bd_rates: pd.DataFrame, measure: str) -> str:
+def earned_sentence(earned: pd.DataFrame, measure: str) -> str:
     """Return what the codec's variance and mean already earn; empty if it was not simulated.
 
-    It compares cells without them, at equal quality: with one variance for each channel, which is
-    transmitted, and without a mean too. A cell pays for the side information that it uses.
-
-    The parameters are those of :func:`bound_sentence`.
+    The parameters are those of :func:`earned_texts`.
     """
-    texts = [f"the {name} {share:.1f} %" for name, share in earned(bd_rates, measure).items()]
+    texts = [f"the {name} {text}" for name, text in earned_texts(earned, measure).items()]
     if not texts:
         return ""
     return (
@@ -250,17 +246,20 @@ def earned_sentence(bd_rates: pd.DataFrame, measure: str) -> str:
     )
 
 
-def earned(bd_rates: pd.DataFrame, measure: str) -> dict[str, float]:
-    """Return the per cent of the bits in :func:`earned_sentence`, of what was simulated."""
-    rates = of_measure(bd_rates, measure).set_index("curve")["bd_rate"]
-    cells = [BASELINE_CELL, BASELINE_CELL.replace(variance="channel")]
-    cells.append(cells[1].replace(mean="zero"))
-    factors = [1 + rates.get(str(cell), math.nan) / 100 for cell in cells]
-    shares = (100 * (1 - x / y) for x, y in pairwise(factors))
+def earned_texts(earned: pd.DataFrame, measure: str) -> dict[str, str]:
+    """Return the saving of each module, per cent of the bits without it, with its interval.
+
+    Parameters
+    ----------
+    earned : DataFrame
+        From :func:`rdpipe.analysis.earned.earned_frame`, for one codec on one dataset.
+    measure : str
+        The measure of the quality that is equal.
+    """
+    known = of_measure(earned, measure).dropna(subset="bd_rate")
     return {
-        name: share
-        for name, share in zip(("variance", "mean"), shares, strict=True)
-        if math.isfinite(share)
+        row.module: saving_text(row.bd_rate, row.bd_rate_low, row.bd_rate_high)
+        for row in known.itertuples()
     }
 
 

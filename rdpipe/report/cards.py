@@ -69,12 +69,12 @@ WITHOUT = (
     ("variance", "variance", "one transmitted variance for each channel"),
     ("context", "mean", "a mean of 0, with such a variance"),
 )
-"""Terms whose estimators earn something, their axes, and against what."""
+"""Terms whose estimators earn something, their modules, and against what."""
 
 
 def cards(
     ladder: pd.DataFrame,
-    bd_rates: pd.DataFrame,
+    earned: pd.DataFrame,
     available: pd.DataFrame,
     latents: pd.DataFrame,
     measure: str,
@@ -85,23 +85,23 @@ def cards(
     ----------
     ladder : DataFrame
         To one limit.
-    bd_rates, available, latents : DataFrame
+    earned, available, latents : DataFrame
         See :func:`rdpipe.report.page.run_content`.
     measure : str
         The quality that is equal.
     """
     points = ladder[ladder["quality"].notna()]
-    shares = answer.earned(bd_rates, measure)
-    earned = {"side": side_text(latents)} | {
-        term: f"{shares[axis]:.1f} % of the bits needed without it, against {other}"
-        for term, axis, other in WITHOUT
-        if axis in shares
+    savings = answer.earned_texts(earned, measure)
+    texts = {"side": side_text(latents)} | {
+        term: f"{savings[module]} of the bits needed without it, against {other}"
+        for term, module, other in WITHOUT
+        if module in savings
     }
     return [
         {
             **component._asdict(),
             "color": TERM_COLORS[component.terms[-1]],
-            "earned": earned.get(component.terms[0], NOT_MEASURED),
+            "earned": texts.get(component.terms[0], NOT_MEASURED),
             "left": [
                 {"quality": int(quality), "texts": left_texts(rungs, component.terms)}
                 for quality, rungs in points.groupby("quality")

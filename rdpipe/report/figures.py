@@ -13,7 +13,7 @@ import matplotlib
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from rdpipe.report import draw_answer, draw_compare, draw_curves, draw_latents
+from rdpipe.report import draw_answer, draw_compare, draw_curves, draw_latents, draw_terms
 from rdpipe.report.style import LOOK
 
 matplotlib.use("Agg")
@@ -32,6 +32,7 @@ FIGURES: dict[str, tuple[Any, ...]] = {
 """The function that draws each figure, and the names of its tables; CSV is the first one."""
 COMPARISONS: dict[str, tuple[Any, ...]] = {
     "compare": (draw_compare.compare, "ladder", "points"),
+    "terms": (draw_terms.terms, "ladder"),
 }
 """The same for the figures of several codecs on one dataset."""
 METADATA: dict[str, dict[str, Any]] = {

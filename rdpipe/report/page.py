@@ -53,9 +53,9 @@ def run_content(dataset: str, codec: str, tables: RunTables, limits: Limits) -> 
     ----------
     dataset, codec : str
     tables : mapping of str to DataFrame
-        ``points``, ``image_points``, ``bd_rates``, ``available``, ``decomposition``, ``ladder``,
-        ``latent_decomposition``, ``latent_matched``, ``context``, ``image_terms``, ``codes``,
-        ``gaps``, ``latents``, ``channels``, ``calibration`` and ``residuals`` of this
+        ``points``, ``image_points``, ``bd_rates``, ``available``, ``earned``, ``decomposition``,
+        ``ladder``, ``latent_decomposition``, ``latent_matched``, ``context``, ``image_terms``,
+        ``codes``, ``gaps``, ``latents``, ``channels``, ``calibration`` and ``residuals`` of this
         dataset and codec.
     limits : mapping of str to CellId
         The limits, in the order in which the page lists them.
@@ -83,7 +83,7 @@ def run_content(dataset: str, codec: str, tables: RunTables, limits: Limits) -> 
         ),
         "cards": cards(
             of_limit(tables["ladder"], names[0]),
-            tables["bd_rates"],
+            tables["earned"],
             tables["available"],
             tables["latents"],
             measure,
@@ -92,7 +92,7 @@ def run_content(dataset: str, codec: str, tables: RunTables, limits: Limits) -> 
             ladder_text.answer_sentence(of_limit(tables["ladder"], names[0])),
             answer.bound_sentence(tables["bd_rates"], measure),
             answer.lever_sentence(tables["bd_rates"], measure),
-            answer.earned_sentence(tables["bd_rates"], measure),
+            answer.earned_sentence(tables["earned"], measure),
             answer.available_sentence(tables["available"], measure),
         ],
         "warnings": dominant_sentences(tables["image_points"]),

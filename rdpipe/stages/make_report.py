@@ -27,6 +27,7 @@ BOUNDS_TABLES = (
     "points",
     "bd_rates",
     "available",
+    "earned",
     "decomposition",
     "ladder",
     "latent_decomposition",

@@ -58,7 +58,7 @@ def test_unknown_name_is_refused_with_the_known_ones(flags, message, results, tm
     assert not (tmp_path / "figure.pdf").exists()
 
 
-@pytest.mark.parametrize("name", figure.DRAWN)
+@pytest.mark.parametrize("name", [name for name in figure.DRAWN if name != "terms"])
 def test_published_curve_without_images_is_chosen(name, results, tmp_path):
     out = tmp_path / "figure.svg"
     figure.run(results, out, figure=name, curves="theirs=Others")
@@ -109,6 +109,13 @@ def test_codecs_are_compared(two_codecs, capsys):
     assert "drawn" not in capsys.readouterr().out
     with pytest.raises(InputError, match="'e' is not a codec; expected one of: c, d"):
         names(codec="c,e")
+
+
+def test_terms_are_of_the_codecs_in_the_order_of_the_flag(two_codecs):
+    out = two_codecs / "figure.svg"
+    figure.run(two_codecs, out, figure="terms", codec="d,c")
+    texts = re.findall(r"<text[^>]*>([^<]*)</text>", out.read_text())
+    assert texts.index("d") < texts.index("c")
 
 
 def test_one_of_several_datasets_is_named(tables, tmp_path):

@@ -102,16 +102,14 @@ def test_small_common_range_of_psnr_is_stated(bd_rates):
             assert ("over only" in text) == is_small
 
 
-def test_what_the_modules_earn(bd_rates):
-    """Without the variance 25 % more bits, without mean and variance 60 % more."""
-    cell = bd_rates[bd_rates["curve"] == "codec/codec/rounding"].assign(bd_rate=0.0)
-    without = cell.assign(curve="codec/channel/rounding", bd_rate=25.0)
-    neither = cell.assign(curve="zero/channel/rounding", bd_rate=60.0)
-    both = answer.earned_sentence(pd.concat([cell, without, neither]), "psnr")
-    assert "the variance 20.0 %, the mean 21.9 % (against" in both
-    variance = answer.earned_sentence(pd.concat([cell, without]), "psnr")
-    assert "the variance 20.0 % (against" in variance and "the mean" not in variance
-    assert answer.earned_sentence(cell, "psnr") == ""
+def test_what_the_modules_earn(tables):
+    variance = tables["earned"]
+    mean = variance.assign(module="mean", bd_rate=-21.9, bd_rate_low=float("nan"))
+    both = answer.earned_sentence(pd.concat([variance, mean]), "psnr")
+    assert "the variance 20.0 % (17.5 to 22.5 %), the mean 21.9 % (no 95 % interval)" in both
+    alone = answer.earned_sentence(variance, "psnr")
+    assert "the variance 20.0 % (17.5 to 22.5 %) (against" in alone and "the mean" not in alone
+    assert answer.earned_sentence(variance.iloc[:0], "psnr") == ""
 
 
 def test_available_refined_latents_say_what_they_are(tables):

@@ -248,19 +248,18 @@ def run_stage(stage: str, flags: list[str]) -> None:
         logger.info(usage_message(time.monotonic() - started))
 
 
-def serve(listener: str, owned: str) -> int:
+def serve(listener: int, owned: int) -> None:
     """Import every stage that forks, and run each job in a fork of this process.
 
     Parameters
     ----------
-    listener, owned : str
-        Descriptors that :func:`rdpipe.core.forkserver.start` has appended to the command.
+    listener, owned : int
+        Descriptors, see :func:`rdpipe.core.forkserver.start`.
     """
     limit_threads(1)
     for stage in FORKED:
         importlib.import_module(f"rdpipe.stages.{stage}")
-    forkserver.serve(socket.socket(fileno=int(listener)), int(owned), main)
-    return 0
+    forkserver.serve(socket.socket(fileno=listener), owned, main)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -269,8 +268,6 @@ def main(argv: list[str] | None = None) -> int:
     An error that the user can correct is one line on standard error, and status 2.
     """
     stage, *flags = (sys.argv[1:] if argv is None else argv) or [""]
-    if stage == "serve":  # for the workflow alone
-        return serve(*flags)
     if argv is None and stage in FORKED and requested_threads(flags) == 1:
         status = forkserver.request([stage, *flags])
         if status is not None:

@@ -2,13 +2,18 @@
 
 Importing PyTorch and the stages takes seconds, more than many jobs need. A run of the workflow
 :func:`starts <start>` one server, which :func:`imports them once <serve>`; a job then
-:func:`asks <request>` it for a fork of itself. Such a job has the descriptors, the working
-directory and the environment of the process that asks, whose exit status is that of the job. The
-server ends with the process that has started it, and a job with the process that has asked for it.
+:func:`asks <request>` it for a fork, and ends with the status of the fork. The fork has the
+descriptors, the working directory and the environment of the process that asks. It is interrupted
+when that process is interrupted or ends. The server ends with the process that has started it::
+
+    Snakemake ---- starts ----> server
+       | starts                   | forks
+    shell, request <--status--- job
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 import json
@@ -18,24 +23,31 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, NoReturn
 
 VARIABLE = "RDPIPE_FORK_SERVER"
 """Environment variable with the path of the server's socket; empty if jobs import by themselves."""
 OF_A_JOB = frozenset(
-    "PATH PWD OLDPWD PS1 SHLVL _ TMPDIR TMP TEMP TEMPDIR"
-    f" CUDA_VISIBLE_DEVICES RDPIPE_DEBUG PYTEST_CURRENT_TEST {VARIABLE}".split()
+    f"PATH PWD OLDPWD PS1 SHLVL _ TMPDIR TMP TEMP TEMPDIR CUDA_VISIBLE_DEVICES {VARIABLE}".split()
 )
-"""Environment variables that no library reads when it is imported, so that a job has its own."""
-STARTED, REFUSED = b"started\n", b"refused\n"
-"""Replies of the server."""
+"""Environment variables that a shell, Snakemake or a rule sets for a job."""
+STARTED = "started"
+"""Reply of the server to a request that it accepts; otherwise it replies why it does not."""
+GRACE = 5.0
+"""Time that a job has to end after an interrupt, s."""
 
 
 def start(command: Sequence[str]) -> None:
     """Start a server, and name it in the environment of this process and of its children.
+
+    There is no server on systems other than Linux, where a fork of a process that has loaded
+    numerical libraries may crash, and none if the path of its socket would be too long.
 
     Parameters
     ----------
@@ -43,24 +55,29 @@ def start(command: Sequence[str]) -> None:
         A command that calls :func:`serve`, to which two descriptors are appended: the listening
         socket, and a pipe that closes when this process ends.
     """
-    socket_path = Path(tempfile.mkdtemp(prefix="rdpipe-")) / "socket"
-    listener = socket.socket(socket.AF_UNIX)
-    try:
-        listener.bind(str(socket_path))
-    except OSError:  # the path is too long for a socket: jobs import by themselves
-        shutil.rmtree(socket_path.parent)
+    if sys.platform != "linux":
         return
-    listener.listen(socket.SOMAXCONN)
-    owned, _owner = os.pipe()  # the other end stays open for as long as this process runs
-    passed = [listener.fileno(), owned]
-    subprocess.Popen(
-        [*command, *map(str, passed)],
-        pass_fds=passed,
-        start_new_session=True,  # an interrupt from the keyboard is for the jobs
-    )
-    os.close(owned)
-    listener.close()
-    os.environ[VARIABLE] = str(socket_path)
+    folder = tempfile.mkdtemp(prefix="rdpipe-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    path = os.path.join(folder, "socket")
+    with socket.socket(socket.AF_UNIX) as listener:
+        try:
+            listener.bind(path)
+        except OSError:  # the path is too long
+            return
+        listener.listen(socket.SOMAXCONN)
+        owned, _owner = os.pipe()  # the other end stays open for as long as this process runs
+        passed = [listener.fileno(), owned]
+        subprocess.Popen(
+            [*command, *map(str, passed)],
+            pass_fds=passed,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,  # without a server, jobs report the error
+            start_new_session=True,  # an interrupt from the keyboard comes through the requests
+        )
+        os.close(owned)
+    os.environ[VARIABLE] = path
 
 
 def serve(listener: socket.socket, owned: int, run: Callable[[list[str]], int]) -> None:
@@ -80,81 +97,100 @@ def serve(listener: socket.socket, owned: int, run: Callable[[list[str]], int]) 
         In the process of a job, with its exit status.
     """
     gc.freeze()  # no collection copies the pages that all jobs share
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the processes that watch jobs
-    while owned not in select.select([listener.fileno(), owned], [], [])[0]:
+    ended, wake = os.pipe()
+    os.set_blocking(wake, False)
+    signal.set_wakeup_fd(wake)
+    signal.signal(signal.SIGCHLD, lambda *_: None)  # only to wake up
+    jobs: dict[int, socket.socket] = {}
+    while owned not in (ready := select.select([listener.fileno(), owned, ended], [], [])[0]):
+        if ended in ready:
+            os.read(ended, 1024)
+            _report_ended(jobs)
+        if listener.fileno() not in ready:
+            continue
         connection, _ = listener.accept()
-        if os.fork() == 0:
+        job = os.fork()
+        if job == 0:
+            signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            listener.close()
-            os.close(owned)
-            _answer(connection, run)
-        connection.close()
-    shutil.rmtree(Path(listener.getsockname()).parent)
+            for other in (listener, *jobs.values()):
+                other.close()
+            for descriptor in (owned, ended, wake):
+                os.close(descriptor)
+            _run_job(connection, run)
+        jobs[job] = connection
+    shutil.rmtree(Path(listener.getsockname()).parent, ignore_errors=True)
 
 
-def _answer(connection: socket.socket, run: Callable[[list[str]], int]) -> None:
-    """Run the job of a request in a fork, and send its wait status.
-
-    The job is terminated if the connection closes before.
-    """
-    _, descriptors, _, _ = socket.recv_fds(connection, 1, 3)
-    stream = connection.makefile("rwb", buffering=0)
-    request = json.loads(stream.readline())
-    if _shared(request["environment"]) != _shared(os.environ):
-        stream.write(REFUSED)
-        os._exit(0)
-    stream.write(STARTED)
-    job = os.fork()
-    if job == 0:
-        stream.close()
-        connection.close()
-        _become(request, descriptors)
-        raise SystemExit(run(request["arguments"]))
-    for descriptor in descriptors:
-        os.close(descriptor)
-    threading.Thread(target=_end_with_client, args=(connection, job), daemon=True).start()
-    _, status = os.waitpid(job, 0)
-    with contextlib.suppress(OSError):  # the client has ended
-        stream.write(f"{status}\n".encode())
-    os._exit(0)
+def _report_ended(jobs: dict[int, socket.socket]) -> None:
+    """Send the wait status of each job that has ended to the process that asked for it."""
+    for job in list(jobs):
+        ended, status = os.waitpid(job, os.WNOHANG)
+        if ended:
+            with (
+                jobs.pop(job) as connection,
+                contextlib.suppress(OSError),
+            ):  # that process has ended
+                connection.sendall(f"{status}\n".encode())
 
 
-def _become(request: Mapping[str, object], descriptors: Sequence[int]) -> None:
-    """Give this process the descriptors, environment and directory of the one that asked for it."""
-    os.setsid()  # its own group, which ends as a whole
+def _run_job(connection: socket.socket, run: Callable[[list[str]], int]) -> NoReturn:
+    """Run the job of a request in this process."""
+    try:
+        _, descriptors, _, _ = socket.recv_fds(connection, 1, 3)
+        with connection.makefile("r") as stream:
+            message = json.loads(stream.readline())
+        refusal = _refusal(message)
+        connection.sendall(f"{refusal or STARTED}\n".encode())
+    except (OSError, ValueError):  # the process that asks has ended
+        os._exit(1)
+    if refusal:
+        os._exit(1)
     for number, descriptor in enumerate(descriptors):
         os.dup2(descriptor, number)
         os.close(descriptor)
-    os.chdir(str(request["folder"]))
+    os.chdir(message["folder"])
     os.environ.clear()
-    os.environ.update(request["environment"])  # type: ignore[call-overload]
+    os.environ.update(message["environment"])
     del os.environ[VARIABLE]
+    threading.Thread(target=_end_with_request, args=(connection,), daemon=True).start()
+    raise SystemExit(run(message["arguments"]))
 
 
-def _end_with_client(connection: socket.socket, job: int) -> None:
-    """Terminate a job when its client has ended."""
+def _end_with_request(connection: socket.socket) -> None:
+    """Interrupt this process when the process that has asked for it is interrupted or ends."""
     with contextlib.suppress(ConnectionError):
         connection.recv(1)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(job, signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(GRACE)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _shared(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment variables that a job has to share with the server.
+def _identity(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return what a job and the server have to share: Python, the package and the environment.
 
-    Snakemake sets those for numbers of threads; whoever asks has made sure that they do not matter.
+    Numbers of threads are not part of it: only jobs that set their own ask.
     """
-    return {
+    shared = {
         name: value
         for name, value in environment.items()
         if name not in OF_A_JOB and not name.endswith("_THREADS")
     }
+    return {"the environment of Python": sys.prefix, "the package": __file__, **shared}
+
+
+def _refusal(message: Mapping[str, Any]) -> str:
+    """Return why a request is refused; empty if it is accepted."""
+    here, there = _identity(os.environ), message["identity"]
+    names = here.keys() | there.keys()
+    different = sorted(name for name in names if here.get(name) != there.get(name))
+    return f"another value of {', '.join(different)}" if different else ""
 
 
 def request(arguments: Sequence[str]) -> int | None:
     """Run a job in a fork of the server, and wait for it.
 
-    If a signal ends the job, the same signal ends this process.
+    An interrupt is passed on to the job. If a signal ends the job, it ends this process, too.
 
     Parameters
     ----------
@@ -163,8 +199,8 @@ def request(arguments: Sequence[str]) -> int | None:
     Returns
     -------
     int, optional
-        The exit status of the job. None if it did not start: there is no server, or its environment
-        is another one.
+        The exit status of the job. None if it did not start: there is no server, or the job must
+        not be a fork of it, which is said on standard error.
     """
     path = os.environ.get(VARIABLE)
     if not path:
@@ -172,6 +208,7 @@ def request(arguments: Sequence[str]) -> int | None:
     message = {
         "arguments": list(arguments),
         "folder": os.getcwd(),
+        "identity": _identity(os.environ),
         "environment": dict(os.environ),
     }
     with socket.socket(socket.AF_UNIX) as connection:
@@ -179,15 +216,21 @@ def request(arguments: Sequence[str]) -> int | None:
             connection.connect(path)
             socket.send_fds(connection, [b"\0"], [0, 1, 2])
             connection.sendall(json.dumps(message).encode() + b"\n")
-            stream = connection.makefile("rb")
-            reply = stream.readline()
+            stream = connection.makefile("r")
+            reply = stream.readline().rstrip()
         except OSError:
             return None
         if reply != STARTED:
+            if reply:
+                print(f"not a fork of the fork server: {reply}", file=sys.stderr)
             return None
-        status = int(stream.readline() or signal.SIGKILL)  # who should send it was killed
-    if os.WIFSIGNALED(status):
-        if os.WTERMSIG(status) == signal.SIGINT:  # without a traceback of this process
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
-        os.kill(os.getpid(), os.WTERMSIG(status))
-    return os.waitstatus_to_exitcode(status)
+        try:
+            status = stream.readline()
+        except KeyboardInterrupt:
+            connection.shutdown(socket.SHUT_WR)
+            status = stream.readline()
+    code = os.waitstatus_to_exitcode(int(status or signal.SIGKILL))  # without the server, unknown
+    if code < 0:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # without a traceback of this process
+        os.kill(os.getpid(), -code)
+    return code

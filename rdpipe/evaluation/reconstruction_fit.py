@@ -55,8 +55,7 @@ def fit_reconstruction(
 
     It is fitted in the cell with the codec's own mean and variance, at the level at which the mean
     PSNR of the images is that of the codec. It is the identity if it does not reduce the error
-    there, or not beyond the noise: gains that are fitted on all images but one must reduce the
-    error of that one, see :meth:`NormalEquations.help_other_images`.
+    there, or not beyond the noise, see :meth:`NormalEquations.help_other_images`.
 
     Parameters
     ----------
@@ -121,7 +120,10 @@ class NormalEquations:
         return step
 
     def held_out_changes(self) -> Tensor:
-        """Return the relative change of the error of each image by a step fitted on the others."""
+        """Return the relative change of the error of each image by a step fitted on the others.
+
+        It is predicted by the normal equations of the image, without decoding.
+        """
         changes = []
         for index in range(len(self.errors)):
             others = torch.arange(len(self.errors)) != index
@@ -131,10 +133,11 @@ class NormalEquations:
         return torch.stack(changes)
 
     def help_other_images(self) -> bool:
-        """Return whether such steps reduce the mean error by more than one standard error.
+        """Return whether steps that are fitted on other images help, beyond the noise.
 
-        This is the one-standard-error rule of Breiman et al., Classification and Regression Trees
-        (1984), section 3.4.3. The result is True for one image.
+        The mean over the images of :meth:`held_out_changes` must be below 0 by more than its
+        standard error. This is the one-standard-error rule of Breiman et al., Classification and
+        Regression Trees (1984), section 3.4.3. The result is True for one image.
         """
         if len(self.errors) == 1:
             return True

@@ -256,11 +256,15 @@ def earned_texts(earned: pd.DataFrame, measure: str) -> dict[str, str]:
     measure : str
         The measure of the quality that is equal.
     """
-    known = of_measure(earned, measure).dropna(subset="bd_rate")
-    return {
-        row.module: saving_text(row.bd_rate, row.bd_rate_low, row.bd_rate_high)
-        for row in known.itertuples()
-    }
+    texts = {}
+    for row in of_measure(earned, measure).itertuples():
+        text = saving_text(row.bd_rate, row.bd_rate_low, row.bd_rate_high)
+        if math.isnan(row.bd_rate):
+            text = f"is not defined over the curve ({row.reason})"
+        elif common := common_range_text(row.overlap, measure):
+            text += f" {common}"
+        texts[row.module] = text
+    return texts
 
 
 def common_range(lever: Lever) -> str:

@@ -93,7 +93,7 @@ def cards(
     points = ladder[ladder["quality"].notna()]
     savings = answer.earned_texts(earned, measure)
     texts = {"side": side_text(latents)} | {
-        term: f"{savings[module]} of the bits needed without it, against {other}"
+        term: f"of the bits needed without it, against {other}: {savings[module]}"
         for term, module, other in WITHOUT
         if module in savings
     }

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
+from rdpipe.core.kinds import BoundKind
 from rdpipe.report.draw_compare import MARKERS
 from rdpipe.report.style import TERM_COLORS
 from rdpipe.report.words import MEASURE_NAMES, TERM_NAMES
 
 
 def terms(ladder: pd.DataFrame) -> Figure:
-    """Draw what each term is worth over the curve of each codec, with 95 % intervals.
+    """Draw what each term is worth over the curve of each codec.
 
-    Codecs are in their order in the table. Below zero a step costs bits.
+    Codecs are in their order in the table. Below zero a term costs bits. A point is hollow if the
+    term holds as a bound, without a coder that exists. Terms that were not measured, changes that
+    were rejected and genie-aided rungs are left out.
 
     Parameters
     ----------
@@ -23,21 +29,17 @@ def terms(ladder: pd.DataFrame) -> Figure:
     """
     ladder = ladder[ladder["limit"] == ladder["limit"].iloc[0]]
     codecs = list(dict.fromkeys(ladder["codec"]))
-    over_the_curve = ladder[ladder["quality"].isna() & ladder["change"].notna()]
+    worth = term_savings(ladder)
     figure, axes = plt.subplots()
-    for i, term in enumerate(name for name in TERM_NAMES if name in set(over_the_curve["term"])):
-        rows = over_the_curve[over_the_curve["term"] == term].groupby("codec").last()
-        rows = rows.reindex(codecs)
-        saved = -rows["change"]
-        reach = [saved + rows["change_high"], -rows["change_low"] - saved]
+    for i, term in enumerate(name for name in TERM_NAMES if name in set(worth["term"])):
+        look: dict[str, Any] = {"color": TERM_COLORS[term], "marker": MARKERS[i % len(MARKERS)]}
+        rows = worth[worth["term"] == term].set_index("codec").reindex(codecs).reset_index()
+        axes.plot(rows.index, rows["saved"], label=TERM_NAMES[term], **look)
+        bounds = rows[rows["realizable"] == False]  # noqa: E712, unknown is neither
+        axes.plot(bounds.index, bounds["saved"], linestyle="", markerfacecolor="white", **look)
+        reach = rows["saved"] - rows["low"], rows["high"] - rows["saved"]
         axes.errorbar(
-            range(len(codecs)),
-            saved,
-            yerr=reach,
-            label=TERM_NAMES[term],
-            color=TERM_COLORS[term],
-            marker=MARKERS[i % len(MARKERS)],
-            capsize=2,
+            rows.index, rows["saved"], yerr=reach, linestyle="", capsize=2, color=look["color"]
         )
     axes.axhline(0, color="0.3", linewidth=0.8)
     axes.set_xticks(range(len(codecs)), codecs)
@@ -45,3 +47,26 @@ def terms(ladder: pd.DataFrame) -> Figure:
     axes.set_ylabel(f"saved at equal {measure}, % of the rate before")
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False)
     return figure
+
+
+def term_savings(ladder: pd.DataFrame) -> pd.DataFrame:
+    """Return what each term saves over the curve, per cent of the rate before it.
+
+    Returns
+    -------
+    DataFrame
+        ``codec``, ``term``, ``saved``, its 95 % interval ``low`` and ``high`` (NaN for a term of
+        several rungs), and whether its last rung is ``realizable``.
+    """
+    rows = ladder[ladder["quality"].isna()].copy()
+    rows["step"] = rows.groupby("codec")["log_rate"].diff()
+    measured = rows["step"].notna() & (rows["remark"].fillna("") == "")
+    measured &= rows["kind"] != str(BoundKind.GENIE_AIDED)
+    found = []
+    for (codec, term), rungs in rows[measured].groupby(["codec", "term"], sort=False):
+        last = rungs.iloc[-1]
+        ends = (-last["change_high"], -last["change_low"]) if len(rungs) == 1 else (math.nan,) * 2
+        saved = 100 * (1 - math.exp(rungs["step"].sum()))
+        realizable = BoundKind.parse(last["kind"]).is_realizable
+        found.append((codec, term, saved, *ends, realizable))
+    return pd.DataFrame(found, columns=["codec", "term", "saved", "low", "high", "realizable"])

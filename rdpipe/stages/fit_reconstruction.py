@@ -61,7 +61,9 @@ def run(spec: FitReconstructionSpec, manifest_file: Path, out: Path) -> None:
         digests.append(entry["sha256"])
     states = fit_reconstruction(codec, spec.quantizer, spec.entries, images, spec.seed)
     if all((state["gain"] == 1).all() for state in states.values()):
-        logger.info("no gain helps beyond the noise: the reconstruction stays plain")
+        logger.info(
+            "plain reconstruction: no gains lower the error of other images beyond the noise"
+        )
     coordinates = {
         **spec.run_id.coordinates(),
         "axis": RECONSTRUCTION,

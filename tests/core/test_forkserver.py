@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from rdpipe.core import forkserver
 from rdpipe.core.forkserver import VARIABLE
 
 SERVER = """
@@ -33,9 +35,18 @@ def run(arguments):
         case ["fail"]:
             raise KeyError("unexpected")
         case ["sleep", file]:
+            try:
+                Path(file).write_text(str(os.getpid()))
+                time.sleep(600)
+            finally:
+                Path(file).with_name("cleaned").touch()
+        case ["deaf", file]:
+            import signal
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
             Path(file).write_text(str(os.getpid()))
             time.sleep(600)
 
+forkserver.GRACE = 0.5
 forkserver.serve(socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2]), run)
 """
 OWNER = """
@@ -46,6 +57,7 @@ forkserver.start([sys.executable, "-c", sys.argv[1]])
 print(os.environ.get(forkserver.VARIABLE), flush=True)
 sys.stdin.read()
 """
+ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")}
 CLIENT = """
 import sys
 from rdpipe.core import forkserver
@@ -63,7 +75,7 @@ def start_owner(server=SERVER, **environment):
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-        env={**os.environ, **environment},
+        env={**ENVIRONMENT, **environment},
     )
     return owner, owner.stdout.readline().strip()
 
@@ -77,7 +89,7 @@ def path():
 
 def client(path, *arguments, **options):
     """Start a process that asks the server for a job."""
-    environment = {**os.environ, VARIABLE: path, **options.pop("environment", {})}
+    environment = {**ENVIRONMENT, VARIABLE: path, **options.pop("environment", {})}
     return subprocess.Popen(
         [sys.executable, "-c", CLIENT, *arguments],
         stdin=subprocess.PIPE,
@@ -137,25 +149,96 @@ def test_an_unexpected_error_has_its_traceback_and_status_1(path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_a_job_ends_with_the_process_that_asked_for_it(path, tmp_path, number):
+@pytest.mark.parametrize("kind", ["sleep", "deaf"])
+def test_a_job_ends_with_the_process_that_asked_for_it(path, tmp_path, number, kind):
+    """It is interrupted, so that it can remove its temporary files; killed if it goes on."""
     file = tmp_path / "pid"
-    process = client(path, "sleep", str(file))
+    process = client(path, kind, str(file))
     wait_until(lambda: file.is_file() and file.read_text())
     job = int(file.read_text())
     assert runs(job)
     process.send_signal(number)
     process.communicate()
+    if number == signal.SIGINT:  # who was asked to end has waited for the job
+        assert not runs(job)
+        assert process.returncode == -(signal.SIGINT if kind == "sleep" else signal.SIGKILL)
     wait_until(lambda: not runs(job))
+    assert (tmp_path / "cleaned").exists() == (kind == "sleep")
 
 
-def test_a_job_starts_cold_with_another_environment_or_without_a_server(path, tmp_path):
-    for changed in (
-        {"PYTHONHASHSEED": "5"},
-        {"ATEN_CPU_CAPABILITY": "default"},
-        {VARIABLE: ""},
-        {VARIABLE: str(tmp_path / "none")},
-    ):
-        assert client(path, "server", environment=changed).communicate() == ("", "cold\n")
+def test_a_job_goes_on_without_the_server_and_its_status_is_a_failure(tmp_path):
+    """Who asked waits for it, so that no second copy of the job runs beside it."""
+    owner, path = start_owner()
+    server = int(client(path, "server").communicate()[0].split()[0])
+    file = tmp_path / "pid"
+    process = client(path, "sleep", str(file))
+    wait_until(lambda: file.is_file() and file.read_text())
+    job = int(file.read_text())
+    os.kill(server, signal.SIGKILL)
+    time.sleep(0.3)
+    assert runs(job) and process.poll() is None
+    os.kill(job, signal.SIGTERM)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    folder = Path(path).parent
+    assert folder.exists()
+    owner.communicate("")
+    assert not folder.exists()  # the owner removes it, too
+
+
+def test_jobs_that_run_at_the_same_time_each_have_their_status(path, tmp_path):
+    files = [tmp_path / f"{i}/pid" for i in range(3)]
+    for file in files:
+        file.parent.mkdir()
+    processes = [client(path, "sleep", str(file)) for file in files]
+    for file in files:
+        wait_until(lambda file=file: file.is_file() and file.read_text())
+    jobs = [int(file.read_text()) for file in files]
+    os.kill(jobs[1], signal.SIGTERM)
+    processes[1].communicate()
+    assert processes[1].returncode == -signal.SIGTERM
+    processes[0].kill()
+    processes[0].communicate()
+    wait_until(lambda: not runs(jobs[0]))
+    assert runs(jobs[2]) and processes[2].poll() is None
+    processes[2].send_signal(signal.SIGINT)
+    processes[2].communicate()
+    assert processes[2].returncode == -signal.SIGINT
+
+
+def test_a_process_that_ends_before_it_asks_does_no_harm(path):
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(path)
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(path)
+        socket.send_fds(connection, [b"\0"], [0, 1, 2])
+    assert client(path, "server").communicate()[0].endswith(" True\n")
+
+
+@pytest.mark.parametrize(
+    "name, value", [("PYTHONHASHSEED", "5"), ("ATEN_CPU_CAPABILITY", "default")]
+)
+def test_a_job_with_another_environment_is_no_fork_and_says_so(path, name, value):
+    printed = client(path, "server", environment={name: value}).communicate()
+    assert printed == ("", f"not a fork of the fork server: another value of {name}\ncold\n")
+
+
+def test_a_job_of_another_python_is_no_fork(path, tmp_path):
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path], check=True)
+    root = Path(forkserver.__file__).parents[2]
+    done = subprocess.run(
+        [tmp_path / "bin/python", "-c", CLIENT, "server"],
+        env={**ENVIRONMENT, VARIABLE: path, "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+    )
+    assert "another value of PYTHONPATH, the environment of Python" in done.stderr
+
+
+def test_a_job_starts_cold_without_a_server(path, tmp_path):
+    for changed in ("", str(tmp_path / "none")):
+        process = client(path, "server", environment={VARIABLE: changed})
+        assert process.communicate() == ("", "cold\n")
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
@@ -185,3 +268,10 @@ def test_no_server_starts_where_the_path_of_a_socket_is_too_long(tmp_path):
     owner.communicate("")
     assert path == "None"
     assert list(folder.iterdir()) == []
+
+
+def test_no_server_starts_on_another_system(monkeypatch):
+    monkeypatch.setattr("sys.platform", "darwin")
+    monkeypatch.delenv(VARIABLE, raising=False)
+    forkserver.start(["false"])
+    assert VARIABLE not in os.environ

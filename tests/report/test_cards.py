@@ -103,13 +103,16 @@ def test_codes_belong_to_the_one_term_that_they_change(tables):
 
 def test_earned_is_against_the_cells_without(tables):
     made = cards_of(tables)
-    assert made["variance"]["earned"].startswith(
-        "20.0 % (17.5 to 22.5 %) of the bits needed without it, against one"
-    )
+    variance = made["variance"]["earned"]
+    assert variance.startswith("of the bits needed without it, against one transmitted variance")
+    assert variance.endswith(": 20.0 % (17.5 to 22.5 %)")
     assert made["context"]["earned"] == "not measured"
     assert made["side"]["earned"].startswith("costs 6.2 % of the bits")
-    undefined = tables["earned"].assign(bd_rate=float("nan"))
-    assert cards_of(tables, earned=undefined)["variance"]["earned"] == "not measured"
+    undefined = tables["earned"].assign(bd_rate=float("nan"), reason="no common range of PSNR")
+    text = cards_of(tables, earned=undefined)["variance"]["earned"]
+    assert text.endswith(": is not defined over the curve (no common range of PSNR)")
+    partly = cards_of(tables, earned=tables["earned"].assign(overlap=0.25))["variance"]["earned"]
+    assert partly.endswith("(17.5 to 22.5 %) over only 25 % of the codec's PSNR range")
 
 
 @pytest.mark.parametrize("kind, word", [(BoundKind.ACHIEVED, "today"), (BoundKind.GENIE_AIDED, "")])

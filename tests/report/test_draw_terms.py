@@ -1,45 +1,67 @@
 """What the terms of several codecs are worth, in one figure."""
 
+import math
+
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 import pytest
 
-from rdpipe.report.draw_terms import terms
+from rdpipe.report.draw_terms import term_savings, terms
+
+BOUND = "upper bound on R(D)"
+ROWS = [
+    ("first", "", "achieved", 0.0, ""),
+    ("first", "variance", "achievable", 0.0, "not measured: the limit has the codec's own"),
+    ("first", "context", "achievable", math.log(0.97), ""),
+    ("first", "encoder", "achieved", math.log(0.91), ""),
+    ("first", "quantization", BOUND, math.log(0.9), ""),
+    ("first", "encoder", "achieved", math.log(0.99), ""),
+    ("first", "transforms", BOUND, 0.0, "joint would need +3.98 %"),
+    ("first", "context", "genie-aided estimate", math.log(0.5), ""),
+    ("second", "", "achieved", 0.0, ""),
+    ("second", "quantization", BOUND, math.log(1.02), ""),
+]
+"""Codec, term, kind, step of the logarithm of the rate, and remark of each rung."""
 
 
 @pytest.fixture
 def ladder():
-    """Two codecs; the second has no context term, and its quantization costs bits."""
-    rows = [
-        ("first", "", np.nan),
-        ("first", "context", -3.0),
-        ("first", "quantization", -10.0),
-        ("second", "", np.nan),
-        ("second", "quantization", 2.0),
-    ]
-    table = pd.DataFrame(rows, columns=["codec", "term", "change"])
+    table = pd.DataFrame(ROWS, columns=["codec", "term", "kind", "step", "remark"])
+    table["log_rate"] = table.groupby("codec")["step"].cumsum()
+    table["change"] = 100 * (table["step"].map(math.exp) - 1)
     table = table.assign(
-        change_low=table["change"] - 1, change_high=table["change"] + 0.5, quality=np.nan
+        change_low=table["change"] - 1, change_high=table["change"] + 0.5, quality=math.nan
     )
-    of_quality = table.assign(quality=1, change=-50.0)
-    genie = table.assign(limit="genie", change=-70.0)
-    table = pd.concat(
-        [table.assign(limit="decodable"), of_quality.assign(limit="decodable"), genie]
-    )
-    return table.assign(matched_at="psnr")
+    of_quality = table.assign(quality=1, log_rate=math.nan)
+    table = pd.concat([table, of_quality]).assign(limit="decodable")
+    return pd.concat([table, table.assign(limit="genie", log_rate=-9.0)]).assign(matched_at="psnr")
 
 
-def test_each_term_is_a_line_over_the_codecs_with_its_interval(ladder):
+def test_savings_of_a_term_add_up_and_what_was_not_measured_is_left_out(ladder):
+    found = term_savings(ladder[ladder["limit"] == "decodable"]).set_index(["codec", "term"])
+    assert set(found.index) == {
+        ("first", "context"),
+        ("first", "encoder"),
+        ("first", "quantization"),
+        ("second", "quantization"),
+    }
+    assert found.loc[("first", "encoder"), "saved"] == pytest.approx(100 * (1 - 0.91 * 0.99))
+    assert math.isnan(found.loc[("first", "encoder"), "low"])
+    one = found.loc[("second", "quantization")]
+    assert tuple(one[["saved", "low", "high"]]) == pytest.approx((-2, -2.5, -1))
+    assert not one["realizable"] and found.loc[("first", "context"), "realizable"]
+
+
+def test_each_term_is_a_line_over_the_codecs(ladder):
     figure = terms(ladder)
     (axes,) = figure.axes
     assert [label.get_text() for label in axes.get_xticklabels()] == ["first", "second"]
-    drawn = {container.get_label(): container for container in axes.containers}
-    assert set(drawn) == {"context", "quantization"}
-    line, _, (bars,) = drawn["quantization"]
-    assert line.get_ydata() == pytest.approx([10, -2])
-    ends = [segment[:, 1] for segment in bars.get_segments()]
-    assert ends[0] == pytest.approx([9.5, 11]) and ends[1] == pytest.approx([-2.5, -1])
-    assert drawn["context"][0].get_ydata() == pytest.approx([3, np.nan], nan_ok=True)
+    lines = {line.get_label(): line for line in axes.lines if line.get_label()[0] != "_"}
+    assert set(lines) == {"context", "encoder (refined latents)", "quantization"}
+    assert lines["quantization"].get_ydata() == pytest.approx([10, -2])
+    assert lines["context"].get_ydata() == pytest.approx([3, math.nan], nan_ok=True)
+    hollow = [line for line in axes.lines if line.get_markerfacecolor() == "white"]
+    drawn = [list(line.get_xdata()) for line in hollow if len(line.get_xdata())]
+    assert drawn == [[0, 1]]  # of the bound alone
     assert axes.get_ylabel() == "saved at equal PSNR, % of the rate before"
     plt.close(figure)

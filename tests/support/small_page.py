@@ -148,6 +148,8 @@ def curve_tables(images, qualities) -> dict[str, pd.DataFrame]:
             "bd_rate": -20.0,
             "bd_rate_low": -22.5,
             "bd_rate_high": -17.5,
+            "overlap": 0.875,
+            "reason": "",
         }
         for measure in MEASURES
     ]

@@ -95,18 +95,21 @@ def act(stage):
 
 
 def act_in_fork():
-    """Act if this process is the job that the server has forked for a request."""
-    request = sys._getframe(1).f_locals.get("request")
-    if request:
-        act(request["arguments"][0])
+    """Act as soon as this fork of the server knows which job it is: it then changes its folder."""
+
+    def hook(event, args):
+        if event == "os.chdir" and (message := sys._getframe(1).f_locals.get("message")):
+            act(message["arguments"][0])
+
+    sys.addaudithook(hook)
 
 
-if sys.orig_argv[1:4] == ["-P", "-m", "rdpipe"]:
+if "rdpipe" in sys.orig_argv[3:4]:
     stage = sys.orig_argv[4]
-    if stage == "serve":
-        os.register_at_fork(after_in_child=act_in_fork)
-    elif stage == "train_codec" or not os.environ.get("RDPIPE_FORK_SERVER"):  # it is not forked
+    if stage == "train_codec" or not os.environ.get("RDPIPE_FORK_SERVER"):  # it is not forked
         act(stage)
+if "import serve" in "".join(sys.orig_argv[3:4]):
+    os.register_at_fork(after_in_child=act_in_fork)
 '''
 
 

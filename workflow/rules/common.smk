@@ -13,6 +13,7 @@ from snakemake.common import SNAKEFILE_CHOICES
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
 
+from rdpipe.__main__ import FORKED
 from rdpipe.config import query
 from rdpipe.config.check import check_device, complete
 from rdpipe.config.programs import used_programs
@@ -82,8 +83,11 @@ else:
 def start_fork_server():
     """Let the jobs of this machine start as forks of one process that has imported the stages."""
     isolated = workflow.deployment_settings.deployment_method  # jobs have another Python
-    if runs_here and not isolated and forkserver.VARIABLE not in os.environ:
-        forkserver.start([sys.executable, "-P", "-m", "rdpipe", "serve"])
+    wanted = os.environ.get(forkserver.VARIABLE) != ""
+    used = any(job.rule.name in FORKED for job in workflow.dag.needrun_jobs())
+    if runs_here and wanted and used and not isolated:
+        code = "import sys; from rdpipe.__main__ import serve; serve(*map(int, sys.argv[1:]))"
+        forkserver.start([sys.executable, "-P", "-c", code])
 
 
 wildcard_constraints:

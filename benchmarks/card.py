@@ -131,13 +131,16 @@ def train_for(seconds: float, name: str, out: Path) -> int:
     shutil.rmtree(state, ignore_errors=True)
     if weights.exists():
         entry["start"] = str(shutil.copy(weights, out / f"{name}.start.safetensors"))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # until the training handles it
     timer = threading.Timer(SHARE * seconds, os.kill, (os.getpid(), signal.SIGTERM))
     timer.start()
     with contextlib.suppress(SystemExit):  # after the state is saved
         run_stage({**entry, "steps": MANY}, out, state, weights)
     timer.cancel()
-    done = torch.load(state / "state.pt", map_location="cpu", weights_only=True)["step"]
-    steps: int = done + max(1, done // 2)
+    saved, done = state / "state.pt", 0
+    if saved.exists():  # otherwise the start took all the time
+        done = torch.load(saved, map_location="cpu", weights_only=True)["step"]
+    steps = done + max(1, done // 2)
     run_stage({**entry, "steps": steps}, out, state, weights)
     return steps
 

@@ -1,5 +1,6 @@
 """What only a real card can show."""
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -8,6 +9,8 @@ from small_spec import SPEC
 
 from rdpipe.codecs.compressai import adapt_model
 from rdpipe.core.device import memory_message, use_full_precision
+from rdpipe.training.card_crops import CardCrops
+from rdpipe.training.crops import Crops
 from rdpipe.training.spec import TrainingSpec
 from rdpipe.training.trainer import make_model, train
 
@@ -51,6 +54,20 @@ def files(tmp_path_factory):
         pixels = torch.nn.functional.interpolate(noise.float(), size=128)[0].permute(1, 2, 0)
         Image.fromarray(pixels.byte().numpy()).save(folder / f"{grain}.png")
     return sorted(folder.iterdir())
+
+
+def test_crops_of_the_card_are_those_of_the_cpu(files):
+    crops = Crops(files, 64, 5)
+    batch = CardCrops.load(crops, torch.device("cuda", 0)).batch(range(64)).cpu().numpy()
+    differences = batch.astype(int) - np.stack([crops[i] for i in range(64)])
+    assert np.abs(differences).max() <= 1 and (differences != 0).mean() < 1e-4
+
+
+@pytest.mark.parametrize("architecture", REPRESENTATIVE)
+def test_tables_of_the_coder_are_read_on_the_cpu(architecture):
+    codec = adapt_model(coding_model(architecture), QUALITY, "cuda")
+    tables = [b for name, b in codec.model.named_buffers() if name.endswith("_quantized_cdf")]
+    assert tables and {table.device.type for table in tables} == {"cpu"}
 
 
 @pytest.mark.parametrize("devices", [1, 2])

@@ -439,6 +439,8 @@ def pretend_cuda(count: int = 1) -> Iterator[None]:
         stack.enter_context(patch.dict(os.environ))  # jobs choose their cards there
         for name, function in functions.items():
             stack.enter_context(patch.object(torch.cuda, name, function))
+        # a PyTorch for CUDA would look for its driver
+        stack.enter_context(patch.object(torch.accelerator, "is_available", lambda: False))
         stack.enter_context(patch.object(nn.Module, "_apply", _apply_and_swap))
         stack.enter_context(patch.object(nn.Module, "compile", lambda *_, **__: None))
         # views of a pretended tensor cannot be inference tensors

@@ -9,7 +9,6 @@ The first attempt leaves a note beside its output if no other attempt in the sam
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -45,13 +44,13 @@ def once_if_hopeless(out: Path | Sequence[Path] | None) -> Iterator[None]:
     first = out if isinstance(out, Path) else out[0]
     note = first.with_name(f".{first.name}.failed")
     if note.exists():
-        earlier = json.loads(note.read_text())
-        if earlier["run"] == run:
-            raise InputError(f"{earlier['message']}; not tried again")
+        of_run, _, message = note.read_text().partition("\n")
+        if of_run == run:
+            raise InputError(f"{message}; not tried again")
         note.unlink()
     try:
         yield
     except RuntimeError as error:
         if message := memory_message(error):
-            note.write_text(json.dumps({"run": run, "message": message}))
+            note.write_text(f"{run}\n{message}")
         raise

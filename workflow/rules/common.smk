@@ -56,11 +56,12 @@ except InputError as error:  # one line, and the status of the command line
 if runs_here and config["device"] != "cpu" and "gpu" not in workflow.global_resources:
     workflow.register_resource("gpu", 1 if ":" in config["device"] else max(1, count_cards()))
 
-# A job that exhausts the memory of a card is not tried again in this run, unless others share it.
+# A job that exhausts the memory of a card of this machine is not tried again in this run, unless
+# others share the card.
 if workflow.is_main_process:
     uses_cards = runs_here and config["device"] != "cpu"
     shares_cards = uses_cards and workflow.global_resources["gpu"] > count_cards()
-    os.environ[RUN] = "" if shares_cards else uuid4().hex
+    os.environ[RUN] = uuid4().hex if runs_here and not shares_cards else ""
 
 MATCHES_DATASET = config["matching"] == "dataset"
 

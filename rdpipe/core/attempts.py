@@ -44,9 +44,9 @@ def once_if_hopeless(out: Path | Sequence[Path] | None) -> Iterator[None]:
     first = out if isinstance(out, Path) else out[0]
     note = first.with_name(f".{first.name}.failed")
     if note.exists():
-        of_run, _, message = note.read_text().partition("\n")
+        of_run, _, earlier = note.read_text().partition("\n")
         if of_run == run:
-            raise InputError(f"{message}; not tried again")
+            raise InputError(f"{earlier}; not tried again")
         note.unlink()
     try:
         yield

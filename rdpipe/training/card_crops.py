@@ -12,6 +12,7 @@ after each. In float64 these sums are exact.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Self
 
 import numpy as np
@@ -48,7 +49,10 @@ class CardCrops:
         self._shapes = [image.shape for image in images]
         pixels = [image.reshape(-1, 3) for image in images]
         self._starts = np.cumsum([0, *map(len, pixels)]).tolist()
-        self._pixels = torch.cat([copy_to(torch.tensor(of_image), device) for of_image in pixels])
+        shape = (self._starts[-1], 3)
+        self._pixels = torch.empty(shape, dtype=torch.uint8, device=device)  # once in its memory
+        for of_image, (start, end) in zip(pixels, pairwise(self._starts), strict=True):
+            self._pixels[start:end] = copy_to(torch.tensor(of_image), device)
 
     @classmethod
     def load(cls, crops: Crops, device: torch.device) -> Self | None:

@@ -58,11 +58,13 @@ CODE_MEANS = {
 class Lever(NamedTuple):
     """A curve that belongs to a codec, as a change of the codec at equal quality.
 
-    ``bd_rate`` and its 95 % interval are per cent; negative saves bits. ``overlap`` is the share of
-    the codec's range of quality over which it is measured, and ``measure`` the measure of quality.
+    ``label`` is the name that people use. ``bd_rate`` and its 95 % interval are per cent; negative
+    saves bits. ``overlap`` is the share of the codec's range of quality over which it is measured,
+    and ``measure`` the measure of quality.
     """
 
     curve: str
+    label: str
     role: CurveRole
     kind: BoundKind
     change: str
@@ -118,6 +120,7 @@ def levers(bd_rates: pd.DataFrame, measure: str) -> list[Lever]:
     curves = [
         Lever(
             row.curve,
+            row.label,
             CurveRole.parse(row.role),
             BoundKind.parse(row.kind),
             change_of(row.curve, row.role),
@@ -350,7 +353,7 @@ def equal_picture_summary(
     bound, code = best_bound(bd_rates, measure), best_available(available)
     nothing = 0.0 if available["bd_rate"].notna().any() else None
     return {
-        "bound": "none" if bound is None else bound.curve,
+        "bound": "none" if bound is None else bound.label,
         "bd_rate": None if bound is None else bound.bd_rate,
         "available": nothing if code is None else -code["bd_rate"],
     }

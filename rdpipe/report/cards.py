@@ -12,7 +12,6 @@ from rdpipe.core.axes import AXES, BASELINE_CELL, CellId
 from rdpipe.core.kinds import BoundKind, CurveRole, Reconstruction
 from rdpipe.report import answer
 from rdpipe.report.ladder_text import NOT_MEASURED, cost, own_again, rate_name
-from rdpipe.report.overview import curve_name
 from rdpipe.report.style import TERM_COLORS
 
 
@@ -139,7 +138,7 @@ def left_text(rung: pd.Series, rungs: pd.DataFrame, note: str) -> str:
         missing = rung["remark"].startswith(NOT_MEASURED)
         return NOT_MEASURED if missing else f"nothing shown: {rung['remark']}"
     if not math.isfinite(saved):
-        return f"unknown: {curve_name(rung['name'])} does not reach this quality"
+        return f"unknown: {rung['label']} does not reach this quality"
     share = f"{100 * saved / real:.1f} % of the {rate_name(rungs)}, " if real else ""
     interval = answer.NO_INTERVAL
     if math.isfinite(low + high):
@@ -171,7 +170,7 @@ def code_text(available: pd.DataFrame, terms: tuple[str, ...]) -> str:
     else:
         verb, saved = "saves", answer.saving_text(change, *ends)
     unsure = f"; {answer.UNCERTAIN}" * (not best["bd_rate_high"] < 0)
-    return f"{curve_name(best['cell'])} {verb} {saved}, {counted}{unsure}"
+    return f"{best['label']} {verb} {saved}, {counted}{unsure}"
 
 
 def term_of(code: pd.Series) -> str:

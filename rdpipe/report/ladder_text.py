@@ -145,6 +145,7 @@ def ladder_rows(ladder: pd.DataFrame) -> list[dict[str, Any]]:
         rows.append(
             {
                 "name": curve["name"],
+                "label": curve["label"],
                 "term": TERM_NAMES.get(curve["term"], ""),
                 "kind": kind_label(kind),
                 "genie": kind is BoundKind.GENIE_AIDED,

@@ -52,6 +52,7 @@ def run_content(dataset: str, codec: str, tables: RunTables, limits: Limits) -> 
     Parameters
     ----------
     dataset, codec : str
+        Names to show.
     tables : mapping of str to DataFrame
         ``points``, ``image_points``, ``bd_rates``, ``available``, ``decomposition``, ``ladder``,
         ``latent_decomposition``, ``latent_matched``, ``context``, ``image_terms``, ``codes``,
@@ -99,7 +100,7 @@ def run_content(dataset: str, codec: str, tables: RunTables, limits: Limits) -> 
         "summary": answer.equal_picture_summary(tables["bd_rates"], tables["available"], measure),
         "ladders": [ladder_content(name, tables) for name in names],
         "terms_in_words": terms_in_words(terms, limits),
-        "unreached": points[points["bpp"].isna()][["curve", "quality"]].to_dict("records"),
+        "unreached": points[points["bpp"].isna()][["label", "quality"]].to_dict("records"),
         "points": points.to_dict("records"),
         "bd_rates": bd_rate_rows(tables["bd_rates"], measure),
         "sources": published.drop_duplicates("curve").to_dict("records"),

@@ -8,6 +8,7 @@ from small_ladder import with_refined_latents, without_bitstream
 from rdpipe.core.axes import AXES
 from rdpipe.core.kinds import BoundKind, CurveRole
 from rdpipe.report.cards import COMPONENTS, cards
+from rdpipe.report.labels import with_labels
 from rdpipe.report.words import TERM_NAMES
 
 
@@ -23,13 +24,14 @@ def cards_of(tables, **replaced):
 def with_codes(tables, *rows):
     """Return a table of real codes: cell, role, and change of the rate in per cent."""
     table = pd.concat([tables["available"]] * len(rows), ignore_index=True)
-    return table.assign(
+    codes = table.assign(
         cell=[row[0] for row in rows],
         role=[str(row[1]) for row in rows],
         bd_rate=[row[2] for row in rows],
         bd_rate_low=[row[2] - 0.5 for row in rows],
         bd_rate_high=[row[2] + 0.5 for row in rows],
     )
+    return with_labels({"available": codes})["available"]
 
 
 def test_every_axis_and_every_term_but_the_prior_has_a_card():
@@ -88,7 +90,7 @@ def test_codes_belong_to_the_one_term_that_they_change(tables):
     )
     made = cards_of(tables, available=codes)
     assert made["quantization"]["code"] == (
-        "lattice e8, calibrated saves 5.0 % (4.5 to 5.5 %), real bytes"
+        "E8 lattice, calibrated saves 5.0 % (4.5 to 5.5 %), real bytes"
     )
     assert made["encoder"]["code"].startswith("better saves 7.0 %")
     assert made["coder"]["code"].startswith("rounding saves 0.2 %")

@@ -146,7 +146,7 @@ def left_text(rung: pd.Series, rungs: pd.DataFrame, note: str) -> str:
     when = "today" if BoundKind.parse(rung["kind"]).is_realizable else "as a bound"
     if BoundKind.parse(rung["kind"]) is BoundKind.GENIE_AIDED:
         when = "genie-aided estimate, not a bound"
-    unsure = f"; {answer.UNCERTAIN}" * (not (low > 0 or high < 0))
+    unsure = f"; {answer.UNCERTAIN}" * (low <= 0 <= high)
     noted = f", {note}" * bool(note)
     costs = "costs bits: " * (saved < 0)
     return f"{costs}{share}{saved:.4f} bpp ({interval}), {when}{noted}{unsure}"
@@ -169,7 +169,7 @@ def code_text(available: pd.DataFrame, terms: tuple[str, ...]) -> str:
         verb, saved = "costs", answer.saving_text(-change, *(-end for end in reversed(ends)))
     else:
         verb, saved = "saves", answer.saving_text(change, *ends)
-    unsure = f"; {answer.UNCERTAIN}" * (not best["bd_rate_high"] < 0)
+    unsure = f"; {answer.UNCERTAIN}" * (ends[0] <= 0 <= ends[1])
     return f"{best['label']} {verb} {saved}, {counted}{unsure}"
 
 

@@ -111,7 +111,8 @@ def avoidable_sentence(rungs: pd.DataFrame) -> str:
     measure = MEASURE_NAMES[rungs["matched_at"].iloc[0]]
     if len(rungs) == 1:
         return f"No rung of the ladder needs fewer bits at the same {measure}."
-    uncertain = f": this {answer.UNCERTAIN}" * (not rungs["total_high"].iloc[-1] < 0)
+    doubt = answer.doubt(rungs["total_high"].iloc[-1])
+    uncertain = f": this {doubt}" * bool(doubt)
     return f"At the same {measure}, {claim(rungs)}{uncertain}."
 
 
@@ -127,7 +128,7 @@ def today_sentence(available: pd.DataFrame) -> str:
     real = BoundKind.parse(code["kind"]) is BoundKind.ACHIEVED
     when = "exist today" if real else "could be built today (code length)"
     if not code["bd_rate_high"] < 0:
-        return f"The saving of codes that {when} {answer.UNCERTAIN}."
+        return f"The saving of codes that {when} {answer.doubt(code['bd_rate_high'])}."
     saved = answer.saving_text(code["bd_rate"], code["bd_rate_low"], code["bd_rate_high"])
     return (
         f"A decoder and encoder that {when} save {saved} over the curve,"

@@ -37,7 +37,7 @@ from rdpipe.report.words import (
     ON_THE_PAGE,
     TERMS,
     range_text,
-    without_negative_zero,
+    without_sign_of_zero,
 )
 
 TEMPLATES = Path(__file__).parent / "template"
@@ -208,7 +208,7 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
-        finalize=lambda value: without_negative_zero(value) if type(value) is str else value,
+        finalize=lambda value: without_sign_of_zero(value) if type(value) is str else value,
     )
     runs = [{**run, "index": index} for index, run in enumerate(runs)]
     limits = list(config["limits"])

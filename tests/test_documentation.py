@@ -2,6 +2,7 @@
 
 import importlib
 import re
+import shlex
 import sys
 import types
 from pathlib import Path
@@ -10,8 +11,11 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from small_page import make_tables
+from small_results import write_results
 from torch import nn
 
+from rdpipe.__main__ import main
 from rdpipe.codecs import bitstream
 from rdpipe.codecs.structure import find_structure
 from rdpipe.core.assembly import assemble
@@ -31,6 +35,13 @@ EXCEPTIONS = {
     "config/mine.yaml",  # the config that a reader writes
     "docs/reference/config.md",  # generated
 }
+
+
+def commands_of(page):
+    """Return the commands of rdpipe in the blocks of a page, as lists of words."""
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```", (ROOT / page).read_text(), re.M | re.S)
+    lines = [line for language, block in blocks if not language for line in block.splitlines()]
+    return [shlex.split(line)[1:] for line in lines if line.startswith("rdpipe ")]
 
 
 @pytest.fixture
@@ -129,3 +140,11 @@ def test_codec_of_the_page_runs(monkeypatch):
     decoded = bitstream.decode(codec, bitstream.encode(codec, image))
     assert np.abs(decoded.astype(int) - rounded).max() <= 1
     assert find_structure(codec) == Structure()
+
+
+def test_commands_of_the_first_figure_run(tmp_path, monkeypatch):
+    write_results(make_tables(), tmp_path / "results")
+    monkeypatch.chdir(tmp_path)
+    for words in commands_of("docs/tutorial/first-figure.md"):
+        assert main(words) == 0, words
+    assert all((tmp_path / f"{name}.pdf").stat().st_size for name in ("answer", "rd"))

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -52,6 +53,24 @@ def report(folder):
     )
     assert done.returncode == 0, done.stderr
     return folder / "results-mine"
+
+
+def test_commands_of_the_tutorial_run(folder):
+    """With its config and the same class, on the images of the examples."""
+    page = (ROOT / "docs" / "tutorial" / "your-codec.md").read_text()
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```", page, re.M | re.S)
+    (config,) = [text for language, text in blocks if language == "yaml"]
+    (folder / "my.yaml").write_text(config)
+    commands = [text for language, text in blocks if not language]
+    shown = []
+    for command in commands:
+        done = run(folder, *shlex.split(command))
+        assert done.returncode == 0, done.stdout + done.stderr
+        shown.append(done.stdout)
+    assert [command.split()[1] for command in commands] == ["check", "run", "show", "explain"]
+    assert shown[2].startswith("mine on photos\n") and "real bytes, bpp" in shown[2]
+    html = (folder / "results-my" / "report.html").read_text()
+    assert "Where the bits go: My codec on photos" in html
 
 
 def test_a_user_defined_dataset_is_measured(report):

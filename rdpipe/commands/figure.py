@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -10,6 +10,7 @@ import pandas as pd
 from rdpipe.core.errors import InputError
 from rdpipe.io.files import write_atomically
 from rdpipe.report.figures import COMPARISONS, render
+from rdpipe.report.labels import with_labels
 from rdpipe.report.run_tables import Tables, read_runs
 from rdpipe.report.savings import savings
 from rdpipe.report.style import DOUBLE, FONTS, LOOK, WIDTHS
@@ -67,11 +68,12 @@ def run(
     for what, name, known in (*choices, ("suffix", suffix, FORMATS)):
         check(what, name, known)
     tables = chosen_tables(results, figure, codec, dataset)
-    labels = curve_labels(tables["points"], curves)
+    names = curve_labels(tables["points"], curves)
     for name in ("points", "image_points"):  # a published curve has no points of images
-        tables[name] = chosen(tables[name], labels)
+        tables[name] = chosen(tables[name], names)
     if figure == "savings":
         tables["savings"] = savings(tables["points"], tables["image_points"])
+    tables = with_labels(tables, {name: label for name, label in names.items() if label})
     scale = {"figure.figsize": (WIDTHS[preset], 3.0 * WIDTHS[preset] / DOUBLE)}
     look = {**LOOK, **scale, **FONTS[font]} | ({"svg.fonttype": "path"} if outlined else {})
     content = render(figure, [suffix], tables, look)[suffix]
@@ -135,9 +137,6 @@ def curve_labels(points: pd.DataFrame, curves: str) -> dict[str, str]:
     return labels
 
 
-def chosen(points: pd.DataFrame, labels: dict[str, str]) -> pd.DataFrame:
-    """Return the points of the codec and of some curves, under their labels."""
-    if not labels:
-        return points
-    selected = points[points["curve"].isin(labels) | (points["role"] == "codec")]
-    return selected.replace({"curve": {name: label for name, label in labels.items() if label}})
+def chosen(points: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
+    """Return the points of the codec and of some curves; of all curves without any."""
+    return points[points["curve"].isin(names) | (points["role"] == "codec") | (not names)]

@@ -32,10 +32,9 @@ def run(results: Path, /) -> None:
         points = tables["points"]
         own = points[points["role"] == CurveRole.CODEC]
         print(f"{codec} on {dataset}")
-        print(*answer_lines(own, tables["ladder"], tables["available"]), sep="\n")
-        print(
-            *(f"Warning: {text}" for text in dominant_sentences(tables["image_points"])), sep="\n"
-        )
+        warnings = (f"Warning: {text}" for text in dominant_sentences(tables["image_points"]))
+        lines = answer_lines(own, tables["ladder"], tables["available"])
+        print(*lines, *warnings, "", sep="\n")
     if (page := results / "report.html").is_file():
         written = datetime.fromtimestamp(page.stat().st_mtime).isoformat(" ", "seconds")
         print(f"report: {page.absolute()} (written {written})")

@@ -24,7 +24,7 @@ from rdpipe.config.query import (
     networks,
 )
 from rdpipe.config.values import check_values, number_in_yaml
-from rdpipe.core.axes import AXES
+from rdpipe.core.axes import AXES, CellId
 from rdpipe.core.device import available_device
 from rdpipe.core.errors import InputError
 from rdpipe.core.plugins import bind_entry, locate, suggest
@@ -153,6 +153,7 @@ def check_names(config: Mapping[str, Any]) -> None:
         check_known("dataset", training["dataset"], config["datasets"])
     check_codec_names(config)
     check_cells(config)
+    check_labels(config)
     check_measured(config)
     check_calibration(config)
     if config["references"] and not config["codecs"]:
@@ -161,6 +162,25 @@ def check_names(config: Mapping[str, Any]) -> None:
         )
     for dataset in config["references"]:
         check_known("measured dataset", dataset, measured_datasets(config))
+
+
+def check_labels(config: Mapping[str, Any]) -> None:
+    """Check that each label belongs to a codec, a baseline, a published curve or a cell.
+
+    Raises
+    ------
+    InputError
+        If there is no such name. Without a list of published curves, any name may be that of one.
+    """
+    references = config["references"].values()
+    published = [name for entry in references for name in entry.get("curves", [])]
+    for name in config["labels"]:
+        if "/" in name:
+            cell = CellId.parse(name)
+            for axis in AXES:
+                check_known(axis.name, getattr(cell, axis.name), config[axis.section])
+        elif all("curves" in entry for entry in references):
+            check_known("label", name, [*config["codecs"], *config["baselines"], *published])
 
 
 def find_target(what: str, name: str, registry: Mapping[str, str]) -> str:

@@ -28,7 +28,9 @@ CODER_TERMS = {
 }
 """What the cells without another estimator change in the codec's real bytes."""
 UNCERTAIN = "cannot be distinguished from 0 with these images"
-"""What is said of a saving whose 95 % interval includes 0 or is not known."""
+"""What is said of a saving whose 95 % interval includes 0."""
+UNKNOWN = "needs more images to be certain"
+"""What is said of a saving whose 95 % interval is not known."""
 NO_INTERVAL = "no 95 % interval"
 """What stands in the place of an interval that is not known."""
 
@@ -57,11 +59,13 @@ CODE_MEANS = {
 class Lever(NamedTuple):
     """A curve that belongs to a codec, as a change of the codec at equal quality.
 
-    ``bd_rate`` and its 95 % interval are per cent; negative saves bits. ``overlap`` is the share of
-    the codec's range of quality over which it is measured, and ``measure`` the measure of quality.
+    ``label`` is the name that people use. ``bd_rate`` and its 95 % interval are per cent; negative
+    saves bits. ``overlap`` is the share of the codec's range of quality over which it is measured,
+    and ``measure`` the measure of quality.
     """
 
     curve: str
+    label: str
     role: CurveRole
     kind: BoundKind
     change: str
@@ -82,6 +86,19 @@ class Lever(NamedTuple):
     def is_uncertain(self) -> bool:
         """Whether the 95 % interval includes 0 or is not known."""
         return not self.bd_rate_high < 0
+
+
+def doubt(high: float) -> str:
+    """Return what is said of a saving that is not certain; empty if it is.
+
+    Parameters
+    ----------
+    high : float
+        Upper end of the 95 % interval of the change of the rate; NaN if it is not known.
+    """
+    if math.isnan(high):
+        return UNKNOWN
+    return "" if high < 0 else UNCERTAIN
 
 
 def common_measure(ladders: pd.DataFrame) -> str:
@@ -117,6 +134,7 @@ def levers(bd_rates: pd.DataFrame, measure: str) -> list[Lever]:
     curves = [
         Lever(
             row.curve,
+            row.label,
             CurveRole.parse(row.role),
             BoundKind.parse(row.kind),
             change_of(row.curve, row.role),
@@ -176,7 +194,7 @@ def bound_sentence(bd_rates: pd.DataFrame, measure: str) -> str:
         )
     means = MEANS.get(bound.role, "with the codec's own transforms")
     if bound.is_uncertain:
-        saving = f"This saving, {means}, {UNCERTAIN}."
+        saving = f"This saving, {means}, {doubt(bound.bd_rate_high)}."
     else:
         amount = at_least(-bound.bd_rate)
         saving = f"In theory, {amount} of the bits are avoidable, {means}."
@@ -226,7 +244,7 @@ def lever_sentence(bd_rates: pd.DataFrame, measure: str) -> str:
     return (
         f"Largest lever with the codec's own transforms: {lever.change} (“{lever.curve}”,"
         f" {kind_label(lever.kind)}), {worth}{common_range(lever)}."
-        + f" This saving {UNCERTAIN}."
+        + f" This saving {doubt(lever.bd_rate_high)}."
         * lever.is_uncertain
     )
 
@@ -309,7 +327,7 @@ def available_sentence(available: pd.DataFrame, measure: str) -> str:
         pictures = "which decodes to the codec's own pictures"
     return (
         f"Available today: {saved} {counted}, by {code['cell']}{means}, {pictures}."
-        + f" This saving {UNCERTAIN}." * (not code["bd_rate_high"] < 0)
+        + f" This saving {doubt(code['bd_rate_high'])}." * (not code["bd_rate_high"] < 0)
     )
 
 
@@ -353,7 +371,7 @@ def equal_picture_summary(
     bound, code = best_bound(bd_rates, measure), best_available(available)
     nothing = 0.0 if available["bd_rate"].notna().any() else None
     return {
-        "bound": "none" if bound is None else bound.curve,
+        "bound": "none" if bound is None else bound.label,
         "bd_rate": None if bound is None else bound.bd_rate,
         "available": nothing if code is None else -code["bd_rate"],
     }

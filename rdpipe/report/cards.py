@@ -12,7 +12,6 @@ from rdpipe.core.axes import AXES, BASELINE_CELL, CellId
 from rdpipe.core.kinds import BoundKind, CurveRole, Reconstruction
 from rdpipe.report import answer
 from rdpipe.report.ladder_text import NOT_MEASURED, cost, own_again, rate_name
-from rdpipe.report.overview import curve_name
 from rdpipe.report.style import TERM_COLORS
 
 
@@ -139,7 +138,7 @@ def left_text(rung: pd.Series, rungs: pd.DataFrame, note: str) -> str:
         missing = rung["remark"].startswith(NOT_MEASURED)
         return NOT_MEASURED if missing else f"nothing shown: {rung['remark']}"
     if not math.isfinite(saved):
-        return f"unknown: {curve_name(rung['name'])} does not reach this quality"
+        return f"unknown: {rung['label']} does not reach this quality"
     share = f"{100 * saved / real:.1f} % of the {rate_name(rungs)}, " if real else ""
     interval = answer.NO_INTERVAL
     if math.isfinite(low + high):
@@ -147,7 +146,7 @@ def left_text(rung: pd.Series, rungs: pd.DataFrame, note: str) -> str:
     when = "today" if BoundKind.parse(rung["kind"]).is_realizable else "as a bound"
     if BoundKind.parse(rung["kind"]) is BoundKind.GENIE_AIDED:
         when = "genie-aided estimate, not a bound"
-    unsure = f"; {answer.UNCERTAIN}" * (not (low > 0 or high < 0))
+    unsure = f"; {answer.UNCERTAIN}" * (low <= 0 <= high)
     noted = f", {note}" * bool(note)
     costs = "costs bits: " * (saved < 0)
     return f"{costs}{share}{saved:.4f} bpp ({interval}), {when}{noted}{unsure}"
@@ -170,8 +169,8 @@ def code_text(available: pd.DataFrame, terms: tuple[str, ...]) -> str:
         verb, saved = "costs", answer.saving_text(-change, *(-end for end in reversed(ends)))
     else:
         verb, saved = "saves", answer.saving_text(change, *ends)
-    unsure = f"; {answer.UNCERTAIN}" * (not best["bd_rate_high"] < 0)
-    return f"{curve_name(best['cell'])} {verb} {saved}, {counted}{unsure}"
+    unsure = f"; {answer.UNCERTAIN}" * (ends[0] <= 0 <= ends[1])
+    return f"{best['label']} {verb} {saved}, {counted}{unsure}"
 
 
 def term_of(code: pd.Series) -> str:

@@ -118,7 +118,7 @@ def draw_shared(axes: Axes, points: pd.DataFrame, column: str) -> None:
     """Draw baselines and published curves in gray; they do not widen the axes."""
     axes.set(xlim=axes.get_xlim(), ylim=axes.get_ylim())
     shared = points[points["role"].isin([CurveRole.BASELINE, CurveRole.PUBLISHED])]
-    for (name, kind), table in shared.groupby(["curve", "kind"], sort=False):
+    for (name, kind), table in shared.groupby(["label", "kind"], sort=False):
         gray = GRAYS[len(axes.lines) % len(GRAYS)]
         look = {**STYLES[BoundKind.parse(kind)], "markersize": 2.5}
         axes.plot(table["bpp"], table[column], color=gray, linewidth=0.8, label=name, **look)

@@ -28,10 +28,15 @@ def bounds(points: pd.DataFrame) -> Figure:
     curves = list(points.groupby(["curve", "role", "kind"], sort=False))
     figure, axes = plt.subplots(figsize=size(len(curves)))
     colors = curve_colors([role for (_, role, _), _ in curves])
-    for ((name, role, kind), curve), color in zip(curves, colors, strict=True):
+    for ((_, role, kind), curve), color in zip(curves, colors, strict=True):
         width = 2 if CurveRole.parse(role) is CurveRole.CODEC else 1.2
         style = {"color": color, "linewidth": width, **STYLES[BoundKind.parse(kind)]}
-        axes.plot(curve["bpp"], curve["psnr"], label=f"{name} ({kind_label(kind)})", **style)
+        axes.plot(
+            curve["bpp"],
+            curve["psnr"],
+            label=f"{curve['label'].iloc[0]} ({kind_label(kind)})",
+            **style,
+        )
         if CurveRole.parse(role).belongs_to_codec:
             limits = curve["bpp_low"], curve["bpp_high"]
             axes.hlines(curve["psnr"], *limits, color=color, linewidth=0.7, alpha=0.5)
@@ -70,7 +75,7 @@ def savings(saved: pd.DataFrame) -> Figure:
     curves = list(saved.groupby(["curve", "role", "kind"], sort=False))
     figure, axes = plt.subplots(figsize=size(len(curves)))
     colors = curve_colors([role for (_, role, _), _ in curves])
-    for ((name, _, kind), curve), color in zip(curves, colors, strict=True):
+    for ((_, _, kind), curve), color in zip(curves, colors, strict=True):
         errors = np.abs(curve[["saved_low", "saved_high"]].to_numpy().T - curve["saved"].to_numpy())
         axes.errorbar(
             curve["psnr"],
@@ -78,7 +83,7 @@ def savings(saved: pd.DataFrame) -> Figure:
             yerr=errors,
             color=color,
             elinewidth=0.7,
-            label=f"{name} ({kind_label(kind)})",
+            label=f"{curve['label'].iloc[0]} ({kind_label(kind)})",
             **STYLES[BoundKind.parse(kind)],
         )
     axes.axhline(0, color="black", linewidth=1.2)

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from rdpipe.core.kinds import BoundKind
-from rdpipe.report.answer import UNCERTAIN, at_least, interval_text, kind_phrase
+from rdpipe.report.answer import at_least, doubt, interval_text, kind_phrase
 from rdpipe.report.style import kind_label
 from rdpipe.report.words import MEASURE_NAMES, TERM_NAMES
 
@@ -44,7 +44,7 @@ def answer_sentence(ladder: pd.DataFrame) -> str:
     steps = ", ".join(step_texts(taken))
     return (
         f"At equal {measure}, over the curve: {claim(taken)}."
-        + f" This saving {UNCERTAIN}." * (not best["total_high"] < 0)
+        + f" This saving {doubt(best['total_high'])}." * (not best["total_high"] < 0)
         + f" Step by step, each of the bits that remain: {steps}." * bool(steps)
         + f" This is {kind_phrase(best['kind'])}."
     )
@@ -59,7 +59,7 @@ def claim(taken: pd.DataFrame) -> str:
     total, low, high = best["total"], best["total_low"], best["total_high"]
     if not high < 0:
         change = f"{total:+.1f} % ({interval_text(low, high)})"
-        return f"the best rung, “{best['name']}”, changes the rate by {change}"
+        return f"the best rung, “{best['label']}”, changes the rate by {change}"
     changed = taken["term"][taken["remark"] == ""].tolist()
     transforms = "retrained" if "transforms" in changed else "the codec's own"
     is_retuned = "decoder" in changed and changed[-1] not in OWN_DECODER
@@ -145,6 +145,7 @@ def ladder_rows(ladder: pd.DataFrame) -> list[dict[str, Any]]:
         rows.append(
             {
                 "name": curve["name"],
+                "label": curve["label"],
                 "term": TERM_NAMES.get(curve["term"], ""),
                 "kind": kind_label(kind),
                 "genie": kind is BoundKind.GENIE_AIDED,

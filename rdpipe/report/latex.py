@@ -11,7 +11,6 @@ import pandas as pd
 from rdpipe.core.kinds import BoundKind
 from rdpipe.report.common_range import of_measure
 from rdpipe.report.ladder_text import in_parentheses, over_the_curve, own_again
-from rdpipe.report.overview import curve_name
 from rdpipe.report.style import kind_label
 from rdpipe.report.words import MEASURE_NAMES, TERM_NAMES
 
@@ -38,7 +37,7 @@ def ladder_table(ladder: pd.DataFrame) -> str:
     for number, rung in ladder[ladder["remark"] == ""].groupby("rung", sort=False):
         curve, points = over_the_curve(rung).iloc[0], rung[rung["quality"].notna()]
         genie = BoundKind.parse(curve["kind"]) is BoundKind.GENIE_AIDED
-        name = f"{curve_name(curve['name'])}{' (genie-aided, not a bound)' if genie else ''}"
+        name = f"{curve['label']}{' (genie-aided, not a bound)' if genie else ''}"
         term = TERM_NAMES.get(curve["term"], "") + in_parentheses(notes.get(number, ""))
         changes = [percent(curve, "change"), percent(curve, "total")]
         bpp = [f"{value:.3f}" if math.isfinite(value) else "--" for value in points["bpp"]]
@@ -50,7 +49,7 @@ def ladder_table(ladder: pd.DataFrame) -> str:
 def bd_rate_table(bd_rates: pd.DataFrame, measure: str) -> str:
     """Return the BD-rates against the codec, the lowest first."""
     rows = [
-        [escape(curve_name(row["curve"])), escape(kind_label(row["kind"])), percent(row, "bd_rate")]
+        [escape(row["label"]), escape(kind_label(row["kind"])), percent(row, "bd_rate")]
         for _, row in of_measure(bd_rates, measure).sort_values("bd_rate").iterrows()
     ]
     title = f"BD-rate against the codec at equal {MEASURE_NAMES[measure]}"

@@ -9,9 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from rdpipe.core.axes import BASELINE_CELL, CellId
-from rdpipe.core.errors import InputError
-from rdpipe.core.kinds import BoundKind, Reconstruction
+from rdpipe.core.kinds import BoundKind
 from rdpipe.report import answer
 from rdpipe.report.ladder_text import claim, in_parentheses, own_again, rate_name
 from rdpipe.report.style import TERM_COLORS
@@ -67,10 +65,10 @@ def bar(rungs: pd.DataFrame, codes: pd.DataFrame) -> dict[str, Any]:
     lengths = [{"name": f"codec, {rate_name(rungs)}", "bpp": real, "length": real / scale}]
     if (code := best_code(codes)) is not None:
         bpp = code["real_bpp"]
-        name = f"best real code, {curve_name(code['cell'])}"
+        name = f"best real code, {code['label']}"
         lengths.append({"name": name, "bpp": bpp, "length": min(1.0, bpp / scale)})
     if len(rungs) > 1:
-        name = f"{last['kind']}, {curve_name(last['name'])}"
+        name = f"{last['kind']}, {last['label']}"
         lengths.append({"name": name, "bpp": bound, "length": bound / scale})
     return {
         "scale": scale,
@@ -113,7 +111,8 @@ def avoidable_sentence(rungs: pd.DataFrame) -> str:
     measure = MEASURE_NAMES[rungs["matched_at"].iloc[0]]
     if len(rungs) == 1:
         return f"No rung of the ladder needs fewer bits at the same {measure}."
-    uncertain = f": this {answer.UNCERTAIN}" * (not rungs["total_high"].iloc[-1] < 0)
+    doubt = answer.doubt(rungs["total_high"].iloc[-1])
+    uncertain = f": this {doubt}" * bool(doubt)
     return f"At the same {measure}, {claim(rungs)}{uncertain}."
 
 
@@ -129,32 +128,9 @@ def today_sentence(available: pd.DataFrame) -> str:
     real = BoundKind.parse(code["kind"]) is BoundKind.ACHIEVED
     when = "exist today" if real else "could be built today (code length)"
     if not code["bd_rate_high"] < 0:
-        return f"The saving of codes that {when} {answer.UNCERTAIN}."
+        return f"The saving of codes that {when} {answer.doubt(code['bd_rate_high'])}."
     saved = answer.saving_text(code["bd_rate"], code["bd_rate_low"], code["bd_rate_high"])
     return (
         f"A decoder and encoder that {when} save {saved} over the curve,"
-        f"{' in real bytes,' * real} with {curve_name(code['cell'])}."
+        f"{' in real bytes,' * real} with {code['label']}."
     )
-
-
-def curve_name(curve: str) -> str:
-    """Return the name of a curve as people say it: what its cell changes in the codec.
-
-    Examples
-    --------
-    >>> curve_name("linear-causal/codec/test-channel/calibrated")
-    'mean linear-causal, test channel, calibrated'
-    """
-    owner, _, name = curve.rpartition(": ")
-    try:
-        cell = CellId.parse(name)
-    except InputError:
-        return curve
-    changed = [
-        f"{axis} {getattr(cell, axis)}"
-        for axis in ("mean", "variance")
-        if getattr(cell, axis) != getattr(BASELINE_CELL, axis)
-    ]
-    quantizer = str(cell.quantizer).replace("-", " ")
-    calibrated = "" if cell.reconstruction is Reconstruction.PLAIN else str(cell.reconstruction)
-    return ", ".join(filter(None, [owner, *changed, quantizer, calibrated]))

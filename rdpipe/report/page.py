@@ -37,7 +37,7 @@ from rdpipe.report.words import (
     ON_THE_PAGE,
     TERMS,
     range_text,
-    without_negative_zero,
+    without_sign_of_zero,
 )
 
 TEMPLATES = Path(__file__).parent / "template"
@@ -52,6 +52,7 @@ def run_content(dataset: str, codec: str, tables: RunTables, limits: Limits) -> 
     Parameters
     ----------
     dataset, codec : str
+        Names to show.
     tables : mapping of str to DataFrame
         ``points``, ``image_points``, ``bd_rates``, ``available``, ``earned``, ``decomposition``,
         ``ladder``, ``latent_decomposition``, ``latent_matched``, ``context``, ``image_terms``,
@@ -99,7 +100,7 @@ def run_content(dataset: str, codec: str, tables: RunTables, limits: Limits) -> 
         "summary": answer.equal_picture_summary(tables["bd_rates"], tables["available"], measure),
         "ladders": [ladder_content(name, tables) for name in names],
         "terms_in_words": terms_in_words(terms, limits),
-        "unreached": points[points["bpp"].isna()][["curve", "quality"]].to_dict("records"),
+        "unreached": points[points["bpp"].isna()][["label", "quality"]].to_dict("records"),
         "points": points.to_dict("records"),
         "bd_rates": bd_rate_rows(tables["bd_rates"], measure),
         "sources": published.drop_duplicates("curve").to_dict("records"),
@@ -207,7 +208,7 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
-        finalize=lambda value: without_negative_zero(value) if type(value) is str else value,
+        finalize=lambda value: without_sign_of_zero(value) if type(value) is str else value,
     )
     runs = [{**run, "index": index} for index, run in enumerate(runs)]
     limits = list(config["limits"])

@@ -13,7 +13,6 @@ from rdpipe.core.kinds import BoundKind, CurveRole
 from rdpipe.report.answer import Lever, levers
 from rdpipe.report.common_range import of_measure
 from rdpipe.report.frames import Limits, mapped_steps
-from rdpipe.report.overview import curve_name
 from rdpipe.report.savings import column_of, image_savings, savings
 from rdpipe.report.style import SHOWN, TERM_COLORS, TOTAL, WEB_STYLES, curve_colors, kind_label
 from rdpipe.report.words import MEASURE_NAMES
@@ -138,7 +137,7 @@ def lever_bars(changes: list[Lever]) -> list[dict[str, Any]]:
     """Return the levers that save bits at equal quality."""
     return [
         {
-            "curve": lever.curve,
+            "curve": lever.label,
             "kind": kind_label(lever.kind),
             "change": lever.change,
             "color": TERM_COLORS.get(lever.term, TOTAL),
@@ -176,7 +175,7 @@ def curves(points: pd.DataFrame, bd_rates: pd.DataFrame) -> list[dict[str, Any]]
     return [
         {
             "name": name,
-            "label": curve_name(name),
+            "label": table["label"].iloc[0],
             "kind": kind_label(kind),
             "genie": BoundKind.parse(kind) is BoundKind.GENIE_AIDED,
             "bd_rate": float(rates.get((name, role), math.nan)),

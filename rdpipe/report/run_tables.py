@@ -10,6 +10,7 @@ import pandas as pd
 from rdpipe.core.errors import InputError
 from rdpipe.core.kinds import CurveRole
 from rdpipe.io import store
+from rdpipe.report.labels import with_labels
 
 BOUNDS = "bounds.zarr.zip"
 """The store of a run that has the tables."""
@@ -28,6 +29,7 @@ def read_runs(results: Path, names: Iterable[str]) -> dict[tuple[str, str], Tabl
         Folder of the results of a run.
     names : iterable of str
         Groups of the store of ``trace_bounds``; points of shared curves are those of every codec.
+        Curves have a ``label``.
 
     Raises
     ------
@@ -42,7 +44,9 @@ def read_runs(results: Path, names: Iterable[str]) -> dict[tuple[str, str], Tabl
     points = tables["points"]
     runs = points[points["role"] == CurveRole.CODEC][["dataset", "codec"]].drop_duplicates()
     return {
-        (dataset, codec): {name: of_run(table, dataset, codec) for name, table in tables.items()}
+        (dataset, codec): with_labels(
+            {name: of_run(table, dataset, codec) for name, table in tables.items()}
+        )
         for dataset, codec in runs.itertuples(index=False)
     }
 

@@ -11,7 +11,7 @@ from rdpipe.analysis.measures import MS_SSIM
 from rdpipe.core.kinds import BoundKind
 from rdpipe.report.ladder_text import NOT_MEASURED, over_the_curve, own_again, rate_name
 from rdpipe.report.overview import known_rungs, today_sentence
-from rdpipe.report.words import MEASURE_NAMES, TERM_NAMES, without_negative_zero
+from rdpipe.report.words import MEASURE_NAMES, TERM_NAMES, without_sign_of_zero
 
 SMALLEST = 0.05
 """Change of the rate below which a rung is left out, per cent."""
@@ -90,11 +90,11 @@ def line(name: str, values: Iterator[str] | list[str], curve: str = "", when: st
 
 def percent(change: float) -> str:
     """Return a change of the rate, or a question mark if it is not known."""
-    return without_negative_zero(f"{change:+.1f} %") if math.isfinite(change) else "?"
+    return without_sign_of_zero(f"{change:+.1f} %") if math.isfinite(change) else "?"
 
 
 def interval(row: pd.Series, name: str) -> str:
     """Return a change over the curve with its interval."""
     low, high = row[f"{name}_low"], row[f"{name}_high"]
     ends = f" ({low:+.1f} to {high:+.1f} %)" if math.isfinite(low + high) else ""
-    return percent(row[name]) + without_negative_zero(ends)
+    return percent(row[name]) + without_sign_of_zero(ends)

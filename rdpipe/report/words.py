@@ -183,19 +183,19 @@ ON_THE_PAGE = (
     LATENT_MATCHED,
 )
 """Words that the page explains where they stand."""
-NEGATIVE_ZERO = re.compile(r"(?<![\w.])-(?=0(?:\.0+)?(?![\w.]))")
+SIGN_OF_ZERO = re.compile(r"(?<![\w.])[+-](?=0(?:\.0+)?(?![\w.]))")
 """The sign of a number that was rounded to 0."""
 
 
-def without_negative_zero(text: str) -> str:
-    """Return a text in which numbers that were rounded to 0 have no minus sign.
+def without_sign_of_zero(text: str) -> str:
+    """Return a text in which numbers that were rounded to 0 have no sign.
 
     Examples
     --------
-    >>> without_negative_zero("-0.0000 bpp (-0.02 to -0.00)")
+    >>> without_sign_of_zero("-0.0000 bpp (-0.02 to +0.00)")
     '0.0000 bpp (-0.02 to 0.00)'
     """
-    return NEGATIVE_ZERO.sub("", text)
+    return SIGN_OF_ZERO.sub("", text)
 
 
 def range_text(values: Iterable[float], form: str = ".3f") -> str:
@@ -209,5 +209,5 @@ def range_text(values: Iterable[float], form: str = ".3f") -> str:
     known = [value for value in values if value == value]
     if not known:
         return "unknown"
-    low, high = (without_negative_zero(format(end(known), form)) for end in (min, max))
+    low, high = (without_sign_of_zero(format(end(known), form)) for end in (min, max))
     return low if low == high else f"{low} to {high}"

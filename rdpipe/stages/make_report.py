@@ -19,6 +19,7 @@ from rdpipe.io import store
 from rdpipe.io.files import write_atomically
 from rdpipe.report import figures as paper_figures
 from rdpipe.report import frames, page, pictures
+from rdpipe.report.labels import NO_LABELS, Labels, with_labels
 from rdpipe.report.savings import savings
 from rdpipe.report.stage_times import stage_times
 from rdpipe.report.style import SHOWN
@@ -110,15 +111,16 @@ def run(
     tables = read_tables(bounds, images, gaps)
     products = read_maps(maps)
     tables |= map_tables(products, spec)
+    labels = spec.config["labels"]
     runs = tables["latents"][["dataset", "codec"]].drop_duplicates()
     run_tables = {
-        (row.dataset, row.codec): select_run(tables, row.dataset, row.codec)
+        (row.dataset, row.codec): select_run(tables, row.dataset, row.codec, labels)
         for row in runs.itertuples()
     }
     write_figures(figures, run_tables)
     folders = {path.parts[-3:-1]: str(path.parent) for path in figures}
     contents = [
-        page.run_content(dataset, codec, selected, spec.limits)
+        page.run_content(dataset, labels.get(codec, codec), selected, spec.limits)
         | {"folder": folders.get((dataset, codec), "")}
         for (dataset, codec), selected in run_tables.items()
     ]
@@ -169,8 +171,11 @@ def map_tables(products: Sequence[pictures.Product], spec: MakeReportSpec) -> Ta
     }
 
 
-def select_run(tables: Tables, dataset: str, codec: str) -> Tables:
-    """Return the rows of one dataset and codec, and of the curves that all codecs share."""
+def select_run(tables: Tables, dataset: str, codec: str, labels: Labels = NO_LABELS) -> Tables:
+    """Return the rows of one dataset and codec, and of the curves that all codecs share.
+
+    Curves have their ``label``.
+    """
     shared = (CurveRole.BASELINE, CurveRole.PUBLISHED)
     selected = {}
     for name, table in tables.items():
@@ -179,7 +184,7 @@ def select_run(tables: Tables, dataset: str, codec: str) -> Tables:
             is_selected |= table["role"].isin(shared)
         selected[name] = table[(table["dataset"] == dataset) & is_selected]
     selected["savings"] = savings(selected["points"], selected["image_points"])
-    return selected
+    return with_labels(selected, labels)
 
 
 def write_figures(files: list[Path], tables: dict[tuple[str, str], Tables]) -> None:

@@ -36,7 +36,7 @@ def test_curves_are_chosen_and_have_labels(results, tmp_path):
     _, *names = re.findall(r"<text[^>]*>([^<]*\(.*?)</text>", out.read_text())  # the axis first
     assert names == [
         "codec (achieved)",
-        "codec/codec/test-channel (upper bound on R(D))",
+        "test channel (upper bound on R(D))",
         "JPEG (achieved)",
     ]
 

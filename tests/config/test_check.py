@@ -123,6 +123,25 @@ def test_invalid_configs_are_refused_with_the_place_and_the_reason(change, messa
         complete({**CODEC, **change}, SCHEMA)
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("jpg", "unknown label 'jpg'; did you mean 'jpeg'"),
+        ("codec/none/rounding", "unknown variance 'none'"),
+        ("codec/rounding", "'codec/rounding' is not a cell"),
+    ],
+)
+def test_label_of_an_unknown_name_is_refused(name, message):
+    config = {**CODEC, "baselines": {"jpeg": {"qualities": [5]}}}
+    labels = {"jpeg": "JPEG", "mini-mean-scale": "Mine", "codec/channel/test-channel": "Noise"}
+    assert complete({**config, "labels": labels}, SCHEMA)["labels"] == labels
+    with pytest.raises(InputError, match=message):
+        complete({**config, "labels": {name: "x"}}, SCHEMA)
+    published = {"sample": {"table": "published.csv"}}
+    if "/" not in name:
+        complete({**config, "references": published, "labels": {name: "x"}}, SCHEMA)
+
+
 def with_bound(codec: str, mean: str) -> dict:
     """Return a config with a network that was trained as a bound for a codec."""
     cell = {"mean": mean, "variance": "codec", "quantizer": "test-channel"}

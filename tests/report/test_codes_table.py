@@ -11,6 +11,7 @@ from rdpipe.report.page import TEMPLATES
 SOURCE = '{% import "macros.html.j2" as show %}{% include "tables.html.j2" %}'
 CODE = {
     "cell": "codec/channel/rounding",
+    "label": "codec/channel/rounding",
     "quality": 1,
     "matched_at": "same picture",
     "psnr": 29.0,

@@ -83,7 +83,7 @@ def test_missing_point_is_reported(tables):
         (points["quality"] == 2) & (points["curve"] == "codec/codec/test-channel"), "bpp"
     ] = np.nan
     content = page.run_content("d", "c", tables, LIMITS)
-    assert content["unreached"] == [{"curve": "codec/codec/test-channel", "quality": 2}]
+    assert content["unreached"] == [{"label": "test channel", "quality": 2}]
 
 
 def test_tables_show_the_numbers(html):

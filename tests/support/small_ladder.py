@@ -9,6 +9,7 @@ from rdpipe.analysis.curve_terms import CURVE_COLUMNS
 from rdpipe.analysis.ladder import LADDER_COLUMNS
 from rdpipe.analysis.tables import TERM_KEYS
 from rdpipe.core.kinds import BoundKind
+from rdpipe.report.labels import with_labels
 
 OWN = "not measured: the limit has the codec's own"
 START = (
@@ -62,7 +63,8 @@ def ladder_table(run, qualities, evil="evil", measure="psnr") -> pd.DataFrame:
             changes |= with_ends("total", 100 * (share - 1), 2.0)
             rows.append(labels | {"log_rate": math.log(share)} | (changes if number else {}))
             before = share
-    return pd.DataFrame(rows, columns=list(LADDER_COLUMNS))
+    ladder = pd.DataFrame(rows, columns=list(LADDER_COLUMNS))
+    return with_labels({"ladder": ladder})["ladder"]
 
 
 def with_ends(name, value, margin=0.01) -> dict[str, float]:

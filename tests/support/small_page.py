@@ -13,6 +13,7 @@ from rdpipe.core.axes import CellId
 from rdpipe.core.kinds import BoundKind, CurveRole, Information
 from rdpipe.evaluation.statistics import CLASS_EDGES, RESIDUAL_EDGES, SCALE_EDGES
 from rdpipe.report import frames, page, pictures
+from rdpipe.report.labels import with_labels
 from rdpipe.report.savings import savings
 
 EVIL = "<script>alert(1)</script>"
@@ -58,16 +59,16 @@ MEASURES = {"psnr": 0.0, "psnr-of-mean-mse": 0.25, "ms-ssim": 3.0}
 def make_tables(images=("one", EVIL), qualities=(1, 2)) -> dict[str, pd.DataFrame]:
     """Return all tables of one codec on one dataset."""
     tables = curve_tables(images, qualities) | term_tables(images, qualities)
+    tables["savings"] = savings(tables["points"], tables["image_points"])
     products = [make_maps(images, quality) for quality in qualities]
     roots = [root for root, _ in products]
     maps = [pictures.map_frame(root, groups[0], LIMITS) for root, groups in products]
     calibration = [frames.calibration_frame(root) for root in roots]
-    return tables | {
+    return with_labels(tables) | {
         "channels": pd.concat([frames.channel_frame(root, LIMITS) for root in roots]),
         "calibration": pd.concat(calibration),
         "residuals": pd.concat([frames.residual_frame(root) for root in roots]),
         "maps": pd.concat(maps),
-        "savings": savings(tables["points"], tables["image_points"]),
     }
 
 

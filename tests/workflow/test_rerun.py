@@ -69,6 +69,13 @@ def test_changed_published_curves_rerun_only_the_bounds(project):
     assert project.jobs() == AFTERWARDS
 
 
+def test_labels_make_only_the_report_again(project):
+    config = copy.deepcopy(CONFIG)
+    config["labels"] = {"mini-mean-scale": "Mean-scale", "codec/codec/rounding": "Rounding"}
+    project.configure(config)
+    assert project.jobs() == {"report.html"}
+
+
 def test_changed_image_reruns_everything_on_its_dataset(project):
     image = project.folder / "images" / "one.png"
     original = image.read_bytes(), image.stat()

@@ -138,8 +138,9 @@ all("[data-option]").forEach((select) => select.addEventListener("change", () =>
   refresh(all('[data-chart="bounds"]'));
 }));
 
+const labelOf = (name) => DATA.runs.flatMap((run) => run.curves).find((curve) => curve.name === name).label;
 const comparedCurve = document.getElementById("compared-curve");
-comparedCurve.replaceChildren(...[...new Set(DATA.runs.flatMap((run) => run.curves.filter((c) => !c.shared && !c.codec).map((c) => c.name)))].map((name) => new Option(name)));
+comparedCurve.replaceChildren(...[...new Set(DATA.runs.flatMap((run) => run.curves.filter((c) => !c.shared && !c.codec).map((c) => c.name)))].map((name) => new Option(labelOf(name), name)));
 comparedCurve.value = DATA.compared;
 STATE.comparedCurve = comparedCurve.value;
 comparedCurve.addEventListener("change", () => { STATE.comparedCurve = comparedCurve.value; refresh(all('[data-chart="compare"]')); });

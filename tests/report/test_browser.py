@@ -408,7 +408,7 @@ def test_images_are_sorted_and_original_and_decoded_alternate(page):
     page.select_option("#order", "avoidable")
     assert shown_images(page)[:2] == ["kodim06", "kodim05"]
     first = page.locator("#image option").first.text_content()
-    assert first == "kodim06: 1.000 bpp at 10.00 dB, 12.5 % avoidable"
+    assert first == "kodim06: 1.000 bpp at 10.00 dB; the bound -12.5 %"
     source = page.locator("#original img").get_attribute("src")
     page.locator("#decoded img").evaluate("image => { image.src = image.src + '#decoded'; }")
     page.locator("#flicker").check()

@@ -105,7 +105,7 @@ function orderOf(names, points) {
 }
 
 const pointText = ([bpp, psnr, avoidable]) =>
-  `${fixed(bpp, 3)} bpp at ${fixed(psnr, 2)} dB${avoidable === null ? "" : `, ${fixed(avoidable, 1)} % avoidable`}`;
+  `${fixed(bpp, 3)} bpp at ${fixed(psnr, 2)} dB${avoidable === null ? "" : `; the bound ${fixed(-avoidable, 1)} %`}`;
 
 // Shows the decoded image in the place of the original, and the original again.
 function alternate() {

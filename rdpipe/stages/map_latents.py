@@ -16,7 +16,7 @@ from rdpipe.datasets.image import load_image
 from rdpipe.evaluation.maps import MapTable, map_image
 from rdpipe.evaluation.simulation import build
 from rdpipe.io import store
-from rdpipe.report.thumbnail import thumbnail
+from rdpipe.io.thumbnail import thumbnail
 from rdpipe.stages.inputs import (
     StoredLatents,
     encoder_of,

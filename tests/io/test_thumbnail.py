@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rdpipe.report.thumbnail import LONGEST, thumbnail
+from rdpipe.io.thumbnail import LONGEST, thumbnail
 
 
 @pytest.mark.parametrize("shape", [(300, 900, 3), (50, 40, 3)])

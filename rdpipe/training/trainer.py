@@ -339,6 +339,7 @@ def make_fabric(spec: LoopSpec) -> lightning_fabric.Fabric:
         )
     except MisconfigurationException as error:
         raise InputError(f"training: devices {spec.devices}: {error}") from error
+    os.environ["PYTHONSAFEPATH"] = "1"  # -P, as in the rules, also for processes that Fabric starts
     fabric.launch()
     return fabric
 

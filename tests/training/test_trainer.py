@@ -33,12 +33,12 @@ def command(folder: Path, spec: dict) -> list[str]:
         "--out": folder / "net.safetensors",
     }
     arguments = [str(word) for flag in flags.items() for word in flag]
-    return [sys.executable, "-m", "rdpipe", "train_codec", *arguments]
+    return [sys.executable, "-P", "-m", "rdpipe", "train_codec", *arguments]
 
 
 def weights(folder: Path, spec: dict) -> bytes:
     """Run the stage; return the file of weights."""
-    subprocess.run(command(folder, spec), check=True, capture_output=True)
+    subprocess.run(command(folder, spec), cwd=folder, check=True, capture_output=True)
     return (folder / "net.safetensors").read_bytes()
 
 
@@ -116,6 +116,7 @@ def test_two_processes_train_as_one(tmp_path):
 
 
 def test_stage_trains_with_two_processes(tmp_path):
+    (tmp_path / "copy.py").write_text("raise RuntimeError('not the module of the library')")
     assert weights(tmp_path, {**SPEC, "devices": 2, "steps": 3})
     state = torch.load(tmp_path / "state" / "state.pt", weights_only=True)
     assert state["step"] == 3

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-import traceback
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -26,7 +24,7 @@ from rdpipe.codecs.sent_latents import (
 from rdpipe.codecs.structure import find_structure
 from rdpipe.core.assembly import Whole, assemble
 from rdpipe.core.device import raise_lack_of_memory
-from rdpipe.core.errors import InputError
+from rdpipe.core.errors import InputError, describe
 from rdpipe.core.metrics import mean_squared_error, psnr
 from rdpipe.core.protocols import Codec, Image, SupportsCoder, SupportsForward
 from rdpipe.core.running import decode_image, decodes, run, to_image, to_tensor
@@ -96,7 +94,7 @@ def check(codec: object, image: Image) -> Iterator[Finding]:
         yield Finding(False, str(error))
     except Exception as error:  # a user's codec may raise anything
         raise_lack_of_memory(error)
-        yield Finding(False, f"it raised {_described(error)}")
+        yield Finding(False, f"it raised {describe(error)}")
 
 
 def _missing(codec: object) -> str:
@@ -107,13 +105,6 @@ def _missing(codec: object) -> str:
             " rdpipe.codecs.two_methods.TwoMethods"
         )
     return "it has no method code(image, size, send) (rdpipe/core/protocols.py)"
-
-
-def _described(error: BaseException) -> str:
-    """Return an error and where it was raised."""
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    where = f"{Path(place.filename).name}, line {place.lineno}"
-    return f"{type(error).__name__}: {error} ({where})"
 
 
 def _check_capabilities(codec: Codec) -> Iterator[Finding]:
@@ -242,7 +233,7 @@ def _check_decoder(
     except (RuntimeError, TypeError, ValueError) as error:
         raise_lack_of_memory(error)
         hint = "expected no float32 in code, or a method to_float64"
-        yield Finding(False, f"code in float64, for bitstreams, raised {_described(error)}; {hint}")
+        yield Finding(False, f"code in float64, for bitstreams, raised {describe(error)}; {hint}")
         return
     same = np.array_equal(bitstream.decode(unused, stream), expected)
     hint = "the image" if same else "another image; expected the same computations in both"
@@ -257,7 +248,7 @@ def _decoder_problem(unused: Codec, image: Image, pixels: Image, record: list[Co
         decoded = decode_image(unused, walk, size=(image.shape[0], image.shape[1]))
     except Exception as error:  # a user's codec may raise anything
         raise_lack_of_memory(error)
-        return f"raised {_described(error)}"
+        return f"raised {describe(error)}"
     if problem := find_difference(record, walk.record, ("offset", "step")):
         return f"sends something else than the encoder ({problem})"
     same, difference = _compare(decoded, pixels)

@@ -68,6 +68,20 @@ def _tensor_problem(value: object) -> str | None:
     return None if value.isfinite().all() else "has values that are not finite"
 
 
+class IntegerWalk(Walk):
+    """Decodes integers instead of points of the grid, except for side information.
+
+    Training graphs of context models do so: what they predict from is rounded without the means.
+    """
+
+    def decode(self, part: Part) -> Tensor:
+        """Return the integers next to the elements, in steps; the record has the grid."""
+        y_hat = super().decode(part)
+        if part.side or part.y is None:
+            return y_hat
+        return (part.y.double() / part.step).round() * part.step
+
+
 class RepeatingWalk(Walk):
     """Decodes the parts of another walk.
 

@@ -12,6 +12,8 @@ from torch.nn import functional as F
 from rdpipe.codecs.compressai import mini_context, mini_mean_scale
 from rdpipe.codecs.conformance import check
 from rdpipe.codecs.linear import BlockTransform
+from rdpipe.codecs.sent_latents import IntegerWalk
+from rdpipe.core.assembly import assemble
 from rdpipe.core.errors import InputError
 from rdpipe.core.plugins import build_entry
 from rdpipe.core.running import decode_image
@@ -343,12 +345,71 @@ def test_a_trace_of_rounding_errors_in_forward_is_no_problem():
     assert any("by up to 2 levels" in m for m in failed(forward_with(lambda x: x + 2 / 255)()))
 
 
-def test_forward_that_rounds_without_feedback_may_differ():
-    class WithoutFeedback(forward_with(lambda x: x.flip(2))):
-        def forward_bits(self, image):
-            return 1.0
+class WithLikelihoods(Averages):
+    """Its model's own likelihoods are those of the unchanged prior."""
 
-    assert "it rounds without the feedback of the context model" in messages(WithoutFeedback())
+    def forward_bits(self, image):
+        walk = Walk()
+        Averages().code(image, tuple(image.shape[2:]), walk)
+        return sum(whole.bits.sum().item() for whole in assemble(walk.record).values())
+
+
+def test_priors_of_other_bits_than_the_models_likelihoods_are_a_problem():
+    assert "according to forward_bits (1.000 times)" in messages(WithLikelihoods())
+    half = WithLikelihoods(prior=lambda p: Gaussian(p.mean, p.scale / 2.5))
+    problems = list(failed(half))
+    found = re.match(r"104 x 72: (\d+) bit .* priors, (\d+) .* \((.*) times\)", problems[0])
+    assert float(found[3]) == pytest.approx(int(found[1]) / int(found[2]), abs=0.005)
+    assert "expected a difference of 2% at most" in problems[0]
+    assert len(problems) == 2  # of each size of the image
+
+
+def test_forward_bits_do_not_excuse_another_image():
+    class OtherImage(WithLikelihoods, forward_with(lambda x: x.flip(2))): ...
+
+    assert any("forward and code: 8" in problem for problem in failed(OtherImage()))
+
+
+class TrainedWithoutFeedback(Averages):
+    """Each color is predicted from those before; the training graph rounds them to integers."""
+
+    def code(self, image, size, send):
+        mean = torch.full((1, 1, size[0] // 4, size[1] // 4), 0.413) / self.step
+        y = None if image is None else F.avg_pool2d(image, 4) / self.step
+        decoded = []
+        for color in range(3):
+            part = None if y is None else y[:, color : color + 1]
+            decoded.append(send("y", Gaussian(mean, torch.full_like(mean, 6.0)), part))
+            mean = (mean + decoded[-1]) / 2
+        return F.interpolate(torch.cat(decoded, 1) * self.step, scale_factor=4)
+
+    def forward(self, image):
+        return self.code(image, tuple(image.shape[2:]), IntegerWalk())
+
+    def forward_bits(self, image):
+        walk = IntegerWalk()
+        self.code(image, tuple(image.shape[2:]), walk)
+        return sum(whole.bits.sum().item() for whole in assemble(walk.record).values())
+
+
+def test_only_a_context_model_may_round_without_feedback():
+    text = messages(TrainedWithoutFeedback())
+    assert "without the feedback of the context model" in text
+    assert "according to forward_bits (1.000 times)" in text
+
+    class WithoutContext(WithLikelihoods):
+        def forward(self, image):
+            return self.code(image, tuple(image.shape[2:]), IntegerWalk())
+
+    assert any("forward and code: " in problem for problem in failed(WithoutContext()))
+
+
+def test_a_context_model_does_not_excuse_any_other_image():
+    class OtherImage(TrainedWithoutFeedback):
+        def forward(self, image):
+            return super().forward(image).flip(2)
+
+    assert any("forward and code: " in problem for problem in failed(OtherImage()))
 
 
 def test_zeros_and_pixels_are_not_called_rounded():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import math
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
@@ -85,6 +86,9 @@ def check(codec: object, image: Image) -> Iterator[Finding]:
     if not isinstance(codec, Codec):
         yield Finding(False, f"{type(codec).__name__} is not a Codec: {_missing(codec)}")
         return
+    if problem := _signature_problem(codec):
+        yield Finding(False, problem)
+        return
     try:
         unused = copy.deepcopy(codec)  # a second instance, which has not seen any image
         yield from _check_capabilities(codec)
@@ -109,6 +113,16 @@ def _missing(codec: object) -> str:
             " rdpipe.codecs.two_methods.TwoMethods"
         )
     return "it has no method code(image, size, send) (rdpipe/core/protocols.py)"
+
+
+def _signature_problem(codec: Codec) -> str | None:
+    """Return what is wrong with the parameters of ``code``."""
+    signature = inspect.signature(codec.code)
+    try:
+        signature.bind(None, (0, 0), None)
+    except TypeError:
+        return f"its method is code{signature}; expected code(self, image, size, send)"
+    return None
 
 
 def _check_capabilities(codec: Codec) -> Iterator[Finding]:

@@ -85,8 +85,8 @@ class Send(Protocol):
             after the previous part.
         offset : Tensor or float, optional
             A point of the grid to which elements are rounded. Default: the mean of the prior; 0 for
-            a table. A codec that rounds to integers, or about a median, must say so: the mean of a
-            learned density or of a mixture lies between the points of such a grid.
+            a table. A codec that rounds to integers, or about a median, must say so. A mixture and
+            a learned density whose mean is computed have no default.
         step : Tensor or float
             Distance of the points of that grid.
         skip : Tensor of bool, of the shape of the prior, optional

@@ -18,7 +18,7 @@ from rdpipe.core.errors import InputError
 from rdpipe.core.plugins import build_entry
 from rdpipe.core.running import decode_image
 from rdpipe.core.walk import Walk
-from rdpipe.entropy.priors import Gaussian
+from rdpipe.entropy.priors import Gaussian, Mixture
 
 IMAGE = np.kron(
     np.random.default_rng(0).integers(0, 256, (9, 13, 3), np.uint8), np.ones((8, 8, 1), np.uint8)
@@ -221,6 +221,32 @@ class OldCodec:
     def synthesise(self, y_hat, height, width): ...
 
 
+class OldSignature(Averages):
+    def code(self, image, send): ...
+
+
+class Calling(Averages):
+    """Calls send in another way."""
+
+    def __init__(self, *arguments, **options):
+        super().__init__()
+        self.arguments, self.options = arguments, options
+
+    def code(self, image, size, send):
+        call = lambda name, prior, y: send(name, prior, y, *self.arguments, **self.options)
+        return super().code(image, size, call)
+
+
+class WrongRows(Averages):
+    """The network pads, and the prior does not."""
+
+    multiple = 1
+
+    def code(self, image, size, send):
+        padded = None if image is None else F.pad(image, (0, -size[1] % 4, 0, -size[0] % 4))
+        return super().code(padded, size, send)
+
+
 class OnlyCompress(Averages):
     def compress(self, image): ...
 
@@ -235,6 +261,17 @@ MISTAKES = {
     "NoCode is not a Codec: it has no method code": NoCode,
     "OldCodec is not a Codec: it has analyse and .* wrap it in rdpipe.codecs.two_methods": OldCodec,
     "it has compress without decompress; expected both": OnlyCompress,
+    r"its method is code\(image, send\); expected code\(self, image, size, send\)": OldSignature,
+    r"send: too many positional arguments; expected send\(name, prior, y\), and all": (
+        lambda: Calling(0.0)
+    ),
+    "send: got an unexpected keyword argument 'ofset'; expected .* at, offset, step, skip, side": (
+        lambda: Calling(ofset=0.0)
+    ),
+    r"\(1, 3, 17, 25\); expected the same shape, and an attribute multiple of": WrongRows,
+    "a Mixture has its mean between the points of the codec's grid; expected an offset in": changed(
+        prior=lambda p: Mixture(torch.ones(1, 1, 1, 1, 1), [p])
+    ),
     r"send\('y'\): y is None; expected a tensor": changed(y=lambda y: None),
     r"send\('y'\): y is a ndarray; expected a tensor": changed(y=lambda y: y.detach().numpy()),
     r"send\('y'\): y is of torch.int64; expected a floating": changed(y=lambda y: y.long()),

@@ -10,7 +10,7 @@ from compressai.models.utils import update_registered_buffers
 from compressai.ops import quantize_ste
 from torch import nn
 
-from rdpipe.codecs.compressai.bottleneck import bottleneck_moments
+from rdpipe.codecs.bottleneck import bottleneck_moments
 from rdpipe.entropy.priors import Gaussian, Learned
 
 CHANNELS, SIDE_CHANNELS = 6, 4

@@ -9,8 +9,8 @@ from rdpipe.codecs.importing import prepare_import
 
 prepare_import()  # before any import of compressai
 
+from rdpipe.codecs.bottleneck import bottleneck_prior  # noqa: E402
 from rdpipe.codecs.compressai.adapter import CompressAICodec  # noqa: E402
-from rdpipe.codecs.compressai.bottleneck import bottleneck_prior  # noqa: E402
 from rdpipe.codecs.compressai.factories import (  # noqa: E402
     adapt_model,
     from_checkpoint,

@@ -12,8 +12,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.common import Figure, Options, alternate, image_files, run_python
-from rdpipe.codecs import EMBEDDED
-from rdpipe.codecs.compressai import _importing
+from rdpipe.codecs import EMBEDDED, importing
 from rdpipe.codecs.compressai.checkpoint import (
     architecture_of,
     fold,
@@ -24,7 +23,7 @@ from rdpipe.codecs.compressai.checkpoint import (
 QUALITY = 2
 EVAL_MODEL = f"""
 import runpy, sys
-runpy.run_path({str(_importing.__file__)!r})["declare_missing_operators"]()
+runpy.run_path({str(importing.__file__)!r})["declare_missing_operators"]()
 sys.argv = ["eval_model", *sys.argv[1:]]
 runpy.run_module("compressai.utils.eval_model", run_name="__main__")
 """

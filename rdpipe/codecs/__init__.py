@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
-__all__ = ["BASELINES", "CODECS", "EMBEDDED", "weights_of"]
+__all__ = ["BASELINES", "CODECS", "EMBEDDED", "fill_in_quality", "weights_of"]
 
 EMBEDDED = Path(__file__).parent / "weights"
 """Folder of the weights in the package, by the names of :data:`CODECS`."""
@@ -60,3 +61,27 @@ def weights_of(checkpoint: str, quality: int) -> str:
     'lambda-3.pth.tar'
     """
     return os.path.expanduser(checkpoint.replace("{quality}", str(quality)))
+
+
+def fill_in_quality(value: Any, quality: int) -> Any:
+    """Return an argument in which ``{quality}`` is replaced, also within dicts and lists.
+
+    Parameters
+    ----------
+    value : object
+        A string that is only ``{quality}`` becomes an int; other braces stay.
+    quality : int
+        Quality of the codec.
+
+    Examples
+    --------
+    >>> fill_in_quality({"rate": "{quality}", "files": ["q{quality}.json", 0.5]}, 3)
+    {'rate': 3, 'files': ['q3.json', 0.5]}
+    """
+    if isinstance(value, str):
+        return quality if value == "{quality}" else value.replace("{quality}", str(quality))
+    if isinstance(value, dict):
+        return {name: fill_in_quality(item, quality) for name, item in value.items()}
+    if isinstance(value, list):
+        return [fill_in_quality(item, quality) for item in value]
+    return value

@@ -24,13 +24,13 @@ from compressai.entropy_models.entropy_models import EntropyModel
 from compressai.models.utils import remap_old_keys
 from torch import Tensor, nn
 
-from rdpipe.codecs import weights_of
-from rdpipe.codecs.compressai.checkpoint import read_state
+from rdpipe.codecs import fill_in_quality, weights_of
+from rdpipe.codecs.compressai.checkpoint import listed, read_state
 from rdpipe.codecs.layout import Layout, Step, decoded_image, find_layout, prior_of, refuse
 from rdpipe.codecs.structure import SIDE
 from rdpipe.codecs.tracing import Call, Event, trace
-from rdpipe.core.device import available_device
-from rdpipe.core.errors import InputError
+from rdpipe.core.device import available_device, raise_lack_of_memory
+from rdpipe.core.errors import InputError, describe
 from rdpipe.core.plugins import load_attribute
 from rdpipe.core.protocols import Send
 from rdpipe.core.running import padded_size
@@ -63,7 +63,8 @@ def automatic(
     multiple, least : int
         Multiple to which the sides of images are extended, and their least length, pixels.
     model_args : mapping, optional
-        Keyword arguments of ``model``.
+        Keyword arguments of ``model``. A string ``{quality}`` is replaced by the quality, an int;
+        within a longer string, by its digits.
 
     Raises
     ------
@@ -72,10 +73,12 @@ def automatic(
         codes.
     """
     make_model = load_attribute(model)
+    arguments = fill_in_quality(dict(model_args or {}), quality)
     try:
-        module = make_model(**(model_args or {}))
-    except TypeError as error:
-        raise InputError(f"cannot call {model!r}: {error}") from error
+        module = make_model(**arguments)
+    except Exception as error:  # a user's model may raise anything
+        raise_lack_of_memory(error)
+        raise InputError(f"cannot call {model!r} with {arguments}: {describe(error)}") from error
     if not isinstance(module, nn.Module):
         raise InputError(
             f"{model!r} returned a {type(module).__name__}; expected a torch.nn.Module"
@@ -88,7 +91,8 @@ def automatic(
 def load_weights(module: nn.Module, file: Path) -> None:
     """Load the weights of a module from a checkpoint.
 
-    The tables of entropy coders are not needed.
+    The tables of entropy coders are not needed. A method ``load_state_dict`` of the module is not
+    called: those of CompressAI's models resize these tables, and take no partial state.
 
     Raises
     ------
@@ -104,23 +108,17 @@ def load_weights(module: nn.Module, file: Path) -> None:
             if isinstance(model, EntropyBottleneck):
                 state = remap_old_keys(name, state)  # of before CompressAI 1.2.7
     own = module.state_dict()
-    state = {
-        key: value
-        for key, value in state.items()
-        if key not in optional or (key in own and own[key].shape == value.shape)
-    }
-    try:
-        result = module.load_state_dict(state, strict=False)
-    except RuntimeError as error:  # shapes
-        raise InputError(f"{file}: {error}") from error
+    fits = {name for name, value in state.items() if name in own and own[name].shape == value.shape}
     problems = {
-        "missing": sorted(set(result.missing_keys) - optional),
-        "unexpected": sorted(set(result.unexpected_keys) - optional),
+        "missing": own.keys() - state.keys() - optional,
+        "unexpected": state.keys() - own.keys() - optional,
+        "another shape": (state.keys() & own.keys()) - fits - optional,
     }
     if any(problems.values()):
-        texts = (f"{kind}: {', '.join(keys)}" for kind, keys in problems.items() if keys)
+        texts = (f"{kind}: {listed(sorted(keys))}" for kind, keys in problems.items() if keys)
         name = type(module).__name__
         raise InputError(f"{file}: these weights do not fit {name}; {'; '.join(texts)}")
+    nn.Module.load_state_dict(module, {name: state[name] for name in fits}, strict=False)
 
 
 class AutomaticCodec:
@@ -182,7 +180,14 @@ class AutomaticCodec:
     def _find_layout(self, shape: torch.Size, thorough: bool) -> Layout:
         # passes are compared bit by bit
         with torch.backends.cudnn.flags(torch.backends.cudnn.enabled, deterministic=True):
-            return find_layout(self.model, shape, self.device, thorough)
+            try:
+                return find_layout(self.model, shape, self.device, thorough)
+            except InputError:
+                raise
+            except Exception as error:  # a user's model may raise anything
+                raise_lack_of_memory(error)
+                name = type(self.model).__name__
+                raise InputError(f"forward of {name} raised {describe(error)}") from error
 
 
 class _StartAgain(Exception):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rdpipe.codecs import CODECS, weights_of
+from rdpipe.codecs.importing import prepare_import
 from rdpipe.core.device import claim_cards, use_full_precision
 from rdpipe.core.errors import InputError
 from rdpipe.core.plugins import build_entry, load_attribute, locate
@@ -34,6 +35,7 @@ def build_codec(name: str, quality: int, entry: Mapping[str, Any], device: str) 
         If the name is unknown or the arguments do not fit.
     """
     arguments = dict(entry.get("args", {}))
+    prepare_import()  # a user's module may import CompressAI
     retain_freed_memory()
     use_full_precision()
     factory = load_attribute(locate("codec", entry.get("use", name), CODECS)[0])

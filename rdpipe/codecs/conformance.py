@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import math
-import traceback
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +17,7 @@ from rdpipe.codecs.extraction import forward_bits
 from rdpipe.codecs.gain import NotDifferentiableError, decoder_gain
 from rdpipe.codecs.sent_latents import (
     FEW,
+    IntegerWalk,
     RepeatingWalk,
     ValidatingWalk,
     find_difference,
@@ -26,7 +26,7 @@ from rdpipe.codecs.sent_latents import (
 from rdpipe.codecs.structure import find_structure
 from rdpipe.core.assembly import Whole, assemble
 from rdpipe.core.device import raise_lack_of_memory
-from rdpipe.core.errors import InputError
+from rdpipe.core.errors import InputError, describe
 from rdpipe.core.metrics import mean_squared_error, psnr
 from rdpipe.core.protocols import Codec, Image, SupportsCoder, SupportsForward
 from rdpipe.core.running import decode_image, decodes, run, to_image, to_tensor
@@ -40,6 +40,9 @@ SMALLEST = 64
 """Least side of the image, pixels: codecs may refuse smaller images."""
 TRACE = 1e-3
 """Share of the values of an image that may differ by one level, because of rounding errors."""
+BITS_TOLERANCE = 0.02
+"""Relative difference of the bits of the priors from the model's own, because of rounding errors of
+likelihoods in float32 and of what they add to each probability."""
 GENIE = " are a genie's in every cell but the codec's own"
 
 
@@ -83,6 +86,9 @@ def check(codec: object, image: Image) -> Iterator[Finding]:
     if not isinstance(codec, Codec):
         yield Finding(False, f"{type(codec).__name__} is not a Codec: {_missing(codec)}")
         return
+    if problem := _signature_problem(codec):
+        yield Finding(False, problem)
+        return
     try:
         unused = copy.deepcopy(codec)  # a second instance, which has not seen any image
         yield from _check_capabilities(codec)
@@ -96,7 +102,7 @@ def check(codec: object, image: Image) -> Iterator[Finding]:
         yield Finding(False, str(error))
     except Exception as error:  # a user's codec may raise anything
         raise_lack_of_memory(error)
-        yield Finding(False, f"it raised {_described(error)}")
+        yield Finding(False, f"it raised {describe(error)}")
 
 
 def _missing(codec: object) -> str:
@@ -109,11 +115,14 @@ def _missing(codec: object) -> str:
     return "it has no method code(image, size, send) (rdpipe/core/protocols.py)"
 
 
-def _described(error: BaseException) -> str:
-    """Return an error and where it was raised."""
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    where = f"{Path(place.filename).name}, line {place.lineno}"
-    return f"{type(error).__name__}: {error} ({where})"
+def _signature_problem(codec: Codec) -> str | None:
+    """Return what is wrong with the parameters of ``code``."""
+    signature = inspect.signature(codec.code)
+    try:
+        signature.bind(None, (0, 0), None)
+    except TypeError:
+        return f"its method is code{signature}; expected code(self, image, size, send)"
+    return None
 
 
 def _check_capabilities(codec: Codec) -> Iterator[Finding]:
@@ -147,8 +156,8 @@ def _check_image(codec: Codec, unused: Codec, image: Image) -> Iterator[Finding]
             yield Finding(False, f"{problem}; expected y before quantization")
         yield _check_scale(whole, image)
     yield from _check_repetition(codec, image, walk.record)
-    yield from _check_forward(codec, image, pixels)
-    bits = sum(whole.bits.sum().item() for whole in wholes.values())
+    bits = _sum_bits(wholes)
+    yield from _check_forward(codec, image, pixels, bits)
     yield from _check_decoder(codec, unused, image, pixels, walk.record, bits)
 
 
@@ -194,19 +203,52 @@ def _check_repetition(codec: Codec, image: Image, record: list[Coded]) -> Iterat
         run(codec, Walk(), np.ascontiguousarray(255 - image[::-1, ::-1]))
 
 
-def _check_forward(codec: Codec, image: Image, pixels: Image) -> Iterator[Finding]:
-    """Check that the model's own forward pass returns the same image."""
-    if not isinstance(codec, SupportsForward):
+def _check_forward(codec: Codec, image: Image, pixels: Image, bits: float) -> Iterator[Finding]:
+    """Check that the model's own forward pass has the same image and the same bits.
+
+    A training graph may round to integers without the feedback of its context model, and has
+    another image then. It is told apart by two facts: priors depend on decoded latents, and code
+    gives the image of the forward pass if it decodes integers. Its bits are compared with those of
+    that run.
+    """
+    if isinstance(codec, SupportsForward):
+        with torch.no_grad():
+            decoded = to_image(codec.forward(to_tensor(codec, image)), *image.shape[:2])
+        same, difference = _compare(decoded, pixels)
+        hint = "" if same else "; expected code to do what the model's forward pass does"
+        if not same and find_structure(codec).priors_follow_past:
+            walk = IntegerWalk()
+            same = _compare(decoded, decode_image(codec, walk, image))[0]
+            if same:
+                bits = _sum_bits(assemble(walk.record))
+                hint = (
+                    "; it rounds to integers, without the feedback of the context model. If the"
+                    " model's coder rounds to integers, too, pass offset=0.0"
+                )
+        yield Finding(same, f"forward and code: {difference}{hint}")
+    yield from _check_forward_bits(codec, image, bits)
+
+
+def _check_forward_bits(codec: Codec, image: Image, bits: float) -> Iterator[Finding]:
+    """Check that the priors have the bits of the model's own likelihoods."""
+    expected = forward_bits(codec, image)
+    if math.isnan(expected):
         return
-    with torch.no_grad():
-        decoded = to_image(codec.forward(to_tensor(codec, image)), *image.shape[:2])
-    same, difference = _compare(decoded, pixels)
-    without_feedback = not math.isnan(forward_bits(codec, image))
-    hint = "expected code to do what the model's forward pass does"
-    if without_feedback:
-        hint = "it rounds without the feedback of the context model"
-    passed, hint = same or without_feedback, "" if same else f"; {hint}"
-    yield Finding(passed, f"forward and code: {difference}{hint}")
+    ratio = bits / expected if expected else math.inf
+    passed = abs(ratio - 1) <= BITS_TOLERANCE
+    hint = (
+        f"; expected a difference of {BITS_TOLERANCE:.0%} at most: is prior the density of the"
+        " model's likelihoods, in the units of y, with their least value?"
+    )
+    yield Finding(
+        passed,
+        f"{bits:.0f} bit according to the priors, {expected:.0f} according to forward_bits"
+        f" ({ratio:.3f} times){'' if passed else hint}",
+    )
+
+
+def _sum_bits(wholes: Mapping[str, Whole]) -> float:
+    return sum(whole.bits.sum().item() for whole in wholes.values())
 
 
 def _compare(decoded: Image, expected: Image) -> tuple[bool, str]:
@@ -242,7 +284,7 @@ def _check_decoder(
     except (RuntimeError, TypeError, ValueError) as error:
         raise_lack_of_memory(error)
         hint = "expected no float32 in code, or a method to_float64"
-        yield Finding(False, f"code in float64, for bitstreams, raised {_described(error)}; {hint}")
+        yield Finding(False, f"code in float64, for bitstreams, raised {describe(error)}; {hint}")
         return
     same = np.array_equal(bitstream.decode(unused, stream), expected)
     hint = "the image" if same else "another image; expected the same computations in both"
@@ -257,7 +299,7 @@ def _decoder_problem(unused: Codec, image: Image, pixels: Image, record: list[Co
         decoded = decode_image(unused, walk, size=(image.shape[0], image.shape[1]))
     except Exception as error:  # a user's codec may raise anything
         raise_lack_of_memory(error)
-        return f"raised {_described(error)}"
+        return f"raised {describe(error)}"
     if problem := find_difference(record, walk.record, ("offset", "step")):
         return f"sends something else than the encoder ({problem})"
     same, difference = _compare(decoded, pixels)

@@ -205,12 +205,12 @@ def describe(codec: Codec, image: Image, decoded: Image, wholes: Mapping[str, Wh
 
 
 def forward_bits(codec: Codec, image: Image) -> float:
-    """Return the code length according to the training graph; NaN if that is the same."""
+    """Return the bits by the model's own likelihoods; NaN if the codec does not state them."""
     if not isinstance(codec, SupportsForwardBits):
         return math.nan
     with torch.no_grad():
         bits = codec.forward_bits(to_tensor(codec, image))
-    return math.nan if bits is None else bits
+    return math.nan if bits is None else float(bits)
 
 
 def real_bytes(codec: Codec, image: Image, wholes: Mapping[str, Whole]) -> tuple[int, Image]:

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor, nn
 
-from rdpipe.codecs.compressai.bottleneck import bottleneck_prior
+from rdpipe.codecs.bottleneck import bottleneck_prior
 from rdpipe.codecs.tracing import Call, Event, Rounding, trace
 from rdpipe.core.errors import InputError
 from rdpipe.core.rng import generator

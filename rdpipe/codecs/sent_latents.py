@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,19 +23,30 @@ ERROR, RELATIVE_ERROR = 1e-3, 1e-4
 """Differences of numbers, in steps, that are rounding errors."""
 FEW = 16
 """Number of nonzero elements below which nothing is said about rounding."""
+SEND = inspect.signature(Walk())
 
 
 class ValidatingWalk(Walk):
     """The codec as it is; everything that is sent is validated."""
 
-    def __call__(self, name: str, prior: Any, y: Tensor | None = None, **options: Any) -> Tensor:
+    def __call__(self, *arguments: Any, **options: Any) -> Tensor:
         """Return y_hat; see :class:`rdpipe.core.protocols.Send`.
 
         Raises
         ------
         InputError
-            If a tensor cannot be used.
+            If the arguments do not fit, or a tensor cannot be used.
         """
+        try:
+            bound = SEND.bind(*arguments, **options)
+        except TypeError as error:
+            raise InputError(
+                f"send: {error}; expected send(name, prior, y), and all other arguments as"
+                " keywords: at, offset, step, skip, side"
+            ) from error
+        return self._validated(**bound.arguments)
+
+    def _validated(self, name: str, prior: Any, y: Tensor | None = None, **options: Any) -> Tensor:
         prior = prior() if callable(prior) else prior
         values = {"prior.mean": getattr(prior, "mean", None), "y": y}
         values["prior.scale"] = getattr(prior, "scale", None)
@@ -66,6 +78,20 @@ def _tensor_problem(value: object) -> str | None:
     if value.requires_grad:
         return "requires a gradient, although gradients are disabled; expected value.detach()"
     return None if value.isfinite().all() else "has values that are not finite"
+
+
+class IntegerWalk(Walk):
+    """Decodes integers instead of points of the grid, except for side information.
+
+    Training graphs of context models do so: what they predict from is rounded without the means.
+    """
+
+    def decode(self, part: Part) -> Tensor:
+        """Return the integers next to the elements, in steps; the record has the grid."""
+        y_hat = super().decode(part)
+        if part.side or part.y is None:
+            return y_hat
+        return (part.y.double() / part.step).round() * part.step
 
 
 class RepeatingWalk(Walk):

@@ -85,8 +85,8 @@ class Send(Protocol):
             after the previous part.
         offset : Tensor or float, optional
             A point of the grid to which elements are rounded. Default: the mean of the prior; 0 for
-            a table. A codec that rounds to integers, or about a median, must say so: the mean of a
-            learned density or of a mixture lies between the points of such a grid.
+            a table. A codec that rounds to integers, or about a median, must say so. A mixture and
+            a learned density whose mean is computed have no default.
         step : Tensor or float
             Distance of the points of that grid.
         skip : Tensor of bool, of the shape of the prior, optional
@@ -226,13 +226,17 @@ class SupportsForward(Protocol):
 
 @runtime_checkable
 class SupportsForwardBits(Protocol):
-    """A codec whose training graph reports other bits than its coder.
+    """A codec with likelihoods to compare the priors of ``code`` with.
 
-    It rounds without the feedback of a context model, and papers report its bits.
+    A training graph that rounds without the feedback of a context model has other bits than the
+    coder. Papers report them.
     """
 
     def forward_bits(self, image: Tensor) -> float | None:
-        """Return the code length according to the training graph; None if it is that of code."""
+        """Return the bits of an image by the model's own likelihoods; None if there are none.
+
+        They are the sum of -log2 of all likelihoods that the model's forward pass returns.
+        """
 
 
 class SendWithContext(Protocol):

@@ -27,6 +27,8 @@ from torch import Tensor
 from rdpipe.core.errors import InputError
 from rdpipe.core.protocols import Prior, Region
 
+MULTIPLE_HINT = ", and an attribute multiple of the codec that all strides divide"
+
 
 @dataclass(frozen=True)
 class Part:
@@ -180,9 +182,10 @@ def make_part(
     else:
         step = float(step)
     if y is not None and y.shape != mean.shape:
+        multiple = "" if y.shape[2:] == mean.shape[2:] else MULTIPLE_HINT
         raise InputError(
             f"send({name!r}) got y of shape {tuple(y.shape)} and a prior of shape"
-            f" {tuple(mean.shape)}; expected the same shape"
+            f" {tuple(mean.shape)}; expected the same shape{multiple}"
         )
     coded = None
     if isinstance(at, Tensor):

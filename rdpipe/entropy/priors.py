@@ -26,6 +26,11 @@ else:
 OUTLIER = 2.0**-20
 """Probability with which the range coder expects an element that its prior does not."""
 
+NO_ORIGIN = (
+    "has its mean between the points of the codec's grid; expected an offset in send: 0.0 if the"
+    " codec rounds to integers, or the median of each channel"
+)
+
 SUM_TOLERANCE = 1e-3
 """Difference of a sum of weights from 1 that rounding errors explain."""
 
@@ -52,7 +57,14 @@ class Prior(ABC):
 
     @property
     def origin(self) -> Tensor:
-        """A point of the grid to which elements are rounded, unless ``send`` states another."""
+        """A point of the grid to which elements are rounded, unless ``send`` states another.
+
+        Raises
+        ------
+        InputError
+            If the mean lies between the points of the model's grid, and the prior does not know
+            that grid.
+        """
         return self.mean
 
     @abstractmethod
@@ -223,6 +235,11 @@ class Mixture(Prior):
         self.mean = (weights * means).sum(0)
         self.scale = (weights * (scales.square() + (means - self.mean).square())).sum(0).sqrt()
 
+    @property
+    def origin(self) -> Tensor:
+        """Unknown."""
+        raise InputError(f"a Mixture {NO_ORIGIN}")
+
     def log_tail(self, x: Tensor, upper: Tensor) -> Tensor:
         """Return ln P(X > x) where ``upper`` is True, and ln P(X < x) elsewhere."""
         tails = torch.stack([prior.log_tail(x, upper) for prior in self.components])
@@ -254,10 +271,13 @@ class Learned(Prior):
         ``logits(x)`` is the logit of P(X < x) of each element, for x of shape (n, channel, ...).
         Each channel has a density of its own, so n and the last axes may have any length.
     mean, scale : Tensor of shape (1, channel, row, column)
-        Expected value and standard deviation. :meth:`from_logits` computes them.
+        Expected value and standard deviation, or another point of the grid and the root mean
+        square about it. :meth:`from_logits` computes the former.
     least : float
         See :class:`Prior`.
     """
+
+    _mean_is_on_grid = True
 
     def __init__(
         self,
@@ -292,7 +312,16 @@ class Learned(Prior):
         mean = (mass * x).sum(-1, keepdim=True) / total
         variance = (mass * (x - mean).square()).sum(-1, keepdim=True) / total
         scale = variance.clamp(min=1e-12).sqrt()
-        return cls(logits, mean.expand(*shape), scale.expand(*shape), least)
+        prior = cls(logits, mean.expand(*shape), scale.expand(*shape), least)
+        prior._mean_is_on_grid = False
+        return prior
+
+    @property
+    def origin(self) -> Tensor:
+        """The mean, unless it was computed."""
+        if not self._mean_is_on_grid:
+            raise InputError(f"a Learned prior {NO_ORIGIN}")
+        return self.mean
 
     def log_tail(self, x: Tensor, upper: Tensor) -> Tensor:
         """Return ln P(X > x) where ``upper`` is True, and ln P(X < x) elsewhere."""

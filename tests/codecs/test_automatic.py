@@ -23,7 +23,7 @@ from rdpipe.codecs.structure import find_structure
 from rdpipe.codecs.tracing import trace
 from rdpipe.core.assembly import assemble
 from rdpipe.core.errors import InputError
-from rdpipe.core.plugins import build_entry
+from rdpipe.core.plugins import build_entry, load_attribute
 from rdpipe.core.protocols import Codec
 from rdpipe.core.running import decodes, run, to_tensor
 from rdpipe.core.walk import Coded, Walk
@@ -387,8 +387,40 @@ class TestFactory:
     def test_shapes_that_do_not_fit_are_named(self, tmp_path):
         state = Slices().state_dict() | {"g_s.bias": torch.zeros(4)}
         torch.save(state, tmp_path / "a.pt")
-        with pytest.raises(InputError, match="size mismatch for g_s.bias"):
+        message = "these weights do not fit Slices; another shape: g_s.bias$"
+        with pytest.raises(InputError, match=message):
             automatic(1, self.MODEL, str(tmp_path / "a.pt"), "cpu")
+
+    @pytest.mark.parametrize("name", ["OwnLoading", "CompressAIs"])
+    def test_a_module_may_load_its_weights_in_its_own_way(self, name, tmp_path):
+        """CompressAI's models resize the tables of their coder, and have no ``strict``."""
+        model = f"community_modules:{name}"
+        module = load_attribute(model)()
+        with torch.no_grad():
+            module.g_s.bias += 0.25
+        module.entropy_bottleneck.update(force=True)
+        module.gaussian_conditional.update_scale_table([0.2, 0.5, 1.0], force=True)
+        torch.save(module.state_dict(), tmp_path / "a.pt")
+        codec = automatic(1, model, str(tmp_path / "a.pt"), "cpu")
+        expected = run(adapt(module), Walk(), IMAGE)
+        assert torch.equal(run(codec, Walk(), IMAGE), expected)
+
+    def test_the_quality_is_filled_in_in_arguments_of_the_module(self):
+        codec = automatic(
+            3, "community_modules:Hyperprior", device="cpu", model_args={"seed": "{quality}"}
+        )
+        expected = run(adapt(Hyperprior(seed=3)), Walk(), IMAGE)
+        assert torch.equal(run(codec, Walk(), IMAGE), expected)
+
+    @pytest.mark.parametrize("late", [False, True])
+    def test_a_quality_that_a_module_does_not_have_is_an_error(self, late):
+        """A variable rate may be out of range where it is set, or in the forward pass."""
+        args = {"rate": "{quality}", "late": late}
+        assert automatic(1, "community_modules:Rates", device="cpu", model_args=args)
+        message = r"IndexError: .* \(community_modules.py, line"
+        with pytest.raises(InputError, match=message) as error:
+            automatic(9, "community_modules:Rates", device="cpu", model_args=args)
+        assert "\n" not in str(error.value)
 
     def test_arguments_are_passed_to_the_module(self):
         args = {"seed": 3}

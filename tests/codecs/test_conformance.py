@@ -12,11 +12,13 @@ from torch.nn import functional as F
 from rdpipe.codecs.compressai import mini_context, mini_mean_scale
 from rdpipe.codecs.conformance import check
 from rdpipe.codecs.linear import BlockTransform
+from rdpipe.codecs.sent_latents import IntegerWalk
+from rdpipe.core.assembly import assemble
 from rdpipe.core.errors import InputError
 from rdpipe.core.plugins import build_entry
 from rdpipe.core.running import decode_image
 from rdpipe.core.walk import Walk
-from rdpipe.entropy.priors import Gaussian
+from rdpipe.entropy.priors import Gaussian, Mixture
 
 IMAGE = np.kron(
     np.random.default_rng(0).integers(0, 256, (9, 13, 3), np.uint8), np.ones((8, 8, 1), np.uint8)
@@ -219,6 +221,32 @@ class OldCodec:
     def synthesise(self, y_hat, height, width): ...
 
 
+class OldSignature(Averages):
+    def code(self, image, send): ...
+
+
+class Calling(Averages):
+    """Calls send in another way."""
+
+    def __init__(self, *arguments, **options):
+        super().__init__()
+        self.arguments, self.options = arguments, options
+
+    def code(self, image, size, send):
+        call = lambda name, prior, y: send(name, prior, y, *self.arguments, **self.options)
+        return super().code(image, size, call)
+
+
+class WrongRows(Averages):
+    """The network pads, and the prior does not."""
+
+    multiple = 1
+
+    def code(self, image, size, send):
+        padded = None if image is None else F.pad(image, (0, -size[1] % 4, 0, -size[0] % 4))
+        return super().code(padded, size, send)
+
+
 class OnlyCompress(Averages):
     def compress(self, image): ...
 
@@ -233,6 +261,17 @@ MISTAKES = {
     "NoCode is not a Codec: it has no method code": NoCode,
     "OldCodec is not a Codec: it has analyse and .* wrap it in rdpipe.codecs.two_methods": OldCodec,
     "it has compress without decompress; expected both": OnlyCompress,
+    r"its method is code\(image, send\); expected code\(self, image, size, send\)": OldSignature,
+    r"send: too many positional arguments; expected send\(name, prior, y\), and all": (
+        lambda: Calling(0.0)
+    ),
+    "send: got an unexpected keyword argument 'ofset'; expected .* at, offset, step, skip, side": (
+        lambda: Calling(ofset=0.0)
+    ),
+    r"\(1, 3, 17, 25\); expected the same shape, and an attribute multiple of": WrongRows,
+    "a Mixture has its mean between the points of the codec's grid; expected an offset in": changed(
+        prior=lambda p: Mixture(torch.ones(1, 1, 1, 1, 1), [p])
+    ),
     r"send\('y'\): y is None; expected a tensor": changed(y=lambda y: None),
     r"send\('y'\): y is a ndarray; expected a tensor": changed(y=lambda y: y.detach().numpy()),
     r"send\('y'\): y is of torch.int64; expected a floating": changed(y=lambda y: y.long()),
@@ -343,12 +382,71 @@ def test_a_trace_of_rounding_errors_in_forward_is_no_problem():
     assert any("by up to 2 levels" in m for m in failed(forward_with(lambda x: x + 2 / 255)()))
 
 
-def test_forward_that_rounds_without_feedback_may_differ():
-    class WithoutFeedback(forward_with(lambda x: x.flip(2))):
-        def forward_bits(self, image):
-            return 1.0
+class WithLikelihoods(Averages):
+    """Its model's own likelihoods are those of the unchanged prior."""
 
-    assert "it rounds without the feedback of the context model" in messages(WithoutFeedback())
+    def forward_bits(self, image):
+        walk = Walk()
+        Averages().code(image, tuple(image.shape[2:]), walk)
+        return sum(whole.bits.sum().item() for whole in assemble(walk.record).values())
+
+
+def test_priors_of_other_bits_than_the_models_likelihoods_are_a_problem():
+    assert "according to forward_bits (1.000 times)" in messages(WithLikelihoods())
+    half = WithLikelihoods(prior=lambda p: Gaussian(p.mean, p.scale / 2.5))
+    problems = list(failed(half))
+    found = re.match(r"104 x 72: (\d+) bit .* priors, (\d+) .* \((.*) times\)", problems[0])
+    assert float(found[3]) == pytest.approx(int(found[1]) / int(found[2]), abs=0.005)
+    assert "expected a difference of 2% at most" in problems[0]
+    assert len(problems) == 2  # of each size of the image
+
+
+def test_forward_bits_do_not_excuse_another_image():
+    class OtherImage(WithLikelihoods, forward_with(lambda x: x.flip(2))): ...
+
+    assert any("forward and code: 8" in problem for problem in failed(OtherImage()))
+
+
+class TrainedWithoutFeedback(Averages):
+    """Each color is predicted from those before; the training graph rounds them to integers."""
+
+    def code(self, image, size, send):
+        mean = torch.full((1, 1, size[0] // 4, size[1] // 4), 0.413) / self.step
+        y = None if image is None else F.avg_pool2d(image, 4) / self.step
+        decoded = []
+        for color in range(3):
+            part = None if y is None else y[:, color : color + 1]
+            decoded.append(send("y", Gaussian(mean, torch.full_like(mean, 6.0)), part))
+            mean = (mean + decoded[-1]) / 2
+        return F.interpolate(torch.cat(decoded, 1) * self.step, scale_factor=4)
+
+    def forward(self, image):
+        return self.code(image, tuple(image.shape[2:]), IntegerWalk())
+
+    def forward_bits(self, image):
+        walk = IntegerWalk()
+        self.code(image, tuple(image.shape[2:]), walk)
+        return sum(whole.bits.sum().item() for whole in assemble(walk.record).values())
+
+
+def test_only_a_context_model_may_round_without_feedback():
+    text = messages(TrainedWithoutFeedback())
+    assert "without the feedback of the context model" in text
+    assert "according to forward_bits (1.000 times)" in text
+
+    class WithoutContext(WithLikelihoods):
+        def forward(self, image):
+            return self.code(image, tuple(image.shape[2:]), IntegerWalk())
+
+    assert any("forward and code: " in problem for problem in failed(WithoutContext()))
+
+
+def test_a_context_model_does_not_excuse_any_other_image():
+    class OtherImage(TrainedWithoutFeedback):
+        def forward(self, image):
+            return super().forward(image).flip(2)
+
+    assert any("forward and code: " in problem for problem in failed(OtherImage()))
 
 
 def test_zeros_and_pixels_are_not_called_rounded():

@@ -5,10 +5,12 @@ import rdpipe.codecs.compressai  # noqa: F401 - before compressai
 # isort: split
 import torch
 from compressai.entropy_models import EntropyBottleneck, GaussianConditional
+from compressai.models import CompressionModel
+from compressai.models.utils import update_registered_buffers
 from compressai.ops import quantize_ste
 from torch import nn
 
-from rdpipe.codecs.compressai.bottleneck import bottleneck_moments
+from rdpipe.codecs.bottleneck import bottleneck_moments
 from rdpipe.entropy.priors import Gaussian, Learned
 
 CHANNELS, SIDE_CHANNELS = 6, 4
@@ -61,6 +63,38 @@ class Hyperprior(nn.Module):
     def code_y(self, y, side):
         mean, scale = self.means_and_scales(side)
         return self.gaussian_conditional(y, scale, mean)
+
+
+class OwnLoading(Hyperprior):
+    """Takes a whole state, and has no parameter ``strict`` (as most repositories do)."""
+
+    def load_state_dict(self, state_dict):
+        update_registered_buffers(
+            self.gaussian_conditional,
+            "gaussian_conditional",
+            ["_quantized_cdf", "_offset", "_cdf_length", "scale_table"],
+            state_dict,
+        )
+        super().load_state_dict(state_dict)
+
+
+class CompressAIs(Hyperprior):
+    """Loads its weights as CompressAI's models do."""
+
+    load_state_dict = CompressionModel.load_state_dict
+
+
+class Rates(Hyperprior):
+    """A gain for each of three rates, chosen when the module is made or in its forward pass."""
+
+    def __init__(self, rate: int, late: bool):
+        super().__init__()
+        self.gains, self.rate = [1.0, 2.0, 3.0], rate
+        if not late:
+            self.gains[rate]
+
+    def forward(self, x):
+        return super().forward(x * self.gains[self.rate])
 
 
 class Slices(Hyperprior):

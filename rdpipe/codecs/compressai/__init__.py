@@ -5,12 +5,12 @@ pretrained model, and :func:`from_training` a network that ``train_codec`` wrote
 codecs and ``joint_upper`` have their weights in the package.
 """
 
-from rdpipe.codecs.compressai._importing import import_compressai
+from rdpipe.codecs.importing import prepare_import
 
-import_compressai()  # before any other import of compressai
+prepare_import()  # before any import of compressai
 
+from rdpipe.codecs.bottleneck import bottleneck_prior  # noqa: E402
 from rdpipe.codecs.compressai.adapter import CompressAICodec  # noqa: E402
-from rdpipe.codecs.compressai.bottleneck import bottleneck_prior  # noqa: E402
 from rdpipe.codecs.compressai.factories import (  # noqa: E402
     adapt_model,
     from_checkpoint,

@@ -17,12 +17,12 @@ from compressai.models import CompressionModel, MeanScaleHyperprior, ScaleHyperp
 from compressai.models.vbr import ScaleHyperpriorVbr
 from torch import Tensor, nn
 
-from rdpipe.codecs.compressai import decoding_order
-from rdpipe.codecs.compressai.bottleneck import (
+from rdpipe.codecs.bottleneck import (
     LEAST_LIKELIHOOD,
     bottleneck_moments,
     bottleneck_prior,
 )
+from rdpipe.codecs.compressai import decoding_order
 from rdpipe.codecs.compressai.coder_tables import keep_tables_on_host
 from rdpipe.codecs.compressai.decoding_order import has_child, has_latent_codecs, latent_codec
 from rdpipe.codecs.compressai.private_copy import (

@@ -136,14 +136,14 @@ def _find_state(content: Any, file: Path) -> StateDict:
     chosen = [key for key in STATE_KEYS if key in states] or states
     if len(chosen) > 1:
         raise InputError(
-            f"{file} holds several state dicts: {_listed(chosen)}; expected one: save only the one"
+            f"{file} holds several state dicts: {listed(chosen)}; expected one: save only the one"
             " to use"
         )
     if not chosen:
         raise InputError(
             f"{file} is not a state dict; expected names of parameters and tensors, or a dict that"
-            f" holds these as one of: {_listed(STATE_KEYS)}"
-            + (f"; found: {_listed(keys)}" * bool(keys))
+            f" holds these as one of: {listed(STATE_KEYS)}"
+            + (f"; found: {listed(keys)}" * bool(keys))
         )
     return dict(content[chosen[0]])
 
@@ -157,7 +157,7 @@ def _is_state(value: Any) -> bool:
     )
 
 
-def _listed(names: Iterable[object], most: int = 10) -> str:
+def listed(names: Iterable[object], most: int = 10) -> str:
     """Return the first of some names, with commas."""
     texts = [str(name) for name in names]
     return ", ".join(texts[:most]) + (", ..." if len(texts) > most else "")
@@ -180,7 +180,7 @@ def _strip_wrappers(state: StateDict, file: Path) -> StateDict:
     holders = {match[1] for name in unwrapped.values() if (match := HOLDER.match(name))}
     if len(holders) > 1:
         raise InputError(
-            f"{file} holds several networks: {_listed(f'{h}g_a' for h in sorted(holders))};"
+            f"{file} holds several networks: {listed(f'{h}g_a' for h in sorted(holders))};"
             " expected one: save only the one to use"
         )
     prefix = "".join(holders)

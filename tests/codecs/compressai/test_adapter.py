@@ -30,13 +30,13 @@ from small_models import (
 from torch.nn.utils import prune
 
 from rdpipe.codecs import EMBEDDED, bitstream
+from rdpipe.codecs.bottleneck import bottleneck_moments
 from rdpipe.codecs.compressai import (
     CompressAICodec,
     VariableRateCodec,
     adapt_model,
     mini_mean_scale,
 )
-from rdpipe.codecs.compressai.bottleneck import bottleneck_moments
 from rdpipe.codecs.compressai.checkpoint import (
     ARCHITECTURES,
     fold,

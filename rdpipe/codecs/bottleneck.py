@@ -1,15 +1,21 @@
-"""The density of CompressAI's entropy bottleneck as a prior."""
+"""The density of CompressAI's entropy bottleneck as a prior.
+
+CompressAI is not imported: the bottleneck may be of a copy in another repository.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
-from compressai.entropy_models import EntropyBottleneck
 from torch import Tensor
 
 from rdpipe.entropy.priors import Learned
+
+if TYPE_CHECKING:
+    from compressai.entropy_models import EntropyBottleneck
 
 LEAST_LIKELIHOOD = 1e-9
 """Smallest likelihood of a latent in CompressAI's models."""
@@ -22,7 +28,8 @@ def bottleneck_prior(
 ) -> Learned:
     """Return the learned density of an entropy bottleneck as a prior.
 
-    Its mean is the median of each channel, a point of the grid to which the bottleneck rounds.
+    Its mean is the median of each channel, a point of the grid to which the bottleneck rounds:
+    ``send`` needs no ``offset``. Code lengths are those of the bottleneck's likelihoods.
 
     Parameters
     ----------

@@ -38,11 +38,27 @@ assert issubclass(NormalizeScaleV2, base) == ("PACKAGE" != "torchvision")
 assert ("ToTensor" in TRANSFORMS) == ("PACKAGE" != "torch_geometric")
 """
 
+USERS_MODULE = """
+import sys
+from rdpipe.codecs.building import build_codec
+open("plain.py", "w").write("def make(quality): return quality")
+assert build_codec("plain:make", 1, {"use": "plain:make"}, "cpu") == 1
+assert "compressai" not in sys.modules
+open("mine.py", "w").write("import compressai.models\\ndef make(quality): return compressai")
+module = build_codec("mine:make", 1, {"use": "mine:make"}, "cpu")
+assert module is sys.modules["compressai"] and module.__version__
+assert "torchvision" not in sys.modules
+from importlib.resources import files
+assert (files("compressai") / "__init__.py").is_file()
+"""
 
 PACKAGES = ("compressai", "torchvision", "torch_geometric")
-SCRIPTS = {"lean": LEAN} | {f"after {p}": IMPORTED_BEFORE.replace("PACKAGE", p) for p in PACKAGES}
+SCRIPTS = {"lean": LEAN, "in a user's module": USERS_MODULE} | {
+    f"after {p}": IMPORTED_BEFORE.replace("PACKAGE", p) for p in PACKAGES
+}
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_in_a_new_process(name):
-    subprocess.run([sys.executable, "-W", "ignore", "-c", SCRIPTS[name]], check=True)
+def test_in_a_new_process(name, tmp_path):
+    command = [sys.executable, "-W", "ignore", "-c", SCRIPTS[name]]
+    subprocess.run(command, check=True, cwd=tmp_path)

@@ -1,0 +1,36 @@
+"""The description of an error in one line."""
+
+import json
+
+import numpy as np
+
+from rdpipe.core.errors import describe
+from rdpipe.core.metrics import psnr
+
+
+def error_of(function):
+    try:
+        function()
+    except Exception as error:
+        return describe(error)
+    raise AssertionError
+
+
+def test_the_line_is_that_of_the_user_below_a_library():
+    text = error_of(lambda: np.concatenate([np.zeros(2), np.zeros((2, 2))]))
+    assert text.startswith("ValueError: all the input arrays must have")
+    assert "(test_errors.py, line" in text
+    assert "(test_errors.py, line" in error_of(lambda: json.loads("{"))
+
+
+def test_the_line_of_rdpipe_is_never_shown():
+    assert "(test_errors.py, line" in error_of(lambda: psnr("a"))
+
+
+def test_a_long_message_is_cut_and_in_one_line():
+    def fail():
+        raise RuntimeError("two\nlines " + "x" * 500)
+
+    text = error_of(fail)
+    assert text.startswith("RuntimeError: two lines xxx")
+    assert len(text) < 260 and "..." in text and "\n" not in text

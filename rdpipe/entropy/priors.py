@@ -30,6 +30,7 @@ NO_ORIGIN = (
     "has its mean between the points of the codec's grid; expected an offset in send: 0.0 if the"
     " codec rounds to integers, or the median of each channel"
 )
+"""Why a prior needs an offset."""
 
 SUM_TOLERANCE = 1e-3
 """Difference of a sum of weights from 1 that rounding errors explain."""

@@ -153,6 +153,7 @@ def _run_job(connection: socket.socket, run: Callable[[list[str]], int]) -> NoRe
     os.environ.clear()
     os.environ.update(message["environment"])
     del os.environ[VARIABLE]
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # also if Snakemake ignores it
     threading.Thread(target=_end_with_request, args=(connection,), daemon=True).start()
     raise SystemExit(run(message["arguments"]))
 

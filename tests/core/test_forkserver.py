@@ -37,14 +37,14 @@ def run(arguments):
         case ["sleep", file]:
             try:
                 Path(file).write_text(str(os.getpid()))
-                time.sleep(600)
+                time.sleep(60)
             finally:
                 Path(file).with_name("cleaned").touch()
         case ["deaf", file]:
             import signal
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             Path(file).write_text(str(os.getpid()))
-            time.sleep(600)
+            time.sleep(60)
 
 forkserver.GRACE = 0.5
 forkserver.serve(socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2]), run)
@@ -59,9 +59,10 @@ sys.stdin.read()
 """
 ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")}
 CLIENT = """
-import sys
+import signal, sys
 from rdpipe.core import forkserver
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # who runs the tests may ignore it
 status = forkserver.request(sys.argv[1:])
 sys.exit("cold" if status is None else status)
 """

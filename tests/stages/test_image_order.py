@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from small_field_specs import CODEC, ENTRIES, GAP, LIMIT, prepare_fields
 
 from rdpipe.core.errors import InputError
 from rdpipe.io import store
@@ -10,27 +11,11 @@ from rdpipe.stages import (
     extract_latents,
     map_latents,
     measure_gap,
-    prepare_dataset,
     read_bitstreams,
     simulate,
     write_bitstreams,
 )
 
-SOURCE = {"rho": 0.9, "sigma": 40, "size": 64}
-CODEC = {
-    "dataset": "field",
-    "codec": "dct",
-    "quality": 1,
-    "entry": {"args": {**SOURCE, "steps": [20]}},
-    "device": "cpu",
-}
-ENTRIES = {
-    "means": {"codec": {}},
-    "variances": {"codec": {}},
-    "quantizers": {"rounding": {}, "test-channel": {}},
-}
-GAP = {"slices": [{"component": "joint", **ENTRIES}], "matching": "image", "seed": 0}
-LIMIT = {"mean": "codec", "variance": "codec", "quantizer": "test-channel"}
 OWN = {"mean": "codec", "variance": "codec", "quantizer": "rounding"}
 CELLS = {**CODEC, **ENTRIES, "seed": 0}
 CODED = {**CELLS, "cells": {"codec": OWN}}
@@ -45,9 +30,7 @@ class Inputs:
         self.latents, self.joint = folder / "latents.zarr.zip", folder / "joint.zarr.zip"
         self.streams, self.out = folder / "streams.zarr.zip", folder / "out.zarr.zip"
         self.simulation = folder / "simulation.zarr.zip"
-        entry = {"use": "gaussian-field", "args": {**SOURCE, "count": 2}}
-        data = prepare_dataset.PrepareDatasetSpec(name="field", entry=entry, on_error="stop")
-        prepare_dataset.run(data, self.manifest)
+        prepare_fields(self.manifest)
         content = json.loads(self.manifest.read_text())
         content["images"].reverse()
         self.swapped.write_text(json.dumps(content))

@@ -2,24 +2,10 @@
 
 import numpy as np
 import pytest
+from small_field_specs import CODEC, ENTRIES, GAP, LIMIT, prepare_fields
 
 from rdpipe.io import store
-from rdpipe.stages import extract_latents, map_latents, measure_gap, prepare_dataset
-
-SOURCE = {"rho": 0.9, "sigma": 40, "size": 64}
-CODEC = {
-    "dataset": "field",
-    "codec": "dct",
-    "quality": 1,
-    "entry": {"args": {**SOURCE, "steps": [20]}},
-    "device": "cpu",
-}
-ENTRIES = {
-    "means": {"codec": {}},
-    "variances": {"codec": {}},
-    "quantizers": {"rounding": {}, "test-channel": {}},
-}
-LIMIT = {"mean": "codec", "variance": "codec", "quantizer": "test-channel"}
+from rdpipe.stages import extract_latents, map_latents, measure_gap
 
 
 def test_error_map_has_the_error_of_the_codec(tmp_path):
@@ -28,13 +14,10 @@ def test_error_map_has_the_error_of_the_codec(tmp_path):
         tmp_path / name
         for name in ("m.json", "i.zarr.zip", "l.zarr.zip", "j.zarr.zip", "o.zarr.zip")
     )
-    entry = {"use": "gaussian-field", "args": {**SOURCE, "count": 2}}
-    data = prepare_dataset.PrepareDatasetSpec(name="field", entry=entry, on_error="stop")
-    prepare_dataset.run(data, manifest)
+    prepare_fields(manifest)
     spec = extract_latents.ExtractLatentsSpec.from_mapping(CODEC)
     extract_latents.run(spec, manifest, images, latents)
-    gap = {"slices": [{"component": "joint", **ENTRIES}], "matching": "image", "seed": 0}
-    measure_gap.run(measure_gap.MeasureGapSpec.from_mapping(gap), [latents], [], [joint])
+    measure_gap.run(measure_gap.MeasureGapSpec.from_mapping(GAP), [latents], [], [joint])
     mapped = {**CODEC, **ENTRIES, "seed": 0, "limits": {"bound": LIMIT}}
     spec = map_latents.MapLatentsSpec.from_mapping(mapped)
     map_latents.run(spec, manifest, latents, joint, [], out)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import importlib.util
 from collections.abc import Mapping
+from contextlib import suppress
 from os.path import expanduser
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,8 @@ def complete(config: Mapping[str, Any], schema_file: Path) -> dict[str, Any]:
     check_values(config, "config")
     schema = yaml.safe_load(Path(schema_file).read_text())
     completed: dict[str, Any] = add_defaults(copy.deepcopy(config), schema, schema)
+    if "curves" not in (config.get("simulate") or {}):
+        drop_unknown_curves(completed)
     errors = sorted(
         jsonschema.Draft202012Validator(schema).iter_errors(completed), key=lambda e: list(e.path)
     )
@@ -71,16 +74,30 @@ def complete(config: Mapping[str, Any], schema_file: Path) -> dict[str, Any]:
 
 def use_plain_reconstructions(config: Mapping[str, Any]) -> None:
     """Make the reconstruction of every cell plain, in place: there is nothing to fit it on."""
-    for cell in all_cells(config):
+    for cell in all_cells(config).values():
         cell.pop("reconstruction", None)
 
 
-def all_cells(config: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Return the cells that a config names."""
-    bounds = [
-        entry["bound_for"]["cell"] for entry in config["codecs"].values() if "bound_for" in entry
-    ]
-    return [*bounds, *config["limits"].values(), *config["simulate"]["curves"]]
+def drop_unknown_curves(config: Mapping[str, Any]) -> None:
+    """Drop the default curves that have an estimator that is not in the config, in place.
+
+    A config that is not valid is left as it is, for the schema to refuse.
+    """
+    with suppress(KeyError, TypeError, AttributeError):
+        curves = config["simulate"]["curves"]
+        curves[:] = [c for c in curves if all(c[a.name] in config[a.section] for a in AXES)]
+
+
+def all_cells(config: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """Return the cells that a config names, by their place in it."""
+    bounds = {
+        f"codecs.{name}.bound_for.cell": entry["bound_for"]["cell"]
+        for name, entry in config["codecs"].items()
+        if "bound_for" in entry
+    }
+    limits = {f"limits.{name}": cell for name, cell in config["limits"].items()}
+    curves = {f"simulate.curves.{i}": cell for i, cell in enumerate(config["simulate"]["curves"])}
+    return bounds | limits | curves
 
 
 def add_defaults(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
@@ -252,9 +269,9 @@ def check_cells(config: Mapping[str, Any]) -> None:
                 f"config: {section}.{name} is the codec as it is and takes neither use nor args;"
                 " expected a new entry under another name"
             )
-    for cell in all_cells(config) if config["codecs"] else []:
+    for place, cell in all_cells(config).items() if config["codecs"] else []:
         for axis in AXES:
-            check_known(axis.name, cell[axis.name], config[axis.section])
+            check_known(f"{axis.name} in {place}", cell[axis.name], config[axis.section])
 
 
 def check_importable(what: str, name: str, target: str) -> None:

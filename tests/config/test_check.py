@@ -69,7 +69,7 @@ def test_values_are_not_replaced_by_defaults_and_the_input_is_unchanged():
         ({"variances": {"channel": {}}}, "variances must have 'codec'"),
         (
             {"limits": {"x": {"mean": "codec", "variance": "block", "quantizer": "rounding"}}},
-            "variance 'block'",
+            "variance in limits.x 'block'",
         ),
         ({"simulate": {"levels": [0.1]}}, "simulate: unknown key 'levels'"),
         ({"quality_measure": "ssim"}, "quality_measure: 'ssim' is not one of"),
@@ -154,12 +154,23 @@ def with_bound(codec: str, mean: str) -> dict:
     [
         ("mini", "codec", "unknown analyzed codec 'mini'; known: mini-mean-scale"),
         ("joint", "codec", "unknown analyzed codec 'joint'"),
-        ("mini-mean-scale", "codex", "unknown mean 'codex'; did you mean 'codec'"),
+        ("mini-mean-scale", "codex", "mean in codecs.joint.bound_for.cell 'codex'; did you mean"),
     ],
 )
 def test_bound_for_an_unknown_codec_or_in_an_unknown_cell_is_refused(codec, mean, message):
     with pytest.raises(InputError, match=message):
         complete(with_bound(codec, mean), SCHEMA)
+
+
+def test_default_curves_are_those_of_the_estimators_in_the_config():
+    cell = {"mean": "codec", "variance": "codec", "quantizer": "rounding"}
+    few = {**CODEC, "means": {"codec": {}}, "variances": {"codec": {}}}
+    assert complete(few, SCHEMA)["simulate"]["curves"] == [
+        cell,
+        {**cell, "quantizer": "test-channel"},
+    ]
+    with pytest.raises(InputError, match=r"in simulate\.curves\.0 'channel'; known: codec"):
+        complete({**few, "simulate": {"curves": [{**cell, "variance": "channel"}]}}, SCHEMA)
 
 
 @pytest.mark.parametrize("dataset", ["kodak", "other"])

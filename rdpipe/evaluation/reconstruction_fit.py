@@ -210,7 +210,7 @@ class _Fit:
 
     def level(self, gains: Tensor) -> float:
         """Return the level at which the mean PSNR is that of the codec."""
-        own = [picture.errors(picture.own, full=False)[0] for picture in self.pictures]
+        own = [picture.mse(picture.own_digest) for picture in self.pictures]
         cells, _ = self.cells(gains)
         kind = next(iter(cells.values())).quantizer.level_kind
 

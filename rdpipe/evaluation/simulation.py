@@ -11,7 +11,7 @@ Each cell stands at the quality of the codec's own picture, so its bits compare 
 
 from __future__ import annotations
 
-import math
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -42,7 +42,7 @@ from rdpipe.evaluation.levels import match_quality
 
 CellsOfLatents = Mapping[str, Cell]
 """The cell of each latent."""
-START = {LevelKind.THETA: 0.07, LevelKind.STEP: 0.95}
+START = {LevelKind.THETA: 0.06, LevelKind.STEP: 0.99}
 """First guess of a level: theta in squared latent units, a step in latent units."""
 SLOPE = {LevelKind.THETA: 1.5, LevelKind.STEP: 3.5}
 """Guess by how much the quality falls if a level doubles, dB."""
@@ -77,13 +77,14 @@ class Evaluation:
     ----------
     bits : array of shape (image,)
         Without the codec's side information and those of a solved level.
-    decoded : list of array
+    pictures : tuple of str
+        The digest of the decoded picture of each image.
     quality : float
         Mean over the images, dB.
     """
 
     bits: NDArray[np.float64]
-    decoded: list[Image]
+    pictures: tuple[str, ...]
     quality: float
 
 
@@ -150,11 +151,11 @@ class Simulation:
             information, with those of a level that is solved for one image. A cell that does not
             reach the codec's quality is NaN. ``reason`` over curve says why.
         """
-        own = [Pictures(self.codec, image, len(images) == 1) for image in images]
-        target = self._quality(self._errors(own, [picture.own for picture in own]))
+        pictures = [Pictures(self.codec, image, len(images) == 1) for image in images]
+        target = self._quality(pictures, [picture.own_digest for picture in pictures])
         columns: dict[str, list[Any]] = {name: [] for name in (*UNITS, "reason")}
         for name, cells in self.cells.items():
-            found = self._solve(name, cells, images, own, target)
+            found = self._solve(name, cells, images, pictures, target)
             for key, value in found.items():
                 columns[key].append(value)
         reasons = columns.pop("reason")
@@ -164,37 +165,36 @@ class Simulation:
         }
         return xr.Dataset({**arrays, "reason": ("curve", reasons)})
 
-    def _errors(self, own: Sequence[Pictures], decoded: Sequence[Image]) -> NDArray[np.float64]:
-        """Return MSE and MS-SSIM of decoded images; the latter is NaN if it is not needed."""
-        full = self.measure != "psnr"
-        pairs = zip(own, decoded, strict=True)
-        return np.array([picture.errors(pixels, full) for picture, pixels in pairs])
-
-    def _quality(self, errors: NDArray[np.float64]) -> float:
-        """Return the mean quality of images with some errors, dB."""
-        return float(MEASURES[self.measure](*errors.T).mean())
+    def _quality(self, pictures: Sequence[Pictures], digests: Sequence[str]) -> float:
+        """Return the mean quality of a decoded picture of each image, dB."""
+        found = zip(pictures, digests, strict=True)
+        if self.measure == "psnr":
+            errors = [(picture.mse(digest), np.nan) for picture, digest in found]
+        else:
+            errors = [(picture.mse(digest), picture.ms_ssim(digest)) for picture, digest in found]
+        return float(MEASURES[self.measure](*np.transpose(errors)).mean())
 
     def _solve(
         self,
         name: str,
         cells: CellsOfLatents,
         images: Sequence[CodedImage],
-        own: Sequence[Pictures],
+        pictures: Sequence[Pictures],
         target: float,
     ) -> dict[str, Any]:
         """Return what is measured of one cell at the level at which it has the target quality."""
-        first, count, syntheses = next(iter(cells.values())), len(images), 0
+        first, count = next(iter(cells.values())), len(images)
+        before = [picture.syntheses for picture in pictures]
+
+        def code(level: float, keep: bool = False) -> list[tuple[float, str]]:
+            return [
+                self._code(name, cells, image, picture, level, keep)
+                for image, picture in zip(images, pictures, strict=True)
+            ]
 
         def evaluate(level: float) -> Evaluation:
-            nonlocal syntheses
-            syntheses += not first.has_codec_past
-            coded = [
-                self._code(name, cells, image, picture, level)
-                for image, picture in zip(images, own, strict=True)
-            ]
-            bits, decoded = zip(*coded, strict=True)
-            quality = self._quality(self._errors(own, decoded))
-            return Evaluation(np.array(bits), list(decoded), quality)
+            bits, digests = zip(*code(level), strict=True)
+            return Evaluation(np.array(bits), digests, self._quality(pictures, digests))
 
         level_bits, reason = 0, ""
         if first.has_codec_past or self.level is not None:
@@ -204,15 +204,21 @@ class Simulation:
             kind = first.quantizer.level_kind
             best, level, reason = match_quality(evaluate, target, START[kind], SLOPE[kind])
             level_bits = LEVEL_BITS if count == 1 else 0
-        values: dict[str, Any] = {"syntheses": np.full(count, syntheses), "reason": reason}
+        found = list(zip(pictures, best.pictures, strict=True))
+        if not reason and not all(picture.has_ms_ssim(digest) for picture, digest in found):
+            code(level, keep=True)
+        syntheses = [picture.syntheses for picture in pictures]
+        values: dict[str, Any] = {"syntheses": np.subtract(syntheses, before), "reason": reason}
         if reason:
             return values | dict.fromkeys(
                 ("bits", "mse", "ms_ssim", "level"), np.full(count, np.nan)
             )
-        errors = [picture.errors(pixels) for picture, pixels in zip(own, best.decoded, strict=True)]
-        mse, similarity = np.transpose(errors)
-        values |= {"bits": best.bits + level_bits, "mse": mse, "ms_ssim": similarity}
-        return values | {"level": np.full(count, level)}
+        return values | {
+            "bits": best.bits + level_bits,
+            "mse": [picture.mse(digest) for picture, digest in found],
+            "ms_ssim": [picture.ms_ssim(digest) for picture, digest in found],
+            "level": np.full(count, level),
+        }
 
     def _code(
         self,
@@ -221,15 +227,16 @@ class Simulation:
         image: CodedImage,
         picture: Pictures,
         level: float,
-    ) -> tuple[float, Image]:
-        """Return the bits of a cell at one level on one image, and what it decodes to."""
+        keep: bool,
+    ) -> tuple[float, str]:
+        """Return the bits of a cell at one level on one image, and the digest of its picture."""
         if name in self.walks:
             bits, decoded = walk_cells(self.codec, cells, image, level, self.seed)
-            return bits, to_image(decoded, *image.pixels.shape[:2])
+            return bits, picture.add(decoded)
         bits, y_hats = code_cells(cells, image.latents, level, self.seed, picture.caches)
         if next(iter(cells.values())).has_codec_past:
-            return bits, picture.own
-        return bits, picture.decode(y_hats)
+            return bits, picture.own_digest
+        return bits, picture.decode(y_hats, keep)
 
     def label(self, results: Sequence[xr.Dataset], images: Sequence[str], run: RunId) -> xr.Dataset:
         """Return the results of all images with names and the computed labels.
@@ -260,7 +267,10 @@ class Simulation:
 
 
 class Pictures:
-    """The decoded pictures of one image.
+    """The errors of the decoded pictures of one image.
+
+    Cells that leave the same latents have the same picture, which is decoded once: an estimator of
+    the variance, for example, changes the bits of rounded latents, not the latents.
 
     Parameters
     ----------
@@ -273,8 +283,12 @@ class Pictures:
     ----------
     own : array
         The codec's own picture.
+    own_digest : str
+        Its digest.
     caches : dict of str to CellCache, optional
         What the cells of each latent share.
+    syntheses : int
+        Number of pictures that were decoded, besides the codec's own.
     """
 
     def __init__(self, codec: Codec, image: CodedImage, cached: bool = False):
@@ -284,23 +298,62 @@ class Pictures:
         self.own = decode_image(codec, walk, image.pixels)
         parts = [coded for coded in walk.record if coded.part.side]
         self._side = [coded.part.point(coded.index) for coded in parts]
+        self.syntheses, self._mse, self._ms_ssim = 0, dict[str, float](), dict[str, float]()
+        self.own_digest = digest_of(self.own)
+        self._keep(self.own_digest, self.own)
 
-    def errors(self, decoded: Image, full: bool = True) -> tuple[float, float]:
-        """Return MSE and MS-SSIM of a decoded image; the latter is NaN unless ``full``."""
-        pixels = self._image.pixels
-        similarity = ms_ssim(pixels, decoded) if full else math.nan
-        return mean_squared_error(pixels, decoded), similarity
+    def _keep(self, digest: str, pixels: Image) -> None:
+        """Measure a decoded picture, and keep it in place of the one before."""
+        self._mse[digest] = mean_squared_error(self._image.pixels, pixels)
+        self._kept = {self.own_digest: self.own, digest: pixels}
 
-    def decode(self, y_hats: Sequence[Tensor]) -> Image:
-        """Return the decoded image of decoded latents, in units of the step.
+    def mse(self, digest: str) -> float:
+        """Return the MSE of a decoded picture, squared 8-bit levels."""
+        return self._mse[digest]
 
-        Side information is that of the image.
+    def has_ms_ssim(self, digest: str) -> bool:
+        """Return whether the MS-SSIM of a decoded picture is known, or can be measured."""
+        return digest in self._ms_ssim or digest in self._kept
+
+    def ms_ssim(self, digest: str) -> float:
+        """Return the MS-SSIM of the codec's own picture, of the last one, or of a known one."""
+        if digest not in self._ms_ssim:
+            self._ms_ssim[digest] = ms_ssim(self._image.pixels, self._kept[digest])
+        return self._ms_ssim[digest]
+
+    def add(self, decoded: Tensor) -> str:
+        """Measure what a codec decoded; return the digest of the picture."""
+        self.syntheses += 1
+        pixels = to_image(decoded, *self._image.pixels.shape[:2])
+        digest = digest_of(pixels)
+        self._keep(digest, pixels)
+        return digest
+
+    def decode(self, y_hats: Sequence[Tensor], keep: bool = False) -> str:
+        """Decode latents, in units of the step; return the digest of the picture.
+
+        Side information is that of the image. A picture that was decoded before is decoded again
+        only if it is to be kept.
         """
-        return to_image(self.synthesize(y_hats), *self._image.pixels.shape[:2])
+        digest = digest_of(*(y_hat.cpu().numpy() for y_hat in y_hats))
+        if digest not in self._mse or (keep and digest not in self._kept):
+            self.syntheses += 1
+            pixels = to_image(self.synthesize(y_hats), *self._image.pixels.shape[:2])
+            self._keep(digest, pixels)
+        return digest
 
     def synthesize(self, y_hats: Sequence[Tensor]) -> Tensor:
         """Return the decoded image as the codec returns it."""
         return synthesize(self._codec, self._image, y_hats, self._side)
+
+
+def digest_of(*arrays: NDArray[Any]) -> str:
+    """Return a digest of arrays, by dtype, shape and values."""
+    digest = hashlib.blake2b(digest_size=16)
+    for array in arrays:
+        digest.update(f"{array.dtype}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
 
 
 def synthesize(

@@ -17,7 +17,7 @@ from rdpipe.codecs.building import build_codec, retuned
 from rdpipe.codecs.compressai import adapt_model, mini_mean_scale
 from rdpipe.codecs.extraction import Extractor
 from rdpipe.core.assembly import to_host
-from rdpipe.core.running import decodes, to_tensor
+from rdpipe.core.running import decodes, to_image, to_tensor
 from rdpipe.evaluation.simulation import CodedImage, Pictures
 from rdpipe.refinement.codec import fingerprint, refined_codec
 from rdpipe.refinement.refine import Refiner, Settings
@@ -36,7 +36,8 @@ def measured(architecture, device):
     y_hats = [one.mean + (one.y - one.mean).round() for one in latents]
     refined = Refiner(codec, "a", PIXELS, Settings(0.01, steps=2)).refine()
     stream = codec.compress_latents(PIXELS, refined.latents)
-    return row, arrays["y"], refined.latents, pictures.decode(y_hats), codec.decompress(stream)
+    decoded = to_image(pictures.synthesize(y_hats), *PIXELS.shape[:2])
+    return row, arrays["y"], refined.latents, decoded, codec.decompress(stream)
 
 
 @pytest.mark.parametrize("architecture", REPRESENTATIVE)

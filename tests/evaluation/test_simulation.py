@@ -106,4 +106,5 @@ def test_field_alone_has_the_numbers_that_it_has_among_others():
     solved = simulate(codec, images[:1], cells)
     for name in cells:
         again = simulate(codec, images[:1], {name: cells[name]})
-        xr.testing.assert_identical(solved.sel(curve=[name]), again)
+        one, other = (x.drop_vars("syntheses") for x in (solved.sel(curve=[name]), again))
+        xr.testing.assert_identical(one, other)  # pictures that two cells have are decoded once

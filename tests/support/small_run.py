@@ -18,7 +18,7 @@ from rdpipe.stages import (
 )
 
 ENTRIES = {
-    "means": {"codec": {}},
+    "means": {"zero": {}, "codec": {}},
     "variances": {"codec": {}, "window-5": {}, "channel": {}},
     "quantizers": {"rounding": {}, "deadzone": {}, "test-channel": {}},
 }

@@ -159,10 +159,10 @@ def training_entry(name: str) -> dict[str, Any]:
 
 def run_stage(entry: dict[str, Any], out: Path, state: Path, weights: Path) -> None:
     """Run the stage of a training in this process."""
-    from rdpipe.core.provenance import digests_of
+    from rdpipe.io.sources import Sources
     from rdpipe.stages import train_codec
 
-    source = digests_of(["rdpipe.stages.train_codec"])
+    source = Sources().digests(["rdpipe.stages.train_codec"])
     spec = train_codec.TrainCodecSpec.from_mapping({**entry, "device": "auto"})
     train_codec.run(spec, out / "manifest.json", source, state, weights, threads=2)
 

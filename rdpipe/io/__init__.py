@@ -1,1 +1,1 @@
-"""Read and write the files of the workflow: Zarr stores, and the JSON of CompressAI's tools."""
+"""What is read and written: Zarr stores, the JSON of CompressAI, and sources of the code."""

@@ -17,12 +17,12 @@ from safetensors.torch import load_file, save_file
 from rdpipe.codecs.building import build_codec
 from rdpipe.codecs.extraction import DIMENSIONS
 from rdpipe.core.protocols import Codec, Image
-from rdpipe.core.provenance import source_digest
 from rdpipe.core.running import device_of, to_tensor
 from rdpipe.datasets import manifest
 from rdpipe.datasets.image import load_image
 from rdpipe.io import store
 from rdpipe.io.files import write_atomically
+from rdpipe.io.sources import Sources
 from rdpipe.refinement.codec import fingerprint
 from rdpipe.refinement.refine import Objective, Refinement, Refiner, Settings
 from rdpipe.refinement.slope import operating_point, slope_of_curve, slope_of_step
@@ -174,7 +174,7 @@ def key_of(refiner: Refiner) -> str:
 @cache
 def own_source() -> str:
     """Return the digest of the source of this stage, which is read once for all images."""
-    return source_digest(__name__)
+    return Sources().digest(__name__)
 
 
 def describe(refinement: Refinement, pixels: Image) -> str:

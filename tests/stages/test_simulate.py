@@ -114,7 +114,7 @@ def test_fixed_level_is_used_as_it_is(simulated, context):
 
 
 def test_cells_with_the_same_pictures_share_them(context):
-    """The variance changes the bits of rounded latents, not the latents: the picture is the same."""
+    """The variance changes the bits of rounded latents, not the latents."""
     names = ["zero/codec/rounding", "zero/channel/rounding"]
     found = store.read(context.simulate(cells(*names), out="shared"))
     first, second = (found.sel(curve=name) for name in names)

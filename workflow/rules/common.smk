@@ -23,7 +23,8 @@ from rdpipe.core.attempts import RUN
 from rdpipe.core.axes import AXES, axis_named
 from rdpipe.core.device import count_cards, resolve_device
 from rdpipe.core.errors import InputError
-from rdpipe.core.provenance import ROOT, digests_of, installed_versions
+from rdpipe.core.provenance import ROOT, installed_versions
+from rdpipe.io.sources import Sources
 from rdpipe.datasets import folder
 
 if str(Path.cwd()) not in sys.path:  # for modules of the user, as in the jobs
@@ -105,6 +106,8 @@ wildcard_constraints:
 
 # Parameters
 
+SOURCES = Sources(Path(".snakemake/rdpipe-sources.json"))
+
 
 def canonical_json(**values):
     """Return values as canonical JSON: the same text whenever the content is the same."""
@@ -130,7 +133,10 @@ def code_digests(stage, spec=None, **used):
 def read_once(stage, modules, weights):
     """Return digests and versions, which are read once for all jobs."""
     versions = [] if with_conda else installed_versions(stage)
-    return digests_of([f"rdpipe.stages.{stage}", *modules], weights) + versions
+    digests = SOURCES.digests([f"rdpipe.stages.{stage}", *modules], weights)
+    if workflow.is_main_process:
+        SOURCES.save()
+    return digests + versions
 
 
 def config_entry(section, name):

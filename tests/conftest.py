@@ -6,8 +6,22 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+TESTS = Path(__file__).parent
+LONG = ("workflow", "test_examples.py", "report/test_browser.py", "test_packaging.py")
+"""Folders and files whose tests take long: they start first, so that no worker waits at the end."""
+
 settings.register_profile("rdpipe", deadline=None)  # machines are noisy
 settings.load_profile("rdpipe")
+
+
+def pytest_collection_modifyitems(items):
+    """Put the long tests first; files stay together."""
+    items.sort(key=lambda item: not item.path.is_relative_to(TESTS) or not is_long(item.path))
+
+
+def is_long(path: Path) -> bool:
+    """Return whether a file of tests is among the long ones, or in a folder of them."""
+    return any(path.is_relative_to(TESTS / name) for name in LONG)
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ from torch import Tensor
 from rdpipe.core.protocols import Prior
 from rdpipe.core.walk import Coded, Part, Walk
 from rdpipe.entropy.coder import Coder
-from rdpipe.entropy.range_coding import code_indices
+from rdpipe.entropy.range_coding import LogTail, Tails, code_indices, select
 
 
 class CodingWalk(Walk):
@@ -71,9 +71,34 @@ def code_index(
     """
     device = prior.mean.device
     center = coder.agree_integer(((prior.mean - offset) / step).cpu())
-    on_device = prior.index_log_tail(offset + step * center.to(device), step)
+    tails = tails_of(prior, offset + step * center.to(device), step)
+    return code_indices(coder, index - center, tails) + center
 
-    def log_tail(m: Tensor, positive: Tensor) -> Tensor:
-        return on_device(m.to(device), positive.to(device)).cpu()
 
-    return code_indices(coder, index - center, log_tail) + center
+def tails_of(prior: Prior, offset: Tensor, step: Tensor | float) -> Tails:
+    """Return the log tails of the index (x - offset) / step, on the CPU.
+
+    Parameters
+    ----------
+    prior : Prior
+        Of the elements.
+    offset, step : Tensor or float
+        Grid of the elements.
+    """
+    device = prior.mean.device
+    steps = torch.as_tensor(step).expand(offset.shape)
+
+    def tails(chosen: Tensor | None) -> LogTail:
+        if chosen is None:
+            on_device = prior.index_log_tail(offset, step)
+        else:
+            chosen = chosen.to(device)
+            some = prior.select(chosen)
+            on_device = some.index_log_tail(select(offset, chosen), select(steps, chosen))
+
+        def log_tail(m: Tensor, positive: Tensor) -> Tensor:
+            return on_device(m.to(device), positive.to(device)).cpu()
+
+        return log_tail
+
+    return tails

@@ -35,6 +35,10 @@ else:
     constriction = lazy_loader.load("constriction")
     torch = lazy_loader.load("torch")
 
+LogTail = Callable[["Tensor", "Tensor"], "Tensor"]
+"""Logarithm of the probability of a tail; see :func:`code_indices`."""
+Tails = Callable[["Tensor | None"], LogTail]
+"""Log tails of some elements, or of all; see :func:`code_indices`."""
 LEAST_PROBABILITY = 2.0**-20
 """Smallest probability passed to the range coder, which resolves 2^-24 (3 per cent of this)."""
 LEAST_DECISION = 1e-40
@@ -84,9 +88,7 @@ def _code_rare(coder: Coder, p: Tensor, values: Tensor) -> Tensor:
     return decisions
 
 
-def code_indices(
-    coder: Coder, indices: Tensor, log_tail: Callable[[Tensor, Tensor], Tensor]
-) -> Tensor:
+def code_indices(coder: Coder, indices: Tensor, tails: Tails) -> Tensor:
     """Write or read integers.
 
     Parameters
@@ -94,9 +96,10 @@ def code_indices(
     coder : Encoder or Decoder
     indices : Tensor of shape (...)
         Integers of any size as floating-point numbers; NaN when reading.
-    log_tail : callable
-        ``log_tail(m, positive)`` is the natural logarithm of the probability that the index is at
-        least m where ``positive`` is True, at most -m elsewhere, for m >= 1.
+    tails : callable
+        ``tails(None)`` returns the log tails of all elements, ``tails(chosen)`` those of some, as a
+        vector. ``log_tail(m, positive)`` is the natural logarithm of the probability that the index
+        is at least m where ``positive`` is True, at most -m elsewhere, for m >= 1.
 
     Returns
     -------
@@ -104,22 +107,41 @@ def code_indices(
         The integers.
     """
     m, yes = torch.ones_like(indices), torch.ones_like(indices, dtype=torch.bool)
+    log_tail = tails(None)
     above, below = log_tail(m, yes), log_tail(m, ~yes)
     nonzero = code_flags(coder, above.exp() + below.exp(), indices != 0)
     positive = code_flags(coder, torch.sigmoid(above - below), indices > 0, nonzero)
-    larger = nonzero
-    while larger.any():
-        probability = (log_tail(2 * m, positive) - log_tail(m, positive)).exp()
-        larger = code_flags(coder, probability, indices.abs() >= 2 * m, larger)
-        m = torch.where(larger, 2 * m, m)
+    chosen = nonzero.flatten().nonzero()[:, 0]
+    sign = positive.flatten()[chosen]
+    size = _code_sizes(coder, indices.flatten()[chosen].abs(), sign, lambda k: tails(chosen[k]))
+    found = torch.zeros_like(indices).flatten()
+    found[chosen] = torch.where(sign, size, -size)
+    return found.view(indices.shape)
+
+
+def _code_sizes(
+    coder: Coder, sizes: Tensor, positive: Tensor, tails: Callable[[Tensor], LogTail]
+) -> Tensor:
+    """Write or read the absolute values of nonzero integers, a vector.
+
+    Few are large, so the probabilities are those of the elements that are still in question.
+    """
+    m, chosen = torch.ones_like(sizes), torch.arange(len(sizes))
+    while len(chosen):
+        log_tail, low, sign = tails(chosen), m[chosen], positive[chosen]
+        probability = (log_tail(2 * low, sign) - log_tail(low, sign)).exp()
+        chosen = chosen[code_flags(coder, probability, sizes[chosen] >= 2 * low)]
+        m[chosen] *= 2
     half = m / 2
-    while (wide := nonzero & (half >= 1)).any():
-        low, middle, high = (log_tail(m + i * half, positive) for i in range(3))
+    while len(chosen := (half >= 1).nonzero()[:, 0]):
+        log_tail, sign = tails(chosen), positive[chosen]
+        ends = [m[chosen] + i * half[chosen] for i in range(3)]
+        low, middle, high = (log_tail(end, sign) for end in ends)
         upper = (middle - low).exp() * torch.expm1(high - middle) / torch.expm1(high - low)
-        in_upper_half = code_flags(coder, upper, indices.abs() >= m + half, wide)
-        m = torch.where(in_upper_half, m + half, m)
+        in_upper_half = code_flags(coder, upper, sizes[chosen] >= ends[1])
+        m[chosen] = torch.where(in_upper_half, ends[1], ends[0])
         half = half / 2
-    return torch.where(nonzero, torch.where(positive, m, -m), 0.0)
+    return m
 
 
 def interval_bits(center: Tensor, v: Tensor, width: float | Tensor) -> Tensor:
@@ -141,14 +163,26 @@ def interval_bits(center: Tensor, v: Tensor, width: float | Tensor) -> Tensor:
     return bits
 
 
-def gaussian_log_tail(
-    edge: Callable[[Tensor], Tensor], v: Tensor
-) -> Callable[[Tensor, Tensor], Tensor]:
-    """Return the log tails of N(0, v) for :func:`code_indices`; cell m begins at ``edge(m)``."""
+def gaussian_tails(edge: Callable[..., Tensor], v: Tensor, *parameters: Tensor) -> Tails:
+    """Return the log tails of N(0, v) for :func:`code_indices`.
 
-    def log_tail(m: Tensor, positive: Tensor) -> Tensor:
-        end = edge(torch.where(positive, m, 1 - m))
-        logarithm: Tensor = torch.special.log_ndtr(torch.where(positive, -end, end) / v.sqrt())
-        return logarithm
+    Cell m begins at ``edge(m, v, *parameters)``, where all have the shape of v.
+    """
 
-    return log_tail
+    def tails(chosen: Tensor | None) -> LogTail:
+        variance, *others = (select(x, chosen) for x in (v, *parameters))
+        sigma = variance.sqrt()
+
+        def log_tail(m: Tensor, positive: Tensor) -> Tensor:
+            end = edge(torch.where(positive, m, 1 - m), variance, *others)
+            logarithm: Tensor = torch.special.log_ndtr(torch.where(positive, -end, end) / sigma)
+            return logarithm
+
+        return log_tail
+
+    return tails
+
+
+def select(x: Tensor, chosen: Tensor | None) -> Tensor:
+    """Return some elements as a vector, by their positions in the flattened ones; all for None."""
+    return x if chosen is None else x.flatten()[chosen]

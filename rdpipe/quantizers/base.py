@@ -241,8 +241,14 @@ class ScalarQuantizer(IndexQuantizer):
     ) -> Tensor:
         """Write indices to a range encoder, or read them from a range decoder; return them."""
         k = torch.full_like(v, torch.nan) if k is None else k
-        log_tail = range_coding.gaussian_log_tail(lambda m: self.edge(m, v, step, noise), v)
-        return range_coding.code_indices(coder, k, log_tail)
+
+        def edge(m: Tensor, v: Tensor, noise: Tensor | None = None) -> Tensor:
+            return self.edge(m, v, step, noise)
+
+        parameters = [] if noise is None else [noise.expand(v.shape)]
+        return range_coding.code_indices(
+            coder, k, range_coding.gaussian_tails(edge, v, *parameters)
+        )
 
 
 def cell_bits(low: Tensor, high: Tensor, v: Tensor) -> Tensor:

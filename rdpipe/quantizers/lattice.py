@@ -96,8 +96,12 @@ class LatticeE8(IndexQuantizer):
         alternating = torch.where(coset, 0.0, alternating)
         odd = code_parities(coder, (k - 0.5 * coset) % 2 == 1, alternating)
         offset = odd + 0.5 * coset
-        log_tail = every_other_log_tail(offset, variance)
-        m = range_coding.code_indices(coder, (k - offset) / 2, log_tail)
+
+        def tails(chosen: Tensor | None) -> range_coding.LogTail:
+            some = (range_coding.select(x, chosen) for x in (offset, variance))
+            return every_other_log_tail(*some)
+
+        m = range_coding.code_indices(coder, (k - offset) / 2, tails)
         return 2 * m + offset
 
     def _point_variance(self, v: Tensor, step: float) -> Tensor:

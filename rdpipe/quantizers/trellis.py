@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import lazy_loader
@@ -90,11 +89,13 @@ class Trellis(IndexQuantizer):
         delta, u = self.delta * step, _sent_variance(v, step).reshape(len(v), -1)
         k = torch.full_like(u, torch.nan) if k is None else k.reshape(u.shape).clone()
         state = torch.zeros(u.shape[1], dtype=torch.long)
+
+        def edge(m: Tensor, v: Tensor, second: Tensor) -> Tensor:
+            return trellis_edge(m, second, delta)
+
         for row, variance in zip(k, u, strict=True):
-            second = self.uses_second[state]
-            edge = partial(trellis_edge, second=second, delta=delta)
-            log_tail = range_coding.gaussian_log_tail(edge, variance)
-            row[:] = range_coding.code_indices(coder, row, log_tail)
+            tails = range_coding.gaussian_tails(edge, variance, self.uses_second[state])
+            row[:] = range_coding.code_indices(coder, row, tails)
             state = self.next_state[state, parity(row)]
         return k.view(v.shape)
 

@@ -8,7 +8,7 @@ import torch
 
 from rdpipe.codecs.bitstream import decoding
 from rdpipe.entropy.coder import GRID, MARGIN, RATIO_GRID, SHIFT, Decoder, DecodingError, Encoder
-from rdpipe.entropy.coding_walk import CodingWalk
+from rdpipe.entropy.coding_walk import CodingWalk, tails_of
 from rdpipe.entropy.priors import Gaussian, Laplace, Logistic, Mixture
 from rdpipe.entropy.range_coding import code_indices
 
@@ -86,11 +86,11 @@ def source(make, count, seed=0, center=0.0):
 
 def code(coder, prior, offset, indices):
     """Write or read indices of the grid of step 1 through an offset."""
-    index = code_indices(coder, indices, prior.index_log_tail(offset, 1.0))
+    index = code_indices(coder, indices, tails_of(prior, offset, 1.0))
     y_hat = coder.agree(offset + index)
     # what is decoded enters the next prior
     context = Gaussian(0.9 * y_hat, torch.ones_like(y_hat))
-    return index, code_indices(coder, indices, context.index_log_tail(y_hat, 1.0))
+    return index, code_indices(coder, indices, tails_of(context, y_hat, 1.0))
 
 
 def write(make, parameters, x, on_integers):
@@ -262,7 +262,7 @@ def test_rounding_probabilities_costs_nothing():
     indices = (scale * torch.from_numpy(rng.normal(0, 1, 100_000))).round()
     ideal = prior.bits(prior.mean + indices).sum().item()
     coder = CountingEncoder()
-    code_indices(coder, indices, prior.index_log_tail(prior.mean, 1.0))
+    code_indices(coder, indices, tails_of(prior, prior.mean, 1.0))
     assert abs(coder.bits - ideal) < 1e-4 * ideal
     overhead = 8 * len(coder.to_bytes()) - coder.bits
     assert 0 < overhead < 8 * (5 + 3 * len(coder._edges)) + 128 + 1e-5 * ideal
@@ -273,5 +273,5 @@ def test_an_outlier_costs_a_known_number_of_bits():
     for index in (50.0, 1e4, 1e9):
         indices, prior = torch.tensor([index]).double(), Gaussian(torch.zeros(1), torch.ones(1) / 9)
         coder = CountingEncoder()
-        code_indices(coder, indices, prior.index_log_tail(prior.mean.double(), 1.0))
+        code_indices(coder, indices, tails_of(prior, prior.mean.double(), 1.0))
         assert coder.bits == pytest.approx(21 + 2 * math.log2(index), abs=2)

@@ -15,11 +15,11 @@ def decoder(coder):
 @given(st.lists(st.integers(-(2**53), 2**53), min_size=1, max_size=20), st.floats(1e-3, 1e6))
 def test_integers_of_any_size_are_read_back(values, sigma):
     k = torch.tensor(values, dtype=torch.float64)
-    log_tail = range_coding.gaussian_log_tail(lambda m: m - 0.5, torch.full_like(k, sigma**2))
+    tails = range_coding.gaussian_tails(lambda m, v: m - 0.5, torch.full_like(k, sigma**2))
     coder = Encoder()
-    range_coding.code_indices(coder, k, log_tail)
+    range_coding.code_indices(coder, k, tails)
     unknown = torch.full_like(k, torch.nan)
-    assert torch.equal(range_coding.code_indices(decoder(coder), unknown, log_tail), k)
+    assert torch.equal(range_coding.code_indices(decoder(coder), unknown, tails), k)
 
 
 def test_a_decoder_ignores_the_values():

@@ -45,11 +45,6 @@ class Rounding:
     argument: Tensor
     result: Tensor
 
-    @property
-    def shape(self) -> torch.Size:
-        """Shape of the elements."""
-        return self.argument.shape
-
 
 @dataclass(frozen=True)
 class Call:
@@ -75,11 +70,6 @@ class Call:
     zero_mean: bool
     result: Tensor
     likelihood: Tensor
-
-    @property
-    def shape(self) -> torch.Size:
-        """Shape of the elements."""
-        return self.y.shape
 
     @property
     def numbers(self) -> list[Tensor]:

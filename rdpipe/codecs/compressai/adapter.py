@@ -23,10 +23,10 @@ from rdpipe.codecs.bottleneck import (
     bottleneck_prior,
 )
 from rdpipe.codecs.compressai import decoding_order
-from rdpipe.codecs.compressai.coder_tables import keep_tables_on_host
 from rdpipe.codecs.compressai.decoding_order import has_child, has_latent_codecs, latent_codec
 from rdpipe.codecs.compressai.private_copy import (
     copy_without_hooks,
+    keep_tables_on_host,
     named_weights,
     same_weights,
 )
@@ -259,7 +259,8 @@ class CompressAICodec:
             return x_hat
 
     def _code_hyperprior(self, y: Tensor | None, size: tuple[int, int], send: Send) -> Tensor:
-        z = None if y is None else self._hyper_latents(y)
+        h_a = _inner(self.model).get_submodule("h_a")
+        z = None if y is None else h_a(y.abs() if self.takes_magnitude else y)
         prior = self._learned_prior(size, 4 * STRIDE)
         z_hat = send("z", prior, z, step=self._z_step, side=True)
         if y is not None and self._gain is not None:
@@ -310,11 +311,6 @@ class CompressAICodec:
     def _correct(self, y_hat: Tensor, prior: Gaussian) -> Tensor:
         """Return what the model's decoder uses instead of y_hat."""
         return y_hat
-
-    def _hyper_latents(self, y: Tensor) -> Tensor:
-        h_a: nn.Module = _inner(self.model).get_submodule("h_a")
-        z: Tensor = h_a(y.abs() if self.takes_magnitude else y)
-        return z
 
     @property
     def network(self) -> nn.Module:

@@ -10,6 +10,8 @@ PACKAGE = Path(__file__).parents[1]
 """Folder of rdpipe."""
 LIBRARIES = {"site-packages", "dist-packages"}
 """Names of the folders of installed libraries."""
+GENERATED = ("<frozen ", "<string>")
+"""How names of files begin that do not exist: the import system, and methods of dataclasses."""
 STANDARD_LIBRARY = Path(sysconfig.get_path("stdlib"))
 
 
@@ -49,5 +51,5 @@ def _frames(error: BaseException) -> list[traceback.FrameSummary]:
 
 def _is_in_library(frame: traceback.FrameSummary) -> bool:
     file = Path(frame.filename)
-    frozen = frame.filename.startswith("<frozen ")  # the import system of Python
-    return frozen or bool(LIBRARIES & set(file.parts)) or STANDARD_LIBRARY in file.parents
+    generated = frame.filename.startswith(GENERATED)
+    return generated or bool(LIBRARIES & set(file.parts)) or STANDARD_LIBRARY in file.parents

@@ -35,12 +35,7 @@ METHODS = ("forward", "quantize", "_likelihood")
 
 @dataclass(frozen=True)
 class Rounding:
-    """A call of ``round()`` outside of the entropy models.
-
-    Parameters
-    ----------
-    argument, result : Tensor
-    """
+    """A call of ``round()`` outside of the entropy models."""
 
     argument: Tensor
     result: Tensor

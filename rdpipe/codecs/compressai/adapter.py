@@ -52,10 +52,6 @@ class CachedTransform(nn.Module):
 
     Analysis, encoder and decoder of one image apply the same transforms to the same tensors. Inputs
     are compared number by number: what a decoder reads from a bitstream may differ.
-
-    Parameters
-    ----------
-    transform : Module
     """
 
     def __init__(self, transform: nn.Module):

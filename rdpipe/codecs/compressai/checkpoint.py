@@ -293,19 +293,10 @@ def fetch(architecture: str, quality: int, metric: str = "mse") -> Path:
 def check_quality(quality: object, count: int, prefix: str = "") -> None:
     """Check that a quality is an integer from 1 to the number of qualities.
 
-    Parameters
-    ----------
-    quality : object
-        Number that the caller asks for.
-    count : int
-        Number of qualities.
-    prefix : str
-        Start of the error message.
-
     Raises
     ------
     InputError
-        If it is not.
+        If it is not. The message starts with ``prefix``.
     """
     if not isinstance(quality, (int, np.integer)):
         raise InputError(f"{prefix}quality {quality!r} is not an integer; expected 1 to {count}")

@@ -57,25 +57,21 @@ class Place:
         Whether it is side information.
     masked : bool
         Whether its parts are masks of the whole latent; they are groups of channels otherwise.
-    first, end, total : int
-        First channel, the one after the last, and number of channels of the latent.
+    channels : slice
+        Channels of the call.
+    total : int
+        Number of channels of the latent.
     """
 
     name: str
     side: bool
     masked: bool
-    first: int
-    end: int
+    channels: slice
     total: int
-
-    @property
-    def channels(self) -> slice:
-        """Channels of the call."""
-        return slice(self.first, self.end)
 
     def embed(self, x: Tensor, value: float = 0.0) -> Tensor:
         """Return the elements of a call in a latent that is filled with a value."""
-        margin = (0, 0, 0, 0, self.first, self.total - self.end)
+        margin = (0, 0, 0, 0, self.channels.start, self.total - self.channels.stop)
         return nn.functional.pad(x, margin, value=value)
 
 
@@ -373,7 +369,8 @@ def _places(
         for first, end, slot in zip([0, *ends], ends, slots, strict=False):
             if not torch.stack([coded[number] for number in slot]).any(0).all():
                 refuse(module, f"some elements of latent {name!r} are never coded")
-            place = Place(name, is_learned and not all_learned, masked, first, end, ends[-1])
+            side = is_learned and not all_learned
+            place = Place(name, side, masked, slice(first, end), ends[-1])
             places |= dict.fromkeys(slot, place)
     return places
 

@@ -8,7 +8,8 @@ from PIL import Image
 
 from benchmarks.common import Figure, Options, alternate, image_files, processor_seconds
 from rdpipe.codecs.compressai import mini_mean_scale
-from rdpipe.codecs.extraction import Extractor, as_latents
+from rdpipe.codecs.extraction import Extractor
+from rdpipe.core.latent_arrays import as_latents
 from rdpipe.core.latents import Latents
 from rdpipe.estimators.variances import CalibratedVariance
 from rdpipe.evaluation import evaluate

@@ -29,7 +29,7 @@ from rdpipe.config.workflow import run_workflow
 from rdpipe.core import forkserver
 from rdpipe.core.attempts import once_if_hopeless
 from rdpipe.core.device import memory_message
-from rdpipe.core.errors import InputError
+from rdpipe.core.errors import InputError, describe, user_line
 from rdpipe.core.process import limit_threads, usage_message
 from rdpipe.core.specs import Spec
 
@@ -262,6 +262,17 @@ def serve(listener: int, owned: int) -> None:
     forkserver.serve(socket.socket(fileno=listener), owned, main)
 
 
+def message_of(error: Exception) -> str | None:
+    """Return an error as one line if the user can correct it; None for an error of rdpipe."""
+    if isinstance(error, InputError):
+        return str(error)
+    if message := memory_message(error):
+        return message
+    if user_line(error):
+        return f"{describe(error)}; RDPIPE_DEBUG=1 shows the traceback"
+    return str(error) if isinstance(error, OSError) else None
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the workflow, a command or one stage.
 
@@ -288,9 +299,8 @@ def main(argv: list[str] | None = None) -> int:
     threading.excepthook = quiet_if_disk_is_full
     try:
         run_stage(stage, flags)
-    except (InputError, OSError, RuntimeError) as error:
-        expected = isinstance(error, (InputError, OSError))
-        message = str(error) if expected else memory_message(error)
+    except Exception as error:
+        message = message_of(error)
         if message is None or os.environ.get("RDPIPE_DEBUG"):
             raise
         print(f"rdpipe {stage}: {message}", file=sys.stderr)

@@ -10,9 +10,10 @@ import numpy as np
 import xarray as xr
 
 from rdpipe.analysis import decomposition
-from rdpipe.codecs.extraction import UNITS, Extractor, as_latents
+from rdpipe.codecs.extraction import UNITS, Extractor
 from rdpipe.core.axes import AXES, BASELINE_CELL, Axis, CellId, corners
 from rdpipe.core.errors import InputError
+from rdpipe.core.latent_arrays import as_latents
 from rdpipe.core.plugins import suggest
 from rdpipe.core.process import single_thread
 from rdpipe.core.protocols import Codec, Image

@@ -19,16 +19,17 @@ ALLOWED = {
     "io": {"core"},
     "datasets": {"core", "theory", "io"},
     "codecs": {"core", "theory", "entropy"},
+    "baselines": {"core"},
     "refinement": {"core", "entropy", "quantizers"},
     "training": {
         "core", "entropy", "quantizers", "evaluation", "refinement", "codecs", "datasets", "io",
     },
     "analysis": {"core", "theory", "io"},
-    "config": {"core", "codecs", "datasets", "estimators", "quantizers", "refinement"},
+    "config": {"core", "baselines", "codecs", "datasets", "estimators", "quantizers", "refinement"},
     "report": {"core", "theory", "evaluation", "analysis", "io"},
     "stages": {
-        "core", "evaluation", "estimators", "codecs", "refinement", "training", "datasets", "io",
-        "analysis", "report",
+        "core", "evaluation", "estimators", "baselines", "codecs", "refinement", "training",
+        "datasets", "io", "analysis", "report",
     },
     "commands": {"core", "codecs", "config", "io", "report", "stages"},
 }  # fmt: skip

@@ -1,9 +1,7 @@
-"""Codecs and baselines, by the names that configs use.
+"""Codecs, by the names that configs use.
 
-A codec is built for one quality by a factory ``factory(quality, **args)``. A baseline is a
-classical codec; it is built by a factory ``factory(**args)`` and called with an image and a
-quality, and returns the bytes and the decoded image. A config names either in ``use``: by a name of
-these registries or as ``module:attribute``.
+A codec is built for one quality by a factory ``factory(quality, **args)``. A config names it in
+``use``: by a name of this registry or as ``module:attribute``.
 """
 
 from __future__ import annotations
@@ -12,20 +10,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-__all__ = ["BASELINES", "CODECS", "EMBEDDED", "fill_in_quality", "weights_of"]
+__all__ = ["CODECS", "EMBEDDED", "fill_in_quality", "weights_of"]
 
 EMBEDDED = Path(__file__).parent / "weights"
 """Folder of the weights in the package, by the names of :data:`CODECS`."""
 
-BASELINES = {
-    "avif": "rdpipe.codecs.classical:avif",
-    "external": "rdpipe.codecs.external:External",
-    "jpeg": "rdpipe.codecs.classical:jpeg",
-    "jpeg2000": "rdpipe.codecs.classical:jpeg2000",
-    "jpegxl": "rdpipe.codecs.classical:jpegxl",
-    "webp": "rdpipe.codecs.classical:webp",
-}
-"""``module:attribute`` of the factory of each known baseline."""
 CODECS = {
     "automatic": "rdpipe.codecs.automatic:automatic",
     "compressai": "rdpipe.codecs.compressai.factories:from_checkpoint",

@@ -195,13 +195,7 @@ class _StartAgain(Exception):
 
 
 class _Decoded:
-    """What was sent of a call of an entropy model.
-
-    Parameters
-    ----------
-    call : Call
-        The call, for its shape.
-    """
+    """What was sent of a call of an entropy model."""
 
     def __init__(self, call: Call):
         self.mask = torch.zeros_like(call.y, dtype=torch.bool)
@@ -232,14 +226,7 @@ class _Decoded:
 
 
 class _Coding:
-    """Forward passes in which elements are sent, until all of them are.
-
-    Parameters
-    ----------
-    module : Module
-    layout : Layout
-    send : Send
-    """
+    """Forward passes in which elements are sent, until all of them are."""
 
     def __init__(self, module: nn.Module, layout: Layout, send: Send):
         self._module, self._layout, self._send = module, layout, send

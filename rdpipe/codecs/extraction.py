@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
 import xarray as xr
 from torch import Tensor
@@ -18,6 +17,7 @@ from rdpipe.codecs.structure import find_structure, random_image
 from rdpipe.core.assembly import Whole, assemble, stride_of
 from rdpipe.core.device import raise_lack_of_memory
 from rdpipe.core.errors import InputError
+from rdpipe.core.latent_arrays import FLAGS, tensors, to_dataset
 from rdpipe.core.latents import Latents, Structure
 from rdpipe.core.metrics import mean_squared_error, ms_ssim, psnr
 from rdpipe.core.protocols import (
@@ -25,10 +25,8 @@ from rdpipe.core.protocols import (
     Image,
     SupportsCoder,
     SupportsForwardBits,
-    SupportsKnownSource,
 )
 from rdpipe.core.running import decode_image, decodes, padded_size, to_tensor, visit
-from rdpipe.core.runs import RunId
 from rdpipe.core.walk import Walk, ZeroWalk
 
 UNITS = {
@@ -45,10 +43,6 @@ UNITS = {
     "width": "pixel",
 }
 """Columns of the table of images, and their units."""
-DIMENSIONS = ("channel", "row", "column")
-"""Dimensions of latents."""
-FLAGS = ("latents_follow_past", "image_needs_side", "grid_follows_past")
-"""Attributes of stored latents that are true or false."""
 
 _T = TypeVar("_T")
 Row = dict[str, Any]
@@ -108,7 +102,7 @@ class Extractor:
             See :data:`UNITS`.
         arrays : dict of str to xarray.Dataset
             The fields of :class:`~rdpipe.core.latents.Latents` of each latent, in decoding order;
-            :func:`as_latents` is the inverse.
+            :func:`rdpipe.core.latent_arrays.as_latents` is the inverse.
 
         Raises
         ------
@@ -174,13 +168,6 @@ def _unless_not_differentiable(measure: Callable[[], dict[str, _T]]) -> dict[str
     except RuntimeError as error:  # an operation without a gradient
         raise_lack_of_memory(error)
         return {}
-
-
-def extract(
-    codec: Codec, name: str, image: Image, gain: bool = False
-) -> tuple[Row, dict[str, xr.Dataset]]:
-    """Extract the latents of one image; see :meth:`Extractor.extract`."""
-    return Extractor(codec, gain).extract(name, image)
 
 
 def describe(codec: Codec, image: Image, decoded: Image, wholes: Mapping[str, Whole]) -> Row:
@@ -281,96 +268,11 @@ def to_latents(
         step=None if unit else step.to(dtype),
         latent=whole.name,
         stride=stride_of(whole, size),
-        latents_follow_past=structure.latents_follow_past,
-        image_needs_side=structure.image_needs_side,
-        grid_follows_past=structure.grid_follows_past,
+        **{flag: getattr(structure, flag) for flag in FLAGS},
     )
-    check_latents(latents)
-    return latents
-
-
-def tensors(latents: Latents) -> dict[str, Tensor]:
-    """Return the arrays of latents that are present."""
-    return {field: value for field, value in vars(latents).items() if isinstance(value, Tensor)}
-
-
-def check_latents(latents: Latents) -> None:
-    """Check that latents are finite.
-
-    Raises
-    ------
-    InputError
-        If they are not.
-    """
-    label = f"latent {latents.latent!r} of image {latents.name!r}"
     for field, tensor in tensors(latents).items():
         if not tensor.isfinite().all():
-            raise InputError(f"{label}: {field} has values that are not finite")
-
-
-def to_dataset(latents: Latents) -> xr.Dataset:
-    """Return the fields of a latent as arrays."""
-    arrays = {
-        field: (DIMENSIONS[: tensor.ndim], tensor.detach().numpy())
-        for field, tensor in tensors(latents).items()
-    }
-    attributes: dict[str, Any] = {
-        "units": "quantization steps of the codec",
-        "latent": latents.latent,
-        **{name: int(getattr(latents, name)) for name in FLAGS},
-    }
-    for name in ("stride", "weight"):
-        if getattr(latents, name) is not None:
-            attributes[name] = getattr(latents, name)
-    return xr.Dataset(arrays, attrs=attributes)
-
-
-def as_latents(name: str, arrays: xr.Dataset) -> Latents:
-    """Return the latents of an image from the arrays that :func:`to_dataset` returned."""
-    known = {field.name for field in fields(Latents)}
-    values: dict[str, Any] = {
-        str(field): torch.from_numpy(arrays[field].values)
-        for field in arrays.data_vars
-        if field in known
-    }
-    values |= {flag: bool(arrays.attrs[flag]) for flag in FLAGS}
-    values |= {field: arrays.attrs.get(field) for field in ("stride", "weight")}
-    return Latents(name, **values, latent=arrays.attrs["latent"])
-
-
-def tabulate(
-    rows: Sequence[Row],
-    names: Sequence[str],
-    digests: Sequence[str],
-    latents: Sequence[str],
-    run_id: RunId,
-) -> xr.Dataset:
-    """Return the table of images of a run.
-
-    Parameters
-    ----------
-    rows : sequence of dict
-        From :func:`extract`.
-    names, digests : sequence of str
-        Name and SHA-256 of each image.
-    latents : sequence of str
-        Names of the latents, in decoding order.
-    run_id : RunId
-    """
-    table: dict[str, Any] = {
-        column: ("image", [row[column] for row in rows], {"units": unit})
-        for column, unit in UNITS.items()
-    }
-    table["sha256"] = ("image", list(digests))
-    coords = {"image": list(names), "latent": list(latents), **run_id.coordinates()}
-    return xr.Dataset(table, coords)
-
-
-def known_limits(codec: Codec) -> xr.Dataset | None:
-    """Return the rate-distortion functions of the codec's source; None if they are not known."""
-    if not isinstance(codec, SupportsKnownSource):
-        return None
-    curves = {
-        name: (("axis", "point"), np.stack(curve)) for name, curve in codec.references().items()
-    }
-    return xr.Dataset(curves, {"axis": ["mse", "bpp"]})
+            raise InputError(
+                f"latent {whole.name!r} of image {name!r}: {field} has values that are not finite"
+            )
+    return latents

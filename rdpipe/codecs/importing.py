@@ -1,17 +1,14 @@
 """Import CompressAI beside a CPU-only torch, and without packages that image codecs do not need."""
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
-from importlib.util import spec_from_file_location
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
-
-T = TypeVar("T")
 
 
 class PointCloudTransform:
@@ -23,6 +20,18 @@ class PointCloudTransform:
             f"{cls.__name__}: rdpipe imports CompressAI without torch_geometric; to use transforms"
             " of point clouds in the same process, import compressai before rdpipe"
         )
+
+
+CONTENT: dict[str, dict[str, dict[str, Any]]] = {
+    "torchvision": {"": {}, ".transforms": {}},
+    "torch_geometric": {
+        "": {},
+        ".transforms": {"BaseTransform": PointCloudTransform, "Center": PointCloudTransform},
+        ".data": {"Data": PointCloudTransform},
+        ".data.datapipes": {"functional_transform": lambda name: lambda decorated: decorated},
+    },
+}
+"""What CompressAI imports from each module of two packages."""
 
 
 def prepare_import() -> None:
@@ -43,13 +52,9 @@ class _Finder(MetaPathFinder):
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         found = PathFinder.find_spec(fullname, path) if fullname == "compressai" else None
-        if found is None or found.origin is None:
-            return None
-        loader = _Loader(fullname, found.origin)
-        places = found.submodule_search_locations
-        return spec_from_file_location(
-            fullname, found.origin, loader=loader, submodule_search_locations=places
-        )
+        if found is not None and found.origin is not None:
+            found.loader = _Loader(fullname, found.origin)
+        return found
 
 
 class _Loader(SourceFileLoader):
@@ -66,7 +71,8 @@ _FINDER = _Finder()
 def _stand_ins() -> Iterator[None]:
     """Replace torchvision and torch_geometric, unless they were imported before."""
     modules: dict[str, ModuleType] = {}
-    for made in (torchvision_stand_ins(), torch_geometric_stand_ins()):
+    for package in CONTENT:
+        made = stand_ins(package)
         if not made.keys() & sys.modules.keys():
             modules |= made
     sys.modules.update(modules)
@@ -77,29 +83,13 @@ def _stand_ins() -> Iterator[None]:
             del sys.modules[name]
 
 
-def torchvision_stand_ins() -> dict[str, ModuleType]:
-    """Return modules with the names that CompressAI imports from torchvision."""
-    base, transforms = map(ModuleType, ("torchvision", "torchvision.transforms"))
-    vars(base).update(transforms=transforms)
-    return {module.__name__: module for module in (base, transforms)}
-
-
-def torch_geometric_stand_ins() -> dict[str, ModuleType]:
-    """Return modules with the names that CompressAI imports from torch_geometric."""
-    base, transforms, data, datapipes = (
-        ModuleType("torch_geometric" + part)
-        for part in ("", ".transforms", ".data", ".data.datapipes")
-    )
-    vars(base).update(transforms=transforms)
-    vars(transforms).update(BaseTransform=PointCloudTransform, Center=PointCloudTransform)
-    vars(data).update(Data=PointCloudTransform)
-    vars(datapipes).update(functional_transform=undecorated)
-    return {module.__name__: module for module in (base, transforms, data, datapipes)}
-
-
-def undecorated(name: str) -> Callable[[T], T]:
-    """Return a decorator that changes nothing."""
-    return lambda decorated: decorated
+def stand_ins(package: str) -> dict[str, ModuleType]:
+    """Return modules with the names that CompressAI imports from a package."""
+    modules = {package + part: ModuleType(package + part) for part in CONTENT[package]}
+    for part, content in CONTENT[package].items():
+        vars(modules[package + part]).update(content)
+    vars(modules[package]).update(transforms=modules[f"{package}.transforms"])
+    return modules
 
 
 def declare_missing_operators() -> None:

@@ -57,25 +57,21 @@ class Place:
         Whether it is side information.
     masked : bool
         Whether its parts are masks of the whole latent; they are groups of channels otherwise.
-    first, end, total : int
-        First channel, the one after the last, and number of channels of the latent.
+    channels : slice
+        Channels of the call.
+    total : int
+        Number of channels of the latent.
     """
 
     name: str
     side: bool
     masked: bool
-    first: int
-    end: int
+    channels: slice
     total: int
-
-    @property
-    def channels(self) -> slice:
-        """Channels of the call."""
-        return slice(self.first, self.end)
 
     def embed(self, x: Tensor, value: float = 0.0) -> Tensor:
         """Return the elements of a call in a latent that is filled with a value."""
-        margin = (0, 0, 0, 0, self.first, self.total - self.end)
+        margin = (0, 0, 0, 0, self.channels.start, self.total - self.channels.stop)
         return nn.functional.pad(x, margin, value=value)
 
 
@@ -275,7 +271,7 @@ def _assign_roundings(
             & (event.argument == _residual(plain.events[call]))
             & (_residual(moved.events[k]) == _residual(moved.events[call]))
             for call, mask in coded.items()
-            if plain.events[call].shape == event.shape
+            if mask.shape == event.argument.shape
         }
         if any(bool(mask.any()) for mask in matches.values()):
             rounded[k] = max(matches.items(), key=lambda match: int(match[1].sum()))
@@ -301,7 +297,7 @@ def _resolve_overlaps(
 def _overlap(plain: _Pass, coded: Mapping[int, Tensor], first: int, second: int) -> bool:
     """Return whether two calls code the same elements."""
     a, b = plain.calls[first], plain.calls[second]
-    if a.shape != b.shape:
+    if a.y.shape != b.y.shape:
         return False
     same = (a.y == b.y) & (a.y != 0) & coded[first] & coded[second]
     return bool(same.any())
@@ -327,8 +323,8 @@ def _check_effects(
         if not _Pass(module, image, _moving(own)).differs(plain, others):
             refuse(
                 module,
-                f"elements of shape {tuple(call.shape)} that {type(call.model).__name__} codes have"
-                " no effect on the decoded image where torch.round rounds them",
+                f"elements of shape {tuple(call.y.shape)} that {type(call.model).__name__} codes"
+                " have no effect on the decoded image where torch.round rounds them",
             )
 
 
@@ -359,7 +355,7 @@ def _places(
     """Return the place of each call: calls with elements at the same positions are one latent."""
     latents: dict[tuple[Any, ...], list[int]] = {}
     for number in dict.fromkeys(step.call for step in steps):
-        key = (calls[number].scale is None, *calls[number].shape[2:])
+        key = (calls[number].scale is None, *calls[number].y.shape[2:])
         latents.setdefault(key, []).append(number)
     all_learned = all(key[0] for key in latents)
     names = _names([key[0] for key in latents])
@@ -373,7 +369,8 @@ def _places(
         for first, end, slot in zip([0, *ends], ends, slots, strict=False):
             if not torch.stack([coded[number] for number in slot]).any(0).all():
                 refuse(module, f"some elements of latent {name!r} are never coded")
-            place = Place(name, is_learned and not all_learned, masked, first, end, ends[-1])
+            side = is_learned and not all_learned
+            place = Place(name, side, masked, slice(first, end), ends[-1])
             places |= dict.fromkeys(slot, place)
     return places
 

@@ -73,7 +73,11 @@ class BlockTransform:
         block, rows, columns = self.block, size[0] // self.block, size[1] // self.block
         y = None
         if image is not None:
-            self._check_colors(image)
+            if image.shape[1] != 1:
+                raise InputError(
+                    f"the image has {image.shape[1]} channels; klt and dct expect one channel, of a"
+                    " gaussian-field"
+                )
             pixels = image.double().view(rows, block, columns, block)
             y = (
                 self.network["analysis"]
@@ -113,13 +117,6 @@ class BlockTransform:
             name: (mse, np.array([field_rate(spectrum, d) for d in mse]))
             for name, spectrum in spectra.items()
         }
-
-    def _check_colors(self, image: Tensor) -> None:
-        if image.shape[1] != 1:
-            raise InputError(
-                f"the image has {image.shape[1]} channels; klt and dct expect one channel, of a"
-                " gaussian-field"
-            )
 
 
 def klt(

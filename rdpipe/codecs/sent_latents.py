@@ -95,12 +95,7 @@ class IntegerWalk(Walk):
 
 
 class RepeatingWalk(Walk):
-    """Decodes the parts of another walk.
-
-    Parameters
-    ----------
-    sent : sequence of Coded
-    """
+    """Decodes the parts of another walk."""
 
     def __init__(self, sent: Sequence[Coded]):
         super().__init__()

@@ -62,13 +62,13 @@ def find_structure(codec: Codec, colors: int = 3) -> Structure:
     image = random_image(codec, colors)
     usual = Walk()
     decoded = run(codec, usual, image)
-    main = _main_parts(usual)
+    main = _parts(usual)
     priors = latents = grids = needs_side = False
     if len(main) > 1 or _has_late_side(usual):
         other = _Disturbed(side=False)
         run(codec, other, image)
-        _check_side(usual, other)
-        others = _main_parts(other)
+        _check_side(_parts(usual, side=True), _parts(other, side=True))
+        others = _parts(other)
         priors, latents = _priors_differ(main, others), _latents_differ(main, others)
         grids = len(main) == len(others) and any(map(_grid_differs, main, others))
     if len(main) < len(usual.record):
@@ -76,13 +76,13 @@ def find_structure(codec: Codec, colors: int = 3) -> Structure:
         disturbed = _Disturbed(side=True, given=given)
         replayed = run(codec, disturbed, image)
         needs_side = not torch.allclose(replayed, decoded, rtol=0, atol=IMAGE_TOLERANCE)
-        needs_side = needs_side or any(map(_grid_differs, main, _main_parts(disturbed)))
+        needs_side = needs_side or any(map(_grid_differs, main, _parts(disturbed)))
     return Structure(priors or latents, latents, needs_side, grids)
 
 
-def _main_parts(walk: Walk) -> list[Part]:
-    """Return the parts of a walk that are not side information."""
-    return [coded.part for coded in walk.record if not coded.part.side]
+def _parts(walk: Walk, side: bool = False) -> list[Part]:
+    """Return the parts of a walk that are side information, or all others."""
+    return [coded.part for coded in walk.record if coded.part.side == side]
 
 
 def _has_late_side(walk: Walk) -> bool:
@@ -91,7 +91,7 @@ def _has_late_side(walk: Walk) -> bool:
     return any(later and not earlier for earlier, later in pairwise(sides))
 
 
-def _check_side(usual: Walk, other: Walk) -> None:
+def _check_side(first: list[Part], second: list[Part]) -> None:
     """Check that side information does not depend on other latents.
 
     Raises
@@ -99,10 +99,7 @@ def _check_side(usual: Walk, other: Walk) -> None:
     InputError
         If it does. Cells decode it first, so they could not have it.
     """
-    first, second = (
-        [coded.part for coded in walk.record if coded.part.side] for walk in (usual, other)
-    )
-    if len(first) != len(second) or _priors_differ(first, second) or _latents_differ(first, second):
+    if _priors_differ(first, second) or _latents_differ(first, second):
         names = ", ".join(dict.fromkeys(repr(part.name) for part in first))
         raise InputError(
             f"side information ({names}) depends on latents that are sent before it; expected"

@@ -35,20 +35,10 @@ METHODS = ("forward", "quantize", "_likelihood")
 
 @dataclass(frozen=True)
 class Rounding:
-    """A call of ``round()`` outside of the entropy models.
-
-    Parameters
-    ----------
-    argument, result : Tensor
-    """
+    """A call of ``round()`` outside of the entropy models."""
 
     argument: Tensor
     result: Tensor
-
-    @property
-    def shape(self) -> torch.Size:
-        """Shape of the elements."""
-        return self.argument.shape
 
 
 @dataclass(frozen=True)
@@ -75,11 +65,6 @@ class Call:
     zero_mean: bool
     result: Tensor
     likelihood: Tensor
-
-    @property
-    def shape(self) -> torch.Size:
-        """Shape of the elements."""
-        return self.y.shape
 
     @property
     def numbers(self) -> list[Tensor]:

@@ -13,7 +13,8 @@ from typing import Any
 import jsonschema
 import yaml
 
-from rdpipe.codecs import BASELINES, CODECS, weights_of
+from rdpipe.baselines import BASELINES
+from rdpipe.codecs import CODECS, weights_of
 from rdpipe.config.attached import check_known, complete_attached
 from rdpipe.config.query import (
     REGISTRIES,

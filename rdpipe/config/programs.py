@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from rdpipe.codecs import BASELINES
+from rdpipe.baselines import BASELINES
 from rdpipe.config.query import Config
 from rdpipe.core.plugins import locate
 

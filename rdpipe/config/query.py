@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from rdpipe.codecs import BASELINES, CODECS, EMBEDDED, weights_of
+from rdpipe.baselines import BASELINES
+from rdpipe.codecs import CODECS, EMBEDDED, weights_of
 from rdpipe.core.axes import (
     AXES,
     BASELINE_CELL,

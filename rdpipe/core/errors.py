@@ -10,6 +10,8 @@ PACKAGE = Path(__file__).parents[1]
 """Folder of rdpipe."""
 LIBRARIES = {"site-packages", "dist-packages"}
 """Names of the folders of installed libraries."""
+GENERATED = ("<frozen ", "<string>")
+"""How names of files begin that do not exist: the import system, and methods of dataclasses."""
 STANDARD_LIBRARY = Path(sysconfig.get_path("stdlib"))
 
 
@@ -24,22 +26,30 @@ class InputError(ValueError):
 def describe(error: BaseException) -> str:
     """Return the type of an error, its message and the line of the user's code, in one line.
 
-    The line is the innermost one that is neither in rdpipe nor in a library. Without one, it is
-    that of the library; an error of rdpipe's own has none.
+    Without a line of the user's, it is that of the library; an error of rdpipe's own has none.
     """
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if not _is_own(f)]
-    place = [f for f in frames if not _is_in_library(f)] or frames
+    frames = _frames(error)
+    place = user_line(error) or (frames[-1] if frames else None)
     message = " ".join(str(error).split())
     if len(message) > LONGEST:
         message = message[:LONGEST] + "..."
-    where = f" ({Path(place[-1].filename).name}, line {place[-1].lineno})" if place else ""
+    where = f" ({Path(place.filename).name}, line {place.lineno})" if place else ""
     return f"{type(error).__name__}: {message}{where}"
 
 
-def _is_own(frame: traceback.FrameSummary) -> bool:
-    return PACKAGE in Path(frame.filename).parents
+def user_line(error: BaseException) -> traceback.FrameSummary | None:
+    """Return the innermost line of an error that is neither in rdpipe nor in a library."""
+    lines = [frame for frame in _frames(error) if not _is_in_library(frame)]
+    return lines[-1] if lines else None
+
+
+def _frames(error: BaseException) -> list[traceback.FrameSummary]:
+    """Return the lines of an error that are not in rdpipe, the innermost last."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return [frame for frame in frames if PACKAGE not in Path(frame.filename).parents]
 
 
 def _is_in_library(frame: traceback.FrameSummary) -> bool:
     file = Path(frame.filename)
-    return bool(LIBRARIES & set(file.parts)) or STANDARD_LIBRARY in file.parents
+    generated = frame.filename.startswith(GENERATED)
+    return generated or bool(LIBRARIES & set(file.parts)) or STANDARD_LIBRARY in file.parents

@@ -71,12 +71,12 @@ def load_attribute(target: str) -> Any:
     Raises
     ------
     InputError
-        If the module cannot be imported or lacks the attribute.
+        If the module cannot be imported, or lacks the attribute.
     """
     module, _, attribute = target.partition(":")
     try:
         return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, SyntaxError) as error:
         places = f"searched {Path.cwd()} and the installed packages"
         raise InputError(f"cannot load {target!r}: {error}; {places}") from error
 

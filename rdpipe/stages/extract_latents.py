@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from rdpipe.codecs.extraction import Extractor, known_limits, tabulate
+import numpy as np
+import xarray as xr
+
+from rdpipe.codecs.extraction import UNITS, Extractor, Row
 from rdpipe.core.errors import InputError
+from rdpipe.core.protocols import Codec, SupportsKnownSource
+from rdpipe.core.runs import RunId
 from rdpipe.datasets import manifest
 from rdpipe.datasets.image import load_image
 from rdpipe.io import store
@@ -90,3 +97,41 @@ def check_latents(expected: list[str], latents: list[str], image: str) -> list[s
             f" {', '.join(expected)}, those of the first image"
         )
     return latents
+
+
+def tabulate(
+    rows: Sequence[Row],
+    names: Sequence[str],
+    digests: Sequence[str],
+    latents: Sequence[str],
+    run_id: RunId,
+) -> xr.Dataset:
+    """Return the table of images of a run.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+        From :meth:`~rdpipe.codecs.extraction.Extractor.extract`.
+    names, digests : sequence of str
+        Name and SHA-256 of each image.
+    latents : sequence of str
+        Names of the latents, in decoding order.
+    run_id : RunId
+    """
+    table: dict[str, Any] = {
+        column: ("image", [row[column] for row in rows], {"units": unit})
+        for column, unit in UNITS.items()
+    }
+    table["sha256"] = ("image", list(digests))
+    coords = {"image": list(names), "latent": list(latents), **run_id.coordinates()}
+    return xr.Dataset(table, coords)
+
+
+def known_limits(codec: Codec) -> xr.Dataset | None:
+    """Return the rate-distortion functions of the codec's source; None if they are not known."""
+    if not isinstance(codec, SupportsKnownSource):
+        return None
+    curves = {
+        name: (("axis", "point"), np.stack(curve)) for name, curve in codec.references().items()
+    }
+    return xr.Dataset(curves, {"axis": ["mse", "bpp"]})

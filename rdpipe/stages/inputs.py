@@ -13,8 +13,8 @@ import xarray as xr
 from torch import Tensor
 
 from rdpipe.codecs.building import build_codec
-from rdpipe.codecs.extraction import as_latents
 from rdpipe.core.errors import InputError
+from rdpipe.core.latent_arrays import as_latents
 from rdpipe.core.latents import Latents
 from rdpipe.core.protocols import Codec
 from rdpipe.core.runs import RunId

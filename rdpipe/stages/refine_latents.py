@@ -15,7 +15,7 @@ import xarray as xr
 from safetensors.torch import load_file, save_file
 
 from rdpipe.codecs.building import build_codec
-from rdpipe.codecs.extraction import DIMENSIONS
+from rdpipe.core.latent_arrays import DIMENSIONS
 from rdpipe.core.protocols import Codec, Image
 from rdpipe.core.running import device_of, to_tensor
 from rdpipe.datasets import manifest

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import xarray as xr
 
-from rdpipe.codecs import BASELINES
+from rdpipe.baselines import BASELINES
 from rdpipe.core.errors import InputError
 from rdpipe.core.metrics import mean_squared_error, ms_ssim, psnr
 from rdpipe.core.plugins import build_entry

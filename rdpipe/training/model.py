@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
-from rdpipe.codecs.compressai.checkerboard import CheckerboardHyperprior, two_passes
+from rdpipe.codecs.compressai.checkerboard import CheckerboardHyperprior
 from rdpipe.codecs.compressai.checkpoint import stretch_density
 
 # isort: split
@@ -270,6 +270,35 @@ def check_axes(mean: str, variance: str, quantizer: str) -> None:
         )
     if (variance, quantizer) == ("factorized", "test-channel"):
         raise InputError("training: the test channel is Gaussian; variance 'factorized' is not")
+
+
+def two_passes(
+    model: VariableRateModel | CheckerboardHyperprior, side: Tensor, code: CodePass
+) -> tuple[Tensor, Tensor]:
+    """Predict scales and means with a context model, in two passes over a checkerboard.
+
+    Parameters
+    ----------
+    model : VariableRateModel or CheckerboardHyperprior
+    side : Tensor of shape (n, 2 M, row, column)
+        Output of ``h_s``.
+    code : callable
+        Called with the prediction of the first pass. Only its elements at even row + column are
+        used.
+
+    Returns
+    -------
+    scales, means : Tensor of shape (n, M, row, column)
+    """
+
+    def predict(context: Tensor) -> tuple[Tensor, Tensor]:
+        scales, means = model.entropy_parameters(torch.cat([context, side], 1)).chunk(2, 1)
+        return scales, means
+
+    y_hat = code(*predict(torch.zeros_like(side[:, : side.shape[1] // 2])))
+    row, column = (torch.arange(length, device=side.device) for length in side.shape[2:])
+    first_pass = ((row[:, None] + column) % 2 == 0).to(side.dtype)
+    return predict(model.context_prediction(y_hat * first_pass) * (1 - first_pass))
 
 
 def code_hyper_latents(bottleneck: EntropyBottleneck, z: Tensor) -> tuple[Tensor, Tensor]:

@@ -13,11 +13,11 @@ from community_modules import (
     ste_round,
 )
 from compressai.entropy_models import GaussianConditional, GaussianMixtureConditional
+from extracting import extract
 from torch import nn
 
 from rdpipe.codecs import CODECS
 from rdpipe.codecs.automatic import AutomaticCodec, automatic
-from rdpipe.codecs.extraction import extract
 from rdpipe.codecs.gain import decoder_gain
 from rdpipe.codecs.structure import find_structure
 from rdpipe.codecs.tracing import trace

@@ -16,7 +16,7 @@ from rdpipe.codecs.sent_latents import IntegerWalk
 from rdpipe.core.assembly import assemble
 from rdpipe.core.errors import InputError
 from rdpipe.core.plugins import build_entry
-from rdpipe.core.running import decode_image
+from rdpipe.core.running import decode_image, to_tensor
 from rdpipe.core.walk import Walk
 from rdpipe.entropy.priors import Gaussian, Mixture
 
@@ -382,13 +382,17 @@ def test_a_trace_of_rounding_errors_in_forward_is_no_problem():
     assert any("by up to 2 levels" in m for m in failed(forward_with(lambda x: x + 2 / 255)()))
 
 
+def bits_of(codec, image, walk):
+    """Return the bits of an image when a walk decodes it."""
+    codec.code(image, tuple(image.shape[2:]), walk)
+    return sum(whole.bits.sum().item() for whole in assemble(walk.record).values())
+
+
 class WithLikelihoods(Averages):
     """Its model's own likelihoods are those of the unchanged prior."""
 
     def forward_bits(self, image):
-        walk = Walk()
-        Averages().code(image, tuple(image.shape[2:]), walk)
-        return sum(whole.bits.sum().item() for whole in assemble(walk.record).values())
+        return bits_of(Averages(), image, Walk())
 
 
 def test_priors_of_other_bits_than_the_models_likelihoods_are_a_problem():
@@ -416,7 +420,8 @@ class TrainedWithoutFeedback(Averages):
         decoded = []
         for color in range(3):
             part = None if y is None else y[:, color : color + 1]
-            decoded.append(send("y", Gaussian(mean, torch.full_like(mean, 6.0)), part))
+            scale = torch.full_like(mean, 0.3 / self.step)
+            decoded.append(send("y", Gaussian(mean, scale), part))
             mean = (mean + decoded[-1]) / 2
         return F.interpolate(torch.cat(decoded, 1) * self.step, scale_factor=4)
 
@@ -424,15 +429,32 @@ class TrainedWithoutFeedback(Averages):
         return self.code(image, tuple(image.shape[2:]), IntegerWalk())
 
     def forward_bits(self, image):
-        walk = IntegerWalk()
-        self.code(image, tuple(image.shape[2:]), walk)
-        return sum(whole.bits.sum().item() for whole in assemble(walk.record).values())
+        return bits_of(self, image, IntegerWalk())
 
 
 def test_only_a_context_model_may_round_without_feedback():
     text = messages(TrainedWithoutFeedback())
     assert "without the feedback of the context model" in text
     assert "according to forward_bits (1.000 times)" in text
+
+    class OnlyBits(TrainedWithoutFeedback):
+        forward = None
+
+        def __init__(self):
+            super().__init__()
+            self.step = 0.3  # coarse, so that the two graphs have other bits
+
+    image = to_tensor(OnlyBits(), IMAGE)
+    usual, integers = (bits_of(OnlyBits(), image, walk) for walk in (Walk(), IntegerWalk()))
+    assert abs(usual / integers - 1) > 0.02
+    text = messages(OnlyBits())
+    assert re.search(r"forward_bits \(1.000 times\); it rounds to integers, without the", text)
+
+    class OtherBits(OnlyBits):
+        def forward_bits(self, image):
+            return 1.1 * super().forward_bits(image)
+
+    assert any("expected a difference of 2% at most" in problem for problem in failed(OtherBits()))
 
     class WithoutContext(WithLikelihoods):
         def forward(self, image):

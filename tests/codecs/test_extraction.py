@@ -5,24 +5,15 @@ import math
 import numpy as np
 import pytest
 import torch
+from extracting import extract
 
 from rdpipe.codecs import bitstream
 from rdpipe.codecs.compressai import mini_context, mini_mean_scale
-from rdpipe.codecs.extraction import (
-    UNITS,
-    Extractor,
-    as_latents,
-    extract,
-    known_limits,
-    tabulate,
-    to_dataset,
-)
-from rdpipe.codecs.linear import klt
+from rdpipe.codecs.extraction import UNITS, Extractor
 from rdpipe.core.errors import InputError
-from rdpipe.core.latents import Latents
+from rdpipe.core.latent_arrays import as_latents
 from rdpipe.core.metrics import mean_squared_error
 from rdpipe.core.running import decode_image
-from rdpipe.core.runs import RunId
 from rdpipe.core.walk import Walk
 from rdpipe.entropy.priors import Gaussian, Laplace
 from rdpipe.quantizers.test_channel import WeightedTestChannel
@@ -169,37 +160,6 @@ def test_context_model_leaves_its_initial_mean_and_scale():
     assert not latents.latents_follow_past and not latents.grid_follows_past
 
 
-def test_arrays_and_latents_are_inverse():
-    y = torch.arange(24.0).view(2, 3, 4)
-    latents = Latents(
-        "a",
-        y,
-        y / 2,
-        y + 1,
-        hyper=y / 3,
-        hyper_scale=y + 3,
-        gain=torch.ones(2),
-        own_bits=y,
-        offset=y / 4,
-        coded=y > 3,
-        step=y + 2,
-        latent="w",
-        stride=8,
-        weight=0.25,
-        latents_follow_past=True,
-        image_needs_side=True,
-        grid_follows_past=True,
-    )
-    again = as_latents("a", to_dataset(latents))
-    for field, value in vars(latents).items():
-        other = getattr(again, field)
-        same = torch.equal(value, other) if isinstance(value, torch.Tensor) else value == other
-        assert same, field
-    plain = as_latents("a", to_dataset(Latents("a", y, y, y + 1)))
-    assert plain.gain is None and plain.stride is None and plain.weight is None
-    assert plain.structure == Latents("a", y, y, y + 1).structure
-
-
 @pytest.mark.parametrize(
     "attributes, message",
     [
@@ -222,23 +182,3 @@ def test_unusable_gain_is_refused():
 
     with pytest.raises(InputError, match="^'a': the gain of the decoder for latent 'y' is not fin"):
         extract(Broken(), "a", PIXELS, gain=True)
-
-
-def test_table_has_units_and_names():
-    row, _ = extract(Pixels(), "a", PIXELS)
-    table = tabulate([row, row], ["a", "b"], ["0", "1"], ["y"], RunId("set", "pixels", 1))
-    assert {name: table[name].attrs["units"] for name in UNITS} == UNITS
-    assert table["image"].values.tolist() == ["a", "b"]
-    assert table["latent"].values.tolist() == ["y"] and table["sha256"].values.tolist() == [
-        "0",
-        "1",
-    ]
-
-
-def test_limits_are_those_of_a_known_source():
-    codec = klt(1, steps=[10.0], rho=0.9, size=64)
-    limits = known_limits(codec)
-    for name, (mse, bpp) in codec.references().items():
-        np.testing.assert_array_equal(limits[name].sel(axis="mse"), mse)
-        np.testing.assert_array_equal(limits[name].sel(axis="bpp"), bpp)
-    assert known_limits(Pixels()) is None

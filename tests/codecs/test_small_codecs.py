@@ -11,10 +11,11 @@ import torch
 from scipy import stats
 
 from rdpipe.codecs.bitstream import decode, encode, in_float64
-from rdpipe.codecs.extraction import Extractor, as_latents
+from rdpipe.codecs.extraction import Extractor
 from rdpipe.codecs.gain import decoder_gain
 from rdpipe.codecs.structure import Structure, find_structure
 from rdpipe.core.assembly import assemble, own_bits, place
+from rdpipe.core.latent_arrays import as_latents
 from rdpipe.core.metrics import mean_squared_error, psnr
 from rdpipe.core.rng import generator
 from rdpipe.core.running import decode_image, run

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from extracting import extract
 from scipy import stats
 
-from rdpipe.codecs.extraction import extract
 from rdpipe.codecs.two_methods import TwoMethods
 from rdpipe.core.errors import InputError
 from rdpipe.core.protocols import Codec

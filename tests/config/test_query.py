@@ -81,9 +81,9 @@ def test_baseline_depends_only_on_its_own_module():
     }
     config = {**CODEC, "baselines": {"jpeg": {"qualities": [5]}, "vtm": vtm}}
     config = complete(config, SCHEMA)
-    assert used_modules(config, {"baselines": ["jpeg"]}) == ["rdpipe.codecs.classical"]
+    assert used_modules(config, {"baselines": ["jpeg"]}) == ["rdpipe.baselines.classical"]
     assert used_modules(config, {"means": config["means"], "baselines": ["vtm"]}) == [
-        "rdpipe.codecs.external",
+        "rdpipe.baselines.external",
         "rdpipe.estimators.means",
     ]
 

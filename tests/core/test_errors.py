@@ -3,8 +3,9 @@
 import json
 
 import numpy as np
+import pytest
 
-from rdpipe.core.errors import describe
+from rdpipe.core.errors import describe, user_line
 from rdpipe.core.metrics import psnr
 
 
@@ -25,6 +26,17 @@ def test_the_line_is_that_of_the_user_below_a_library():
 
 def test_the_line_of_rdpipe_is_never_shown():
     assert "(test_errors.py, line" in error_of(lambda: psnr("a"))
+
+
+def test_generated_code_is_not_the_users():
+    try:
+        exec(compile("{}['a']", "<string>", "exec"), {})
+    except KeyError as error:
+        error.__traceback__ = error.__traceback__.tb_next  # without the line of this test
+        assert user_line(error) is None
+    with pytest.raises(ZeroDivisionError) as raised:
+        1 / 0  # noqa: B018
+    assert user_line(raised.value).filename == __file__
 
 
 def test_a_long_message_is_cut_and_in_one_line():

@@ -9,11 +9,12 @@ import pytest
 import skimage.data
 import torch
 from all_cells import all_cells
+from extracting import extract
 from scipy import stats
 
-from rdpipe.codecs.extraction import as_latents, extract
 from rdpipe.core.axes import CellId
 from rdpipe.core.kinds import BoundKind
+from rdpipe.core.latent_arrays import as_latents
 from rdpipe.core.latents import Latents, Structure
 from rdpipe.core.metrics import mean_squared_error, psnr
 from rdpipe.core.rng import standard_normal

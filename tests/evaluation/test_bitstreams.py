@@ -7,14 +7,16 @@ import numpy as np
 import pytest
 import torch
 from all_cells import all_cells
+from extracting import extract
 from gaussian_latents import make_cell, make_latents, normal
 
 from rdpipe.codecs.compressai import adapt_model
 from rdpipe.codecs.compressai.checkpoint import ARCHITECTURES
-from rdpipe.codecs.extraction import Extractor, as_latents, extract
+from rdpipe.codecs.extraction import Extractor
 from rdpipe.core.axes import CellId, axis_named
 from rdpipe.core.errors import InputError
 from rdpipe.core.kinds import Reconstruction
+from rdpipe.core.latent_arrays import as_latents
 from rdpipe.core.metrics import mean_squared_error
 from rdpipe.core.plugins import build_entry
 from rdpipe.entropy.coder import DecodingError

@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from extracting import extract
 from gaussian_latents import make_cell, make_latents, normal
 
-from rdpipe.codecs.extraction import as_latents, extract
 from rdpipe.core.errors import InputError
+from rdpipe.core.latent_arrays import as_latents
 from rdpipe.entropy.priors import Gaussian
 from rdpipe.estimators.base import Mean
 from rdpipe.estimators.means import CodecMean, ZeroMean

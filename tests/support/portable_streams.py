@@ -17,14 +17,15 @@ HERE = Path(__file__).parent
 sys.path.append(str(HERE.parents[1] / "examples"))
 
 import small_codecs  # noqa: E402
+from extracting import extract  # noqa: E402
 from small_models import REPRESENTATIVE, adapt, coding_model, small_model  # noqa: E402
 
 from rdpipe.codecs import bitstream  # noqa: E402
-from rdpipe.codecs.extraction import as_latents, extract  # noqa: E402
 from rdpipe.codecs.linear import klt  # noqa: E402
 from rdpipe.codecs.structure import find_structure  # noqa: E402
 from rdpipe.core.axes import AXES, CellId  # noqa: E402
 from rdpipe.core.kinds import Reconstruction  # noqa: E402
+from rdpipe.core.latent_arrays import as_latents  # noqa: E402
 from rdpipe.core.running import decode_image  # noqa: E402
 from rdpipe.datasets import gaussian_field  # noqa: E402
 from rdpipe.datasets.image import read_image  # noqa: E402

@@ -3,15 +3,16 @@
 import numpy as np
 import pytest
 import torch
+from extracting import extract
 from safetensors.torch import save_file
 from skimage import data
 from small_training import train_small
 
 from rdpipe.codecs.compressai import from_training
 from rdpipe.codecs.compressai.checkpoint import fold, load_model
-from rdpipe.codecs.extraction import as_latents, extract
 from rdpipe.core.axes import TRAINING_THETA
 from rdpipe.core.errors import InputError
+from rdpipe.core.latent_arrays import as_latents
 from rdpipe.quantizers.test_channel import TestChannel as Channel
 from rdpipe.training.model import (
     FAMILIES,

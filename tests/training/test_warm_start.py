@@ -4,13 +4,14 @@ import logging
 
 import pytest
 import torch
+from extracting import extract
 from safetensors.torch import save_file
 from skimage import data
 from small_training import train_small
 
 from rdpipe.codecs.compressai import from_training
-from rdpipe.codecs.extraction import as_latents, extract
 from rdpipe.core.errors import InputError
+from rdpipe.core.latent_arrays import as_latents
 from rdpipe.core.running import decode_image
 from rdpipe.core.walk import Walk
 from rdpipe.training.model import FAMILIES

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from rdpipe.codecs import classical
+from rdpipe.baselines import classical
 
 ROOT = Path(__file__).parents[2]
 COPY = "import shutil, sys; shutil.copy(*sys.argv[1:])"

@@ -23,10 +23,10 @@ from rdpipe.codecs.bottleneck import (
     bottleneck_prior,
 )
 from rdpipe.codecs.compressai import decoding_order
-from rdpipe.codecs.compressai.coder_tables import keep_tables_on_host
 from rdpipe.codecs.compressai.decoding_order import has_child, has_latent_codecs, latent_codec
 from rdpipe.codecs.compressai.private_copy import (
     copy_without_hooks,
+    keep_tables_on_host,
     named_weights,
     same_weights,
 )
@@ -52,10 +52,6 @@ class CachedTransform(nn.Module):
 
     Analysis, encoder and decoder of one image apply the same transforms to the same tensors. Inputs
     are compared number by number: what a decoder reads from a bitstream may differ.
-
-    Parameters
-    ----------
-    transform : Module
     """
 
     def __init__(self, transform: nn.Module):
@@ -259,7 +255,8 @@ class CompressAICodec:
             return x_hat
 
     def _code_hyperprior(self, y: Tensor | None, size: tuple[int, int], send: Send) -> Tensor:
-        z = None if y is None else self._hyper_latents(y)
+        h_a = _inner(self.model).get_submodule("h_a")
+        z = None if y is None else h_a(y.abs() if self.takes_magnitude else y)
         prior = self._learned_prior(size, 4 * STRIDE)
         z_hat = send("z", prior, z, step=self._z_step, side=True)
         if y is not None and self._gain is not None:
@@ -310,11 +307,6 @@ class CompressAICodec:
     def _correct(self, y_hat: Tensor, prior: Gaussian) -> Tensor:
         """Return what the model's decoder uses instead of y_hat."""
         return y_hat
-
-    def _hyper_latents(self, y: Tensor) -> Tensor:
-        h_a: nn.Module = _inner(self.model).get_submodule("h_a")
-        z: Tensor = h_a(y.abs() if self.takes_magnitude else y)
-        return z
 
     @property
     def network(self) -> nn.Module:
@@ -403,10 +395,10 @@ class CompressAICodec:
         y = latents["y"].to(self.device)
         with self._current(), ExitStack() as stack:
             y = y if self._gain is None else y / self._gain
-            stack.enter_context(_replaced(self.model, "g_a", y))
+            stack.enter_context(_constant(self.model.g_a, y))
             if self.has_hyperprior:
                 z = latents["z"].to(self.device)
-                stack.enter_context(_replaced(_inner(self.model), "h_a", z))
+                stack.enter_context(_constant(_inner(self.model).get_submodule("h_a"), z))
             return self.compress(image)
 
     def decompress(self, stream: bytes) -> Image:
@@ -435,26 +427,14 @@ class CompressAICodec:
         return {"y": (coder.context_prediction.in_channels, *y), "hyper": z}
 
 
-class _Constant(nn.Module):
-    """A transform whose output is given."""
-
-    def __init__(self, output: Tensor):
-        super().__init__()
-        self._output = output
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self._output
-
-
 @contextmanager
-def _replaced(parent: nn.Module, name: str, output: Tensor) -> Iterator[None]:
-    """Let a transform of a model have a given output in the block."""
-    transform = parent.get_submodule(name)
-    setattr(parent, name, _Constant(output))
+def _constant(transform: nn.Module, output: Tensor) -> Iterator[None]:
+    """Let a transform return a given output in the block."""
+    vars(transform)["forward"] = lambda x: output  # precedes the method of the class
     try:
         yield
     finally:
-        setattr(parent, name, transform)
+        del vars(transform)["forward"]
 
 
 def check_model(model: object) -> None:

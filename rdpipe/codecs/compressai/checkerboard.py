@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from compressai.latent_codecs import (
@@ -13,13 +13,6 @@ from compressai.latent_codecs import (
 from compressai.layers import CheckerboardMaskedConv2d
 from compressai.models import MeanScaleHyperprior
 from torch import Tensor, nn
-
-
-class HasContextModel(Protocol):
-    """A network with a checkerboard context model."""
-
-    context_prediction: nn.Module
-    entropy_parameters: nn.Module
 
 
 class CheckerboardHyperprior(MeanScaleHyperprior):
@@ -84,50 +77,3 @@ class CheckerboardHyperprior(MeanScaleHyperprior):
             gaussian_conditional=self.gaussian_conditional, quantizer="ste"
         )
         return CheckerboardLatentCodec({"y": y}, self.entropy_parameters, self.context_prediction)
-
-
-def scales_and_means(
-    model: HasContextModel, side: Tensor, context: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """Predict scales and means from the hyper-latents and the context.
-
-    Parameters
-    ----------
-    model : HasContextModel
-    side : Tensor of shape (n, 2 M, row, column)
-        Output of ``h_s``.
-    context : Tensor of shape (n, M, row, column), optional
-        Output of ``context_prediction``; zero in the first pass.
-
-    Returns
-    -------
-    scales, means : Tensor of shape (n, M, row, column)
-    """
-    if context is None:
-        context = torch.zeros_like(side[:, : side.shape[1] // 2])
-    scales, means = model.entropy_parameters(torch.cat([context, side], 1)).chunk(2, 1)
-    return scales, means
-
-
-def two_passes(
-    model: HasContextModel, side: Tensor, code: Callable[[Tensor, Tensor], Tensor]
-) -> tuple[Tensor, Tensor]:
-    """Predict scales and means with the context model, in two passes over a checkerboard.
-
-    Parameters
-    ----------
-    model, side
-        See :func:`scales_and_means`.
-    code : callable
-        ``code(scales, means)`` returns y_hat for the prediction of the first pass. Only its
-        elements at even row + column are used.
-
-    Returns
-    -------
-    scales, means : Tensor of shape (n, M, row, column)
-    """
-    y_hat = code(*scales_and_means(model, side))
-    row, column = (torch.arange(length, device=side.device) for length in side.shape[2:])
-    first_pass = ((row[:, None] + column) % 2 == 0).to(side.dtype)
-    context = model.context_prediction(y_hat * first_pass) * (1 - first_pass)
-    return scales_and_means(model, side, context)

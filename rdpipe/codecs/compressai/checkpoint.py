@@ -34,8 +34,8 @@ STATE_KEYS = ("state_dict", "model_state_dict", "model", "net")
 WRAPPERS = ("_orig_mod", "module")
 """Names that ``torch.compile`` and ``DataParallel`` insert, also within a network."""
 NEW_LAYOUT = {
-    r"latent_codec\.(h_[as])\.": r"latent_codec.hyper.\1.",
-    r"latent_codec\.z\.": "latent_codec.hyper.",
+    r"^latent_codec\.(h_[as])\.": r"latent_codec.hyper.\1.",
+    r"^latent_codec\.z\.": "latent_codec.hyper.",
 }
 """Names after CompressAI 1.2.8 (pull request 352), and how the installed version names the same."""
 
@@ -214,7 +214,8 @@ def load_model(architecture: str, state: Mapping[str, Tensor], source: str) -> C
     family, dimensions = ARCHITECTURES[architecture]
     weights: StateDict = load_pretrained(dict(state))
     weights.pop("QuantOffset", None)  # of early variable-rate networks, unused
-    weights = _rename_new_layout(weights)
+    for pattern, name in NEW_LAYOUT.items():
+        weights = {re.sub(pattern, name, key): value for key, value in weights.items()}
     try:
         with torch.random.fork_rng(devices=[]):  # the random weights are replaced below
             model = family(**dimensions(weights))
@@ -233,17 +234,6 @@ def load_model(architecture: str, state: Mapping[str, Tensor], source: str) -> C
         message = f"{source}: these weights do not fit {architecture}: {_first_lines(error)}"
         raise InputError(message) from error
     return model
-
-
-def _rename_new_layout(state: StateDict) -> StateDict:
-    """Return weights with the names of the installed version of CompressAI."""
-
-    def renamed(name: str) -> str:
-        for pattern, replacement in NEW_LAYOUT.items():
-            name = re.sub(f"^{pattern}", replacement, name)
-        return name
-
-    return {renamed(name): value for name, value in state.items()}
 
 
 def fetch(architecture: str, quality: int, metric: str = "mse") -> Path:
@@ -303,19 +293,10 @@ def fetch(architecture: str, quality: int, metric: str = "mse") -> Path:
 def check_quality(quality: object, count: int, prefix: str = "") -> None:
     """Check that a quality is an integer from 1 to the number of qualities.
 
-    Parameters
-    ----------
-    quality : object
-        Number that the caller asks for.
-    count : int
-        Number of qualities.
-    prefix : str
-        Start of the error message.
-
     Raises
     ------
     InputError
-        If it is not.
+        If it is not. The message starts with ``prefix``.
     """
     if not isinstance(quality, (int, np.integer)):
         raise InputError(f"{prefix}quality {quality!r} is not an integer; expected 1 to {count}")

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from compressai.latent_codecs import (
@@ -182,21 +182,14 @@ def decode_channel_groups(
 ) -> Tensor:
     """Decode one group of channels after the other, each on a checkerboard."""
     groups: list[Tensor] = []
-    total = coder.groups_acc[-1]
-    for k, (first, end) in enumerate(zip(coder.groups_acc, coder.groups_acc[1:], strict=False)):
-        margin = (0, 0, 0, 0, first, total - end)
 
-        def send_group(
-            mean: Tensor,
-            scale: Tensor,
-            at: Tensor | Region | None = None,
-            margin: tuple[int, ...] = margin,
-            channels: slice = slice(first, end),
-        ) -> Tensor:
-            assert isinstance(at, Tensor)
-            mean, scale, at = (F.pad(x.expand_as(mean), margin) for x in (mean, scale, at))
-            return send(mean, scale, at)[:, channels]
+    def send_group(mean: Tensor, scale: Tensor, at: Any = None) -> Tensor:
+        first = coder.groups_acc[len(groups)]
+        margin = (0, 0, 0, 0, first, coder.groups_acc[-1] - first - mean.shape[1])
+        mean, scale, at = (F.pad(x.expand_as(mean), margin) for x in (mean, scale, at))
+        return send(mean, scale, at)[:, first : coder.groups_acc[len(groups) + 1]]
 
+    for k in range(len(coder.groups)):
         parameters = coder._get_ctx_params(k, side, groups)
         groups.append(decode_checkerboard(coder.latent_codec[f"y{k}"], parameters, send_group))
     return torch.cat(groups, 1)

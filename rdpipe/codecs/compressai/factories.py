@@ -9,7 +9,7 @@ from compressai.models import CompressionModel
 from compressai.models.vbr import ScaleHyperpriorVbr
 
 from rdpipe.codecs import EMBEDDED, weights_of
-from rdpipe.codecs.compressai.adapter import CompressAICodec, check_model
+from rdpipe.codecs.compressai.adapter import CompressAICodec
 from rdpipe.codecs.compressai.checkpoint import (
     architecture_of,
     check_quality,
@@ -52,7 +52,6 @@ def adapt_model(
         If the model is not an image codec of CompressAI in float32, has no such stage, or the
         device is not available.
     """
-    check_model(model)
     if isinstance(model, ScaleHyperpriorVbr):
         return VariableRateCodec(model, quality, device, copy)
     return CompressAICodec(model, device, copy)

@@ -1,7 +1,6 @@
 """Classical codecs as baselines: real bytes, including headers, of 8-bit RGB images.
 
-A baseline is built by a factory ``factory(**args)`` and called with an image and a quality. Each
-encoder has its own scale of qualities:
+Each encoder has its own scale of qualities:
 
 =========  ========  ==============================================================================
 baseline   quality   meaning
@@ -25,6 +24,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,8 @@ from PIL import Image
 
 from rdpipe.core.errors import InputError
 
+SUBSAMPLINGS = ("4:2:0", "4:2:2", "4:4:4")
+"""Subsamplings of chroma."""
 Pixels = NDArray[np.uint8]
 """An image of shape (height, width, 3)."""
 
@@ -97,10 +99,10 @@ class Classical:
             ) from error
 
 
-def _encode_with_pillow(image: Pixels, **options: Any) -> bytes:
+def _encode_with_pillow(image: Pixels, quality: int, **options: Any) -> bytes:
     """Encode an image with Pillow."""
     buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, **options)
+    Image.fromarray(image).save(buffer, quality=quality, **options)
     return buffer.getvalue()
 
 
@@ -119,23 +121,14 @@ def jpeg(subsampling: str = "4:2:0") -> Classical:
     subsampling : {"4:2:0", "4:2:2", "4:4:4"}
         Chroma subsampling.
     """
-    _check_choice("jpeg subsampling", subsampling, ("4:2:0", "4:2:2", "4:4:4"))
-
-    def encode(image: Pixels, quality: int) -> bytes:
-        return _encode_with_pillow(
-            image, format="JPEG", quality=quality, optimize=True, subsampling=subsampling
-        )
-
+    _check_choice("jpeg subsampling", subsampling, SUBSAMPLINGS)
+    encode = partial(_encode_with_pillow, format="JPEG", optimize=True, subsampling=subsampling)
     return Classical("jpeg", 0, 100, encode)
 
 
 def webp() -> Classical:
     """Return lossy WebP by libwebp, with its most thorough search and 4:2:0 chroma."""
-
-    def encode(image: Pixels, quality: int) -> bytes:
-        return _encode_with_pillow(image, format="WEBP", quality=quality, method=6)
-
-    return Classical("webp", 0, 100, encode)
+    return Classical("webp", 0, 100, partial(_encode_with_pillow, format="WEBP", method=6))
 
 
 def jpeg2000() -> Classical:
@@ -144,6 +137,7 @@ def jpeg2000() -> Classical:
     def encode(image: Pixels, quality: int) -> bytes:
         return _encode_with_pillow(
             image,
+            quality,  # which JPEG 2000 ignores
             format="JPEG2000",
             quality_mode="dB",
             quality_layers=[quality],
@@ -167,22 +161,18 @@ def avif(subsampling: str = "4:2:0", speed: int = 4, tune: str = "psnr") -> Clas
     tune : {"psnr", "ssim", "iq"}
         What the encoder optimizes. The default of libavif is ``iq``, which costs PSNR.
     """
-    _check_choice("avif subsampling", subsampling, ("4:2:0", "4:2:2", "4:4:4"))
+    _check_choice("avif subsampling", subsampling, SUBSAMPLINGS)
     _check_choice("avif speed", speed, range(11))
     _check_choice("avif tune", tune, ("psnr", "ssim", "iq"))
-
-    def encode(image: Pixels, quality: int) -> bytes:
-        return _encode_with_pillow(
-            image,
-            format="AVIF",
-            quality=quality,
-            speed=speed,
-            subsampling=subsampling,
-            codec="aom",
-            advanced={"tune": tune},
-            max_threads=1,
-        )
-
+    encode = partial(
+        _encode_with_pillow,
+        format="AVIF",
+        speed=speed,
+        subsampling=subsampling,
+        codec="aom",
+        advanced={"tune": tune},
+        max_threads=1,
+    )
     return Classical("avif", 0, 100, encode)
 
 
@@ -203,7 +193,5 @@ def jpegxl(effort: int = 7) -> Classical:
             image, level=quality, effort=effort, usecontainer=False, numthreads=1
         )
 
-    def decode(stream: bytes) -> Pixels:
-        return imagecodecs.jpegxl_decode(stream, numthreads=1)
-
+    decode = partial(imagecodecs.jpegxl_decode, numthreads=1)
     return Classical("jpegxl", 0, 100, encode, decode)

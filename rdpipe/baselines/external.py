@@ -20,8 +20,9 @@ VTM reads and writes raw YCbCr only, so ffmpeg runs before and after it::
          -q {quality} -wdt {width} -hgt {height} -f 1 -fr 1 --InputChromaFormat=444
          --InputBitDepth=8 --ConformanceWindowMode=1"
     decode:
-      - "DecoderApp -b {input} -o {folder}/out.yuv -d 8" - "ffmpeg -v error -f rawvideo -pix_fmt
-      yuv444p -s {width}x{height} -i {folder}/out.yuv {output}"
+      - "DecoderApp -b {input} -o {folder}/out.yuv -d 8"
+      - "ffmpeg -v error -f rawvideo -pix_fmt yuv444p -s {width}x{height} -i {folder}/out.yuv
+         {output}"
 
 The decoder may use ``{width}`` and ``{height}``, to give raw samples a shape: the streams of video
 codecs contain both.
@@ -38,9 +39,9 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
+from rdpipe.baselines.classical import Pixels
 from rdpipe.core.errors import InputError
 
 FORMATS = ("png", "ppm")
@@ -54,8 +55,6 @@ ERROR_LENGTH = 500
 
 Command = list[str]
 """Arguments with placeholders."""
-Pixels = NDArray[np.uint8]
-"""An image of shape (height, width, 3)."""
 
 
 class External:

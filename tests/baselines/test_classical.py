@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from rdpipe.codecs import BASELINES
+from rdpipe.baselines import BASELINES
 from rdpipe.core.errors import InputError
 from rdpipe.core.plugins import build_entry
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from rdpipe.codecs.external import External
+from rdpipe.baselines.external import External
 from rdpipe.core.errors import InputError
 
 IMAGE = data.chelsea()[:101, :77]

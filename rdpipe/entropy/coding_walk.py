@@ -86,15 +86,16 @@ def tails_of(prior: Prior, offset: Tensor, step: Tensor | float) -> Tails:
         Grid of the elements.
     """
     device = prior.mean.device
-    steps = torch.as_tensor(step).expand(offset.shape)
+    steps = step.expand(offset.shape) if isinstance(step, Tensor) else step
 
     def tails(chosen: Tensor | None) -> LogTail:
         if chosen is None:
             on_device = prior.index_log_tail(offset, step)
         else:
             chosen = chosen.to(device)
-            some = prior.select(chosen)
-            on_device = some.index_log_tail(select(offset, chosen), select(steps, chosen))
+            some, start = prior.select(chosen), select(offset, chosen)
+            length = select(steps, chosen) if isinstance(steps, Tensor) else steps
+            on_device = some.index_log_tail(start, length)
 
         def log_tail(m: Tensor, positive: Tensor) -> Tensor:
             return on_device(m.to(device), positive.to(device)).cpu()

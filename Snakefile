@@ -46,4 +46,7 @@ onstart:
 
 onsuccess:
     if any(job.rule.name == "make_report" for job in workflow.dag.jobs):
-        shell('python -P -m rdpipe show "$(dirname {rules.make_report.output.page:q})"')
+        if STORED:
+            print(f"The report is {path_in_storage(rules.make_report.output.page)}")
+        else:
+            shell('python -P -m rdpipe show "$(dirname {rules.make_report.output.page:q})"')

@@ -4,7 +4,8 @@
 rule run_baseline:
     """Measure real bytes and decoded quality of one classical codec at one quality."""
     input:
-        manifest=rules.prepare_dataset.output,
+        manifest=rules.prepare_dataset.output.manifest,
+        pack=rules.prepare_dataset.output.pack,
     output:
         "<results>/{dataset}/baselines/{baseline}/q{quality}/{shard}.zarr.zip",
     log:

@@ -4,7 +4,8 @@
 rule write_bitstreams:
     """Encode every image in every cell that has an entropy coder."""
     input:
-        manifest=rules.prepare_dataset.output,
+        manifest=rules.prepare_dataset.output.manifest,
+        pack=rules.prepare_dataset.output.pack,
         checkpoint=checkpoint_files,
         refined=refined_files,
         latents=rules.extract_latents.output.latents,
@@ -39,7 +40,8 @@ rule write_bitstreams:
 rule read_bitstreams:
     """Decode the bitstreams from the bytes and the codec alone, and compare latents and images."""
     input:
-        manifest=rules.prepare_dataset.output,
+        manifest=rules.prepare_dataset.output.manifest,
+        pack=rules.prepare_dataset.output.pack,
         streams=rules.write_bitstreams.output,
         checkpoint=checkpoint_files,
         latents=rules.extract_latents.output.latents,

@@ -52,6 +52,11 @@ except InputError as error:  # one line, and the status of the command line
     print(f"rdpipe: {error}", file=sys.stderr)
     sys.exit(2)
 
+# With a default storage, jobs may run on machines that share no files: the images of a dataset are
+# packed into one file, and files of the user are copied to the storage, both on this machine.
+STORAGE = workflow.storage_settings.default_storage_provider
+STORED = STORAGE is not None
+
 # Without a limit on the command line or in a profile, each card has one job at a time.
 if runs_here and config["device"] != "cpu" and "gpu" not in workflow.global_resources:
     workflow.register_resource("gpu", 1 if ":" in config["device"] else max(1, count_cards()))
@@ -157,23 +162,27 @@ def codec_entry(name):
 
 
 def weights_entry(name):
-    """Return `use` and `args` of a codec; pretrained weights are a file that is fetched before."""
+    """Return `use` and `args` of a codec; its weights may be a file that is fetched before."""
     entry = config_entry("codecs", name)
-    if name not in query.pretrained_codecs(config):
+    if name in query.pretrained_codecs(config):
+        args = {key: entry["args"][key] for key in entry["args"].keys() - {"pretrained", "metric"}}
+        return {**entry, "args": {**args, "checkpoint": pretrained_weights(name, ["{quality}"])[0]}}
+    weights = entry["args"].get("checkpoint")
+    if not (STORED and weights):
         return entry
-    others = {key: entry["args"][key] for key in entry["args"].keys() - {"pretrained", "metric"}}
-    return {**entry, "args": {**others, "checkpoint": pretrained_weights(name, ["{quality}"])[0]}}
+    stored = stored_copy(os.path.expanduser(weights))
+    return {**entry, "args": {**entry["args"], "checkpoint": stored}}
 
 
 def pretrained_weights(codec, qualities):
     """Return the files with the pretrained weights of a codec at some qualities."""
-    return expand(rules.fetch_weights.output, codec=codec, quality=qualities)
+    return expand_outputs(rules.fetch_weights.output, codec=codec, quality=qualities)
 
 
 def retuned_weights(codec, quality):
     """Return the file with the fine-tuned weights of a codec."""
     network = config["codecs"][codec]["args"]["training"]
-    return expand(rules.retune_codec.output, network=network, quality=quality)[0]
+    return expand_outputs(rules.retune_codec.output, network=network, quality=quality)[0]
 
 
 def image_fingerprint(wildcards):
@@ -235,9 +244,43 @@ def run_origin():
 # Files
 
 
+def in_storage(path):
+    """Return a file of the default storage, by its path there."""
+    return getattr(workflow.storage_registry, STORAGE)(path)
+
+
+def path_in_storage(file):
+    """Return the path of an output of a rule in the default storage."""
+    return file.flags["storage_object"].query
+
+
+def expand_outputs(patterns, **values):
+    """Expand wildcards in outputs of rules; `expand` refuses those that are in a storage."""
+    if not STORED:
+        return expand(patterns, **values)
+    return [
+        in_storage(path)
+        for pattern in ([patterns] if isinstance(patterns, str) else patterns)
+        for path in expand(path_in_storage(pattern), **values)
+    ]
+
+
 def user_files(*files):
-    """Mark files as relative to the working directory; a module of a workflow does not prefix them."""
-    return [local(file) for file in files]
+    """Mark files as relative to the working directory; a module of a workflow does not prefix them.
+
+    With a storage, return their copies there.
+    """
+    return [stored_copy(file) if STORED else local(file) for file in files]
+
+
+def stored_copy(file):
+    """Return the copy of a file of the user in the storage; what a training writes is there."""
+    file = folder.canonical_root(file)
+    path = f"{workflow.storage_settings.default_storage_prefix.rstrip('/')}/{file}"
+    if path.startswith(os.path.dirname(path_in_storage(rules.train_codec.output[0])) + "/"):
+        return in_storage(path)
+    name = f"root{file}" if os.path.isabs(file) else f"work/{file}"
+    return expand_outputs(rules.copy_file.output, file=name)[0]
 
 
 def temp_unless_kept(path):
@@ -285,12 +328,14 @@ def refined_files(wildcards):
     """Return the refined latents of a codec, if it is a refined one."""
     if wildcards.codec not in query.refined_codecs(config):
         return []
-    return expand(rules.refine_latents.output, allow_missing=True)
+    return expand_outputs(rules.refine_latents.output, allow_missing=True)
 
 
 def refined_files_to_match(wildcards):
     """Return the refined latents of all images over which a level is solved."""
-    return expand(refined_files(wildcards), shard=shards_to_match(wildcards), allow_missing=True)
+    return expand_outputs(
+        refined_files(wildcards), shard=shards_to_match(wildcards), allow_missing=True
+    )
 
 
 def fit_files(wildcards, entries):
@@ -301,7 +346,7 @@ def fit_files(wildcards, entries):
     return [
         file
         for axis, estimator in query.fitted_estimators(entries)
-        for file in expand(
+        for file in expand_outputs(
             rules.fit_estimator.output,
             codec=query.base_codec(config, wildcards.codec),
             quality=wildcards.quality,
@@ -313,7 +358,7 @@ def fit_files(wildcards, entries):
 
 def reconstruction_files(wildcards, cells):
     """Return the fits of the reconstructions that some cells need."""
-    return expand(
+    return expand_outputs(
         rules.fit_reconstruction.output,
         codec=query.base_codec(config, wildcards.codec),
         quality=wildcards.quality,
@@ -331,7 +376,7 @@ def fits_of_bitstreams(wildcards):
 def simulation_of_shard(wildcards):
     """Return the simulation that has the images of a shard."""
     shard = 0 if MATCHES_DATASET else wildcards.shard
-    return expand(rules.simulate.output, shard=shard, allow_missing=True)
+    return expand_outputs(rules.simulate.output, shard=shard, allow_missing=True)
 
 
 def every_run(pattern, codecs=query.analyzed_codecs(config), shards=shards, **more):
@@ -340,7 +385,7 @@ def every_run(pattern, codecs=query.analyzed_codecs(config), shards=shards, **mo
         file
         for dataset in query.measured_datasets(config)
         for codec, entry in codecs.items()
-        for file in expand(
+        for file in expand_outputs(
             pattern,
             dataset=dataset,
             codec=codec,
@@ -367,7 +412,7 @@ def shards_to_match(wildcards):
 
 def latents_to_match(wildcards):
     """Return the latents over which a level is solved: of one shard, or of the dataset."""
-    return expand(
+    return expand_outputs(
         rules.extract_latents.output.latents,
         shard=shards_to_match(wildcards),
         allow_missing=True,
@@ -385,7 +430,7 @@ def every_baseline(pattern):
         file
         for dataset in query.measured_datasets(config)
         for baseline, entry in config["baselines"].items()
-        for file in expand(
+        for file in expand_outputs(
             pattern,
             dataset=dataset,
             baseline=baseline,

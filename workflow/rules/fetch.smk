@@ -38,3 +38,21 @@ rule fetch_weights:
         "python -P -m rdpipe fetch_weights"
         " --spec {params.spec:q}"
         " --out {output:q} > {log:q} 2>&1"
+
+
+if STORED:
+
+    rule copy_file:
+        """Copy a file of the user to the storage, where jobs on other machines find it."""
+        input:
+            lambda w: local(w.file.removeprefix("work/").removeprefix("root")),
+        output:
+            "<results>/files/{file}",
+        log:
+            "<logs>/copy_file/{file}.log",
+        priority: 3
+        localrule: True
+        conda:
+            "../../environment.yml"
+        shell:
+            "cp {input:q} {output:q} > {log:q} 2>&1"

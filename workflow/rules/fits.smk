@@ -4,7 +4,7 @@
 rule fit_estimator:
     """Fit one estimator on the latents of the calibration images."""
     input:
-        latents=lambda w: expand(
+        latents=lambda w: expand_outputs(
             rules.extract_latents.output.latents,
             dataset=config["calibration"],
             shard=shards(config["calibration"]),
@@ -47,7 +47,12 @@ rule fit_estimator:
 rule fit_reconstruction:
     """Fit the reconstruction of one quantizer on the calibration images."""
     input:
-        manifest=lambda w: expand(rules.prepare_dataset.output, dataset=config["calibration"]),
+        manifest=lambda w: expand_outputs(
+            rules.prepare_dataset.output.manifest, dataset=config["calibration"]
+        ),
+        pack=lambda w: expand_outputs(
+            rules.prepare_dataset.output.pack, dataset=config["calibration"]
+        ),
         checkpoint=checkpoint_files,
     output:
         "<results>/fits/{codec}/q{quality}/reconstruction/{quantizer}.zarr.zip",

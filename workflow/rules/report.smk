@@ -15,7 +15,9 @@ rule make_report:
             for file in every_matched(rules.measure_gap.output[component])
         ],
         maps=every_run(rules.map_latents.output),
-        manifests=expand(rules.prepare_dataset.output, dataset=sorted(config["datasets"])),
+        manifests=expand_outputs(
+            rules.prepare_dataset.output.manifest, dataset=sorted(config["datasets"])
+        ),
     output:
         page=report("<results>/report.html", caption="../report/page.rst", category="Report"),
         figures=[

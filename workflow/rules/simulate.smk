@@ -4,7 +4,8 @@
 rule simulate:
     """Simulate the rate of cells at the quality of the codec's own pictures."""
     input:
-        manifest=rules.prepare_dataset.output,
+        manifest=rules.prepare_dataset.output.manifest,
+        pack=rules.prepare_dataset.output.pack,
         checkpoint=checkpoint_files,
         refined=refined_files_to_match,
         latents=latents_to_match,

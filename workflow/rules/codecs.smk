@@ -31,10 +31,7 @@ rule train_codec:
             config["training"][w.network]["devices"] if config["device"].startswith("cuda") else 0
         ),
     params:
-        spec=lambda w, input: canonical_json(
-            **{**config["training"][w.network], **{"start": x for x in input.start}},
-            device=config["device"],
-        ),
+        spec=lambda w: canonical_json(**training_entry(w.network), device=config["device"]),
         state=subpath(output[0], strip_suffix=".safetensors"),
         source=lambda w: code_digests(
             "train_codec", datasets=config["training"][w.network]["dataset"]

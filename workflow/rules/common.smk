@@ -174,6 +174,14 @@ def weights_entry(name):
     return {**entry, "args": {**entry["args"], "checkpoint": stored}}
 
 
+def training_entry(network):
+    """Return the entry of the training of a network; with a storage, its start is the copy there."""
+    entry = config["training"][network]
+    if not (STORED and entry.get("start")):
+        return entry
+    return {**entry, "start": stored_copy(entry["start"])}
+
+
 def pretrained_weights(codec, qualities):
     """Return the files with the pretrained weights of a codec at some qualities."""
     return expand_outputs(rules.fetch_weights.output, codec=codec, quality=qualities)

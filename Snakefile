@@ -15,6 +15,10 @@ if not workflow.overwrite_configfiles:
     configfile: workflow.source_path("config/sample.yaml")
 
 
+# With `--sdm apptainer`, jobs run in this file of the working directory; docs/howto/cluster.md says how to make it.
+container: "rdpipe.sif"
+
+
 include: "workflow/rules/common.smk"
 include: "workflow/rules/resources.smk"
 include: "workflow/rules/fetch.smk"
@@ -49,4 +53,6 @@ onsuccess:
         if STORED:
             print(f"The report is {path_in_storage(rules.make_report.output.page)}")
         else:
-            shell('python -P -m rdpipe show "$(dirname {rules.make_report.output.page:q})"')
+            shell(
+                '{sys.executable:q} -P -m rdpipe show "$(dirname {rules.make_report.output.page:q})"'
+            )

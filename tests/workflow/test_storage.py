@@ -61,7 +61,7 @@ class Stored(Project):
         if shutil.which("rsync") is None:
             write_script(scripts / "rsync", RSYNC)
         self.scripts = scripts
-        for words in (["init"], ["add", "Snakefile", "workflow", "config", "environment.yml"]):
+        for words in (["init"], ["add", "Snakefile", "workflow", "config"]):
             subprocess.run(["git", *words], cwd=folder, check=True, capture_output=True)
 
     @property

@@ -11,7 +11,7 @@ rule run_baseline:
     log:
         "<logs>/run_baseline/{dataset}/{baseline}/q{quality}/{shard}.log",
     conda:
-        "../../environment.yml"
+        "../envs/stages.yaml"
     resources:
         mem=ARRAY_MEMORY,
         runtime=run_time(10, 30, slowness_of_baseline, shard),

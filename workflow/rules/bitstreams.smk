@@ -17,7 +17,7 @@ rule write_bitstreams:
         "<logs>/write_bitstreams/{dataset}/{codec}/q{quality}/{shard}.log",
     priority: 2
     conda:
-        "../../environment.yml"
+        "../envs/stages.yaml"
     resources:
         mem=CODEC_MEMORY,
         runtime=run_time(15, 60, lambda w: len(query.bitstream_cells(config, w.codec)), shard),
@@ -52,7 +52,7 @@ rule read_bitstreams:
         "<logs>/read_bitstreams/{dataset}/{codec}/q{quality}/{shard}.log",
     priority: 2
     conda:
-        "../../environment.yml"
+        "../envs/stages.yaml"
     resources:
         mem=CODEC_MEMORY,
         runtime=run_time(15, 60, lambda w: len(query.bitstream_cells(config, w.codec)), shard),

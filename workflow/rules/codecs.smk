@@ -22,7 +22,7 @@ rule train_codec:
     log:
         "<logs>/train_codec/{network}.log",
     conda:
-        "../../environment.yml"
+        "../envs/stages.yaml"
     threads: workflow.resource_settings.cores or 1  # on a cluster, the profile sets it
     resources:
         mem=scale_with_attempt("8GB"),
@@ -63,7 +63,7 @@ rule retune_codec:
     log:
         "<logs>/retune_codec/{network}/q{quality}.log",
     conda:
-        "../../environment.yml"
+        "../envs/stages.yaml"
     threads: workflow.resource_settings.cores or 1  # on a cluster, the profile sets it
     resources:
         mem=scale_with_attempt("8GB"),

@@ -32,6 +32,7 @@ if str(Path.cwd()) not in sys.path:  # for modules of the user, as in the jobs
 # A module has a part of the config of another workflow, and none of its files.
 config_files = [] if workflow.modifier.skip_configfile else workflow.configfiles
 with_conda = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
+with_container = DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method
 # On a cluster, which has a number of nodes, other machines run the codecs.
 runs_here = workflow.is_main_process and workflow.resource_settings.nodes is None
 if workflow.is_main_process:
@@ -46,7 +47,7 @@ try:
         config["device"] = os.environ.setdefault("RDPIPE_DEVICE", resolve_device("auto"))
     for arguments in query.image_folders(config).values():
         arguments["root"] = folder.canonical_root(arguments["root"])
-    if runs_here and not with_conda:
+    if runs_here and not (with_conda or with_container):
         check_device(config["device"])
 except InputError as error:  # one line, and the status of the command line
     print(f"rdpipe: {error}", file=sys.stderr)
@@ -74,13 +75,15 @@ MATCHES_DATASET = config["matching"] == "dataset"
 # but rdpipe: it finds this package through a link, in a folder with nothing else.
 if with_conda:
     link = Path(".snakemake/rdpipe/rdpipe").absolute()
-    if workflow.is_main_process:
+    if workflow.is_main_process or not link.exists():  # jobs may have no folder in common
         link.parent.mkdir(parents=True, exist_ok=True)
         if not link.is_symlink() or link.readlink() != ROOT:
             new = link.with_name(f"new-{os.getpid()}")
             new.symlink_to(ROOT)
             new.replace(link)  # in one step: jobs may be running
     shell.prefix(f"set -euo pipefail; export PYTHONPATH={shlex.quote(str(link.parent))}; ")
+elif with_container:  # the image has rdpipe
+    shell.prefix("set -euo pipefail; ")
 else:
     interpreter = shlex.quote(str(Path(sys.executable).parent))
     shell.prefix(f"set -euo pipefail; export PATH={interpreter}:$PATH; ")
@@ -120,7 +123,7 @@ def code_digests(stage, spec=None, **used):
     """Return what a stage executes: digests of code, plug-ins, weights and programs, and versions.
 
     What is used is one name, or several, in each section of the config, and all entries of the
-    sections of a specification. With conda, Snakemake itself compares the environments.
+    sections of a specification. With conda or a container, Snakemake itself compares what is used.
     """
     sections = {
         section: [names] if isinstance(names, str) else names for section, names in used.items()
@@ -134,7 +137,7 @@ def code_digests(stage, spec=None, **used):
 @cache
 def read_once(stage, modules, weights):
     """Return digests and versions, which are read once for all jobs."""
-    versions = [] if with_conda else installed_versions(stage)
+    versions = [] if with_conda or with_container else installed_versions(stage)
     return digests_of([f"rdpipe.stages.{stage}", *modules], weights) + versions
 
 
@@ -243,6 +246,8 @@ def run_origin():
         flags += ["--config", *values]
     if with_conda:
         flags += ["--sdm", "conda"]
+    if with_container:
+        flags += ["--sdm", "apptainer"]
     return {
         "command": shlex.join(["snakemake", *flags, "--cores", "2"]),
         "logs": os.path.dirname(rules.trace_bounds.log[0]),

@@ -14,7 +14,7 @@ rule prepare_dataset:
         "<logs>/prepare_dataset/{dataset}.log",
     localrule: STORED  # this machine has the images
     conda:
-        "../../environment.yml"
+        "../envs/stages.yaml"
     resources:
         mem=scale_with_attempt("1GB"),
         runtime=scale_with_attempt("2h"),

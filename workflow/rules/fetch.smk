@@ -10,7 +10,7 @@ rule fetch_dataset:
     priority: 3
     localrule: True
     conda:
-        "../../environment.yml"
+        "../envs/stages.yaml"
     params:
         # without digests of code: the files are what was published
         spec=lambda w: canonical_json(name=w.dataset, entry=config_entry("datasets", w.dataset)),
@@ -29,7 +29,7 @@ rule fetch_weights:
     priority: 3
     localrule: True
     conda:
-        "../../environment.yml"
+        "../envs/stages.yaml"
     params:
         spec=lambda w: canonical_json(
             **query.pretrained_codecs(config)[w.codec], quality=int(w.quality)
@@ -53,6 +53,6 @@ if STORED:
         priority: 3
         localrule: True
         conda:
-            "../../environment.yml"
+            "../envs/stages.yaml"
         shell:
             "cp {input:q} {output:q} > {log:q} 2>&1"

@@ -17,7 +17,7 @@ rule fit_estimator:
         "<logs>/fit_estimator/{codec}/q{quality}/{axis}/{estimator}.log",
     priority: 1
     conda:
-        "../../environment.yml"
+        "../envs/stages.yaml"
     resources:
         mem=CODEC_MEMORY,
         runtime=run_time(30, 900),
@@ -60,7 +60,7 @@ rule fit_reconstruction:
         "<logs>/fit_reconstruction/{codec}/q{quality}/{quantizer}.log",
     priority: 1
     conda:
-        "../../environment.yml"
+        "../envs/stages.yaml"
     resources:
         mem=CODEC_MEMORY,
         runtime=run_time(30, 900),

@@ -14,7 +14,7 @@ rule refine_latents:
     log:
         "<logs>/refine_latents/{dataset}/{codec}/q{quality}/{shard}.log",
     conda:
-        "../../environment.yml"
+        "../envs/stages.yaml"
     resources:
         mem=GRADIENT_MEMORY,
         runtime=run_time(30, 60, refinement_passes, shard),
@@ -47,7 +47,7 @@ rule extract_latents:
     log:
         "<logs>/extract_latents/{dataset}/{codec}/q{quality}/{shard}.log",
     conda:
-        "../../environment.yml"
+        "../envs/stages.yaml"
     resources:
         mem=CODEC_MEMORY,
         runtime=run_time(15, 300, part=shard),

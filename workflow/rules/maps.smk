@@ -22,7 +22,7 @@ rule map_latents:
         "<logs>/map_latents/{dataset}/{codec}/q{quality}/{shard}.log",
     priority: 1
     conda:
-        "../../environment.yml"
+        "../envs/stages.yaml"
     resources:
         mem=CODEC_MEMORY,
         runtime=run_time(15, 300, part=shard),

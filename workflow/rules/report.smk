@@ -36,7 +36,7 @@ rule make_report:
     log:
         "<logs>/make_report.log",
     conda:
-        "../../environment.yml"
+        "../envs/stages.yaml"
     resources:
         mem=scale_with_attempt(lambda w: f"{1500 + table_rows() // 5}MB"),
         runtime=scale_with_attempt(lambda w: f"{20 + table_rows() // 30}m"),

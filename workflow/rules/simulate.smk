@@ -17,7 +17,7 @@ rule simulate:
         "<logs>/simulate/{dataset}/{codec}/q{quality}/{shard}.log",
     priority: 1
     conda:
-        "../../environment.yml"
+        "../envs/stages.yaml"
     resources:
         mem=CODEC_MEMORY,
         runtime=run_time(

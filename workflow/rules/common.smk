@@ -289,7 +289,8 @@ def user_files(*files):
 def stored_copy(file):
     """Return the copy of a file of the user in the storage; what a training writes is there."""
     file = folder.canonical_root(file)
-    path = f"{workflow.storage_settings.default_storage_prefix.rstrip('/')}/{file}"
+    prefix = workflow.storage_settings.default_storage_prefix or ""
+    path = f"{prefix}/{file}" if prefix and not prefix.endswith("/") else prefix + file
     if path.startswith(os.path.dirname(path_in_storage(rules.train_codec.output[0])) + "/"):
         return in_storage(path)
     name = f"root{file}" if os.path.isabs(file) else f"work/{file}"

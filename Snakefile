@@ -15,6 +15,10 @@ if not workflow.overwrite_configfiles:
     configfile: workflow.source_path("config/sample.yaml")
 
 
+# With `--sdm apptainer`, jobs run in this file of the working directory; docs/howto/cluster.md says how to make it.
+container: "rdpipe.sif"
+
+
 include: "workflow/rules/common.smk"
 include: "workflow/rules/resources.smk"
 include: "workflow/rules/fetch.smk"
@@ -46,4 +50,9 @@ onstart:
 
 onsuccess:
     if any(job.rule.name == "make_report" for job in workflow.dag.jobs):
-        shell('python -P -m rdpipe show "$(dirname {rules.make_report.output.page:q})"')
+        if STORED:
+            print(f"The report is {path_in_storage(rules.make_report.output.page)}")
+        else:
+            shell(
+                '{sys.executable:q} -P -m rdpipe show "$(dirname {rules.make_report.output.page:q})"'
+            )

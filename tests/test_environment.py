@@ -1,6 +1,10 @@
-"""Ranges in pyproject.toml, exact versions in constraints.txt and environment.yml."""
+"""Ranges in pyproject.toml, exact versions in constraints.txt, and environments made of them."""
 
+import json
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
 from importlib.metadata import PackageNotFoundError, version
 from itertools import chain
@@ -12,8 +16,12 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+TOML = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT = TOML["project"]
 EXTRAS = PROJECT["optional-dependencies"]
+TARGET = TOML["tool"]["hatch"]["build"]["targets"]["wheel"]
+WHEEL = {*TARGET["packages"], *TARGET["force-include"], "pyproject.toml", "README.md", "LICENSE"}
+"""What a wheel is built from."""
 
 
 def requirements() -> list[Requirement]:
@@ -47,12 +55,38 @@ def test_constraints_are_exact_sorted_and_unique():
     assert names == sorted(set(names), key=lambda name: f"{name}==")
 
 
-def test_environment_has_the_versions_of_the_constraints():
-    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
-    pip = next(entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
-    assert dict(pin.split("==") for pin in pip) == pins()
-    assert len(pip) == len(pins())
-    assert "python=3.11" in environment["dependencies"]
+def pip_section(file: str) -> list[str]:
+    """Return what pip installs into an environment of conda with the Python of the lock."""
+    dependencies = yaml.safe_load((ROOT / file).read_text())["dependencies"]
+    assert dependencies[:2] == ["python=3.11", "pip"]
+    return dependencies[2]["pip"]
+
+
+def test_environment_of_jobs_is_that_of_the_lock():
+    assert dict(pin.split("==") for pin in pip_section("workflow/envs/stages.yaml")) == locked()
+
+
+def test_environment_of_a_user_has_rdpipe_itself(tmp_path):
+    """Conda gives the section to pip as a file beside environment.yml, in whose folder pip runs."""
+    lines = pip_section("environment.yml")
+    assert "-c constraints.txt" in lines
+    for name in (*WHEEL, "constraints.txt"):
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("weights"))
+        else:
+            shutil.copy(ROOT / name, tmp_path / name)
+    (tmp_path / "requirements.txt").write_text("\n".join(lines))
+    command = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-build-isolation"]
+    report = tmp_path / "report.json"
+    done = subprocess.run(
+        [*command, "--dry-run", "-q", "--report", report, "-r", "requirements.txt"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    (installed,) = json.loads(report.read_text())["install"]
+    assert installed["metadata"]["name"] == "rdpipe" and installed["requested_extras"] == ["all"]
 
 
 @pytest.mark.parametrize("requirement", requirements(), ids=str)
@@ -72,24 +106,26 @@ def test_installed_versions_are_the_pinned_versions():
     assert installed == pins()
 
 
-def test_lock_has_every_package_of_a_user_with_its_version_and_hash():
+def locked() -> dict[str, str]:
+    """Return the version of each package in requirements.lock."""
     lines = (ROOT / "requirements.lock").read_text().splitlines()
     lines = [line for line in lines if not line.startswith("#")]
     pattern = r"([\w-]+)==([\w.]+)(?:\+cpu)? --hash=sha256:[0-9a-f]{64}  # \S+"
-    locked = {canonicalize_name(m[1]): m[2] for m in (re.fullmatch(pattern, x) for x in lines)}
-    assert len(locked) == len(lines)
-    assert locked.items() <= pins().items()
+    versions = {canonicalize_name(m[1]): m[2] for m in (re.fullmatch(pattern, x) for x in lines)}
+    assert len(versions) == len(lines)
+    return versions
+
+
+def test_lock_has_every_package_of_a_user_with_its_version_and_hash():
+    assert locked().items() <= pins().items()
     core = {canonicalize_name(Requirement(text).name) for text in PROJECT["dependencies"]}
-    assert core | packages_of("all") <= locked.keys()
+    assert core | packages_of("all") <= locked().keys()
 
 
 def test_containerfile_copies_what_the_wheel_is_built_from():
     text = (ROOT / "Containerfile").read_text()
     copied = {name for line in re.findall("^COPY (.*) ", text, re.M) for name in line.split()}
-    hatch = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]
-    wheel = hatch["build"]["targets"]["wheel"]
-    needed = {*wheel["packages"], *wheel["force-include"], "pyproject.toml", "README.md", "LICENSE"}
-    assert copied == needed | {"requirements.lock"}
+    assert copied == WHEEL | {"requirements.lock"}
 
 
 def test_core_has_what_a_codec_author_needs_beside_torch():

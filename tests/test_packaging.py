@@ -232,7 +232,7 @@ print(round(float(rounding_rate(1.0)), 4))
 def test_script_in_the_parent_folder_of_a_clone_imports_the_package(tmp_path):
     clone = tmp_path / "rdpipe"
     clone.mkdir()
-    for name in ("pyproject.toml", "README.md", "LICENSE", "Snakefile", "environment.yml"):
+    for name in ("pyproject.toml", "README.md", "LICENSE", "Snakefile"):
         shutil.copy(ROOT / name, clone)
     for name in ("config", "snakemake_logger_plugin_rdpipe", "workflow"):
         shutil.copytree(ROOT / name, clone / name)

@@ -77,7 +77,7 @@ def _find_in(root: str, label: str, pattern: str, max_pixels: int) -> Sources:
             continue
         if file.suffix.lower() in SUFFIXES and _is_file_or_broken_link(file):
             name = _checked_name((label / relative).as_posix())
-            images.append(Source(name, str(file.absolute()), max_pixels))
+            images.append(Source(name, str(file), max_pixels))
         elif file.is_dir():
             others[LINKED_FOLDER] += file.is_symlink()
         else:
@@ -156,7 +156,7 @@ def fingerprint(
     :func:`~rdpipe.datasets.digests.content_digests`.
     """
     sources = list(find(root, pattern, max_pixels))
-    contents = content_digests((str(source.file) for source in sources), cache)
+    contents = content_digests((os.path.abspath(source.file) for source in sources), cache)
     digest = hashlib.sha256()
     for source, content in zip(sources, contents, strict=True):
         digest.update(f"{source.name}\0{content}\0".encode())

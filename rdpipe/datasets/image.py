@@ -36,6 +36,7 @@ from PIL import Image, ImageCms, ImageFile, ImageOps, UnidentifiedImageError
 
 from rdpipe.core.errors import InputError
 from rdpipe.datasets import formats, gaussian_field, jpeg_xl
+from rdpipe.datasets.pack import read_packed
 
 EXIF_ORIENTATION = 0x0112
 """Tag of the orientation in EXIF; 1 is upright."""
@@ -68,7 +69,7 @@ def load_image(file: str, sha256: str) -> NDArray[Any]:
         field, digest, _ = read_image(file)
         _check_digest(file, digest, sha256)
         return field
-    data = _read_file(file)
+    data = read_file(file)
     _check_digest(file, hashlib.sha256(data).hexdigest(), sha256)
     return _decode_file(file, data, None)[0]
 
@@ -111,15 +112,16 @@ def read_image(
     if file.startswith(gaussian_field.PREFIX):
         field = gaussian_field.draw(file)
         return field, hashlib.sha256(field.tobytes()).hexdigest(), "none"
-    data = _read_file(file)
+    data = read_file(file)
     pixels, conversion = _decode_file(file, data, max_pixels)
     return pixels, hashlib.sha256(data).hexdigest(), conversion
 
 
-def _read_file(file: str) -> bytes:
-    """Return the bytes of a file that is not empty."""
+def read_file(file: str) -> bytes:
+    """Return the bytes of a file that is not empty, or of a file in a pack."""
     try:
-        data = Path(file).read_bytes()
+        packed = read_packed(path := Path(file))
+        data = path.read_bytes() if packed is None else packed
     except (OSError, ValueError) as error:
         raise InputError(f"{file!r}: {error}") from error
     if not data:

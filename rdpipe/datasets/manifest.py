@@ -1,17 +1,24 @@
-"""The manifest of a dataset: a description of its images, against which later stages check them."""
+"""The manifest of a dataset: a description of its images, against which later stages check them.
+
+In the file, relative paths start at its folder, in memory at the working directory. Absolute paths
+stay, except those below the folder of the manifest.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from rdpipe.core.errors import InputError
+from rdpipe.datasets import gaussian_field
 from rdpipe.datasets.folder import counts_text
 from rdpipe.datasets.formats import SUFFIXES
-from rdpipe.datasets.image import read_image
+from rdpipe.datasets.image import read_file, read_image
+from rdpipe.datasets.pack import write_pack
 from rdpipe.datasets.source import Source, Sources
 from rdpipe.io.files import write_atomically
 
@@ -101,6 +108,28 @@ def build(sources: Sequence[Source], on_error: str = "stop") -> Manifest:
     return manifest
 
 
+def pack_images(manifest: Manifest, pack: Path) -> Manifest:
+    """Write the files of the images into a pack, and return a manifest of those in it.
+
+    Gaussian fields have no files.
+
+    Parameters
+    ----------
+    manifest : Manifest
+    pack : Path
+        The zip archive to write.
+    """
+    images, files = list[ImageEntry](), dict[str, str]()
+    for index, image in enumerate(manifest["images"]):
+        file = image["file"]
+        if not file.startswith(gaussian_field.PREFIX):
+            name = f"{index:06}{Path(file).suffix.lower()}"  # another may not fit a zip archive
+            files[name], file = file, str(pack / name)
+        images.append({**image, "file": file})
+    write_pack(pack, ((name, read_file(file)) for name, file in files.items()))
+    return {**manifest, "images": images}
+
+
 def remarks(manifest: Manifest) -> list[str]:
     """Return what a user should know about the images of a dataset, as sentences."""
     texts = []
@@ -126,6 +155,13 @@ def remarks(manifest: Manifest) -> list[str]:
 
 def write(path: Path, manifest: Manifest) -> None:
     """Write a manifest as JSON."""
+    folder = path.absolute().parent
+
+    def relative(file: str) -> str:
+        below = Path(file).is_relative_to(folder)
+        return os.path.relpath(file, folder) if below or not os.path.isabs(file) else file
+
+    manifest = _with_files(manifest, relative)
     text = json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
@@ -142,9 +178,23 @@ def load(path: Path) -> Manifest:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
         images, quarantined = content["images"], content["quarantined"]
         others = content.get("other_files", {})
-        return Manifest(images=images, quarantined=quarantined, other_files=others)
+        manifest = Manifest(images=images, quarantined=quarantined, other_files=others)
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not a manifest of a dataset: {error!r}") from error
+    folder = os.path.dirname(path)
+    return _with_files(manifest, lambda file: os.path.normpath(os.path.join(folder, file)))
+
+
+def _with_files(manifest: Manifest, change: Callable[[str], str]) -> Manifest:
+    """Return a manifest in which the paths of files are changed; Gaussian fields have none."""
+
+    def changed(entry: Any) -> Any:
+        if entry.get("file", gaussian_field.PREFIX).startswith(gaussian_field.PREFIX):
+            return entry
+        return {**entry, "file": change(entry["file"])}
+
+    images, quarantined = (list(map(changed, manifest[key])) for key in ("images", "quarantined"))
+    return {**manifest, "images": images, "quarantined": quarantined}
 
 
 def load_shard(path: Path, index: int = 0, shards: int = 1) -> list[ImageEntry]:

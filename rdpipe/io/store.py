@@ -1,8 +1,9 @@
 """Labelled arrays in single-file Zarr stores: the only module that knows Zarr.
 
-A store is one file ``*.zarr.zip``. It is written to a temporary folder beside the target, zipped
-with sorted names and a fixed date, and renamed into place. A store is therefore complete or absent,
-and the same content gives the same bytes. It can be opened without rdpipe::
+A store is one file ``*.zarr.zip``. Its many small files are written to the folder for temporary
+files (``TMPDIR``, which Snakemake sets to the resource ``tmpdir``), and zipped with sorted names
+and a fixed date to a hidden file beside the target, which is renamed. A store is therefore complete
+or absent, and the same content gives the same bytes. It can be opened without rdpipe::
 
     xarray.open_zarr(zarr.storage.ZipStore(path, mode="r"), group=group, consolidated=False)
 """
@@ -10,7 +11,6 @@ and the same content gives the same bytes. It can be opened without rdpipe::
 from __future__ import annotations
 
 import json
-import shutil
 import struct
 import tempfile
 import zipfile
@@ -33,6 +33,7 @@ from rdpipe.core.device import describe_cards
 from rdpipe.core.errors import InputError
 from rdpipe.core.provenance import versions
 from rdpipe.core.specs import Spec
+from rdpipe.io.files import write_atomically
 
 DAMAGE = (
     zipfile.BadZipFile,
@@ -97,19 +98,14 @@ def create(path: Path, spec: Spec | Mapping[str, Any]) -> Iterator[Writer]:
     ------
     Writer
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     fields = spec.to_mapping() if isinstance(spec, Spec) else spec
-    try:
-        yield Writer(temporary / "store")
-        root = zarr.open_group(temporary / "store", mode="a")
+    with tempfile.TemporaryDirectory(prefix="rdpipe-", ignore_cleanup_errors=True) as temporary:
+        folder = Path(temporary) / "store"
+        yield Writer(folder)
+        root = zarr.open_group(folder, mode="a")
         root.attrs.update({"spec": json.dumps(fields, sort_keys=True)})
         root.attrs.update(versions() | describe_cards())
-        _zip(temporary / "store", temporary / path.name)
-        (temporary / path.name).replace(path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        write_atomically(path, lambda file: _zip(folder, file))
 
 
 def _zip(folder: Path, path: Path) -> None:

@@ -25,7 +25,11 @@ class PrepareDatasetSpec(DatasetSpec, frozen=True, kw_only=True):
     on_error: Literal["stop", "skip"]
 
 
-def run(spec: PrepareDatasetSpec, out: Path) -> None:
+def run(
+    spec: PrepareDatasetSpec,
+    out: Path,
+    pack: list[Path] = [],  # noqa: B006 (the default of a flag)
+) -> None:
     """Write the manifest of a dataset.
 
     Parameters
@@ -33,9 +37,14 @@ def run(spec: PrepareDatasetSpec, out: Path) -> None:
     spec : PrepareDatasetSpec
     out : Path
         The ``manifest.json`` to write.
+    pack : list of Path
+        A zip archive to write with the files of all images, for jobs on other machines; empty if
+        all jobs can read the files.
     """
     sources = build_entry("dataset", spec.name, spec.entry, DATASETS)
     built = manifest.build(sources, spec.on_error)
     for remark in manifest.remarks(built):
         logger.warning("%s: %s", spec.name, remark)
+    for file in pack:
+        built = manifest.pack_images(built, file)
     manifest.write(out, built)

@@ -1,6 +1,7 @@
 """Manifests: what they say about each image, unreadable images, and shards."""
 
 import hashlib
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,18 @@ def test_manifest_describes_each_image(image_folder, tmp_path):
     assert entry["sha256"] == digest
     manifest.write(tmp_path / "out" / "manifest.json", built)
     assert manifest.load(tmp_path / "out" / "manifest.json") == built
+
+
+def test_paths_of_the_file_start_at_its_folder(image_folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(image_folder.parent)
+    built = manifest.build(folder.find(image_folder.name))
+    file = Path("out", "manifest.json")
+    manifest.write(file, built)
+    assert f'"../{image_folder.name}/z.png"' in file.read_text()
+    assert manifest.load(file) == built
+    monkeypatch.chdir(tmp_path)
+    loaded = manifest.load(image_folder.parent / file)
+    assert [Path(entry["file"]).exists() for entry in loaded["images"]] == [True, True]
 
 
 def test_unreadable_images_are_an_error_or_quarantined(image_folder):

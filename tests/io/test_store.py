@@ -62,6 +62,35 @@ def test_error_leaves_no_new_file_and_the_old_store_unchanged(tmp_path):
     assert (tmp_path / "a.zarr.zip").read_bytes() == before
 
 
+@pytest.fixture
+def temporary(tmp_path, monkeypatch):
+    """The folder for temporary files."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    return folder
+
+
+def test_only_the_finished_store_is_written_beside_the_target(tmp_path, temporary):
+    with store.create(tmp_path / "out" / "a.zarr.zip", {}) as writer:
+        writer.write(xr.Dataset({"a": ("x", [1.0])}))
+        assert not (tmp_path / "out").exists()
+        assert [path.name[:7] for path in temporary.iterdir()] == ["rdpipe-"]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.zarr.zip"]
+    assert not list(temporary.iterdir())
+
+
+def test_error_leaves_no_temporary_file(tmp_path, temporary, monkeypatch):
+    def fail(folder, path):
+        path.write_bytes(b"the beginning")
+        raise OSError("full")
+
+    monkeypatch.setattr(store, "_zip", fail)
+    with pytest.raises(OSError, match="full"), store.create(tmp_path / "a.zarr.zip", {}):
+        pass
+    assert [path.name for path in tmp_path.rglob("*")] == ["temporary"]
+
+
 def test_truncated_store_is_named(tmp_path):
     write(tmp_path / "a.zarr.zip")
     (tmp_path / "b.zarr.zip").write_bytes((tmp_path / "a.zarr.zip").read_bytes()[:-1000])

@@ -13,10 +13,7 @@ from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 
-SOURCES = (
-    *("rdpipe", "snakemake_logger_plugin_rdpipe", "workflow", "config"),
-    *("Snakefile", "environment.yml"),
-)
+SOURCES = (*("rdpipe", "snakemake_logger_plugin_rdpipe", "workflow", "config", "Snakefile"),)
 """What a project has of the repository."""
 
 CONFIG = {

@@ -4,13 +4,14 @@
 rule run_baseline:
     """Measure real bytes and decoded quality of one classical codec at one quality."""
     input:
-        manifest=rules.prepare_dataset.output,
+        manifest=rules.prepare_dataset.output.manifest,
+        pack=rules.prepare_dataset.output.pack,
     output:
         "<results>/{dataset}/baselines/{baseline}/q{quality}/{shard}.zarr.zip",
     log:
         "<logs>/run_baseline/{dataset}/{baseline}/q{quality}/{shard}.log",
     conda:
-        "../../environment.yml"
+        "../envs/stages.yaml"
     resources:
         mem=ARRAY_MEMORY,
         runtime=run_time(10, 30, slowness_of_baseline, shard),

@@ -4,7 +4,8 @@
 rule write_bitstreams:
     """Encode every image in every cell that has an entropy coder."""
     input:
-        manifest=rules.prepare_dataset.output,
+        manifest=rules.prepare_dataset.output.manifest,
+        pack=rules.prepare_dataset.output.pack,
         checkpoint=checkpoint_files,
         refined=refined_files,
         latents=rules.extract_latents.output.latents,
@@ -16,7 +17,7 @@ rule write_bitstreams:
         "<logs>/write_bitstreams/{dataset}/{codec}/q{quality}/{shard}.log",
     priority: 2
     conda:
-        "../../environment.yml"
+        "../envs/stages.yaml"
     resources:
         mem=CODEC_MEMORY,
         runtime=run_time(15, 60, lambda w: len(query.bitstream_cells(config, w.codec)), shard),
@@ -39,7 +40,8 @@ rule write_bitstreams:
 rule read_bitstreams:
     """Decode the bitstreams from the bytes and the codec alone, and compare latents and images."""
     input:
-        manifest=rules.prepare_dataset.output,
+        manifest=rules.prepare_dataset.output.manifest,
+        pack=rules.prepare_dataset.output.pack,
         streams=rules.write_bitstreams.output,
         checkpoint=checkpoint_files,
         latents=rules.extract_latents.output.latents,
@@ -50,7 +52,7 @@ rule read_bitstreams:
         "<logs>/read_bitstreams/{dataset}/{codec}/q{quality}/{shard}.log",
     priority: 2
     conda:
-        "../../environment.yml"
+        "../envs/stages.yaml"
     resources:
         mem=CODEC_MEMORY,
         runtime=run_time(15, 60, lambda w: len(query.bitstream_cells(config, w.codec)), shard),

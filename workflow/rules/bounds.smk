@@ -36,7 +36,7 @@ rule trace_bounds:
     log:
         "<logs>/trace_bounds.log",
     conda:
-        "../../environment.yml"
+        "../envs/stages.yaml"
     resources:
         mem=scale_with_attempt(lambda w: f"{1000 + table_rows() // 10}MB"),
         runtime=scale_with_attempt(lambda w: f"{30 + table_rows() // 60}m"),
@@ -90,7 +90,7 @@ rule export_curves:
     log:
         "<logs>/export_curves.log",
     conda:
-        "../../environment.yml"
+        "../envs/stages.yaml"
     resources:
         mem=scale_with_attempt("1GB"),
         runtime=scale_with_attempt("20m"),

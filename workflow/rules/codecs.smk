@@ -10,8 +10,11 @@ TRAINED = expand("<results>/training/{network}.safetensors", network=query.netwo
 rule train_codec:
     """Train a variable-rate network; after an interruption it continues from its side folder."""
     input:
-        manifest=lambda w: expand(
-            rules.prepare_dataset.output, dataset=config["training"][w.network]["dataset"]
+        manifest=lambda w: expand_outputs(
+            rules.prepare_dataset.output.manifest, dataset=config["training"][w.network]["dataset"]
+        ),
+        pack=lambda w: expand_outputs(
+            rules.prepare_dataset.output.pack, dataset=config["training"][w.network]["dataset"]
         ),
         start=lambda w: user_files(*filter(None, [config["training"][w.network].get("start")])),
     output:
@@ -19,7 +22,7 @@ rule train_codec:
     log:
         "<logs>/train_codec/{network}.log",
     conda:
-        "../../environment.yml"
+        "../envs/stages.yaml"
     threads: workflow.resource_settings.cores or 1  # on a cluster, the profile sets it
     resources:
         mem=scale_with_attempt("8GB"),
@@ -28,7 +31,7 @@ rule train_codec:
             config["training"][w.network]["devices"] if config["device"].startswith("cuda") else 0
         ),
     params:
-        spec=lambda w: canonical_json(**config["training"][w.network], device=config["device"]),
+        spec=lambda w: canonical_json(**training_entry(w.network), device=config["device"]),
         state=subpath(output[0], strip_suffix=".safetensors"),
         source=lambda w: code_digests(
             "train_codec", datasets=config["training"][w.network]["dataset"]
@@ -46,8 +49,11 @@ rule train_codec:
 rule retune_codec:
     """Fine-tune a codec of the config from its own weights; resume from the side folder."""
     input:
-        manifest=lambda w: expand(
-            rules.prepare_dataset.output, dataset=config["training"][w.network]["dataset"]
+        manifest=lambda w: expand_outputs(
+            rules.prepare_dataset.output.manifest, dataset=config["training"][w.network]["dataset"]
+        ),
+        pack=lambda w: expand_outputs(
+            rules.prepare_dataset.output.pack, dataset=config["training"][w.network]["dataset"]
         ),
         checkpoint=lambda w: checkpoints_of_codec(
             config["training"][w.network]["start"]["codec"], [w.quality]
@@ -57,7 +63,7 @@ rule retune_codec:
     log:
         "<logs>/retune_codec/{network}/q{quality}.log",
     conda:
-        "../../environment.yml"
+        "../envs/stages.yaml"
     threads: workflow.resource_settings.cores or 1  # on a cluster, the profile sets it
     resources:
         mem=scale_with_attempt("8GB"),

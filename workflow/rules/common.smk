@@ -33,6 +33,7 @@ if str(Path.cwd()) not in sys.path:  # for modules of the user, as in the jobs
 # A module has a part of the config of another workflow, and none of its files.
 config_files = [] if workflow.modifier.skip_configfile else workflow.configfiles
 with_conda = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
+with_container = DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method
 # On a cluster, which has a number of nodes, other machines run the codecs.
 runs_here = workflow.is_main_process and workflow.resource_settings.nodes is None
 if workflow.is_main_process:
@@ -47,11 +48,16 @@ try:
         config["device"] = os.environ.setdefault("RDPIPE_DEVICE", resolve_device("auto"))
     for arguments in query.image_folders(config).values():
         arguments["root"] = folder.canonical_root(arguments["root"])
-    if runs_here and not with_conda:
+    if runs_here and not (with_conda or with_container):
         check_device(config["device"])
 except InputError as error:  # one line, and the status of the command line
     print(f"rdpipe: {error}", file=sys.stderr)
     sys.exit(2)
+
+# With a default storage, jobs may run on machines that share no files: the images of a dataset are
+# packed into one file, and files of the user are copied to the storage, both on this machine.
+STORAGE = workflow.storage_settings.default_storage_provider
+STORED = STORAGE is not None
 
 # Without a limit on the command line or in a profile, each card has one job at a time.
 if runs_here and config["device"] != "cpu" and "gpu" not in workflow.global_resources:
@@ -70,13 +76,15 @@ MATCHES_DATASET = config["matching"] == "dataset"
 # but rdpipe: it finds this package through a link, in a folder with nothing else.
 if with_conda:
     link = Path(".snakemake/rdpipe/rdpipe").absolute()
-    if workflow.is_main_process:
+    if workflow.is_main_process or not link.exists():  # jobs may have no folder in common
         link.parent.mkdir(parents=True, exist_ok=True)
         if not link.is_symlink() or link.readlink() != ROOT:
             new = link.with_name(f"new-{os.getpid()}")
             new.symlink_to(ROOT)
             new.replace(link)  # in one step: jobs may be running
     shell.prefix(f"set -euo pipefail; export PYTHONPATH={shlex.quote(str(link.parent))}; ")
+elif with_container:  # the image has rdpipe
+    shell.prefix("set -euo pipefail; ")
 else:
     interpreter = shlex.quote(str(Path(sys.executable).parent))
     shell.prefix(f"set -euo pipefail; export PATH={interpreter}:$PATH; ")
@@ -118,7 +126,7 @@ def code_digests(stage, spec=None, **used):
     """Return what a stage executes: digests of code, plug-ins, weights and programs, and versions.
 
     What is used is one name, or several, in each section of the config, and all entries of the
-    sections of a specification. With conda, Snakemake itself compares the environments.
+    sections of a specification. With conda or a container, Snakemake itself compares what is used.
     """
     sections = {
         section: [names] if isinstance(names, str) else names for section, names in used.items()
@@ -132,7 +140,7 @@ def code_digests(stage, spec=None, **used):
 @cache
 def read_once(stage, modules, weights):
     """Return digests and versions, which are read once for all jobs."""
-    versions = [] if with_conda else installed_versions(stage)
+    versions = [] if with_conda or with_container else installed_versions(stage)
     digests = SOURCES.digests([f"rdpipe.stages.{stage}", *modules], weights)
     if workflow.is_main_process:
         SOURCES.save()
@@ -163,23 +171,35 @@ def codec_entry(name):
 
 
 def weights_entry(name):
-    """Return `use` and `args` of a codec; pretrained weights are a file that is fetched before."""
+    """Return `use` and `args` of a codec; its weights may be a file that is fetched before."""
     entry = config_entry("codecs", name)
-    if name not in query.pretrained_codecs(config):
+    if name in query.pretrained_codecs(config):
+        args = {key: entry["args"][key] for key in entry["args"].keys() - {"pretrained", "metric"}}
+        return {**entry, "args": {**args, "checkpoint": pretrained_weights(name, ["{quality}"])[0]}}
+    weights = entry["args"].get("checkpoint")
+    if not (STORED and weights):
         return entry
-    others = {key: entry["args"][key] for key in entry["args"].keys() - {"pretrained", "metric"}}
-    return {**entry, "args": {**others, "checkpoint": pretrained_weights(name, ["{quality}"])[0]}}
+    stored = stored_copy(os.path.expanduser(weights))
+    return {**entry, "args": {**entry["args"], "checkpoint": stored}}
+
+
+def training_entry(network):
+    """Return the entry of the training of a network; with a storage, its start is the copy there."""
+    entry = config["training"][network]
+    if not (STORED and entry.get("start")):
+        return entry
+    return {**entry, "start": stored_copy(entry["start"])}
 
 
 def pretrained_weights(codec, qualities):
     """Return the files with the pretrained weights of a codec at some qualities."""
-    return expand(rules.fetch_weights.output, codec=codec, quality=qualities)
+    return expand_outputs(rules.fetch_weights.output, codec=codec, quality=qualities)
 
 
 def retuned_weights(codec, quality):
     """Return the file with the fine-tuned weights of a codec."""
     network = config["codecs"][codec]["args"]["training"]
-    return expand(rules.retune_codec.output, network=network, quality=quality)[0]
+    return expand_outputs(rules.retune_codec.output, network=network, quality=quality)[0]
 
 
 def image_fingerprint(wildcards):
@@ -232,6 +252,8 @@ def run_origin():
         flags += ["--config", *values]
     if with_conda:
         flags += ["--sdm", "conda"]
+    if with_container:
+        flags += ["--sdm", "apptainer"]
     return {
         "command": shlex.join(["snakemake", *flags, "--cores", "2"]),
         "logs": os.path.dirname(rules.trace_bounds.log[0]),
@@ -241,9 +263,44 @@ def run_origin():
 # Files
 
 
+def in_storage(path):
+    """Return a file of the default storage, by its path there."""
+    return getattr(workflow.storage_registry, STORAGE)(path)
+
+
+def path_in_storage(file):
+    """Return the path of an output of a rule in the default storage."""
+    return file.flags["storage_object"].query
+
+
+def expand_outputs(patterns, **values):
+    """Expand wildcards in outputs of rules; `expand` refuses those that are in a storage."""
+    if not STORED:
+        return expand(patterns, **values)
+    return [
+        in_storage(path)
+        for pattern in ([patterns] if isinstance(patterns, str) else patterns)
+        for path in expand(path_in_storage(pattern), **values)
+    ]
+
+
 def user_files(*files):
-    """Mark files as relative to the working directory; a module of a workflow does not prefix them."""
-    return [local(file) for file in files]
+    """Mark files as relative to the working directory; a module of a workflow does not prefix them.
+
+    With a storage, return their copies there.
+    """
+    return [stored_copy(file) if STORED else local(file) for file in files]
+
+
+def stored_copy(file):
+    """Return the copy of a file of the user in the storage; what a training writes is there."""
+    file = folder.canonical_root(file)
+    prefix = workflow.storage_settings.default_storage_prefix or ""
+    path = f"{prefix}/{file}" if prefix and not prefix.endswith("/") else prefix + file
+    if path.startswith(os.path.dirname(path_in_storage(rules.train_codec.output[0])) + "/"):
+        return in_storage(path)
+    name = f"root{file}" if os.path.isabs(file) else f"work/{file}"
+    return expand_outputs(rules.copy_file.output, file=name)[0]
 
 
 def temp_unless_kept(path):
@@ -291,12 +348,14 @@ def refined_files(wildcards):
     """Return the refined latents of a codec, if it is a refined one."""
     if wildcards.codec not in query.refined_codecs(config):
         return []
-    return expand(rules.refine_latents.output, allow_missing=True)
+    return expand_outputs(rules.refine_latents.output, allow_missing=True)
 
 
 def refined_files_to_match(wildcards):
     """Return the refined latents of all images over which a level is solved."""
-    return expand(refined_files(wildcards), shard=shards_to_match(wildcards), allow_missing=True)
+    return expand_outputs(
+        refined_files(wildcards), shard=shards_to_match(wildcards), allow_missing=True
+    )
 
 
 def fit_files(wildcards, entries):
@@ -307,7 +366,7 @@ def fit_files(wildcards, entries):
     return [
         file
         for axis, estimator in query.fitted_estimators(entries)
-        for file in expand(
+        for file in expand_outputs(
             rules.fit_estimator.output,
             codec=query.base_codec(config, wildcards.codec),
             quality=wildcards.quality,
@@ -319,7 +378,7 @@ def fit_files(wildcards, entries):
 
 def reconstruction_files(wildcards, cells):
     """Return the fits of the reconstructions that some cells need."""
-    return expand(
+    return expand_outputs(
         rules.fit_reconstruction.output,
         codec=query.base_codec(config, wildcards.codec),
         quality=wildcards.quality,
@@ -337,7 +396,7 @@ def fits_of_bitstreams(wildcards):
 def simulation_of_shard(wildcards):
     """Return the simulation that has the images of a shard."""
     shard = 0 if MATCHES_DATASET else wildcards.shard
-    return expand(rules.simulate.output, shard=shard, allow_missing=True)
+    return expand_outputs(rules.simulate.output, shard=shard, allow_missing=True)
 
 
 def every_run(pattern, codecs=query.analyzed_codecs(config), shards=shards, **more):
@@ -346,7 +405,7 @@ def every_run(pattern, codecs=query.analyzed_codecs(config), shards=shards, **mo
         file
         for dataset in query.measured_datasets(config)
         for codec, entry in codecs.items()
-        for file in expand(
+        for file in expand_outputs(
             pattern,
             dataset=dataset,
             codec=codec,
@@ -373,7 +432,7 @@ def shards_to_match(wildcards):
 
 def latents_to_match(wildcards):
     """Return the latents over which a level is solved: of one shard, or of the dataset."""
-    return expand(
+    return expand_outputs(
         rules.extract_latents.output.latents,
         shard=shards_to_match(wildcards),
         allow_missing=True,
@@ -391,7 +450,7 @@ def every_baseline(pattern):
         file
         for dataset in query.measured_datasets(config)
         for baseline, entry in config["baselines"].items()
-        for file in expand(
+        for file in expand_outputs(
             pattern,
             dataset=dataset,
             baseline=baseline,

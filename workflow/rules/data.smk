@@ -2,17 +2,19 @@
 
 
 rule prepare_dataset:
-    """Decode every image once; record size, pixels and SHA-256."""
+    """Decode every image once; record size, pixels and SHA-256; pack the files for a storage."""
     input:
         fetched=lambda w: (
             rules.fetch_dataset.output if w.dataset in query.published_datasets(config) else []
         ),
     output:
-        "<results>/{dataset}/manifest.json",
+        manifest="<results>/{dataset}/manifest.json",
+        pack=["<results>/{dataset}/images.zip"] if STORED else [],
     log:
         "<logs>/prepare_dataset/{dataset}.log",
+    localrule: STORED  # this machine has the images
     conda:
-        "../../environment.yml"
+        "../envs/stages.yaml"
     resources:
         mem=scale_with_attempt("1GB"),
         runtime=scale_with_attempt("2h"),
@@ -25,4 +27,5 @@ rule prepare_dataset:
     shell:
         "python -P -m rdpipe prepare_dataset"
         " --spec {params.spec:q}"
-        " --out {output:q} > {log:q} 2>&1"
+        " --pack {output.pack:q}"
+        " --out {output.manifest:q} > {log:q} 2>&1"

@@ -10,7 +10,7 @@ rule fetch_dataset:
     priority: 3
     localrule: True
     conda:
-        "../../environment.yml"
+        "../envs/stages.yaml"
     params:
         # without digests of code: the files are what was published
         spec=lambda w: canonical_json(name=w.dataset, entry=config_entry("datasets", w.dataset)),
@@ -29,7 +29,7 @@ rule fetch_weights:
     priority: 3
     localrule: True
     conda:
-        "../../environment.yml"
+        "../envs/stages.yaml"
     params:
         spec=lambda w: canonical_json(
             **query.pretrained_codecs(config)[w.codec], quality=int(w.quality)
@@ -38,3 +38,21 @@ rule fetch_weights:
         "python -P -m rdpipe fetch_weights"
         " --spec {params.spec:q}"
         " --out {output:q} > {log:q} 2>&1"
+
+
+if STORED:
+
+    rule copy_file:
+        """Copy a file of the user to the storage, where jobs on other machines find it."""
+        input:
+            lambda w: local(w.file.removeprefix("work/").removeprefix("root")),
+        output:
+            "<results>/files/{file}",
+        log:
+            "<logs>/copy_file/{file}.log",
+        priority: 3
+        localrule: True
+        conda:
+            "../envs/stages.yaml"
+        shell:
+            "cp {input:q} {output:q} > {log:q} 2>&1"

@@ -4,7 +4,7 @@
 rule fit_estimator:
     """Fit one estimator on the latents of the calibration images."""
     input:
-        latents=lambda w: expand(
+        latents=lambda w: expand_outputs(
             rules.extract_latents.output.latents,
             dataset=config["calibration"],
             shard=shards(config["calibration"]),
@@ -17,7 +17,7 @@ rule fit_estimator:
         "<logs>/fit_estimator/{codec}/q{quality}/{axis}/{estimator}.log",
     priority: 1
     conda:
-        "../../environment.yml"
+        "../envs/stages.yaml"
     resources:
         mem=CODEC_MEMORY,
         runtime=run_time(30, 900),
@@ -47,7 +47,12 @@ rule fit_estimator:
 rule fit_reconstruction:
     """Fit the reconstruction of one quantizer on the calibration images."""
     input:
-        manifest=lambda w: expand(rules.prepare_dataset.output, dataset=config["calibration"]),
+        manifest=lambda w: expand_outputs(
+            rules.prepare_dataset.output.manifest, dataset=config["calibration"]
+        ),
+        pack=lambda w: expand_outputs(
+            rules.prepare_dataset.output.pack, dataset=config["calibration"]
+        ),
         checkpoint=checkpoint_files,
     output:
         "<results>/fits/{codec}/q{quality}/reconstruction/{quantizer}.zarr.zip",
@@ -55,7 +60,7 @@ rule fit_reconstruction:
         "<logs>/fit_reconstruction/{codec}/q{quality}/{quantizer}.log",
     priority: 1
     conda:
-        "../../environment.yml"
+        "../envs/stages.yaml"
     resources:
         mem=CODEC_MEMORY,
         runtime=run_time(30, 900),

@@ -15,7 +15,7 @@ rule measure_gap:
         "<logs>/measure_gap/{dataset}/{codec}/q{quality}/{shard}.log",
     priority: 1
     conda:
-        "../../environment.yml"
+        "../envs/stages.yaml"
     resources:
         mem=ARRAY_MEMORY,
         runtime=run_time(15, 10, gap_cells, shard_to_match),

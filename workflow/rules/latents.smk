@@ -4,7 +4,8 @@
 rule refine_latents:
     """Refine the latents of a shard for an unmodified decoder; an interrupted job continues."""
     input:
-        manifest=rules.prepare_dataset.output,
+        manifest=rules.prepare_dataset.output.manifest,
+        pack=rules.prepare_dataset.output.pack,
         checkpoints=lambda w: checkpoints_of(
             w, query.refinement_spec(config, w.codec, int(w.quality))["neighbors"]
         ),
@@ -13,7 +14,7 @@ rule refine_latents:
     log:
         "<logs>/refine_latents/{dataset}/{codec}/q{quality}/{shard}.log",
     conda:
-        "../../environment.yml"
+        "../envs/stages.yaml"
     resources:
         mem=GRADIENT_MEMORY,
         runtime=run_time(30, 60, refinement_passes, shard),
@@ -36,7 +37,8 @@ rule refine_latents:
 rule extract_latents:
     """Extract latents and their prediction, real bytes and decoded quality of a shard."""
     input:
-        manifest=rules.prepare_dataset.output,
+        manifest=rules.prepare_dataset.output.manifest,
+        pack=rules.prepare_dataset.output.pack,
         checkpoint=checkpoint_files,
         refined=refined_files,
     output:
@@ -45,7 +47,7 @@ rule extract_latents:
     log:
         "<logs>/extract_latents/{dataset}/{codec}/q{quality}/{shard}.log",
     conda:
-        "../../environment.yml"
+        "../envs/stages.yaml"
     resources:
         mem=CODEC_MEMORY,
         runtime=run_time(15, 300, part=shard),

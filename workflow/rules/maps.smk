@@ -4,11 +4,12 @@
 rule map_latents:
     """Map the bits of the codec and of its limits by position and channel; write small images."""
     input:
-        manifest=rules.prepare_dataset.output,
+        manifest=rules.prepare_dataset.output.manifest,
+        pack=rules.prepare_dataset.output.pack,
         checkpoint=checkpoint_files,
         refined=refined_files,
         latents=rules.extract_latents.output.latents,
-        joint=lambda w: expand(
+        joint=lambda w: expand_outputs(
             rules.measure_gap.output.joint,
             shard=0 if MATCHES_DATASET else w.shard,
             allow_missing=True,
@@ -21,7 +22,7 @@ rule map_latents:
         "<logs>/map_latents/{dataset}/{codec}/q{quality}/{shard}.log",
     priority: 1
     conda:
-        "../../environment.yml"
+        "../envs/stages.yaml"
     resources:
         mem=CODEC_MEMORY,
         runtime=run_time(15, 300, part=shard),

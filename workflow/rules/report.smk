@@ -15,7 +15,9 @@ rule make_report:
             for file in every_matched(rules.measure_gap.output[component])
         ],
         maps=every_run(rules.map_latents.output),
-        manifests=expand(rules.prepare_dataset.output, dataset=sorted(config["datasets"])),
+        manifests=expand_outputs(
+            rules.prepare_dataset.output.manifest, dataset=sorted(config["datasets"])
+        ),
     output:
         page=report("<results>/report.html", caption="../report/page.rst", category="Report"),
         figures=[
@@ -34,7 +36,7 @@ rule make_report:
     log:
         "<logs>/make_report.log",
     conda:
-        "../../environment.yml"
+        "../envs/stages.yaml"
     resources:
         mem=scale_with_attempt(lambda w: f"{1500 + table_rows() // 5}MB"),
         runtime=scale_with_attempt(lambda w: f"{20 + table_rows() // 30}m"),
@@ -44,7 +46,8 @@ rule make_report:
         maps=lambda w, input: brace_shards(input.maps),
         # a function, because commands of external programs have braces, which are not wildcards
         spec=lambda w: canonical_json(config=config),
-        origin=lambda w: canonical_json(**run_origin()),
+        # derived from the output, and so not compared: another name of the config is no other page
+        origin=lambda w, output: canonical_json(**run_origin()),
         source=code_digests("make_report"),
     shell:
         "python -P -m rdpipe make_report"

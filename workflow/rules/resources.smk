@@ -31,7 +31,7 @@ def pixels_of(dataset):
     A plan without a manifest shows the resources for Kodak. Snakemake asks again when a job is
     ready.
     """
-    manifest = Path(*expand(rules.prepare_dataset.output, dataset=dataset))
+    manifest = Path(*expand_outputs(rules.prepare_dataset.output.manifest, dataset=dataset))
     return pixels_in(manifest, manifest.stat().st_mtime_ns) if manifest.exists() else KODAK
 
 

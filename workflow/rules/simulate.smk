@@ -4,7 +4,8 @@
 rule simulate:
     """Simulate the rate of cells at the quality of the codec's own pictures."""
     input:
-        manifest=rules.prepare_dataset.output,
+        manifest=rules.prepare_dataset.output.manifest,
+        pack=rules.prepare_dataset.output.pack,
         checkpoint=checkpoint_files,
         refined=refined_files_to_match,
         latents=latents_to_match,
@@ -16,7 +17,7 @@ rule simulate:
         "<logs>/simulate/{dataset}/{codec}/q{quality}/{shard}.log",
     priority: 1
     conda:
-        "../../environment.yml"
+        "../envs/stages.yaml"
     resources:
         mem=CODEC_MEMORY,
         runtime=run_time(

@@ -1,0 +1,62 @@
+"""Jobs in a container, which has only rdpipe and its packages; apptainer is a stand-in."""
+
+import os
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+ROOT = Path(__file__).parents[2]
+APPTAINER = """#!/bin/bash
+[[ $1 == --version ]] && { echo "apptainer version 1.3.4"; exit; }
+while [[ $1 != *.sif ]]; do shift; done
+echo "$1" >> IMAGES
+shift
+exec env --ignore-environment PATH=IMAGE/bin:/usr/bin:/bin HOME="$PWD" "$@"
+"""
+TARGET = "results/tiny/baselines/jpeg/q10/0.zarr.zip"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder outside the clone, with a config."""
+    image = tmp_path / "image"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", image], check=True)
+    packages = next(image.glob("lib/python*/site-packages"))
+    (packages / "all.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
+    (packages / "rdpipe").symlink_to(ROOT / "rdpipe")
+    script = tmp_path / "bin/apptainer"
+    script.parent.mkdir()
+    text = APPTAINER.replace("IMAGES", str(tmp_path / "images.txt"))
+    script.write_text(text.replace("IMAGE", str(image)))
+    script.chmod(0o755)
+    folder = tmp_path / "run"
+    (folder / "images").mkdir(parents=True)
+    Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(folder / "images/a.png")
+    config = {
+        "datasets": {"tiny": {"use": "folder", "args": {"root": "images"}}},
+        "baselines": {"jpeg": {"qualities": [10]}},
+    }
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(config))
+    return folder
+
+
+def test_jobs_run_in_the_image(folder):
+    path = f"{folder.parent / 'bin'}:{os.environ['PATH']}"
+    flags = ["--cores", "1", "--sdm", "apptainer"]
+    done = subprocess.run(
+        [sys.executable, "-m", "rdpipe", "run", "tiny.yaml", TARGET, *flags],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PATH": path},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    assert done.returncode == 0, done.stdout
+    assert (folder / TARGET).exists()
+    assert (folder.parent / "images.txt").read_text() == "rdpipe.sif\n" * 2

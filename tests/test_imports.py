@@ -19,7 +19,7 @@ ALLOWED = {
     "io": {"core"},
     "datasets": {"core", "theory", "io"},
     "codecs": {"core", "theory", "entropy"},
-    "refinement": {"core", "entropy", "quantizers"},
+    "refinement": {"core", "entropy", "estimators", "quantizers"},
     "training": {
         "core", "entropy", "quantizers", "evaluation", "refinement", "codecs", "datasets", "io",
     },

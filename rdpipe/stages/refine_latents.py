@@ -21,13 +21,14 @@ from rdpipe.core.provenance import source_digest
 from rdpipe.core.running import device_of, to_tensor
 from rdpipe.datasets import manifest
 from rdpipe.datasets.image import load_image
+from rdpipe.evaluation.cell import RECONSTRUCTION, Fits
 from rdpipe.io import store
 from rdpipe.io.files import write_atomically
 from rdpipe.refinement.codec import fingerprint
 from rdpipe.refinement.refine import Objective, Refinement, Refiner, Settings
 from rdpipe.refinement.slope import operating_point, slope_of_curve, slope_of_step
 from rdpipe.refinement.spec import RefinementSpec
-from rdpipe.stages.inputs import codec_of
+from rdpipe.stages.inputs import codec_of, read_fits
 from rdpipe.stages.specs import CodecSpec
 
 SLOPE_IMAGES = 4
@@ -53,7 +54,13 @@ class RefineLatentsSpec(CodecSpec, frozen=True, kw_only=True):
     slope: float | None = None
 
 
-def run(spec: RefineLatentsSpec, manifest_file: Path, state: Path, out: Path) -> None:
+def run(
+    spec: RefineLatentsSpec,
+    manifest_file: Path,
+    state: Path,
+    out: Path,
+    fits: list[Path] = [],  # noqa: B006 (the default of a flag)
+) -> None:
     """Refine the latents of every image, one at a time.
 
     Parameters
@@ -68,9 +75,11 @@ def run(spec: RefineLatentsSpec, manifest_file: Path, state: Path, out: Path) ->
         Store to write: over ``image``, ``bits`` and ``mse`` before and after, the ``step`` of the
         best latents, the ``seconds`` of the processor and the ``fingerprint`` of the image; and a
         group ``0/y``, ``0/z``, ... for each image and latent with its ``elements``.
+    fits : list of Path
+        Store from ``fit_reconstruction`` for the quantizer; empty if its reconstruction is plain.
     """
     codec = codec_of(spec)
-    settings = settings_of(spec, codec, manifest_file)
+    settings = settings_of(spec, codec, manifest_file, read_fits(fits))
     images, rows = manifest.load_shard(manifest_file, *spec.shard), []
     with store.create(out, spec) as writer:
         for index, entry in enumerate(images):
@@ -88,16 +97,20 @@ def run(spec: RefineLatentsSpec, manifest_file: Path, state: Path, out: Path) ->
     shutil.rmtree(state, ignore_errors=True)
 
 
-def settings_of(spec: RefineLatentsSpec, codec: Codec, manifest_file: Path) -> Settings:
+def settings_of(spec: RefineLatentsSpec, codec: Codec, manifest_file: Path, fits: Fits) -> Settings:
     """Return how the latents are refined, with the slope of the codec unless it is stated."""
     args, slope = spec.refinement, spec.slope
     if slope is None:
         slope = measure_slope(spec, codec, first_images(manifest_file))
+    states = fits.get((RECONSTRUCTION, str(args.quantizer)), {})
+    gains = {latent: state["gain"].tolist() for latent, state in states.items()}
     return Settings(
         slope * args.lambda_factor,
         args.steps,
         args.quantizer,
         args.theta,
+        args.step,
+        gains,
         args.learning_rate,
         args.seed,
     )

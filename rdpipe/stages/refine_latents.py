@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import shutil
-import time
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -18,7 +17,7 @@ from rdpipe.codecs.building import build_codec
 from rdpipe.codecs.extraction import DIMENSIONS
 from rdpipe.core.protocols import Codec, Image
 from rdpipe.core.provenance import source_digest
-from rdpipe.core.running import device_of, to_tensor
+from rdpipe.core.running import clock_of, device_of, to_tensor
 from rdpipe.datasets import manifest
 from rdpipe.datasets.image import load_image
 from rdpipe.evaluation.cell import RECONSTRUCTION, Fits
@@ -145,8 +144,7 @@ def refine_once(refiner: Refiner, file: Path) -> tuple[Refinement, float]:
     The time is that of the processor; on a GPU, that on the clock.
     """
     if not file.exists():
-        on_cpu = str(device_of(refiner.codec)).startswith("cpu")
-        clock = time.process_time if on_cpu else time.perf_counter
+        clock = clock_of(refiner.codec)
         start = clock()
         refinement = refiner.refine()
         save(refinement, clock() - start, file)

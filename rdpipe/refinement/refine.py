@@ -99,12 +99,16 @@ class Refinement(NamedTuple):
         Of the codec's own latents, and of the refined ones: never a larger value.
     step : int
         Number of steps after which the best latents were found; 0 for the codec's own.
+    graph_bits : float
+        Code length of the refined latents in the graph that evaluates a context model in raster
+        scan for all elements at once; NaN without such a model. ``after`` is that of the codec.
     """
 
     latents: dict[str, Tensor]
     before: Objective
     after: Objective
     step: int
+    graph_bits: float = math.nan
 
 
 class Refiner:
@@ -207,7 +211,7 @@ class Refiner:
                 after = self.evaluate(latents)
                 if after.value < best.after.value:
                     best = Refinement(latents, self.before, after, step + 1)
-        return best
+        return best._replace(graph_bits=self.bits_in_graph(best.latents))
 
     def _set_gradients(self, leaves: Sequence[Tensor], loss: Tensor) -> None:
         """Set the gradients of the leaves; of one on which nothing depends, there is none.
@@ -232,6 +236,25 @@ class Refiner:
         decoded = to_image(run(self.codec, walk, size=self._size), *self._size)
         bits, mse = walk.bits.item(), mean_squared_error(self.image, decoded)
         return Objective(bits, mse, bits / math.prod(self._size) + self.settings.slope * mse)
+
+    def bits_in_graph(self, latents: Mapping[str, Tensor]) -> float:
+        """Return the code length of latents, with a context model evaluated all at once.
+
+        The grid is that of the priors in a pass before, as it is for the gradients. The result is
+        NaN if the codec is refined as it codes.
+        """
+        if not self._past:
+            return math.nan
+        device, past = device_of(self.codec), self._past
+        elements = {name: latent.to(device) for name, latent in latents.items()}
+        bits = math.nan
+        for _ in range(2):
+            noise = generator("evaluate", *self._key)
+            walk = RefiningWalk(elements, noise, theta=self._theta, past=past)
+            with torch.no_grad():
+                self._decode_for_gradients(walk)
+            past, bits = walk.past, walk.bits.item()
+        return bits
 
     def _loss(self, walk: RefiningWalk, target: Tensor) -> Tensor:
         """Return the objective with gradients.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import shutil
 from collections.abc import Sequence
 from functools import cache
@@ -71,9 +72,10 @@ def run(
         Side folder with the images that are finished, from which an interrupted run continues. It
         is not an output of the rule.
     out : Path
-        Store to write: over ``image``, ``bits`` and ``mse`` before and after, the ``step`` of the
-        best latents, the ``seconds`` of the processor and the ``fingerprint`` of the image; and a
-        group ``0/y``, ``0/z``, ... for each image and latent with its ``elements``.
+        Store to write: over ``image``, ``bits`` and ``mse`` before and after, the ``graph_bits`` of
+        :class:`~rdpipe.refinement.refine.Refinement`, the ``step`` of the best latents, the
+        ``seconds`` of the processor and the ``fingerprint`` of the image; and a group ``0/y``,
+        ``0/z``, ... for each image and latent with its ``elements``.
     fits : list of Path
         Store from ``fit_reconstruction`` for the quantizer; empty if its reconstruction is plain.
     """
@@ -155,6 +157,7 @@ def save(refinement: Refinement, seconds: float, file: Path) -> None:
     """Write a refinement completely or not at all."""
     latents = {name: latent.contiguous() for name, latent in refinement.latents.items()}
     numbers = [*refinement.before, *refinement.after, refinement.step, seconds]
+    numbers.append(refinement.graph_bits)
     metadata = {"numbers": " ".join(map(repr, map(float, numbers)))}
     write_atomically(file, lambda path: save_file(latents, path, metadata))
 
@@ -164,9 +167,10 @@ def load(file: Path) -> tuple[Refinement, float]:
     from safetensors import safe_open
 
     with safe_open(file, "pt") as opened:
-        *objectives, step, seconds = map(float, opened.metadata()["numbers"].split())
+        numbers = map(float, opened.metadata()["numbers"].split())
+        *objectives, step, seconds, graph_bits = numbers
     before, after = Objective(*objectives[:3]), Objective(*objectives[3:])
-    return Refinement(load_file(file), before, after, int(step)), seconds
+    return Refinement(load_file(file), before, after, int(step), graph_bits), seconds
 
 
 def key_of(refiner: Refiner) -> str:
@@ -192,7 +196,13 @@ def describe(refinement: Refinement, pixels: Image) -> str:
     """Return before and after in words."""
     size = pixels.shape[0] * pixels.shape[1]
     ends = [f"{x.bits / size:.4f} bit/pixel, MSE {x.mse:.2f}" for x in refinement[1:3]]
-    return f"{ends[0]} -> {ends[1]} after {refinement.step} steps"
+    text = f"{ends[0]} -> {ends[1]} after {refinement.step} steps"
+    if math.isnan(refinement.graph_bits):
+        return text
+    difference = 100 * (refinement.after.bits / refinement.graph_bits - 1)
+    return (
+        f"{text}; coded in sequence {difference:+.2f} % of the bits in the graph of the gradients"
+    )
 
 
 def tabulate(rows: Sequence[tuple[Refinement, float, str]]) -> xr.Dataset:
@@ -203,6 +213,7 @@ def tabulate(rows: Sequence[tuple[Refinement, float, str]]) -> xr.Dataset:
         "bits": ([r.after.bits for r in refinements], "bit"),
         "mse_before": ([r.before.mse for r in refinements], "squared 8-bit levels"),
         "mse": ([r.after.mse for r in refinements], "squared 8-bit levels"),
+        "graph_bits": ([r.graph_bits for r in refinements], "bit"),
         "step": ([r.step for r in refinements], ""),
         "seconds": (seconds, "second of the processor"),
     }

@@ -177,6 +177,7 @@ def test_never_worse_than_the_codecs_own_latents(name, quantizer):
     refined = refiner.refine()
     assert refined.after.value <= refined.before.value
     assert refiner.evaluate(refined.latents) == refined.after
+    assert math.isnan(refined.graph_bits)
 
 
 @pytest.mark.parametrize("make", [mini_mean_scale, mini_context])

@@ -20,7 +20,7 @@ ALLOWED = {
     "datasets": {"core", "theory", "io"},
     "codecs": {"core", "theory", "entropy"},
     "baselines": {"core"},
-    "refinement": {"core", "entropy", "quantizers"},
+    "refinement": {"core", "entropy", "estimators", "quantizers"},
     "training": {
         "core", "entropy", "quantizers", "evaluation", "refinement", "codecs", "datasets", "io",
     },

@@ -58,6 +58,7 @@ LADDER_COLUMNS = (
     "total_low",
     "total_high",
     "encoder_seconds",
+    "refinement_seconds",
     "remark",
 )
 """Columns of :func:`ladder_frame`."""
@@ -257,7 +258,10 @@ def at_quality(bpp: Values, quality: Values, target: Values) -> Values:
 
 
 def ladder_frame(
-    labels: Mapping[str, Any], found: Sequence[Rung], qualities: Sequence[int]
+    labels: Mapping[str, Any],
+    found: Sequence[Rung],
+    qualities: Sequence[int],
+    seconds: Mapping[str, float] = MappingProxyType({}),
 ) -> pd.DataFrame:
     """Return the rows of one ladder.
 
@@ -269,6 +273,9 @@ def ladder_frame(
         From :func:`rungs`.
     qualities : sequence of int
         Qualities of the codec.
+    seconds : mapping of str to float
+        Time of the encoder of rungs by name, seconds per megapixel; see
+        :func:`rdpipe.analysis.encoder_times.encoder_seconds`.
 
     Returns
     -------
@@ -291,7 +298,8 @@ def ladder_frame(
             "name": rung.name,
             "term": rung.term,
             "kind": str(rung.kind),
-            "encoder_seconds": rung.seconds,
+            "encoder_seconds": seconds.get(rung.name, math.nan),
+            "refinement_seconds": rung.seconds,
             "remark": rung.remark,
         }
         rates = rates_at(rung, target)

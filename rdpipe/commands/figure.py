@@ -9,7 +9,9 @@ import pandas as pd
 
 from rdpipe.core.errors import InputError
 from rdpipe.io.files import write_atomically
-from rdpipe.report.figures import COMPARISONS, render
+from rdpipe.report.answer import common_measure
+from rdpipe.report.draw_steps import step_gains
+from rdpipe.report.figures import COMPARISONS, DETAILS, render
 from rdpipe.report.labels import with_labels
 from rdpipe.report.run_tables import Tables, read_runs
 from rdpipe.report.savings import savings
@@ -17,6 +19,8 @@ from rdpipe.report.style import DOUBLE, FONTS, LOOK, WIDTHS
 
 DRAWN = ("answer", "bounds", "savings", *COMPARISONS)
 """The figures that need nothing but the tables of ``trace_bounds``."""
+KNOWN = (*DRAWN, *DETAILS)
+"""All figures."""
 FORMATS = ("pdf", "png", "svg")
 """Formats of figures."""
 
@@ -42,7 +46,8 @@ def run(
     out : Path
         The figure to write; its suffix is pdf, svg or png.
     figure : str
-        ``answer``, ``bounds``, ``savings``; or of several codecs: ``compare`` and ``terms``.
+        ``answer``, ``bounds``, ``savings``; ``steps``, what refined latents save over the number of
+        steps; or of several codecs: ``compare`` and ``terms``.
     preset : str
         Width: ``iclr`` or ``neurips`` (5.5 inches), ``ieee`` (one column) or ``ieee-double``.
     font : str
@@ -64,13 +69,16 @@ def run(
         If a name is not known, or the dataset is needed; lists the known ones.
     """
     suffix = out.suffix[1:]
-    choices = (("figure", figure, DRAWN), ("preset", preset, WIDTHS), ("font", font, FONTS))
+    choices = (("figure", figure, KNOWN), ("preset", preset, WIDTHS), ("font", font, FONTS))
     for what, name, known in (*choices, ("suffix", suffix, FORMATS)):
         check(what, name, known)
     tables = chosen_tables(results, figure, codec, dataset)
     names = curve_labels(tables["points"], curves)
     for name in ("points", "image_points"):  # a published curve has no points of images
         tables[name] = chosen(tables[name], names)
+    if figure == "steps":
+        measure = common_measure(tables["ladder"])
+        tables["steps"] = step_gains(results, tables["bd_rates"], measure)
     if figure == "savings":
         tables["savings"] = savings(tables["points"], tables["image_points"])
     tables = with_labels(tables, {name: label for name, label in names.items() if label})
@@ -86,7 +94,8 @@ def chosen_tables(results: Path, figure: str, codec: str, dataset: str) -> Table
 
     Says which codec was chosen if there are several and none is given.
     """
-    runs = read_runs(results, ("ladder", "image_points"))
+    needed = ("ladder", "image_points", *(["bd_rates"] if figure in DETAILS else []))
+    runs = read_runs(results, needed)
     known = list(dict.fromkeys(name for _, name in runs))
     if figure in COMPARISONS:
         codecs = codec.split(",") if codec else known

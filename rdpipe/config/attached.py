@@ -15,13 +15,14 @@ from rdpipe.config.query import (
     retuning_level,
     retunings,
 )
-from rdpipe.core.axes import BASELINE_CELL
+from rdpipe.core.axes import BASELINE_CELL, CellId
 from rdpipe.core.errors import InputError
-from rdpipe.core.kinds import DIFFERENTIABLE, CodecPart
+from rdpipe.core.kinds import DIFFERENTIABLE, CodecPart, Reconstruction
 from rdpipe.core.plugins import suggest
 from rdpipe.refinement.spec import RefinedFor, RefinementSpec
 
-CHANNEL = "test-channel"
+CHANNEL = str(RefinedFor.TEST_CHANNEL)
+LATTICE = str(RefinedFor.LATTICE)
 NOISE = "noise"
 ROUNDED = ("rounding", NOISE)
 """Quantizers of trainings for the codec's own coding."""
@@ -174,8 +175,9 @@ def complete_refined(config: Mapping[str, Any], name: str, entry: dict[str, Any]
     check_known("codec that is refined", spec.codec, bases)
     if training := retuned_codecs(config).get(spec.codec):
         check_refined_for(config, name, spec, training)
-        if spec.quantizer is RefinedFor.TEST_CHANNEL:
-            entry["args"].setdefault("theta", retuning_level(config, training))
+        if spec.quantizer is not RefinedFor.ROUNDING:
+            level = "theta" if spec.quantizer is RefinedFor.TEST_CHANNEL else "step"
+            entry["args"].setdefault(level, retuning_level(config, training))
     bound = config["codecs"][spec.codec].get("bound_for")
     if spec.quantizer is RefinedFor.ROUNDING:
         if bound or "bound_for" in entry:
@@ -184,8 +186,43 @@ def complete_refined(config: Mapping[str, Any], name: str, entry: dict[str, Any]
                 " quantizer: test-channel, or no `bound_for` of it and of its codec"
             )
     elif "bound_for" not in entry:
-        cell = BASELINE_CELL.replace(quantizer=CHANNEL).names()
-        entry["bound_for"] = bound or {"codec": spec.codec, "cell": cell}
+        entry["bound_for"] = bound or {"codec": spec.codec, "cell": refined_cell(spec.quantizer)}
+    if spec.quantizer is RefinedFor.LATTICE:
+        entry["args"].setdefault("step", spec.step)
+        check_lattice(config, name, entry["bound_for"]["cell"])
+
+
+def refined_cell(quantizer: RefinedFor) -> dict[str, str]:
+    """Return the cell of latents that were refined for another quantizer than rounding.
+
+    After a lattice, decoded residuals are calibrated.
+    """
+    cell = BASELINE_CELL.replace(quantizer=str(quantizer))
+    if quantizer is RefinedFor.LATTICE:
+        cell = cell._replace(reconstruction=Reconstruction.CALIBRATED)
+    return cell.names()
+
+
+def check_lattice(config: Mapping[str, Any], name: str, cell: Mapping[str, str]) -> None:
+    """Check that the cell of latents that were refined for a lattice has this lattice.
+
+    Raises
+    ------
+    InputError
+        If it has another quantizer, or another mean or variance than the codec.
+    """
+    found, expected = CellId.from_mapping(cell), BASELINE_CELL.replace(quantizer=LATTICE)
+    if found.selector() != expected.selector():
+        raise InputError(
+            f"config: codec {name!r} is refined for {LATTICE}, but its bound_for.cell is {found};"
+            f" expected {expected}, plain or calibrated"
+        )
+    entry = config["quantizers"].get(LATTICE, {})
+    if entry.get("use", LATTICE) != LATTICE or "order" in entry.get("args", {}):
+        raise InputError(
+            f"config: codec {name!r} is refined for {LATTICE}; expected quantizers.{LATTICE}"
+            " without `use` and without `order`"
+        )
 
 
 def check_refined_for(
@@ -195,7 +232,7 @@ def check_refined_for(
     trained_for = training["quantizer"]
     use = config["quantizers"].get(trained_for, {}).get("use", trained_for)
     is_rounded = spec.quantizer is RefinedFor.ROUNDING
-    if use not in (ROUNDED if is_rounded else (CHANNEL,)):
+    if use not in (ROUNDED if is_rounded else (str(spec.quantizer),)):
         raise InputError(
             f"config: codec {name!r} is refined for {spec.quantizer}, but {spec.codec!r} is"
             f" trained for {trained_for}; expected a codec that is trained for {spec.quantizer}"

@@ -20,6 +20,7 @@ from rdpipe.core.axes import (
 from rdpipe.core.kinds import LevelKind
 from rdpipe.core.plugins import load_attribute, locate
 from rdpipe.datasets import DATASETS, PUBLISHED
+from rdpipe.refinement.spec import RefinedFor
 
 Config = Mapping[str, Any]
 Entries = dict[str, dict[str, Any]]
@@ -230,6 +231,16 @@ def refinement_spec(config: Config, codec: str, quality: int) -> dict[str, Any]:
     }
 
 
+def refinement_cells(config: Config, codec: str) -> list[CellId]:
+    """Return the cells whose reconstruction the latents of a codec are refined for, if any."""
+    return simulated_cells(config, codec) if is_refined_for_lattice(config, codec) else []
+
+
+def is_refined_for_lattice(config: Config, codec: str) -> bool:
+    """Return whether the latents of a codec are refined for a lattice."""
+    return refined_codecs(config).get(codec, {}).get("quantizer") == RefinedFor.LATTICE
+
+
 def slope_qualities(config: Config, codec: str, quality: int) -> list[int]:
     """Return a quality of a refined codec and the nearest others of its codec, at most three."""
     known = sorted({*config["codecs"][base_codec(config, codec)]["qualities"], quality})
@@ -386,7 +397,8 @@ def simulation_spec(config: Config, codec: str) -> dict[str, Any]:
         refinement = refined_codecs(config).get(codec, {})
         retuning = retuned_codecs(config).get(base_codec(config, codec))
         trained = TRAINING_THETA if retuning is None else retuning_level(config, retuning)
-        level = {"level": refinement.get("theta", trained)}
+        name = "step" if is_refined_for_lattice(config, codec) else "theta"
+        level = {"level": refinement.get(name, trained)}
     return {
         **used_entries(config, cells),
         **level,
@@ -400,8 +412,8 @@ def simulation_spec(config: Config, codec: str) -> dict[str, Any]:
 def coded_codecs(config: Config) -> Entries:
     """Return the codecs of which real bytes are written.
 
-    Besides those that are analyzed, they are those that are fine-tuned for a quantizer that has an
-    entropy coder.
+    Besides those that are analyzed, they are those that are fine-tuned, or whose latents are
+    refined, for a quantizer that has an entropy coder.
     """
     from rdpipe.quantizers.base import CodableQuantizer
 
@@ -412,7 +424,7 @@ def coded_codecs(config: Config) -> Entries:
     }
     bounds = {
         name: config["codecs"][name]
-        for name in retuned_codecs(config)
+        for name in [*retuned_codecs(config), *refined_codecs(config)]
         if "bound_for" in config["codecs"][name]
     }
     return analyzed_codecs(config) | {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -144,6 +145,14 @@ def decodes(codec: object) -> bool:
 def device_of(codec: object) -> Any:
     """Return where a codec runs."""
     return codec.device if isinstance(codec, HasDevice) else "cpu"
+
+
+def clock_of(codec: object) -> Callable[[], float]:
+    """Return the clock that measures a codec: the time of the processor, on a GPU the wall clock.
+
+    The clock returns seconds.
+    """
+    return time.process_time if str(device_of(codec)).startswith("cpu") else time.perf_counter
 
 
 def to_tensor(codec: object, image: Image) -> Tensor:

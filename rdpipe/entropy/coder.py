@@ -81,6 +81,13 @@ def check_version(version: int) -> None:
         )
 
 
+def round_ratio(x: Tensor) -> Tensor:
+    """Return what :meth:`Coder.agree_ratio` makes of nonnegative numbers in an encoder."""
+    mantissa, exponent = torch.frexp(x.double())  # mantissa in [1/2, 1)
+    rounded = (mantissa * 2 * RATIO_GRID + SHIFT).floor()
+    return torch.ldexp(rounded / (2 * RATIO_GRID), exponent)
+
+
 class Coder(ABC):
     """Either direction of the range coder.
 

@@ -13,6 +13,7 @@ import lazy_loader
 
 from rdpipe.core.errors import InputError
 from rdpipe.entropy import range_coding
+from rdpipe.entropy.coder import round_ratio
 from rdpipe.quantizers.base import IndexQuantizer, cache_last
 
 if TYPE_CHECKING:
@@ -26,6 +27,11 @@ SECOND_MOMENT = 929 / 12960
 ORDERS = ("variance", "channel")
 NARROW = 4.0
 """Variance below which a discrete Gaussian on every other integer is summed term by term."""
+
+EVEN_MOVES = ((0.0, 0.0, 0.0), (1.0, 1.0, 0.0), (1.0, 0.0, 1.0), (0.0, 1.0, 1.0))
+"""Which of three coordinates are rounded to the other side, if the sum of all eight is even."""
+ODD_MOVES = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (1.0, 1.0, 1.0))
+"""The same if the sum is odd."""
 
 
 class LatticeE8(IndexQuantizer):
@@ -67,7 +73,11 @@ class LatticeE8(IndexQuantizer):
 
     def index(self, r: Tensor, v: Tensor, step: float, noise: Tensor | None) -> Tensor:
         """Return the nearest lattice points, of shape (block, 8)."""
-        return nearest_e8(self._to_blocks(r, v) / _unit(step))
+        return nearest_e8(self.in_lattice_units(r, v, step))
+
+    def in_lattice_units(self, r: Tensor, v: Tensor, step: float) -> Tensor:
+        """Return residuals of variance v in units of the lattice, of shape (block, 8)."""
+        return self._to_blocks(r, v) / _unit(step)
 
     def rate(self, k: Tensor, v: Tensor, step: float, noise: Tensor | None) -> Tensor:
         """Return the bits of each element; the term of the coset is divided among the eight."""
@@ -120,9 +130,12 @@ class LatticeE8(IndexQuantizer):
 
 @cache_last
 def permutation(v: Tensor, order: str) -> Tensor:
-    """Return the order in which elements of variance ``v`` form blocks, see :class:`LatticeE8`."""
+    """Return the order in which elements of variance ``v`` form blocks, see :class:`LatticeE8`.
+
+    Variances are rounded as the coder rounds them, so that real bytes have the same blocks.
+    """
     if order == "variance":
-        return torch.argsort(v.flatten(), stable=True)
+        return torch.argsort(round_ratio(v.detach().flatten()), stable=True)
     return torch.arange(v.numel()).view(len(v), -1).T.flatten()
 
 
@@ -145,6 +158,39 @@ def _nearest_d8(x: Tensor) -> Tensor:
     worst = error.abs().argmax(-1, keepdim=True)
     other_side = torch.where(error.gather(-1, worst) < 0, -1.0, 1.0).to(x)
     return near.scatter_add(-1, worst, other_side * (near.sum(-1, keepdim=True) % 2 != 0))
+
+
+def near_e8(x: Tensor) -> Tensor:
+    """Return eight points of E8 near each of some points, among them the nearest.
+
+    They are four points of either coset of D8, which differ in how the three coordinates are
+    rounded that are farthest from an integer (or half-integer).
+
+    Parameters
+    ----------
+    x : Tensor of shape (..., 8)
+
+    Returns
+    -------
+    Tensor of shape (8, ..., 8)
+        Without gradients.
+    """
+    x = x.detach()
+    return torch.cat([_near_d8(x), _near_d8(x - 0.5) + 0.5])
+
+
+def _near_d8(x: Tensor) -> Tensor:
+    """Return four points of D8 near points of shape (..., 8), of shape (4, ..., 8)."""
+    near = x.round()
+    error = x - near
+    worst = error.abs().topk(3, -1).indices
+    moves = torch.where(error.gather(-1, worst) < 0, -1.0, 1.0).to(x)
+    odd = near.sum(-1, keepdim=True) % 2 != 0
+    points = []
+    for if_even, if_odd in zip(EVEN_MOVES, ODD_MOVES, strict=True):
+        moved = torch.where(odd, moves.new_tensor(if_odd), moves.new_tensor(if_even))
+        points.append(near.scatter_add(-1, worst, moves * moved))
+    return torch.stack(points)
 
 
 def theta_functions(variance: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ from rdpipe.core.rng import generator
 from rdpipe.core.running import decodes, device_of, padded_size, run, to_image, to_tensor
 from rdpipe.core.walk import Walk
 from rdpipe.entropy.priors import Gaussian
+from rdpipe.refinement.lattice import RelaxedLattice
 from rdpipe.refinement.spec import RefinedFor
 from rdpipe.refinement.walk import RefiningWalk
 
@@ -49,6 +50,10 @@ class Settings:
     quantizer : RefinedFor
     theta : float
         Water level of the test channel, squared steps.
+    step : float
+        Step of the lattice, steps of the codec.
+    gains : mapping of str to sequence of float
+        Gains of the calibrated reconstruction of each latent after the lattice; plain if empty.
     learning_rate : float
         Of Adam, steps of the grid.
     seed : int
@@ -59,6 +64,8 @@ class Settings:
     steps: int = 100
     quantizer: RefinedFor = RefinedFor.ROUNDING
     theta: float = TRAINING_THETA
+    step: float = 1.0
+    gains: Mapping[str, Sequence[float]] = field(default_factory=dict)
     learning_rate: float = 0.02
     seed: int = 0
 
@@ -92,12 +99,16 @@ class Refinement(NamedTuple):
         Of the codec's own latents, and of the refined ones: never a larger value.
     step : int
         Number of steps after which the best latents were found; 0 for the codec's own.
+    graph_bits : float
+        Code length of the refined latents in the graph that evaluates a context model in raster
+        scan for all elements at once; NaN without such a model. ``after`` is that of the codec.
     """
 
     latents: dict[str, Tensor]
     before: Objective
     after: Objective
     step: int
+    graph_bits: float = math.nan
 
 
 class Refiner:
@@ -133,9 +144,14 @@ class Refiner:
         self._key = settings.seed, name
         self._size = image.shape[0], image.shape[1]
         self._theta = settings.theta if settings.quantizer is RefinedFor.TEST_CHANNEL else None
+        self._lattice = None
+        if settings.quantizer is RefinedFor.LATTICE:
+            self._lattice = RelaxedLattice(settings.step, settings.gains)
         walk = Walk()
         run(codec, walk, image)
         wholes = assemble(walk.record)
+        # blocks of the lattice depend on side information, so it stays
+        self._fixed = {name for name, whole in wholes.items() if whole.side and self._lattice}
         device = device_of(codec)
         self.initial = {name: whole.y[None].float().to(device) for name, whole in wholes.items()}
         self._units = {name: float(whole.step.mean()) for name, whole in wholes.items()}
@@ -145,6 +161,11 @@ class Refiner:
                 raise InputError(
                     f"{type(codec).__name__} sends {len(walk.record)} parts in sequence; expected"
                     f" at most {MOST_PARTS} for refinement, or a method code_parallel"
+                )
+            if self._lattice is not None:
+                raise InputError(
+                    f"{type(codec).__name__} sends {len(walk.record)} parts in sequence; expected"
+                    f" at most {MOST_PARTS} for refinement for a lattice"
                 )
             self._past = {
                 name: Gaussian(whole.mean[None].to(device), whole.scale[None].to(device))
@@ -167,7 +188,9 @@ class Refiner:
         """
         steps, noise = self.settings.steps, generator("refine", *self._key)
         leaves = {
-            name: (y / self._units[name]).requires_grad_() for name, y in self.initial.items()
+            name: (y / self._units[name]).requires_grad_()
+            for name, y in self.initial.items()
+            if name not in self._fixed
         }
         optimizer = torch.optim.Adam(leaves.values(), lr=self.settings.learning_rate)
         target = to_tensor(self.codec, self.image)[..., : self._size[0], : self._size[1]]
@@ -177,7 +200,9 @@ class Refiner:
             progress = step / steps
             optimizer.param_groups[0]["lr"] = self.settings.learning_rate * learning_rate(progress)
             elements = self._in_units_of_the_codec(leaves)
-            walk = RefiningWalk(elements, noise, temperature(progress), self._theta, self._past)
+            walk = RefiningWalk(
+                elements, noise, temperature(progress), self._theta, self._past, self._lattice
+            )
             self._set_gradients(list(leaves.values()), self._loss(walk, target))
             optimizer.step()
             self._past = walk.past
@@ -186,7 +211,7 @@ class Refiner:
                 after = self.evaluate(latents)
                 if after.value < best.after.value:
                     best = Refinement(latents, self.before, after, step + 1)
-        return best
+        return best._replace(graph_bits=self.bits_in_graph(best.latents))
 
     def _set_gradients(self, leaves: Sequence[Tensor], loss: Tensor) -> None:
         """Set the gradients of the leaves; of one on which nothing depends, there is none.
@@ -207,10 +232,29 @@ class Refiner:
         """Return the objective of some latents as they are coded, with one draw of the noise."""
         device, noise = device_of(self.codec), generator("evaluate", *self._key)
         elements = {name: latent.to(device) for name, latent in latents.items()}
-        walk = RefiningWalk(elements, noise, theta=self._theta)
+        walk = RefiningWalk(elements, noise, theta=self._theta, lattice=self._lattice)
         decoded = to_image(run(self.codec, walk, size=self._size), *self._size)
         bits, mse = walk.bits.item(), mean_squared_error(self.image, decoded)
         return Objective(bits, mse, bits / math.prod(self._size) + self.settings.slope * mse)
+
+    def bits_in_graph(self, latents: Mapping[str, Tensor]) -> float:
+        """Return the code length of latents, with a context model evaluated all at once.
+
+        The grid is that of the priors in a pass before, as it is for the gradients. The result is
+        NaN if the codec is refined as it codes.
+        """
+        if not self._past:
+            return math.nan
+        device, past = device_of(self.codec), self._past
+        elements = {name: latent.to(device) for name, latent in latents.items()}
+        bits = math.nan
+        for _ in range(2):
+            noise = generator("evaluate", *self._key)
+            walk = RefiningWalk(elements, noise, theta=self._theta, past=past)
+            with torch.no_grad():
+                self._decode_for_gradients(walk)
+            past, bits = walk.past, walk.bits.item()
+        return bits
 
     def _loss(self, walk: RefiningWalk, target: Tensor) -> Tensor:
         """Return the objective with gradients.
@@ -241,8 +285,9 @@ class Refiner:
         return run(self.codec, walk, size=self._size)
 
     def _in_units_of_the_codec(self, leaves: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return leaves, which are in units of the mean step of their latent."""
-        return {name: leaf * self._units[name] for name, leaf in leaves.items()}
+        """Return leaves, which are in units of the mean step of their latent, and what is fixed."""
+        refined = {name: leaf * self._units[name] for name, leaf in leaves.items()}
+        return {name: refined.get(name, y) for name, y in self.initial.items()}
 
 
 def temperature(progress: float) -> float:

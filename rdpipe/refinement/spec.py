@@ -18,6 +18,7 @@ class RefinedFor(StrEnum):
 
     ROUNDING = "rounding"
     TEST_CHANNEL = "test-channel"
+    LATTICE = "lattice-e8"
 
 
 class RefinementSpec(Spec, frozen=True, kw_only=True):
@@ -30,9 +31,12 @@ class RefinementSpec(Spec, frozen=True, kw_only=True):
     steps : int
         Number of steps of the optimizer for each image.
     quantizer : RefinedFor
-        What the latents are refined for: real bytes, or an upper bound on R(D).
+        What the latents are refined for: the codec's own rounding or the lattice E8, both of which
+        have real bytes, or the test channel, an upper bound on R(D).
     theta : float
         Water level of the test channel, squared latent units.
+    step : float
+        Step of the lattice, in quantization steps of the codec.
     lambdas : list of float, optional
         What a squared 8-bit level of the MSE is worth, bit/pixel, for each of the ``qualities``:
         the lambda of a training on bpp + lambda 255^2 MSE. Default: the slope of the codec's own
@@ -49,6 +53,7 @@ class RefinementSpec(Spec, frozen=True, kw_only=True):
     steps: Annotated[int, Meta(ge=0)] = 100
     quantizer: RefinedFor = RefinedFor.ROUNDING
     theta: Positive = TRAINING_THETA
+    step: Positive = 1.0
     lambdas: list[Positive] | None = None
     lambda_factor: Positive = 1.0
     learning_rate: Positive = 0.02

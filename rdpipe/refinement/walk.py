@@ -2,7 +2,7 @@
 
 .. code-block:: none
 
-    leaves --(relaxed rounding | test channel)--> y_hat --code(None, size, send)--> image
+    leaves --(relaxed rounding | lattice | test channel)--> y_hat --code(None, size, send)--> image
        ^                        '-- bits                                        '-- distortion
        '------------------------------- gradient ---------------------------------'
 
@@ -22,7 +22,9 @@ from rdpipe.core.errors import InputError
 from rdpipe.core.protocols import Prior
 from rdpipe.core.walk import Part, PartSelector, Walk
 from rdpipe.entropy.priors import Gaussian
+from rdpipe.estimators.causal import FLOOR
 from rdpipe.quantizers.test_channel import TestChannel
+from rdpipe.refinement.lattice import RelaxedLattice
 
 EDGE = 1e-6
 """Distance from a point of the grid up to which the relaxed rounding has finite logits, steps."""
@@ -34,7 +36,8 @@ class RefiningWalk(Walk):
     Latents are rounded, as the codec does, or relaxed. With a water level, all but side information
     goes through the Gaussian test channel instead; its rate is then the divergence of the channel
     from the prior, so rate and distortion belong to a conditional density q(y_hat | image), and the
-    rate is an upper bound on R(D) whatever the elements.
+    rate is an upper bound on R(D) whatever the elements. With a lattice, all but side information
+    is quantized by it, and side information is rounded.
 
     Parameters
     ----------
@@ -48,6 +51,7 @@ class RefiningWalk(Walk):
         Water level of the test channel, squared steps.
     past : mapping of str to Prior
         Priors of latents with a context model in the last pass, see :meth:`send_with_context`.
+    lattice : RelaxedLattice, optional
 
     Attributes
     ----------
@@ -62,12 +66,14 @@ class RefiningWalk(Walk):
         temperature: float = 0.0,
         theta: float | None = None,
         past: Mapping[str, Prior] = MappingProxyType({}),
+        lattice: RelaxedLattice | None = None,
     ):
         super().__init__()
         self.needs_gradients = temperature > 0
         self.past = dict(past)
         self._elements, self._selector, self._bits = elements, PartSelector(), list[Tensor]()
         self._noise, self._temperature, self._theta = noise, temperature, theta
+        self._lattice = lattice
 
     @property
     def bits(self) -> Tensor:
@@ -77,6 +83,8 @@ class RefiningWalk(Walk):
     def decode(self, part: Part) -> Tensor:
         """Return the decoded elements of a part, float64."""
         y = self._selector.select(part.name, self._given(part.name), part.at, part.shape).double()
+        if self._lattice is not None and not part.side:
+            return self._code_on_lattice(self._lattice, part, y)
         if self._theta is None or part.side:
             y_hat = self._round(y, part.offset, part.step)
             bits = differentiable_bits(part.prior, y_hat, part.step)
@@ -117,9 +125,20 @@ class RefiningWalk(Walk):
             raise InputError(f"send({name!r}): expected one of the latents {names}")
         return self._elements[name]
 
+    def _code_on_lattice(self, lattice: RelaxedLattice, part: Part, y: Tensor) -> Tensor:
+        """Return the elements of a part on the lattice, or near to it, and count their bits."""
+        mean = part.prior.mean.double()
+        r = (y - mean) / part.step
+        v = (part.prior.scale.double() / part.step).square().clamp(min=FLOOR)
+        coded = torch.ones_like(r, dtype=torch.bool) if part.coded is None else part.coded
+        residual, bits = lattice.code(part.name, r[coded], v[coded], self._temperature, self._noise)
+        self._bits.append(bits.sum())
+        return mean + part.step * torch.zeros_like(r).masked_scatter(coded, residual)
+
     def _round(self, y: Tensor, offset: Tensor, step: Tensor | float) -> Tensor:
         """Return elements on a grid, or near to it."""
-        index = relaxed_round((y - offset) / step, self._temperature, self._noise)
+        temperature = 0.0 if self._lattice is not None else self._temperature
+        index = relaxed_round((y - offset) / step, temperature, self._noise)
         return offset + step * index
 
     def _transmit(

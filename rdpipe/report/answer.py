@@ -276,12 +276,13 @@ def earned_texts(earned: pd.DataFrame, measure: str) -> dict[str, str]:
     """
     texts = {}
     for row in of_measure(earned, measure).itertuples():
-        text = saving_text(row.bd_rate, row.bd_rate_low, row.bd_rate_high)
         if math.isnan(row.bd_rate):
-            text = f"is not defined over the curve ({row.reason})"
-        elif common := common_range_text(row.overlap, measure):
-            text += f" {common}"
-        texts[row.module] = text
+            texts[row.module] = f"is not defined over the curve ({row.reason})"
+            continue
+        saving = saving_text(row.bd_rate, row.bd_rate_low, row.bd_rate_high)
+        texts[row.module] = " ".join(
+            filter(None, [saving, common_range_text(row.overlap, measure)])
+        )
     return texts
 
 

@@ -11,7 +11,7 @@ from rdpipe.analysis.ladder import TERMS
 from rdpipe.core.axes import AXES, BASELINE_CELL, CellId
 from rdpipe.core.kinds import BoundKind, CurveRole, Reconstruction
 from rdpipe.report import answer
-from rdpipe.report.ladder_text import NOT_MEASURED, cost, own_again, rate_name
+from rdpipe.report.ladder_text import NOT_MEASURED, cost, encoder_text, own_again, rate_name
 from rdpipe.report.style import TERM_COLORS
 
 
@@ -193,5 +193,13 @@ def term_of(code: pd.Series) -> str:
 
 def seconds_text(points: pd.DataFrame, terms: tuple[str, ...]) -> str:
     """Return what the measured rungs of some terms cost the encoder."""
-    costs = points[points["term"].isin(terms)].apply(cost, axis=1)
+    rungs = points[points["term"].isin(terms) & (points["remark"] == "")]
+    costs = (cost(rung) or whole_encoder(rung) for _, rung in rungs.iterrows())
     return next((text for text in costs if text), NOT_MEASURED)
+
+
+def whole_encoder(rung: pd.Series) -> str:
+    """Return the time of the whole encoder of a rung, in words; empty if it was not measured."""
+    if not math.isfinite(rung["encoder_seconds"]):
+        return ""
+    return f"{encoder_text(rung)} s per megapixel for the whole encoder"

@@ -13,7 +13,14 @@ import matplotlib
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from rdpipe.report import draw_answer, draw_compare, draw_curves, draw_latents, draw_terms
+from rdpipe.report import (
+    draw_answer,
+    draw_compare,
+    draw_curves,
+    draw_latents,
+    draw_steps,
+    draw_terms,
+)
 from rdpipe.report.style import LOOK
 
 matplotlib.use("Agg")
@@ -35,6 +42,8 @@ COMPARISONS: dict[str, tuple[Any, ...]] = {
     "terms": (draw_terms.terms, "ladder"),
 }
 """The same for the figures of several codecs on one dataset."""
+DETAILS: dict[str, tuple[Any, ...]] = {"steps": (draw_steps.steps, "steps")}
+"""The same for figures of one codec that need stores besides those of the tables."""
 METADATA: dict[str, dict[str, Any]] = {
     "svg": {"Date": None},
     "pdf": {"CreationDate": None},
@@ -54,7 +63,7 @@ def render(
     Parameters
     ----------
     name : str
-        A name in :data:`FIGURES` or :data:`COMPARISONS`.
+        A name in :data:`FIGURES`, :data:`COMPARISONS` or :data:`DETAILS`.
     suffixes : sequence of {"svg", "pdf", "png", "csv"}
     tables : mapping of str to DataFrame
         Tables of one dataset, and of one codec or several, by the names beside the figure.
@@ -66,7 +75,7 @@ def render(
     dict of str to bytes
         Content by suffix.
     """
-    draw, *names = (FIGURES | COMPARISONS)[name]
+    draw, *names = (FIGURES | COMPARISONS | DETAILS)[name]
     with matplotlib.rc_context({**look, "figure.constrained_layout.use": True}):
         figure = draw(*(tables[table] for table in names))
         if layout := figure.get_layout_engine():

@@ -64,7 +64,7 @@ def claim(taken: pd.DataFrame) -> str:
     transforms = "retrained" if "transforms" in changed else "the codec's own"
     is_retuned = "decoder" in changed and changed[-1] not in OWN_DECODER
     decoder = ", a retuned decoder" if is_retuned else ""
-    latents = " and refined latents" if best["encoder_seconds"] else ""
+    latents = " and refined latents" if best["refinement_seconds"] else ""
     interval = f"(95 % interval {-high:.1f} to {-low:.1f} %)"
     means = f"with {transforms} transforms{decoder}{latents} {interval}"
     saved = at_least(-total)
@@ -109,11 +109,11 @@ def own_again(rungs: pd.DataFrame) -> dict[int, str]:
     for row in rungs.itertuples():
         if row.remark or not (math.isfinite(row.bpp) or math.isfinite(row.log_rate)):
             continue
-        left = ["latents"] * (refined and not row.encoder_seconds)
+        left = ["latents"] * (refined and not row.refinement_seconds)
         left += ["decoder"] * (retuned and row.term == "quantization")
         if left:
             notes[row.rung] = f"with the codec's own {' and '.join(left)} again"
-        refined, retuned = bool(row.encoder_seconds), row.term == "decoder"
+        refined, retuned = bool(row.refinement_seconds), row.term == "decoder"
     return notes
 
 
@@ -152,6 +152,7 @@ def ladder_rows(ladder: pd.DataFrame) -> list[dict[str, Any]]:
                 "remark": "; ".join(
                     filter(None, (curve["remark"], notes.get(number, ""), cost(curve)))
                 ),
+                "seconds": encoder_text(curve),
                 **{key: curve[key] for key in ("change", "change_low", "change_high", "total")},
                 "cells": points[["bpp", "saved"]].to_dict("records"),
             }
@@ -159,9 +160,15 @@ def ladder_rows(ladder: pd.DataFrame) -> list[dict[str, Any]]:
     return rows
 
 
+def encoder_text(rung: pd.Series) -> str:
+    """Return the time of the encoder of a rung, seconds per megapixel, if it was measured."""
+    seconds = rung["encoder_seconds"]
+    return f"{seconds:.3g}" if math.isfinite(seconds) else NOT_MEASURED
+
+
 def cost(rung: pd.Series) -> str:
     """Return what the encoder of a rung costs, in words; empty if its latents are not refined."""
-    seconds = rung["encoder_seconds"]
+    seconds = rung["refinement_seconds"]
     return f"adds {seconds:.3g} s per megapixel to the encoder" if seconds else ""
 
 

@@ -32,7 +32,14 @@ def escape(text: str) -> str:
 def ladder_table(ladder: pd.DataFrame) -> str:
     """Return the ladder to one limit: bpp at each quality, and changes over the curve."""
     qualities = [int(q) for q in ladder["quality"].dropna().unique()]
-    head = ["rung", "changes", *(f"q{q}" for q in qualities), r"change, \%", r"total, \%"]
+    head = [
+        "rung",
+        "changes",
+        *(f"q{q}" for q in qualities),
+        r"change, \%",
+        r"total, \%",
+        "encoder, s/MP",
+    ]
     rows, notes = [], own_again(over_the_curve(ladder))
     for number, rung in ladder[ladder["remark"] == ""].groupby("rung", sort=False):
         curve, points = over_the_curve(rung).iloc[0], rung[rung["quality"].notna()]
@@ -40,6 +47,8 @@ def ladder_table(ladder: pd.DataFrame) -> str:
         name = f"{curve['label']}{' (genie-aided, not a bound)' if genie else ''}"
         term = TERM_NAMES.get(curve["term"], "") + in_parentheses(notes.get(number, ""))
         changes = [percent(curve, "change"), percent(curve, "total")]
+        seconds = curve["encoder_seconds"]
+        changes.append(f"{seconds:.3g}" if math.isfinite(seconds) else "--")
         bpp = [f"{value:.3f}" if math.isfinite(value) else "--" for value in points["bpp"]]
         rows.append([escape(name), escape(term), *bpp, *changes])
     measure = MEASURE_NAMES[ladder["matched_at"].iloc[0]]

@@ -9,7 +9,13 @@ import pandas as pd
 
 from rdpipe.analysis.measures import MS_SSIM
 from rdpipe.core.kinds import BoundKind
-from rdpipe.report.ladder_text import NOT_MEASURED, over_the_curve, own_again, rate_name
+from rdpipe.report.ladder_text import (
+    NOT_MEASURED,
+    encoder_text,
+    over_the_curve,
+    own_again,
+    rate_name,
+)
 from rdpipe.report.overview import known_rungs, today_sentence
 from rdpipe.report.words import MEASURE_NAMES, TERM_NAMES, without_sign_of_zero
 
@@ -52,6 +58,7 @@ def answer_lines(
         yield f"not measured: {', '.join(missing)}"
     measure = MEASURE_NAMES[ladder["matched_at"].iloc[0]]
     yield f"Per cent of the bits of the row before, at equal {measure}; 95 % interval over images."
+    yield "s/MP: processor seconds of the whole encoder per megapixel, the search for a step aside."
     yield from (f"{FOOTNOTE} {note}" for note in dict.fromkeys(notes.values()))
     yield today_sentence(available)
 
@@ -63,7 +70,11 @@ def rung_lines(rung: pd.DataFrame, mark: str = "") -> Iterator[str]:
     changes = [-100 * row.saved / (row.bpp + row.saved) for row in points.itertuples()]
     if not any(abs(change) >= SMALLEST for change in (*changes, curve["change"])):
         return
-    when = "today" if BoundKind.parse(curve["kind"]).is_realizable else "bound"
+    when = "bound"
+    if BoundKind.parse(curve["kind"]).is_realizable:
+        seconds = encoder_text(curve)
+        cost = "not timed" if seconds == NOT_MEASURED else f"{seconds} s/MP"
+        when = f"today, {cost}"
     name = f"  {TERM_NAMES[curve['term']]} {mark}"
     yield line(name, map(percent, changes), interval(curve, "change"), when)
 

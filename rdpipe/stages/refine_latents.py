@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import shutil
-import time
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -17,9 +17,10 @@ from safetensors.torch import load_file, save_file
 from rdpipe.codecs.building import build_codec
 from rdpipe.core.latent_arrays import DIMENSIONS
 from rdpipe.core.protocols import Codec, Image
-from rdpipe.core.running import device_of, to_tensor
+from rdpipe.core.running import clock_of, device_of, to_tensor
 from rdpipe.datasets import manifest
 from rdpipe.datasets.image import load_image
+from rdpipe.evaluation.cell import RECONSTRUCTION, Fits
 from rdpipe.io import store
 from rdpipe.io.files import write_atomically
 from rdpipe.io.sources import Sources
@@ -27,7 +28,7 @@ from rdpipe.refinement.codec import fingerprint
 from rdpipe.refinement.refine import Objective, Refinement, Refiner, Settings
 from rdpipe.refinement.slope import operating_point, slope_of_curve, slope_of_step
 from rdpipe.refinement.spec import RefinementSpec
-from rdpipe.stages.inputs import codec_of
+from rdpipe.stages.inputs import codec_of, read_fits
 from rdpipe.stages.specs import CodecSpec
 
 SLOPE_IMAGES = 4
@@ -53,7 +54,13 @@ class RefineLatentsSpec(CodecSpec, frozen=True, kw_only=True):
     slope: float | None = None
 
 
-def run(spec: RefineLatentsSpec, manifest_file: Path, state: Path, out: Path) -> None:
+def run(
+    spec: RefineLatentsSpec,
+    manifest_file: Path,
+    state: Path,
+    out: Path,
+    fits: list[Path] = [],  # noqa: B006 (the default of a flag)
+) -> None:
     """Refine the latents of every image, one at a time.
 
     Parameters
@@ -65,12 +72,15 @@ def run(spec: RefineLatentsSpec, manifest_file: Path, state: Path, out: Path) ->
         Side folder with the images that are finished, from which an interrupted run continues. It
         is not an output of the rule.
     out : Path
-        Store to write: over ``image``, ``bits`` and ``mse`` before and after, the ``step`` of the
-        best latents, the ``seconds`` of the processor and the ``fingerprint`` of the image; and a
-        group ``0/y``, ``0/z``, ... for each image and latent with its ``elements``.
+        Store to write: over ``image``, ``bits`` and ``mse`` before and after, the ``graph_bits`` of
+        :class:`~rdpipe.refinement.refine.Refinement`, the ``step`` of the best latents, the
+        ``seconds`` of the processor and the ``fingerprint`` of the image; and a group ``0/y``,
+        ``0/z``, ... for each image and latent with its ``elements``.
+    fits : list of Path
+        Store from ``fit_reconstruction`` for the quantizer; empty if its reconstruction is plain.
     """
     codec = codec_of(spec)
-    settings = settings_of(spec, codec, manifest_file)
+    settings = settings_of(spec, codec, manifest_file, read_fits(fits))
     images, rows = manifest.load_shard(manifest_file, *spec.shard), []
     with store.create(out, spec) as writer:
         for index, entry in enumerate(images):
@@ -88,16 +98,20 @@ def run(spec: RefineLatentsSpec, manifest_file: Path, state: Path, out: Path) ->
     shutil.rmtree(state, ignore_errors=True)
 
 
-def settings_of(spec: RefineLatentsSpec, codec: Codec, manifest_file: Path) -> Settings:
+def settings_of(spec: RefineLatentsSpec, codec: Codec, manifest_file: Path, fits: Fits) -> Settings:
     """Return how the latents are refined, with the slope of the codec unless it is stated."""
     args, slope = spec.refinement, spec.slope
     if slope is None:
         slope = measure_slope(spec, codec, first_images(manifest_file))
+    states = fits.get((RECONSTRUCTION, str(args.quantizer)), {})
+    gains = {latent: state["gain"].tolist() for latent, state in states.items()}
     return Settings(
         slope * args.lambda_factor,
         args.steps,
         args.quantizer,
         args.theta,
+        args.step,
+        gains,
         args.learning_rate,
         args.seed,
     )
@@ -132,8 +146,7 @@ def refine_once(refiner: Refiner, file: Path) -> tuple[Refinement, float]:
     The time is that of the processor; on a GPU, that on the clock.
     """
     if not file.exists():
-        on_cpu = str(device_of(refiner.codec)).startswith("cpu")
-        clock = time.process_time if on_cpu else time.perf_counter
+        clock = clock_of(refiner.codec)
         start = clock()
         refinement = refiner.refine()
         save(refinement, clock() - start, file)
@@ -144,6 +157,7 @@ def save(refinement: Refinement, seconds: float, file: Path) -> None:
     """Write a refinement completely or not at all."""
     latents = {name: latent.contiguous() for name, latent in refinement.latents.items()}
     numbers = [*refinement.before, *refinement.after, refinement.step, seconds]
+    numbers.append(refinement.graph_bits)
     metadata = {"numbers": " ".join(map(repr, map(float, numbers)))}
     write_atomically(file, lambda path: save_file(latents, path, metadata))
 
@@ -153,9 +167,10 @@ def load(file: Path) -> tuple[Refinement, float]:
     from safetensors import safe_open
 
     with safe_open(file, "pt") as opened:
-        *objectives, step, seconds = map(float, opened.metadata()["numbers"].split())
+        numbers = map(float, opened.metadata()["numbers"].split())
+        *objectives, step, seconds, graph_bits = numbers
     before, after = Objective(*objectives[:3]), Objective(*objectives[3:])
-    return Refinement(load_file(file), before, after, int(step)), seconds
+    return Refinement(load_file(file), before, after, int(step), graph_bits), seconds
 
 
 def key_of(refiner: Refiner) -> str:
@@ -181,7 +196,13 @@ def describe(refinement: Refinement, pixels: Image) -> str:
     """Return before and after in words."""
     size = pixels.shape[0] * pixels.shape[1]
     ends = [f"{x.bits / size:.4f} bit/pixel, MSE {x.mse:.2f}" for x in refinement[1:3]]
-    return f"{ends[0]} -> {ends[1]} after {refinement.step} steps"
+    text = f"{ends[0]} -> {ends[1]} after {refinement.step} steps"
+    if math.isnan(refinement.graph_bits):
+        return text
+    difference = 100 * (refinement.after.bits / refinement.graph_bits - 1)
+    return (
+        f"{text}; coded in sequence {difference:+.2f} % of the bits in the graph of the gradients"
+    )
 
 
 def tabulate(rows: Sequence[tuple[Refinement, float, str]]) -> xr.Dataset:
@@ -192,6 +213,7 @@ def tabulate(rows: Sequence[tuple[Refinement, float, str]]) -> xr.Dataset:
         "bits": ([r.after.bits for r in refinements], "bit"),
         "mse_before": ([r.before.mse for r in refinements], "squared 8-bit levels"),
         "mse": ([r.after.mse for r in refinements], "squared 8-bit levels"),
+        "graph_bits": ([r.graph_bits for r in refinements], "bit"),
         "step": ([r.step for r in refinements], ""),
         "seconds": (seconds, "second of the processor"),
     }

@@ -16,6 +16,7 @@ from rdpipe.analysis.context import context_frame
 from rdpipe.analysis.curve_terms import curve_terms
 from rdpipe.analysis.curves import Curve
 from rdpipe.analysis.earned import earned_frame
+from rdpipe.analysis.encoder_times import encoder_seconds
 from rdpipe.analysis.ladder import TERMS, RefinedRun, ladder_frame, rungs
 from rdpipe.analysis.latent_matched import latent_matched_frame
 from rdpipe.analysis.measured_curves import (
@@ -125,7 +126,13 @@ def run(
     latent_terms = term_frame(analyzed, arrays, cell_ids(spec.limits))
     frames = make_frames(spec, curves, analyzed, simulated, same_pictures, own_codings)
     over_the_curve, ladders = curve_frames(
-        spec, curves, tables, simulated, arrays, refinement_seconds(by_run(refined), tables)
+        spec,
+        curves,
+        tables,
+        simulated,
+        arrays,
+        codings,
+        refinement_seconds(by_run(refined), tables),
     )
     frames |= {
         "ladder": ladders,
@@ -205,6 +212,7 @@ def curve_frames(
     tables: Runs,
     simulated: Runs,
     analyzed: Collection[tuple[str, str]],
+    codings: Runs,
     seconds: Mapping[tuple[str, str], float],
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return terms over the curve, and ladders, of every analyzed codec and limit."""
@@ -218,11 +226,17 @@ def curve_frames(
             if found.codec == codec and not found.is_bound
         ]
         bounds = ordered_bounds(spec.attached, curves, dataset, codec)
+        of_codec = {
+            name: found.is_bound
+            for name, found in spec.attached.items()
+            if found.codec == codec and (dataset, name) in tables
+        }
+        encoders = encoder_seconds((dataset, codec), of_codec, tables, codings, times)
         for limit, cell in cell_ids(spec.limits).items():
             labels = {"dataset": dataset, "codec": codec, "limit": limit, "matched_at": measure}
             terms.append(curve_terms(labels, run, simulations, cell, measure))
             found = rungs(run, simulations, cell, refined, bounds, measure, times)
-            ladders.append(ladder_frame(labels, found, list(run)))
+            ladders.append(ladder_frame(labels, found, list(run), encoders))
     return pd.concat(terms, ignore_index=True), pd.concat(ladders, ignore_index=True)
 
 

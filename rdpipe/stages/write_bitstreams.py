@@ -15,7 +15,7 @@ from torch import Tensor
 from rdpipe.core.axes import CellId
 from rdpipe.core.protocols import Codec
 from rdpipe.core.rng import noise_key
-from rdpipe.core.running import decodes
+from rdpipe.core.running import clock_of, decodes
 from rdpipe.datasets.image import load_image
 from rdpipe.evaluation.bitstreams import codable_cells, encode
 from rdpipe.evaluation.cell import Fits
@@ -72,9 +72,9 @@ def run(
     fits : list of Path
         Stores from ``fit_estimator`` and ``fit_reconstruction`` for the cells.
     out : Path
-        Store to write: ``size`` (bytes; NaN if the cell does not reach the quality) and the SHA-256
-        of y_hat over (cell, image), and a group ``0``, ``1``, ... for each image with its
-        bitstreams, one after the other.
+        Store to write: ``size`` (bytes; NaN if the cell does not reach the quality), the
+        ``seconds`` of the encoder and the SHA-256 of y_hat over (cell, image), and a group ``0``,
+        ``1``, ... for each image with its bitstreams, one after the other.
     refined : list of Path
         Refined latents from ``refine_latents``; empty if the codec is not a refined one.
     """
@@ -82,29 +82,38 @@ def run(
     cells = cells_to_code(codec, spec, read_fits(fits, stored.table), stored)
     levels = select_images(store.read(simulation), stored.names, simulation)["level"]
     images = load_images(manifest_file, spec.shard, stored)
-    sizes, digests = [], []
+    sizes, times, digests, clock = [], [], [], clock_of(codec)
     with store.create(out, spec) as writer:
         for i, (entry, image) in enumerate(zip(images, stored, strict=True)):
             pixels = load_image(entry["file"], entry["sha256"])
             key = noise_key(spec.seed, entry["name"])
-            streams, sizes_of_image, digests_of_image = [], [], []
+            streams, sizes_of_image, times_of_image, digests_of_image = [], [], [], []
             for cell_id, cell in cells.items():
                 level = level_of(levels.isel(image=i), cell_id)
                 if level is not None and math.isnan(level):
                     sizes_of_image.append(math.nan)
+                    times_of_image.append(math.nan)
                     digests_of_image.append("")
                     continue
+                start = clock()
                 stream, decoded = encode(codec, cell, image, pixels, key, level)
+                times_of_image.append(clock() - start)
                 streams.append(stream)
                 sizes_of_image.append(len(stream))
                 digests_of_image.append(digest(decoded.y_hat))
             sizes.append(sizes_of_image)
+            times.append(times_of_image)
             digests.append(digests_of_image)
             joined = np.frombuffer(b"".join(streams), np.uint8)
             writer.write(xr.Dataset({"stream": ("byte", joined)}), group=str(i))
         shape = len(images), len(cells)
         arrays = {
             "size": (("image", "cell"), np.reshape(sizes, shape).astype(float), {"units": "byte"}),
+            "seconds": (
+                ("image", "cell"),
+                np.reshape(times, shape).astype(float),
+                {"units": "second of the processor"},
+            ),
             "y_hat_sha256": (("image", "cell"), np.reshape(np.array(digests, str), shape)),
         }
         names = [str(cell_id) for cell_id in cells]

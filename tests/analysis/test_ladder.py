@@ -228,15 +228,18 @@ def test_refined_latents_are_a_rung_between_context_and_quantization(factor):
         make_run(), make_simulations(shares), LIMIT, [refined_codec(factor)], seconds=SECONDS
     )
     assert [rung.term for rung in found[4:]] == ["context", "encoder", "quantization"]
-    ladder = ladder_frame(LABELS, found, QUALITIES)
+    name = "better: linear-causal/calibrated/rounding"
+    ladder = ladder_frame(LABELS, found, QUALITIES, {name: 14.0})
     curve = ladder[ladder["quality"].isna()].set_index("term")
     encoder = curve.loc["encoder"]
+    assert curve["encoder_seconds"].drop("encoder").isna().all()
     if factor < 1:
-        assert encoder["name"] == "better: linear-causal/calibrated/rounding"
+        assert encoder["name"] == name
         before = 0.98 * 0.95 * (1 - SIDE)  # of the model's bits; side information stays
         change = (factor * before + SIDE) / (before + SIDE) - 1
         assert encoder["change"] == pytest.approx(100 * change, rel=1e-9)
-        assert encoder["encoder_seconds"] == 12.5
+        assert encoder["encoder_seconds"] == 14.0
+        assert encoder["refinement_seconds"] == 12.5
     else:
         assert encoder["change"] == 0 and "would need +" in encoder["remark"]
     total = (1 + curve["change"].iloc[1:] / 100).prod()

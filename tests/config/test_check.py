@@ -365,7 +365,8 @@ def with_refined(**args) -> dict:
         ({"codec": "mini"}, "unknown codec that is refined 'mini'; known: joint, mini-mean-scale"),
         ({"codec": "better"}, "unknown codec that is refined 'better'"),
         ({"codec": "joint"}, "refined for rounding, which is no bound; expected quantizer"),
-        ({"step": 5}, "codec 'better': .*unknown field `step`"),
+        ({"stride": 5}, "codec 'better': .*unknown field `stride`"),
+        ({"codec": "joint", "quantizer": "lattice-e8"}, "but its bound_for.cell is codec/codec/te"),
         ({"steps": -1}, r"codec 'better': .*\$.steps"),
         ({"quantizer": "trellis"}, "codec 'better': .*trellis"),
         ({"lambdas": [0]}, "codec 'better': .*lambdas"),
@@ -381,6 +382,14 @@ def test_only_refined_codecs_can_be_left_out_of_the_analysis():
     codecs = {"mini-mean-scale": {"qualities": [1], "analyze": False}}
     with pytest.raises(InputError, match="mini-mean-scale.analyze is false; expected `use: refi"):
         complete({**CODEC, "codecs": codecs}, SCHEMA)
+
+
+@pytest.mark.parametrize("entry", [{"use": "rounding"}, {"args": {"order": "channel"}}])
+def test_refinement_for_another_lattice_is_refused(entry):
+    config = with_refined(codec="mini-mean-scale", quantizer="lattice-e8")
+    quantizers = {"rounding": {}, "test-channel": {}, "lattice-e8": entry}
+    with pytest.raises(InputError, match="quantizers.lattice-e8 without `use` and without `orde"):
+        complete({**config, "quantizers": quantizers}, SCHEMA)
 
 
 @pytest.mark.parametrize("base", ["mini-mean-scale", "joint"])

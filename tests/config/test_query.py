@@ -11,13 +11,16 @@ from rdpipe.config.query import (
     COMPONENTS,
     analyzed_codecs,
     base_codec,
+    bitstream_cells,
     bitstream_spec,
     calibrated_quantizers,
+    coded_codecs,
     exported_curves,
     fitted_estimators,
     gap_spec,
     needs_gain,
     reconstruction_spec,
+    refinement_cells,
     refinement_spec,
     simulated_cells,
     simulation_spec,
@@ -25,7 +28,7 @@ from rdpipe.config.query import (
     used_modules,
     used_weights,
 )
-from rdpipe.core.axes import AXES
+from rdpipe.core.axes import AXES, BASELINE_CELL
 
 SCHEMA = Path(__file__).parents[2] / "workflow" / "schema.yaml"
 CODEC = {"datasets": {"sample": {}}, "codecs": {"mini-mean-scale": {"qualities": [1]}}}
@@ -190,8 +193,9 @@ def test_traits_are_those_of_the_class_and_a_function_has_none(user_parts):
     assert needs_gain(config, "other") and not needs_gain(config, "sample")
 
 
-def with_refined(base_qualities, **entry):
+def with_refined(base_qualities, quantizers=("rounding", "test-channel"), **entry):
     """Return a complete config with a codec of some qualities and a refined one."""
+    sections = {"quantizers": {name: {} for name in quantizers}}
     codecs = {
         "mini-mean-scale": {"qualities": base_qualities},
         "better": {
@@ -201,7 +205,7 @@ def with_refined(base_qualities, **entry):
             **entry,
         },
     }
-    return complete({**CODEC, "codecs": codecs}, SCHEMA)
+    return complete({**CODEC, **sections, "codecs": codecs}, SCHEMA)
 
 
 @pytest.mark.parametrize(
@@ -231,6 +235,25 @@ def test_refined_bound_has_the_level_of_its_refinement():
     config = with_refined([1], args=args)
     assert simulation_spec(config, "better")["level"] == 0.2
     assert base_codec(config, "better") == "mini-mean-scale"
+
+
+@pytest.mark.parametrize("step", [1.0, 0.8])
+def test_latents_refined_for_a_lattice_have_real_bytes_of_its_cell_at_its_step(step):
+    args = {"codec": "mini-mean-scale", "quantizer": "lattice-e8"}
+    args = args if step == 1.0 else {**args, "step": step}
+    config = with_refined([1], args=args, quantizers=("rounding", "lattice-e8", "test-channel"))
+    (cell,) = simulated_cells(config, "better")
+    assert cell == BASELINE_CELL.replace(quantizer="lattice-e8")._replace(
+        reconstruction=cell.reconstruction
+    )
+    assert refinement_cells(config, "better") == bitstream_cells(config, "better") == [cell]
+    assert simulation_spec(config, "better")["level"] == step
+    assert "better" in coded_codecs(config)
+    assert refinement_spec(config, "better", 1)["refinement"]["step"] == step
+
+
+def test_latents_refined_for_rounding_need_no_reconstruction():
+    assert refinement_cells(with_refined([1]), "better") == []
 
 
 def test_curve_of_a_refined_codec_is_exported_with_those_of_its_codec():

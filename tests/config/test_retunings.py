@@ -104,7 +104,8 @@ def test_training_for_rounding_is_no_bound(quantizer):
 
 def with_refined(quantizer, refinement, **codec):
     """Return a config in which the latents of the retuned codec are refined."""
-    level = {"level": 0.2} if quantizer == "test-channel" else {}
+    level = {"level": 0.2} if refinement.get("quantizer", "rounding") == quantizer else {}
+    level = {} if quantizer in ("rounding", "noise") else level
     config = with_training(quantizer=quantizer, **level)
     args = {"codec": "better", **refinement}
     config["codecs"]["refined"] = {"use": "refined", "args": args, "qualities": [2], **codec}
@@ -117,6 +118,7 @@ def with_refined(quantizer, refinement, **codec):
         ("rounding", {}, attached("refined", codec="better")),
         ("noise", {}, attached("refined", codec="better")),
         ("test-channel", {"quantizer": "test-channel"}, attached("retuned", is_bound=True)),
+        ("lattice-e8", {"quantizer": "lattice-e8"}, attached("retuned", is_bound=True)),
     ],
 )
 def test_refined_latents_of_a_retuned_codec_are_for_its_quantizer_and_level(
@@ -125,7 +127,8 @@ def test_refined_latents_of_a_retuned_codec_are_for_its_quantizer_and_level(
     config = complete(with_refined(quantizer, refinement), SCHEMA)
     assert attached_codecs(config)["refined"] == found
     if refinement:
-        assert config["codecs"]["refined"]["args"]["theta"] == 0.2
+        level = "theta" if quantizer == "test-channel" else "step"
+        assert config["codecs"]["refined"]["args"][level] == 0.2
         assert simulation_spec(config, "refined")["level"] == 0.2
 
 

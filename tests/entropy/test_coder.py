@@ -7,7 +7,16 @@ import pytest
 import torch
 
 from rdpipe.codecs.bitstream import decoding
-from rdpipe.entropy.coder import GRID, MARGIN, RATIO_GRID, SHIFT, Decoder, DecodingError, Encoder
+from rdpipe.entropy.coder import (
+    GRID,
+    MARGIN,
+    RATIO_GRID,
+    SHIFT,
+    Decoder,
+    DecodingError,
+    Encoder,
+    round_ratio,
+)
 from rdpipe.entropy.coding_walk import CodingWalk, tails_of
 from rdpipe.entropy.priors import Gaussian, Laplace, Logistic, Mixture
 from rdpipe.entropy.range_coding import code_indices
@@ -275,3 +284,10 @@ def test_an_outlier_costs_a_known_number_of_bits():
         coder = CountingEncoder()
         code_indices(coder, indices, tails_of(prior, prior.mean.double(), 1.0))
         assert coder.bits == pytest.approx(21 + 2 * math.log2(index), abs=2)
+
+
+def test_ratios_are_rounded_outside_of_a_coder_as_an_encoder_rounds_them():
+    x = torch.logspace(-9, 6, 3001, dtype=torch.float64)
+    rounded = Encoder(b"").agree_ratio(x)
+    assert torch.equal(round_ratio(x), rounded)
+    assert torch.equal(round_ratio(rounded), rounded)

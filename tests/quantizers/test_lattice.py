@@ -16,6 +16,7 @@ from rdpipe.quantizers.lattice import (
     LatticeE8,
     coset_weights,
     every_other_log_tail,
+    near_e8,
     nearest_e8,
     theta_functions,
 )
@@ -30,6 +31,18 @@ def test_nearest_point_matches_a_search(x):
     got = nearest_e8(torch.from_numpy(x)[None])[0].numpy()
     assert got.sum() % 2 == 0 and len(set(got % 1)) == 1
     assert ((x - got) ** 2).sum() == pytest.approx(((x - points) ** 2).sum(1).min(), abs=1e-9)
+
+
+def test_near_points_are_points_of_the_lattice_among_them_the_nearest():
+    x = 6 * torch.randn((500, 8), generator=torch.Generator().manual_seed(0)).double()
+    points = near_e8(x)
+    assert points.shape == (8, 500, 8)
+    assert (points.sum(-1) % 2 == 0).all()
+    assert (points[:4] % 1 == 0).all() and (points[4:] % 1 == 0.5).all()
+    distances = (x - points).square().sum(-1)
+    to_nearest = (x - nearest_e8(x)).square().sum(-1)
+    torch.testing.assert_close(distances.min(0).values, to_nearest, rtol=0, atol=1e-12)
+    assert all(len({tuple(p) for p in points[:, i].tolist()}) == 8 for i in range(500))
 
 
 def test_second_moment_of_the_voronoi_cell():

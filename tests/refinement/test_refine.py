@@ -9,8 +9,11 @@ import torch
 
 from rdpipe.codecs.bitstream import decode, encode
 from rdpipe.codecs.compressai import mini_context, mini_mean_scale
+from rdpipe.codecs.extraction import Extractor
 from rdpipe.codecs.linear import klt
+from rdpipe.core.axes import BASELINE_CELL
 from rdpipe.core.errors import InputError
+from rdpipe.core.kinds import Reconstruction
 from rdpipe.core.metrics import mean_squared_error
 from rdpipe.core.rng import generator
 from rdpipe.core.running import decode_image, to_tensor
@@ -18,6 +21,11 @@ from rdpipe.core.walk import Walk
 from rdpipe.datasets import gaussian_field
 from rdpipe.datasets.image import read_image
 from rdpipe.entropy.priors import Gaussian
+from rdpipe.evaluation.bitstreams import decode as read_cell
+from rdpipe.evaluation.bitstreams import encode as write_cell
+from rdpipe.evaluation.cell import RECONSTRUCTION
+from rdpipe.evaluation.simulation import CodedImage, Simulation
+from rdpipe.quantizers.reconstruction import KNOTS
 from rdpipe.refinement.codec import fingerprint, refined_codec
 from rdpipe.refinement.refine import Refiner, Settings
 from rdpipe.refinement.slope import slope_of_step
@@ -169,6 +177,7 @@ def test_never_worse_than_the_codecs_own_latents(name, quantizer):
     refined = refiner.refine()
     assert refined.after.value <= refined.before.value
     assert refiner.evaluate(refined.latents) == refined.after
+    assert math.isnan(refined.graph_bits)
 
 
 @pytest.mark.parametrize("make", [mini_mean_scale, mini_context])
@@ -185,6 +194,49 @@ def test_refined_bytes_decode_with_the_unmodified_decoder(make):
         error = mean_squared_error(image, decoder(data))
         assert error == pytest.approx(refined.after.mse, rel=2e-3)
         assert 8 * len(data) == pytest.approx(refined.after.bits, rel=0.05, abs=500)
+
+
+def test_objective_for_the_lattice_is_what_its_cell_measures():
+    """The relaxed walk, without relaxation, has the bits and the picture of the simulated cell."""
+    codec, image = mini_mean_scale(2), photograph()
+    gains = np.linspace(1.4, 1.0, len(KNOTS))
+    settings = Settings(
+        0.005, steps=12, quantizer=RefinedFor.LATTICE, step=0.9, gains={"y": gains.tolist()}
+    )
+    refined = Refiner(codec, "photograph", image, settings).refine()
+    assert refined.after.value < refined.before.value
+    encoder = refined_codec(codec, {fingerprint(to_tensor(codec, image)): refined.latents})
+    cell = BASELINE_CELL.replace(quantizer="lattice-e8")._replace(
+        reconstruction=Reconstruction.CALIBRATED
+    )
+    entries = {"means": {"codec": {}}, "variances": {"codec": {}}, "quantizers": {"lattice-e8": {}}}
+    fits = {(RECONSTRUCTION, "lattice-e8"): {"y": {"gain": gains}}}
+    for sender, objective in ((codec, refined.before), (encoder, refined.after)):
+        extractor = Extractor(sender, described=codec)
+        row, _ = extractor.extract("photograph", image)
+        latents = extractor.latents("photograph", image)
+        simulation = Simulation(sender, {"e8": cell}, entries, fits, latents, level=0.9)
+        found = simulation.run([CodedImage(latents, image)])
+        bits = found["bits"].item() + row["side_bits"]
+        assert objective.bits == pytest.approx(bits, rel=1e-5)
+        assert objective.mse == pytest.approx(found["mse"].item(), rel=1e-3)
+        cells = simulation.cells["e8"]
+        stream, _ = write_cell(sender, cells, latents, image, key=0, level=0.9)
+        assert 8 * len(stream) == pytest.approx(bits, rel=0.02, abs=400)
+        decoded = read_cell(mini_mean_scale(2), cells, stream).image
+        assert mean_squared_error(image, decoded) == pytest.approx(objective.mse, rel=2e-3)
+
+
+def test_side_information_stays_if_latents_are_refined_for_the_lattice():
+    refiner = Refiner(
+        mini_mean_scale(2),
+        "photograph",
+        photograph(),
+        Settings(0.005, steps=12, quantizer=RefinedFor.LATTICE),
+    )
+    refined = refiner.refine()
+    assert torch.equal(refined.latents["z"], refiner.initial["z"])
+    assert not torch.equal(refined.latents["y"], refiner.initial["y"])
 
 
 def test_codec_that_needs_the_image_to_decode_is_refused():
@@ -226,6 +278,16 @@ def test_codecs_of_other_shapes_are_refined(name, small_codecs):
 def test_raster_scan_is_refused(small_codecs):
     with pytest.raises(InputError, match="parts in sequence; expected at most 64"):
         Refiner(small_codecs.MixtureRaster(3), "photograph", photograph(), Settings(0.01))
+
+
+def test_raster_scan_is_refused_for_the_lattice_even_if_it_can_be_evaluated_at_once(small_codecs):
+    class AtOnce(small_codecs.MixtureRaster):
+        def code_parallel(self, size, send):
+            raise NotImplementedError
+
+    settings = Settings(0.01, quantizer=RefinedFor.LATTICE)
+    with pytest.raises(InputError, match="at most 64 for refinement for a lattice"):
+        Refiner(AtOnce(3), "photograph", photograph(), settings)
 
 
 def test_codec_without_gradients_is_refused():

@@ -132,7 +132,7 @@ def test_codec_without_latents_that_are_coded(tables):
 
 def test_cost_of_refinement_is_on_the_card_of_the_encoder(tables):
     ladder = tables["ladder"].replace({"term": {"quantization": "encoder"}})
-    ladder = ladder.assign(encoder_seconds=12.5 * (ladder["term"] == "encoder"))
+    ladder = ladder.assign(refinement_seconds=12.5 * (ladder["term"] == "encoder"))
     made = cards_of(tables, ladder=ladder)
     assert made["encoder"]["seconds"] == "adds 12.5 s per megapixel to the encoder"
 

@@ -100,8 +100,8 @@ def test_stores_have_no_cells_and_all_images(products):
     streams, decoded = (store.join_shards(products[name]) for name in ("streams", "decoded"))
     images = ["0.png", "1.png", "2.png"]
     for product, variables in (
-        (streams, {"size", "y_hat_sha256"}),
-        (decoded, {"size", "mse", "ms_ssim"}),
+        (streams, {"size", "seconds", "y_hat_sha256"}),
+        (decoded, {"size", "seconds", "mse", "ms_ssim"}),
     ):
         assert set(product.data_vars) == variables
         assert dict(product.sizes) == {"cell": 0, "image": 3}

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from timeless import content
 
 from rdpipe.core.forkserver import VARIABLE
 
@@ -51,7 +52,9 @@ def folder(tmp_path_factory):
     return folder
 
 
-def run(folder: Path, name: str, **environment: str) -> tuple[dict[str, bytes], str]:
+def run(
+    folder: Path, name: str, **environment: str
+) -> tuple[dict[str, dict[str, bytes] | bytes], str]:
     """Return the products of a run, and the command of the process that its first job is of."""
     paths = {"results": f"{name}/results", "logs": f"{name}/logs"}
     (folder / "config.yaml").write_text(yaml.safe_dump({**CONFIG, "pathvars": paths}))
@@ -73,9 +76,7 @@ def run(folder: Path, name: str, **environment: str) -> tuple[dict[str, bytes], 
     )
     products = (folder / name / "results").rglob("*.*")
     files = {str(file.relative_to(folder / name)): file for file in products if file.is_file()}
-    return {name: file.read_bytes() for name, file in files.items()}, (
-        folder / "parents"
-    ).read_text()
+    return {name: content(file) for name, file in files.items()}, (folder / "parents").read_text()
 
 
 def test_forked_jobs_write_the_same_bytes(folder):

@@ -21,6 +21,7 @@ CONFIG = {
         "other": {"use": "folder", "args": {"root": "calibration"}},
     },
     "calibration": "other",
+    "bitstream": True,
     "codecs": {
         "mini-mean-scale": {"qualities": [1, 2]},
         "better": {
@@ -28,6 +29,11 @@ CONFIG = {
             "args": {"codec": "mini-mean-scale", "steps": 4},
             "qualities": [1, 2],
             "analyze": False,
+        },
+        "on-lattice": {
+            "use": "refined",
+            "args": {"codec": "mini-mean-scale", "steps": 10, "quantizer": "lattice-e8"},
+            "qualities": [1, 2],
         },
         "bound": {
             "use": "refined",
@@ -37,7 +43,7 @@ CONFIG = {
     },
     "means": {"codec": {}},
     "variances": {"codec": {}},
-    "quantizers": {"rounding": {}, "test-channel": {}},
+    "quantizers": {"rounding": {}, "lattice-e8": {}, "test-channel": {}},
     "limits": {"decodable": LIMIT},
     "simulate": {"curves": []},
 }
@@ -55,10 +61,36 @@ def test_refined_latents_are_rungs_of_the_ladder(refined):
     ladder = pd.read_csv(refined.folder / "results/ladder.csv")
     assert set(ladder["codec"]) == {"mini-mean-scale"}
     curve = ladder[ladder["quality"].isna()]
-    assert curve["term"].tolist()[4:] == ["context", "encoder", "quantization", "encoder"]
+    assert curve["term"].tolist()[4:] == [
+        "context", "encoder", "encoder", "quantization", "encoder",
+    ]  # fmt: skip
     rates = pd.read_csv(refined.folder / "results/bd_rates.csv").query("measure == 'psnr'")
     kinds = rates[rates["role"] == "refined"].set_index("curve")["kind"]
-    assert kinds.to_dict() == {"better": "achieved", "bound": "upper bound on R(D)"}
+    assert kinds.to_dict() == {
+        "better": "achieved",
+        "on-lattice": "achieved",
+        "bound": "upper bound on R(D)",
+    }
+
+
+def test_bytes_of_the_lattice_have_the_rate_and_the_picture_of_the_refinement(refined):
+    run = refined.folder / "results/tiny/on-lattice/q2"
+    found, decoded = (store.read(run / f"{name}/0.zarr.zip") for name in ("refined", "decoded"))
+    assert decoded["cell"].values.tolist() == ["codec/codec/lattice-e8/calibrated"]
+    np.testing.assert_allclose(decoded["mse"].squeeze("cell"), found["mse"], rtol=0.01)
+    np.testing.assert_allclose(
+        8 * decoded["size"].squeeze("cell"), found["bits"], rtol=0.02, atol=400
+    )
+    available = store.read(refined.folder / "results/bounds.zarr.zip", "available")
+    rows = available.to_dataframe().set_index("cell")
+    assert rows.loc["on-lattice", ["role", "kind"]].tolist() == ["refined", "achieved"]
+
+
+def test_encoders_of_rungs_with_bytes_are_timed(refined):
+    ladder = pd.read_csv(refined.folder / "results/ladder.csv")
+    for row in ladder.itertuples():
+        timed = row.name in ("on-lattice", "better: codec/codec/rounding", "codec/codec/rounding")
+        assert (row.encoder_seconds > row.refinement_seconds) == timed, row.name
 
 
 def test_reported_bytes_are_those_of_the_refined_latents(refined):

@@ -9,6 +9,7 @@ rule refine_latents:
         checkpoints=lambda w: checkpoints_of(
             w, query.refinement_spec(config, w.codec, int(w.quality))["neighbors"]
         ),
+        fits=lambda w: reconstruction_files(w, query.refinement_cells(config, w.codec)),
     output:
         "<results>/{dataset}/{codec}/q{quality}/refined/{shard}.zarr.zip",
     log:
@@ -31,6 +32,7 @@ rule refine_latents:
         " --spec {params.spec:q}"
         " --manifest_file {input.manifest:q}"
         " --state {params.state:q}.state"
+        " --fits {input.fits:q}"
         " --out {output:q} > {log:q} 2>&1"
 
 

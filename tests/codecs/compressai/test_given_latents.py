@@ -53,8 +53,12 @@ def test_predictions_and_image_are_those_of_the_raster_scan(codec):
 def test_latents_are_refined_at_once_and_coded_one_after_the_other(architecture):
     codec = adapt(coding_model(architecture))
     refiner = Refiner(codec, "image", IMAGE, Settings(1e-4, steps=12))
+    own = refiner.bits_in_graph(refiner.initial)  # on the grid of the entropy coder
+    assert own == pytest.approx(refiner.before.bits, rel=2e-3)
     refined = refiner.refine()
     assert refined.after.value < refined.before.value
+    assert refined.graph_bits == pytest.approx(refined.after.bits, rel=0.1)
+    assert refined.graph_bits != refined.after.bits
     latents = {fingerprint(to_tensor(codec, IMAGE)): refined.latents}
     encoder = refined_codec(codec, latents)
     decoded = decode(codec, encode(encoder, IMAGE))

@@ -1,0 +1,19 @@
+"""Products of a run without the times of encoders, which differ between two runs."""
+
+import zipfile
+from pathlib import Path
+
+import pandas as pd
+
+TIMES = {"seconds", "encoder_seconds", "refinement_seconds"}
+
+
+def content(file: Path) -> dict[str, bytes] | bytes:
+    """Return the bytes of a file, of the members of a store, or of the columns of a ladder."""
+    if file.name.removesuffix(".csv") == "ladder":
+        return pd.read_csv(file).drop(columns=TIMES - {"seconds"}).to_csv().encode()
+    if not zipfile.is_zipfile(file):
+        return file.read_bytes()
+    with zipfile.ZipFile(file) as members:
+        names = [name for name in members.namelist() if not TIMES & set(name.split("/"))]
+        return {name: members.read(name) for name in names}

@@ -15,8 +15,11 @@ if not workflow.overwrite_configfiles:
     configfile: workflow.source_path("config/sample.yaml")
 
 
-# With `--sdm apptainer`, jobs run in this file of the working directory; docs/howto/cluster.md says how to make it.
-container: "rdpipe.sif"
+# With `--sdm apptainer`, jobs run in this file of the working directory; docs/howto/cluster.md says how to make it. A
+# module leaves this to the workflow that uses it.
+if not workflow.modifier.skip_configfile:
+
+    container: "rdpipe.sif"
 
 
 include: "workflow/rules/common.smk"

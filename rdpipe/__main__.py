@@ -29,7 +29,7 @@ from rdpipe.config.workflow import run_workflow
 from rdpipe.core import forkserver
 from rdpipe.core.attempts import once_if_hopeless
 from rdpipe.core.device import memory_message
-from rdpipe.core.errors import InputError, describe, user_line
+from rdpipe.core.errors import InputError, describe, is_of_user
 from rdpipe.core.process import limit_threads, usage_message
 from rdpipe.core.specs import Spec
 
@@ -268,7 +268,7 @@ def message_of(error: Exception) -> str | None:
         return str(error)
     if message := memory_message(error):
         return message
-    if user_line(error):
+    if is_of_user(error):
         return f"{describe(error)}; RDPIPE_DEBUG=1 shows the traceback"
     return str(error) if isinstance(error, OSError) else None
 

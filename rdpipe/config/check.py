@@ -58,7 +58,8 @@ def complete(config: Mapping[str, Any], schema_file: Path) -> dict[str, Any]:
     check_values(config, "config")
     schema = yaml.safe_load(Path(schema_file).read_text())
     completed: dict[str, Any] = add_defaults(copy.deepcopy(config), schema, schema)
-    if "curves" not in (config.get("simulate") or {}):
+    simulate = config.get("simulate")
+    if not (isinstance(simulate, Mapping) and "curves" in simulate):
         drop_unknown_curves(completed)
     errors = sorted(
         jsonschema.Draft202012Validator(schema).iter_errors(completed), key=lambda e: list(e.path)

@@ -26,7 +26,8 @@ class InputError(ValueError):
 def describe(error: BaseException) -> str:
     """Return the type of an error, its message and the line of the user's code, in one line.
 
-    Without a line of the user's, it is that of the library; an error of rdpipe's own has none.
+    If the user's code has no part in it, the line is that of the library that raised it. An error
+    of rdpipe has none.
     """
     frames = _frames(error)
     place = user_line(error) or (frames[-1] if frames else None)
@@ -41,6 +42,13 @@ def user_line(error: BaseException) -> traceback.FrameSummary | None:
     """Return the innermost line of an error that is neither in rdpipe nor in a library."""
     lines = [frame for frame in _frames(error) if not _is_in_library(frame)]
     return lines[-1] if lines else None
+
+
+def is_of_user(error: BaseException) -> bool:
+    """Return whether the user's code, or a library that it called, raised an error."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours_or_users = [frame for frame in frames if not _is_in_library(frame)]
+    return bool(ours_or_users) and PACKAGE not in Path(ours_or_users[-1].filename).parents
 
 
 def _frames(error: BaseException) -> list[traceback.FrameSummary]:

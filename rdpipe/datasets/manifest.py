@@ -1,7 +1,7 @@
 """The manifest of a dataset: a description of its images, against which later stages check them.
 
-In the file, relative paths start at its folder, in memory at the working directory. Absolute paths
-stay, except those below the folder of the manifest.
+In memory, a relative path starts at the working directory. In the file, a path below the folder of
+the manifest is relative to that folder, and any other path is absolute or a name.
 """
 
 from __future__ import annotations
@@ -123,7 +123,9 @@ def pack_images(manifest: Manifest, pack: Path) -> Manifest:
     for index, image in enumerate(manifest["images"]):
         file = image["file"]
         if not file.startswith(gaussian_field.PREFIX):
-            name = f"{index:06}{Path(file).suffix.lower()}"  # another may not fit a zip archive
+            name = (
+                f"{index:06}{Path(file).suffix.lower()}"  # its own may be no name in a zip archive
+            )
             files[name], file = file, str(pack / name)
         images.append({**image, "file": file})
     write_pack(pack, ((name, read_file(file)) for name, file in files.items()))

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from rdpipe.io.files import write_atomically
 
+NAME = "images.zip"
+"""Name of a pack, by which it is known from a file of the user in a path."""
 DATE = (1980, 1, 1, 0, 0, 0)
 """Date of every file of a pack: the same images give the same bytes."""
 
@@ -36,20 +38,20 @@ def write_pack(pack: Path, files: Iterable[tuple[str, bytes]]) -> None:
 
 
 def read_packed(file: Path) -> bytes | None:
-    """Return the content of a file in a pack; None if no part of its path is a file.
+    """Return the content of a file in a pack; None if it is not in one.
 
     Raises
     ------
     OSError
         If the pack is damaged, or has no such file.
     """
-    pack = next((parent for parent in file.parents if parent.is_file()), None)
-    if pack is None:
+    pack = file.parent
+    if pack.name != NAME or not pack.is_file():
         return None
     try:
         status = pack.stat()
         archive = _open(pack, status.st_size, status.st_mtime_ns, os.getpid())
-        return archive.read(file.relative_to(pack).as_posix())
+        return archive.read(file.name)
     except (zipfile.BadZipFile, KeyError) as error:
         raise OSError(f"{pack}: damaged, delete it and run the workflow again: {error}") from error
 

@@ -142,14 +142,15 @@ class Simulation:
         Parameters
         ----------
         images : sequence of CodedImage
-            They may be read when they are accessed. One decoded picture of each is in memory.
+            They may be read when they are accessed. Two decoded pictures of each are in memory.
 
         Returns
         -------
         xarray.Dataset
             The variables of :data:`UNITS` over (curve, image): bits without the codec's side
             information, with those of a level that is solved for one image. A cell that does not
-            reach the codec's quality is NaN. ``reason`` over curve says why.
+            reach the codec's quality is NaN. ``reason`` over curve says why. ``syntheses`` counts the
+            pictures that no curve before had.
         """
         pictures = [Pictures(self.codec, image, len(images) == 1) for image in images]
         target = self._quality(pictures, [picture.own_digest for picture in pictures])
@@ -206,7 +207,7 @@ class Simulation:
             level_bits = LEVEL_BITS if count == 1 else 0
         found = list(zip(pictures, best.pictures, strict=True))
         if not reason and not all(picture.has_ms_ssim(digest) for picture, digest in found):
-            code(level, keep=True)
+            code(level, keep=True)  # the best level is not the last one: its pictures are gone
         syntheses = [picture.syntheses for picture in pictures]
         values: dict[str, Any] = {"syntheses": np.subtract(syntheses, before), "reason": reason}
         if reason:
@@ -316,7 +317,7 @@ class Pictures:
         return digest in self._ms_ssim or digest in self._kept
 
     def ms_ssim(self, digest: str) -> float:
-        """Return the MS-SSIM of the codec's own picture, of the last one, or of a known one."""
+        """Return the MS-SSIM of a decoded picture for which :meth:`has_ms_ssim` is true."""
         if digest not in self._ms_ssim:
             self._ms_ssim[digest] = ms_ssim(self._image.pixels, self._kept[digest])
         return self._ms_ssim[digest]

@@ -1,1 +1,1 @@
-"""What is read and written: Zarr stores, the JSON of CompressAI, and sources of the code."""
+"""Read and write Zarr stores and the JSON of CompressAI; read the sources of the code."""

@@ -22,8 +22,8 @@ TEMPLATE_SUFFIXES = (".j2", ".css", ".js")
 """Suffixes of parts of the page."""
 INSTALLED = {Path(sysconfig.get_path(name)) for name in ("purelib", "platlib", "stdlib")}
 """Folders of installed packages, which do not belong to each other."""
-FORMAT = f"1 {sys.version_info.major}.{sys.version_info.minor}"
-"""Changes with what is read of a source, and with the Python that reads it."""
+MOST_ENTRIES = 1000
+"""Number of entries from which a cache is written without those that are not used."""
 
 
 class Module(NamedTuple):
@@ -56,6 +56,7 @@ class Sources:
 
     def __init__(self, cache: Path | None = None):
         self._cache, self._cached = cache, _read(cache)
+        self._reader = Path(__file__).read_bytes() + sys.version.encode()
         self._used: dict[str, list[str]] = {}
         self._modules: dict[str, Module | None] = {}
         self._templates: dict[Path, dict[str, str]] = {}
@@ -103,9 +104,11 @@ class Sources:
         return _short_digest("".join(f"{name}\0{parts[name]}\0" for name in sorted(parts)).encode())
 
     def save(self) -> None:
-        """Write the cache, if there is one that can be written and something new was read."""
+        """Write the cache if something new was read, and if it can be written."""
         if self._cache is not None and self._used.keys() - self._cached.keys():
-            self._cached = dict(self._used)
+            self._cached |= self._used
+            if len(self._cached) > MOST_ENTRIES:
+                self._cached = dict(self._used)
             with suppress(OSError):
                 write_atomically(self._cache, lambda out: out.write_text(json.dumps(self._cached)))
 
@@ -119,7 +122,7 @@ class Sources:
     def _read_module(self, name: str, file: Path) -> Module:
         package = name if file.name == "__init__.py" else name.rpartition(".")[0]
         source = file.read_bytes()
-        key = _short_digest(f"{FORMAT}\0{package}\0".encode() + source)
+        key = _short_digest(b"\0".join([self._reader, package.encode(), source]))
         self._used[key] = self._cached.get(key) or [*_read_code(source, package)]
         digest, *imported = self._used[key]
         uses = [other for other in imported if _is_part_of(other, name)]

@@ -99,6 +99,7 @@ def create(path: Path, spec: Spec | Mapping[str, Any]) -> Iterator[Writer]:
     Writer
     """
     fields = spec.to_mapping() if isinstance(spec, Spec) else spec
+    Path(path).parent.mkdir(parents=True, exist_ok=True)  # fails before anything is computed
     with tempfile.TemporaryDirectory(prefix="rdpipe-", ignore_cleanup_errors=True) as temporary:
         folder = Path(temporary) / "store"
         yield Writer(folder)

@@ -114,6 +114,7 @@ def test_values_are_not_replaced_by_defaults_and_the_input_is_unchanged():
             "datasets: YAML reads a name as a boolean, False; quote the name",
         ),
         ({"calibration": False}, "False is not of type 'string', 'null'; put a name in quotes"),
+        ({"simulate": 5}, "simulate: 5 is not of type 'object'"),
         ({"codecs": {}}, "nothing to do; expected an entry in codecs, baselines or training"),
         ({"anchors": {"jpeg": {"qualities": [5]}}}, "unknown key 'anchors'; it is now baselines"),
     ],

@@ -56,3 +56,11 @@ def test_damaged_pack_and_absent_file_are_named(packed, tmp_path):
     with pytest.raises(InputError, match=r"images\.zip: damaged, delete it"):
         load_image(entry["file"], entry["sha256"])
     assert pack.read_packed(tmp_path / "nothing" / "a.png") is None
+
+
+def test_file_of_the_user_in_a_path_is_no_pack(tmp_path):
+    (tmp_path / "photos").write_text("a file in place of a folder")
+    assert pack.read_packed(tmp_path / "photos" / "a.png") is None
+    with pytest.raises(InputError) as raised:
+        read_image(str(tmp_path / "photos" / "a.png"))
+    assert "damaged" not in str(raised.value)

@@ -181,6 +181,26 @@ def test_cache_answers_for_a_source_of_the_same_content_only(package, tmp_path, 
     assert cache.read_text() != entries
 
 
+def test_after_an_edit_only_the_edited_source_is_parsed(package, tmp_path, monkeypatch):
+    package("a/other_stage.py", "from rdpipe import c\n")
+    parsed, read_code = [], sources._read_code
+    monkeypatch.setattr(
+        sources, "_read_code", lambda *source: parsed.append(source) or read_code(*source)
+    )
+
+    def plan():
+        parsed.clear()
+        read = Sources(tmp_path / "sources.json")
+        for stage in ("rdpipe.a.stage", "rdpipe.a.other_stage"):
+            read.digest(stage)
+            read.save()
+        return len(parsed)
+
+    assert plan() > 1 and plan() == 0
+    package("b/tool.py", "changed = 1")
+    assert plan() == 1 and plan() == 0
+
+
 @pytest.mark.parametrize("content", ["", "[1]", '{"a": '])
 def test_damaged_cache_is_ignored_and_replaced(package, tmp_path, content):
     cache = tmp_path / "sources.json"

@@ -74,10 +74,16 @@ def temporary(tmp_path, monkeypatch):
 def test_only_the_finished_store_is_written_beside_the_target(tmp_path, temporary):
     with store.create(tmp_path / "out" / "a.zarr.zip", {}) as writer:
         writer.write(xr.Dataset({"a": ("x", [1.0])}))
-        assert not (tmp_path / "out").exists()
+        assert not list((tmp_path / "out").iterdir())
         assert [path.name[:7] for path in temporary.iterdir()] == ["rdpipe-"]
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.zarr.zip"]
     assert not list(temporary.iterdir())
+
+
+def test_folder_that_cannot_be_made_is_an_error_before_the_block(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError), store.create(tmp_path / "file" / "a.zarr.zip", {}):
+        pytest.fail("something was computed")
 
 
 def test_error_leaves_no_temporary_file(tmp_path, temporary, monkeypatch):

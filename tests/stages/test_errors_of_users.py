@@ -15,6 +15,12 @@ MODULES = {
     ),
     "import": "import torch\nnet = torch.nn.Linear(1, 2)(torch.ones(3))\n",
     "file": "class Codec:\n    def __init__(self, quality):\n        open('weights.pt')\n",
+    "send": (
+        "import torch\nfrom rdpipe.entropy.priors import Gaussian\n"
+        "class Codec:\n    multiple = 1\n    def __init__(self, quality):\n        pass\n"
+        "    def code(self, image, size, send):\n        x = torch.ones(1, 1, *size)\n"
+        "        return send('y', Gaussian(0 * x, x), image)\n"
+    ),
     "syntax": "class Codec:\n    def code(self, image\n",
 }
 LINES = {
@@ -42,7 +48,7 @@ def extract(tmp_path, monkeypatch):
     return run
 
 
-@pytest.mark.parametrize("kind", MODULES)
+@pytest.mark.parametrize("kind", LINES)
 def test_error_of_the_user_is_one_line(extract, capsys, kind):
     assert extract(kind) == 2
     error = capsys.readouterr().err
@@ -61,3 +67,10 @@ def test_error_of_rdpipe_has_its_traceback(extract, monkeypatch):
     monkeypatch.setattr("rdpipe.stages.extract_latents.encoder_of", int)  # takes no such argument
     with pytest.raises(TypeError):
         extract("code")
+
+
+def test_error_of_rdpipe_below_the_code_of_a_user_has_its_traceback(extract, monkeypatch):
+    """A call of ``send`` is the user's line; what fails in it is not."""
+    monkeypatch.setattr("rdpipe.core.walk.make_part", int)  # takes no such arguments
+    with pytest.raises(TypeError):
+        extract("send")

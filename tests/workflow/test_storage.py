@@ -120,3 +120,19 @@ def test_jobs_that_share_only_a_storage_give_the_same_numbers(tmp_path):
             table(project.storage / target).drop_attrs(),
             table(project.folder / target).drop_attrs(),
         )
+
+
+def test_copies_of_files_of_the_user_have_the_files_that_the_config_names(tmp_path):
+    """Names of copies begin with ``work/`` or ``root/``, which a name of the user may, too."""
+    project = Stored(tmp_path / "run")
+    write_inputs(project.folder)
+    for folder in ("models", "rootmodels", "work"):
+        (project.folder / folder).mkdir()
+        (project.folder / folder / "q1.safetensors").write_bytes(b"")
+    config = copy.deepcopy(CONFIG)
+    for folder in ("rootmodels", "work"):
+        args = {"checkpoint": f"{folder}/q{{quality}}.safetensors"}
+        config["codecs"] = {"theirs": {"use": "trained", "args": args, "qualities": [1]}}
+        project.configure(config)
+        printed = project.snakemake(TARGETS[0], "--dry-run").stdout
+        assert f"input: {folder}/q1.safetensors\n" in printed, printed

@@ -24,8 +24,9 @@ from rdpipe.core.axes import AXES, axis_named
 from rdpipe.core.device import count_cards, resolve_device
 from rdpipe.core.errors import InputError
 from rdpipe.core.provenance import ROOT, installed_versions
-from rdpipe.io.sources import Sources
 from rdpipe.datasets import folder
+from rdpipe.datasets.digests import content_digests
+from rdpipe.io.sources import Sources
 
 if str(Path.cwd()) not in sys.path:  # for modules of the user, as in the jobs
     sys.path.append(str(Path.cwd()))
@@ -46,6 +47,7 @@ try:
     # A job of a cluster reads the config again, where there may be other cards.
     if config["device"] == "auto":
         config["device"] = os.environ.setdefault("RDPIPE_DEVICE", resolve_device("auto"))
+        workflow.register_envvars("RDPIPE_DEVICE")
     for arguments in query.image_folders(config).values():
         arguments["root"] = folder.canonical_root(arguments["root"])
     if runs_here and not (with_conda or with_container):
@@ -83,8 +85,8 @@ if with_conda:
             new.symlink_to(ROOT)
             new.replace(link)  # in one step: jobs may be running
     shell.prefix(f"set -euo pipefail; export PYTHONPATH={shlex.quote(str(link.parent))}; ")
-elif with_container:  # the image has rdpipe
-    shell.prefix("set -euo pipefail; ")
+elif with_container:  # the image has rdpipe; Apptainer keeps the variables of this machine
+    shell.prefix("set -euo pipefail; unset PYTHONPATH; ")
 else:
     interpreter = shlex.quote(str(Path(sys.executable).parent))
     shell.prefix(f"set -euo pipefail; export PATH={interpreter}:$PATH; ")
@@ -114,6 +116,7 @@ wildcard_constraints:
 
 # Parameters
 
+CONTAINER = "rdpipe.sif"
 SOURCES = Sources(Path(".snakemake/rdpipe-sources.json"))
 
 
@@ -126,7 +129,8 @@ def code_digests(stage, spec=None, **used):
     """Return what a stage executes: digests of code, plug-ins, weights and programs, and versions.
 
     What is used is one name, or several, in each section of the config, and all entries of the
-    sections of a specification. With conda or a container, Snakemake itself compares what is used.
+    sections of a specification. With conda, Snakemake itself compares the environments. In a
+    container, rdpipe and its packages are those of the image, whose digest stands for them.
     """
     sections = {
         section: [names] if isinstance(names, str) else names for section, names in used.items()
@@ -140,11 +144,16 @@ def code_digests(stage, spec=None, **used):
 @cache
 def read_once(stage, modules, weights):
     """Return digests and versions, which are read once for all jobs."""
-    versions = [] if with_conda or with_container else installed_versions(stage)
-    digests = SOURCES.digests([f"rdpipe.stages.{stage}", *modules], weights)
+    modules = [f"rdpipe.stages.{stage}", *modules]
+    if with_container:
+        modules = [module for module in modules if module.partition(".")[0] != "rdpipe"]
+    digests = SOURCES.digests(modules, weights)
     if workflow.is_main_process:
         SOURCES.save()
-    return digests + versions
+    if with_container:
+        cache = Path(".snakemake/rdpipe-container.json")
+        return digests + [f"{CONTAINER}: {content_digests([os.path.abspath(CONTAINER)], cache)[0]}"]
+    return digests + ([] if with_conda else installed_versions(stage))
 
 
 def config_entry(section, name):

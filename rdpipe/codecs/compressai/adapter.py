@@ -430,11 +430,14 @@ class CompressAICodec:
 @contextmanager
 def _constant(transform: nn.Module, output: Tensor) -> Iterator[None]:
     """Let a transform return a given output in the block."""
-    vars(transform)["forward"] = lambda x: output  # precedes the method of the class
+    attributes = vars(transform)
+    before = {name: attributes[name] for name in {"forward"} & attributes.keys()}
+    attributes["forward"] = lambda x: output  # precedes the method of the class
     try:
         yield
     finally:
-        del vars(transform)["forward"]
+        del attributes["forward"]
+        attributes.update(before)
 
 
 def check_model(model: object) -> None:

@@ -123,9 +123,7 @@ def pack_images(manifest: Manifest, pack: Path) -> Manifest:
     for index, image in enumerate(manifest["images"]):
         file = image["file"]
         if not file.startswith(gaussian_field.PREFIX):
-            name = (
-                f"{index:06}{Path(file).suffix.lower()}"  # its own may be no name in a zip archive
-            )
+            name = f"{index:06}{Path(file).suffix.lower()}"  # its own may be invalid in a zip
             files[name], file = file, str(pack / name)
         images.append({**image, "file": file})
     write_pack(pack, ((name, read_file(file)) for name, file in files.items()))

@@ -149,8 +149,8 @@ class Simulation:
         xarray.Dataset
             The variables of :data:`UNITS` over (curve, image): bits without the codec's side
             information, with those of a level that is solved for one image. A cell that does not
-            reach the codec's quality is NaN. ``reason`` over curve says why. ``syntheses`` counts the
-            pictures that no curve before had.
+            reach the codec's quality is NaN. ``reason`` over curve says why. ``syntheses`` counts
+            the pictures that no curve before had.
         """
         pictures = [Pictures(self.codec, image, len(images) == 1) for image in images]
         target = self._quality(pictures, [picture.own_digest for picture in pictures])

@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+import re
 import shutil
 import subprocess
 import zipfile
@@ -17,11 +18,13 @@ from small_project import CONFIG, ROOT, Project, write_inputs
 SUBMIT = """#!/bin/bash
 node=$(mktemp -d {nodes}/XXXXXX)
 cp "$1" $node.sh
-(cd $node; bash $node.sh > $node.log 2>&1; echo $? > $node.new; mv $node.new $node.status) \\
+passed=(PATH="$PATH" HOME="$HOME" PYTHONPATH="$PYTHONPATH")
+(cd $node; env -i "${{passed[@]}}" bash $node.sh > $node.log 2>&1
+ echo $? > $node.new; mv $node.new $node.status) \\
   > /dev/null 2>&1 &
 echo $node
 """
-"""A machine for each job: an empty folder."""
+"""A machine for each job: an empty folder, and no variables but those that Snakemake passes."""
 STATUS = """#!/bin/bash
 case $(cat $1.status 2> /dev/null) in "") echo running ;; 0) echo success ;; *) echo failed ;; esac
 """
@@ -103,6 +106,8 @@ def test_jobs_that_share_only_a_storage_give_the_same_numbers(tmp_path):
     logs = "\n".join(file.read_text() for file in project.nodes.glob("*.log"))
     assert done.returncode == 0, done.stdout + logs
     assert len(list(project.nodes.glob("*.status"))) == 4  # with the training
+    scripts = [file.read_text() for file in project.nodes.glob("*.sh")]
+    assert all(re.search(r"RDPIPE_DEVICE='?\"?(cpu|cuda)", script) for script in scripts)
     assert not (project.folder / "results").exists()
     results = project.storage / "results"
     manifest = json.loads((results / "tiny/manifest.json").read_text())

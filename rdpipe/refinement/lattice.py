@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from rdpipe.estimators.causal import FLOOR
 from rdpipe.quantizers.lattice import LatticeE8, near_e8, nearest_e8
 from rdpipe.quantizers.reconstruction import CalibratedReconstruction
 
@@ -50,6 +51,7 @@ class RelaxedLattice:
         noise : Generator
             On the CPU.
         """
+        v = v.clamp(min=FLOOR)
         x = self._lattice.in_lattice_units(r, v, self.step)
         k = relaxed_e8(x, temperature, noise)
         bits = self._lattice.rate(k, v, self.step, None)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -22,9 +23,10 @@ from rdpipe.core.errors import InputError
 from rdpipe.core.protocols import Prior
 from rdpipe.core.walk import Part, PartSelector, Walk
 from rdpipe.entropy.priors import Gaussian
-from rdpipe.estimators.causal import FLOOR
 from rdpipe.quantizers.test_channel import TestChannel
-from rdpipe.refinement.lattice import RelaxedLattice
+
+if TYPE_CHECKING:
+    from rdpipe.refinement.lattice import RelaxedLattice
 
 EDGE = 1e-6
 """Distance from a point of the grid up to which the relaxed rounding has finite logits, steps."""
@@ -129,7 +131,7 @@ class RefiningWalk(Walk):
         """Return the elements of a part on the lattice, or near to it, and count their bits."""
         mean = part.prior.mean.double()
         r = (y - mean) / part.step
-        v = (part.prior.scale.double() / part.step).square().clamp(min=FLOOR)
+        v = (part.prior.scale.double() / part.step).square()
         coded = torch.ones_like(r, dtype=torch.bool) if part.coded is None else part.coded
         residual, bits = lattice.code(part.name, r[coded], v[coded], self._temperature, self._noise)
         self._bits.append(bits.sum())

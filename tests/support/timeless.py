@@ -1,11 +1,13 @@
-"""Products of a run without the times of encoders, which differ between two runs."""
+"""Products of a run without its times, which differ between two runs."""
 
+import re
 import zipfile
 from pathlib import Path
 
 import pandas as pd
 
 TIMES = {"seconds", "encoder_seconds", "refinement_seconds"}
+ON_PAGE = re.compile(rb'<!--times-->.*?<!--/times-->|(?<=class="seconds">)[^<]*', re.S)
 
 
 def content(file: Path) -> dict[str, bytes] | bytes:
@@ -13,7 +15,7 @@ def content(file: Path) -> dict[str, bytes] | bytes:
     if file.name.removesuffix(".csv") == "ladder":
         return pd.read_csv(file).drop(columns=TIMES - {"seconds"}).to_csv().encode()
     if not zipfile.is_zipfile(file):
-        return file.read_bytes()
+        return ON_PAGE.sub(b"", file.read_bytes())
     with zipfile.ZipFile(file) as members:
         names = [name for name in members.namelist() if not TIMES & set(name.split("/"))]
         return {name: members.read(name) for name in names}

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 from small_project import CONFIG, SOURCES, Project, write_inputs
+from timeless import content
 
 STAGES = {
     *("prepare_dataset", "train_codec", "extract_latents", "fit_estimator", "measure_gap"),
@@ -111,11 +112,6 @@ if "rdpipe" in sys.orig_argv[3:4]:
 if "import serve" in "".join(sys.orig_argv[3:4]):
     os.register_at_fork(after_in_child=act_in_fork)
 '''
-
-
-def content(file: Path) -> bytes:
-    """Return the bytes of a file; without the times of the stages if it is the page."""
-    return re.sub(rb"<!--times-->.*<!--/times-->", b"", file.read_bytes(), flags=re.S)
 
 
 def products(small) -> dict[str, bytes]:

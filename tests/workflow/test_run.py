@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from compressai_tools import parse_json_file
+from timeless import content
 
 import rdpipe
 from rdpipe.codecs.compressai import mini_mean_scale
@@ -296,11 +297,6 @@ def test_same_run_gives_the_same_bytes(project):
     assert [
         name for name, file, old in zip(names, files, before, strict=True) if content(file) != old
     ] == []
-
-
-def content(file) -> bytes:
-    """Return the bytes of a file; without the times of the stages if it is the page."""
-    return re.sub(rb"<!--times-->.*<!--/times-->", b"", file.read_bytes(), flags=re.S)
 
 
 def test_lint_is_clean(project):

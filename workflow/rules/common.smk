@@ -312,6 +312,12 @@ def stored_copy(file):
     return expand_outputs(rules.copy_file.output, file=name)[0]
 
 
+def original_file(copy):
+    """Return the path of a file of the user from that of its copy, see `stored_copy`."""
+    below_work = copy.startswith("work/")
+    return copy.removeprefix("work/") if below_work else copy.removeprefix("root")
+
+
 def temp_unless_kept(path):
     """Return latents, which are deleted after all dependent stages have finished, unless kept.
 

@@ -42,11 +42,6 @@ rule fetch_weights:
 
 if STORED:
 
-    def original_file(copy):
-        """Return the path of a file of the user from that of its copy, see `stored_copy`."""
-        below_work = copy.startswith("work/")
-        return copy.removeprefix("work/") if below_work else copy.removeprefix("root")
-
     rule copy_file:
         """Copy a file of the user to the storage, where jobs on other machines find it."""
         input:

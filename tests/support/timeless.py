@@ -11,9 +11,11 @@ ON_PAGE = re.compile(rb'<!--times-->.*?<!--/times-->|(?<=class="seconds">)[^<]*'
 
 
 def content(file: Path) -> dict[str, bytes] | bytes:
-    """Return the bytes of a file, of the members of a store, or of the columns of a ladder."""
-    if file.name.removesuffix(".csv") == "ladder":
-        return pd.read_csv(file).drop(columns=TIMES - {"seconds"}).to_csv().encode()
+    """Return the bytes of a file, of the members of a store, or of the columns of a table."""
+    if file.suffix == ".csv" or file.name == "ladder":
+        table = pd.read_csv(file)
+        if times := TIMES & set(table.columns):
+            return table.drop(columns=times).to_csv().encode()
     if not zipfile.is_zipfile(file):
         return ON_PAGE.sub(b"", file.read_bytes())
     with zipfile.ZipFile(file) as members:

@@ -95,7 +95,7 @@ def rate_name(rungs: pd.DataFrame) -> str:
 
 
 def own_again(rungs: pd.DataFrame) -> dict[int, str]:
-    """Return which rungs have the codec's own latents or decoder again, in words, by number.
+    """Return which rungs are without the refined latents or decoder of the last, by number.
 
     The test channel is measured with the codec's own latents and decoder, whatever the rungs before
     have; its step is therefore smaller than that of the quantizer alone.
@@ -109,10 +109,10 @@ def own_again(rungs: pd.DataFrame) -> dict[int, str]:
     for row in rungs.itertuples():
         if row.remark or not (math.isfinite(row.bpp) or math.isfinite(row.log_rate)):
             continue
-        left = ["latents"] * (refined and not row.refinement_seconds)
-        left += ["decoder"] * (retuned and row.term == "quantization")
+        left = ["refined latents"] * (refined and not row.refinement_seconds)
+        left += ["retuned decoder"] * (retuned and row.term == "quantization")
         if left:
-            notes[row.rung] = f"with the codec's own {' and '.join(left)} again"
+            notes[row.rung] = f"without the {' and the '.join(left)}"
         refined, retuned = bool(row.refinement_seconds), row.term == "decoder"
     return notes
 

@@ -70,6 +70,9 @@ def bar(rungs: pd.DataFrame, codes: pd.DataFrame) -> dict[str, Any]:
     if len(rungs) > 1:
         name = f"{last['kind']}, {last['label']}"
         lengths.append({"name": name, "bpp": bound, "length": bound / scale})
+    for length in lengths:
+        change = 100 * (length["bpp"] / (real or 1.0) - 1)
+        length["change"] = f" ({change:+.1f} %)" if length is not lengths[0] else ""
     return {
         "scale": scale,
         "counted": rate_name(rungs),
@@ -131,6 +134,6 @@ def today_sentence(available: pd.DataFrame) -> str:
         return f"The saving of codes that {when} {answer.doubt(code['bd_rate_high'])}."
     saved = answer.saving_text(code["bd_rate"], code["bd_rate_low"], code["bd_rate_high"])
     return (
-        f"A decoder and encoder that {when} save {saved} over the curve,"
+        f"A decoder and encoder that {when} save {saved} on average over the curve,"
         f"{' in real bytes,' * real} with {code['label']}."
     )

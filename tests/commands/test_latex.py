@@ -67,4 +67,4 @@ def test_command_prints_every_limit_and_the_bd_rates(results, capsys):
 def test_rung_with_the_own_latents_again_says_so(tables):
     ladder = tables["ladder"][tables["ladder"]["limit"] == "decodable"]
     _, *rows = rows_of(ladder_table(with_refined_latents(ladder, "prior")))
-    assert rows[3][1] == "quantization (with the codec's own latents again)"
+    assert rows[3][1] == "quantization (without the refined latents)"

@@ -88,7 +88,7 @@ def test_footnote_says_that_the_latents_are_the_own_again(tables):
     refined = with_refined_latents(tables["ladder"], "prior")
     lines = lines_of(tables | {"ladder": refined})
     assert lines[5].split()[:2] == ["quantization", "*"]
-    assert lines[-2] == "* with the codec's own latents again"
+    assert lines[-2] == "* without the refined latents"
 
 
 def test_codec_without_a_bitstream_has_a_code_length(tables):

@@ -140,7 +140,7 @@ def test_cost_of_refinement_is_on_the_card_of_the_encoder(tables):
 def test_quantization_after_refined_latents_says_that_the_latents_are_the_own_again(tables):
     made = cards_of(tables, ladder=with_refined_latents(tables["ladder"], "prior"))
     text = made["quantization"]["left"][0]["texts"][0]
-    assert text.endswith("as a bound, with the codec's own latents again")
+    assert text.endswith("as a bound, without the refined latents")
 
 
 def test_codec_without_a_bitstream_has_a_code_length(tables):

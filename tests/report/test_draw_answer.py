@@ -83,7 +83,7 @@ def test_legend_says_that_the_latents_are_the_own_again(tables):
     refined = with_refined_latents(tables["ladder"], "prior")
     figure = draw_answer.answer(refined, tables["points"])
     names = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
-    assert "quantization, as a bound\n(with the codec's own latents again)" in names
+    assert "quantization, as a bound\n(without the refined latents)" in names
     plt.close(figure)
 
 

@@ -58,16 +58,16 @@ def test_refined_latents_are_named_if_the_best_rung_has_them(ladder):
     assert "avoidable with retrained transforms and refined latents (95 %" in sentence
     before = ladder_text.answer_sentence(with_refined_latents(ladder, "prior"))
     assert "avoidable with retrained transforms (95 %" in before
-    assert "quantization (with the codec's own latents again) 11.7 %, jointly" in before
+    assert "quantization (without the refined latents) 11.7 %, jointly" in before
 
 
 def test_test_channel_after_a_retuned_decoder_has_the_decoder_of_the_codec(ladder):
     retuned = ladder.replace({"term": {"prior": "decoder"}})
     texts = ladder_text.step_texts(ladder_text.over_the_curve(retuned))
-    assert "quantization (with the codec's own decoder again) 11.7 %" in texts
+    assert "quantization (without the retuned decoder) 11.7 %" in texts
     both = ladder_text.over_the_curve(with_refined_latents(retuned, "decoder"))
     texts = ladder_text.step_texts(both)
-    assert "quantization (with the codec's own latents and decoder again) 11.7 %" in texts
+    assert "quantization (without the refined latents and the retuned decoder) 11.7 %" in texts
 
 
 def test_retuned_decoder_is_claimed_only_if_the_last_rung_that_changes_has_it(ladder):
@@ -83,7 +83,7 @@ def test_retuned_decoder_is_claimed_only_if_the_last_rung_that_changes_has_it(la
 def test_rung_with_the_own_latents_again_says_so(ladder):
     rows = ladder_text.ladder_rows(with_refined_latents(ladder, "prior"))
     remarks = [row["remark"] for row in rows if row["term"] == "quantization"]
-    assert remarks == ["with the codec's own latents again"]
+    assert remarks == ["without the refined latents"]
 
 
 def test_cost_of_refinement_is_said(ladder):

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 
-from rdpipe.io.files import write_atomically
+from rdpipe.io.files import read_cache, write_cache
 
 
 def content_digests(files: Iterable[str], cache: Path | None = None) -> list[str]:
@@ -25,7 +23,7 @@ def content_digests(files: Iterable[str], cache: Path | None = None) -> list[str
         of change. A file with those of the cache is not read. The cache is replaced, if its folder
         can be written.
     """
-    known = _read(cache)
+    known = read_cache(cache)
     entries = {}
     for file in files:
         try:
@@ -35,8 +33,7 @@ def content_digests(files: Iterable[str], cache: Path | None = None) -> list[str
         except OSError as error:
             entries[file] = ["", str(error)]
     if cache is not None and entries != known:
-        with suppress(OSError):
-            write_atomically(cache, lambda out: out.write_text(json.dumps(entries)))
+        write_cache(cache, entries)
     return [digest for _, digest in entries.values()]
 
 
@@ -53,12 +50,3 @@ def _digest(path: Path) -> str:
         return str(path.readlink())
     with path.open("rb") as file:
         return hashlib.file_digest(file, "blake2b").hexdigest()[:32]
-
-
-def _read(cache: Path | None) -> dict[str, list[str]]:
-    """Return the entries of a cache; none if it cannot be read."""
-    try:
-        entries = json.loads(cache.read_text()) if cache else {}
-    except (OSError, ValueError):
-        return {}
-    return entries if isinstance(entries, dict) else {}

@@ -1,9 +1,11 @@
-"""Write a file completely or not at all."""
+"""Write a file completely or not at all; keep what was computed of files."""
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -25,3 +27,18 @@ def write_atomically(path: Path, save: Callable[[Path], object]) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def read_cache(cache: Path | None) -> dict[str, list[str]]:
+    """Return the entries of a cache; none if it cannot be read."""
+    try:
+        entries = json.loads(cache.read_text()) if cache else {}
+    except (OSError, ValueError):
+        return {}
+    return entries if isinstance(entries, dict) else {}
+
+
+def write_cache(cache: Path, entries: Mapping[str, list[str]]) -> None:
+    """Write the entries of a cache, if it can be written."""
+    with suppress(OSError):
+        write_atomically(cache, lambda out: out.write_text(json.dumps(entries)))

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import json
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
 import rdpipe
-from rdpipe.io.files import write_atomically
+from rdpipe.io.files import read_cache, write_cache
 
 ROOT = Path(rdpipe.__file__).parent
 """Folder of the package."""
@@ -55,7 +53,7 @@ class Sources:
     """
 
     def __init__(self, cache: Path | None = None):
-        self._cache, self._cached = cache, _read(cache)
+        self._cache, self._cached = cache, read_cache(cache)
         self._reader = Path(__file__).read_bytes() + sys.version.encode()
         self._used: dict[str, list[str]] = {}
         self._modules: dict[str, Module | None] = {}
@@ -109,8 +107,7 @@ class Sources:
             self._cached |= self._used
             if len(self._cached) > MOST_ENTRIES:
                 self._cached = dict(self._used)
-            with suppress(OSError):
-                write_atomically(self._cache, lambda out: out.write_text(json.dumps(self._cached)))
+            write_cache(self._cache, self._cached)
 
     def _module(self, name: str) -> Module | None:
         """Return a module; None if there is no source of this name."""
@@ -137,15 +134,6 @@ class Sources:
                 if path.suffix in TEMPLATE_SUFFIXES
             }
         return self._templates[folder]
-
-
-def _read(cache: Path | None) -> dict[str, list[str]]:
-    """Return the entries of a cache; none if it cannot be read."""
-    try:
-        entries = json.loads(cache.read_text()) if cache else {}
-    except (OSError, ValueError):
-        return {}
-    return entries if isinstance(entries, dict) else {}
 
 
 def _short_digest(content: bytes) -> str:

@@ -1,17 +1,12 @@
 """Jobs in an environment of conda, which has all packages but rdpipe; conda is a stand-in."""
 
-import os
 import subprocess
 import sys
 import sysconfig
-from pathlib import Path
 
-import numpy as np
 import pytest
-import yaml
-from PIL import Image
+from one_baseline import TARGET, run, write_folder
 
-ROOT = Path(__file__).parents[2]
 CONDA = f"""#!/bin/bash
 case "$1" in
   info) echo '{{"conda_prefix": "PREFIX", "platform": "linux-64"}}' ;;
@@ -37,30 +32,13 @@ def folder(tmp_path):
     (prefix / "bin/conda").chmod(0o755)
     (prefix / "bin/activate").write_text('export PATH="$1/bin:$PATH" CONDA_PREFIX="$1"\n')
     folder = tmp_path / "run"
-    (folder / "images").mkdir(parents=True)
-    Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(folder / "images/a.png")
-    config = {
-        "datasets": {"tiny": {"use": "folder", "args": {"root": "images"}}},
-        "baselines": {"jpeg": {"qualities": [10]}},
-    }
-    (folder / "tiny.yaml").write_text(yaml.safe_dump(config))
+    write_folder(folder)
     return folder
 
 
 def test_jobs_outside_the_clone_find_the_package(folder):
-    target = "results/tiny/baselines/jpeg/q10/0.zarr.zip"
-    path = f"{folder.parent / 'conda/bin'}:{os.environ['PATH']}"
-    flags = ["--cores", "1", "--sdm", "conda"]
-    done = subprocess.run(
-        [sys.executable, "-m", "rdpipe", "run", "tiny.yaml", target, *flags],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PATH": path},
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    assert done.returncode == 0, done.stdout
-    assert "Creating conda environment" in done.stdout and (folder / target).exists()
+    printed = run(folder, folder.parent / "conda/bin", "--sdm", "conda")
+    assert "Creating conda environment" in printed and (folder / TARGET).exists()
     python = next((folder / ".snakemake/conda").glob("*/bin/python"))
     # an editable install has the workflow, and no module, in the folder of packages
     command = [python, "-c", "import numpy, rdpipe.core"]

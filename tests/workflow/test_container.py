@@ -1,17 +1,12 @@
 """Jobs in a container, which has only rdpipe and its packages; apptainer is a stand-in."""
 
-import os
 import subprocess
 import sys
 import sysconfig
-from pathlib import Path
 
-import numpy as np
 import pytest
-import yaml
-from PIL import Image
+from one_baseline import ROOT, TARGET, run, write_folder
 
-ROOT = Path(__file__).parents[2]
 APPTAINER = """#!/bin/bash
 [[ $1 == --version ]] && { echo "apptainer version 1.3.4"; exit; }
 while [[ $1 != *.sif ]]; do shift; done
@@ -19,7 +14,6 @@ echo "$1" >> IMAGES
 shift
 exec env PYTHONPATH=HOST PATH=IMAGE/bin:/usr/bin:/bin "$@"
 """
-TARGET = "results/tiny/baselines/jpeg/q10/0.zarr.zip"
 
 
 @pytest.fixture
@@ -39,37 +33,16 @@ def folder(tmp_path):
     script.write_text(text.replace("IMAGE", str(image)).replace("HOST", str(tmp_path / "host")))
     script.chmod(0o755)
     folder = tmp_path / "run"
-    (folder / "images").mkdir(parents=True)
+    write_folder(folder)
     (folder / "rdpipe.sif").write_text("first image")
-    Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(folder / "images/a.png")
-    config = {
-        "datasets": {"tiny": {"use": "folder", "args": {"root": "images"}}},
-        "baselines": {"jpeg": {"qualities": [10]}},
-    }
-    (folder / "tiny.yaml").write_text(yaml.safe_dump(config))
     return folder
 
 
-def run(folder, *flags):
-    """Run the workflow with the stand-in; return what it printed."""
-    path = f"{folder.parent / 'bin'}:{os.environ['PATH']}"
-    words = ["tiny.yaml", TARGET, "--cores", "1", "--sdm", "apptainer", *flags]
-    done = subprocess.run(
-        [sys.executable, "-m", "rdpipe", "run", *words],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PATH": path},
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
-
-
 def test_jobs_run_in_the_image(folder):
-    run(folder)
+    flags = folder.parent / "bin", "--sdm", "apptainer"
+    run(folder, *flags)
     assert (folder / TARGET).exists()
     assert (folder.parent / "images.txt").read_text() == "rdpipe.sif\n" * 2
-    assert "Nothing to be done" in run(folder, "--dry-run")
+    assert "Nothing to be done" in run(folder, *flags, "--dry-run")
     (folder / "rdpipe.sif").write_text("another image")
-    assert "run_baseline" in run(folder, "--dry-run")
+    assert "run_baseline" in run(folder, *flags, "--dry-run")

@@ -263,11 +263,12 @@ def test_products_from_the_future_are_kept_and_a_wrong_clock_is_reported(small):
 
 def test_damaged_store_is_named_and_made_again(small):
     before, name = products(small), first_output(small, DECODED)
-    (small.folder / name).write_bytes(before[name][:-500])
+    store = small.folder / name
+    store.write_bytes(store.read_bytes()[:-500])
     done = small.snakemake(*PROFILE)
     assert done.returncode != 0 and f"{name}: damaged store, delete it" in done.stdout
     assert "most recent call last" not in done.stdout
-    (small.folder / name).unlink()
+    store.unlink()
     done = small.snakemake(*PROFILE)
     assert done.returncode == 0, done.stdout
     assert changed(small, before) == []
@@ -440,8 +441,10 @@ def test_no_stage_uses_a_damaged_store_without_an_error(commands, small, tmp_pat
                 errors,
             )
         for file in filter(Path.is_file, out.rglob("*")):
-            data = content(file).replace(f"{out}/".encode(), b"")  # the page has paths of figures
-            assert status == 0 and data == content(Path(file.relative_to(out))), (stage, name)
+            if file.suffix == ".html":  # the page has paths of figures
+                file.write_bytes(file.read_bytes().replace(f"{out}/".encode(), b""))
+            expected = content(Path(file.relative_to(out)))
+            assert status == 0 and content(file) == expected, (stage, name)
     statuses = [status for status, _ in results]
     assert len(cases) >= 20 and statuses.count(2) >= len(cases) // 2
 

@@ -17,6 +17,14 @@ from small_slurm import missing_packages, small_slurm
 
 PROFILE = ("--workflow-profile", "workflow/profiles/slurm")
 RUN = "results/tiny/mini-mean-scale/q1"
+SHARED = {
+    "group_baselines_run_baseline",
+    "group_fits_fit_estimator",
+    "group_report_export_curves_make_report_trace_bounds",
+    "group_shard_extract_latents",  # of the calibration images
+    "group_shard_extract_latents_map_latents_measure_gap_simulate",
+}
+"""Folders of the logs of submissions that jobs share."""
 
 
 def output_of(*command: str) -> str:
@@ -128,13 +136,14 @@ def test_workflow_on_slurm_gives_the_same_bytes(cluster, project):
         file = f"{RUN}/{name}/0.zarr.zip"
         assert (cluster.folder / file).read_bytes() == (project.folder / file).read_bytes(), name
     assert (cluster.folder / "logs/extract_latents/tiny/mini-mean-scale/q1/0.log").exists()
-    assert list((cluster.folder / "logs/slurm/rule_extract_latents").rglob("*.log"))
-    assert list((cluster.folder / "logs/slurm").glob("group_baselines_*"))
+    assert list((cluster.folder / "logs/slurm/rule_prepare_dataset").rglob("*.log"))
     rows = jobs_of(output)
     assert {row[1] for row in rows} == {"COMPLETED"}
     assert len(rows) == output.count("has been submitted with SLURM jobid")
-    # baselines share submissions, and so do the last stages
-    assert len(rows) < int(re.search("of ([0-9]+) steps", output)[1])
+
+    assert len(rows) == 2 + len(SHARED) and "of 15 steps" in output  # `all` is no job of SLURM
+    folders = {folder.name for folder in (cluster.folder / "logs/slurm").iterdir()}
+    assert folders == {"rule_prepare_dataset", *SHARED}
 
 
 def job_that_runs(cluster, running: subprocess.Popen) -> tuple[str, str]:

@@ -33,6 +33,7 @@ rule make_report:
             for figure in FIGURES
             for suffix in ["svg", "pdf", "png", "csv"]
         ],
+        labels="<results>/labels.json",
     log:
         "<logs>/make_report.log",
     conda:
@@ -59,6 +60,7 @@ rule make_report:
         " --manifests {input.manifests:q}"
         " --origin {params.origin:q}"
         " --figures {output.figures:q}"
+        " --labels {output.labels:q}"
         " --out {output.page:q} > {log:q} 2>&1"
 
 

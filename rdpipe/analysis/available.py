@@ -7,8 +7,10 @@ under rounding, with the codec's own mean), which decode to the codec's own pict
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -34,6 +36,7 @@ AVAILABLE_COLUMNS = (
     "bd_rate",
     "bd_rate_low",
     "bd_rate_high",
+    "encoder_seconds",
 )
 """Columns of :func:`available_frame`."""
 OWN_CELLS = (BASELINE_CELL, BASELINE_CELL.replace(quantizer="codec"))
@@ -43,7 +46,12 @@ NEGLIGIBLE = 0.005
 
 
 def available_frame(
-    curves: Sequence[Curve], tables: Runs, arrays: Runs, decoded: Runs, measure: str
+    curves: Sequence[Curve],
+    tables: Runs,
+    arrays: Runs,
+    decoded: Runs,
+    measure: str,
+    seconds: Mapping[tuple[str, str], Mapping[str, float]] = MappingProxyType({}),
 ) -> pd.DataFrame:
     """Return a row for each real code of each codec.
 
@@ -56,14 +64,18 @@ def available_frame(
         real bytes were written); by dataset and codec, then by quality.
     measure : str
         The quality at which cells were simulated, which is equal in the BD-rates.
+    seconds : mapping
+        Times of encoders by dataset and codec, then by the name of the code; see
+        :func:`rdpipe.analysis.encoder_times.encoder_seconds`.
 
     Returns
     -------
     DataFrame
         ``cell``, or the name of a codec with refined latents or other weights; ``role``; ``kind``:
         achieved if the rate is that of real bytes, achievable if it is a code length; ``bd_rate``
-        against the codec's own bytes and its 95 % interval over images, per cent. Code lengths are
-        used only for cells without real bytes.
+        against the codec's own bytes and its 95 % interval over images, per cent; and
+        ``encoder_seconds`` per megapixel, NaN if they were not measured. Code lengths are used only
+        for cells without real bytes.
     """
     rows = []
     for codec_curve in (curve for curve in curves if curve.role is CurveRole.CODEC):
@@ -73,6 +85,7 @@ def available_frame(
             for curve in curves
             if (curve.dataset, curve.codec) == key and curve.role is CurveRole.CELL
         ]
+        times = seconds.get(key, {})
         own = tables[key], arrays[key], decoded.get(key, {})
         changed = [
             curve
@@ -91,7 +104,7 @@ def available_frame(
                 "measure": measure,
             }
             rates = bd_rate_with_interval(codec_curve, code, CURVE_MEASURES[measure])
-            rows.append(labels | rates)
+            rows.append(labels | rates | {"encoder_seconds": times.get(code.name, math.nan)})
     return pd.DataFrame(rows, columns=list(AVAILABLE_COLUMNS))
 
 

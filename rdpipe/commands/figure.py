@@ -13,7 +13,7 @@ from rdpipe.report.answer import common_measure
 from rdpipe.report.draw_steps import step_gains
 from rdpipe.report.figures import COMPARISONS, DETAILS, render
 from rdpipe.report.labels import with_labels
-from rdpipe.report.run_tables import Tables, read_runs
+from rdpipe.report.run_tables import Tables, read_labels, read_runs
 from rdpipe.report.savings import savings
 from rdpipe.report.style import DOUBLE, FONTS, LOOK, WIDTHS
 
@@ -55,8 +55,8 @@ def run(
     outlined : bool
         In SVG, draw text as paths, which need no font. PDF embeds its fonts.
     curves : str
-        Curves besides the codec's own, separated by commas; NAME=LABEL gives one another name. All
-        curves if it is empty.
+        Curves besides the codec's own, separated by commas; NAME=LABEL gives one another name than
+        the config. All curves if it is empty.
     codec : str
         Name of the codec; the first one if it is empty. For figures of several codecs, names
         separated by commas; all codecs if it is empty.
@@ -81,7 +81,8 @@ def run(
         tables["steps"] = step_gains(results, tables["bd_rates"], measure)
     if figure == "savings":
         tables["savings"] = savings(tables["points"], tables["image_points"])
-    tables = with_labels(tables, {name: label for name, label in names.items() if label})
+    labels = {name: label for name, label in names.items() if label}
+    tables = with_labels(tables, {**read_labels(results), **labels})
     scale = {"figure.figsize": (WIDTHS[preset], 3.0 * WIDTHS[preset] / DOUBLE)}
     look = {**LOOK, **scale, **FONTS[font]} | ({"svg.fonttype": "path"} if outlined else {})
     content = render(figure, [suffix], tables, look)[suffix]

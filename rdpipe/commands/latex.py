@@ -22,8 +22,9 @@ def run(results: Path, /) -> None:
     InputError
         If the folder has no results.
     """
-    for (dataset, codec), tables in read_runs(results, ("ladder", "bd_rates")).items():
+    for (dataset, _), tables in read_runs(results, ("ladder", "bd_rates")).items():
         ladder = tables["ladder"]
+        codec = ladder["codec_label"].iloc[0]
         for limit in ladder["limit"].unique():
             print(f"% {codec} on {dataset}, to {limit}")
             print(ladder_table(ladder[ladder["limit"] == limit]), "", sep="\n")

@@ -28,10 +28,10 @@ def run(results: Path, /) -> None:
         If the folder has no results.
     """
     runs = read_runs(results, ("ladder", "available", "image_points"))
-    for (dataset, codec), tables in runs.items():
+    for (dataset, _), tables in runs.items():
         points = tables["points"]
         own = points[points["role"] == CurveRole.CODEC]
-        print(f"{codec} on {dataset}")
+        print(f"{tables['ladder']['codec_label'].iloc[0]} on {dataset}")
         warnings = (f"Warning: {text}" for text in dominant_sentences(tables["image_points"]))
         lines = answer_lines(own, tables["ladder"], tables["available"])
         print(*lines, *warnings, "", sep="\n")

@@ -91,6 +91,7 @@ def cards(
     """
     points = ladder[ladder["quality"].notna()]
     savings = answer.earned_texts(earned, measure)
+    codes = {c.terms: best_code(available, c.terms) for c in COMPONENTS}
     texts = {"side": side_text(latents)} | {
         term: f"of the bits needed without it, against {other}: {savings[module]}"
         for term, module, other in WITHOUT
@@ -105,8 +106,8 @@ def cards(
                 {"quality": int(quality), "texts": left_texts(rungs, component.terms)}
                 for quality, rungs in points.groupby("quality")
             ],
-            "code": code_text(available, component.terms),
-            "seconds": seconds_text(points, component.terms),
+            "code": code_text(codes[component.terms]),
+            "seconds": seconds_text(codes[component.terms], points, component.terms),
         }
         for component in COMPONENTS
     ]
@@ -152,17 +153,21 @@ def left_text(rung: pd.Series, rungs: pd.DataFrame, note: str) -> str:
     return f"{costs}{share}{saved:.4f} bpp ({interval}), {when}{noted}{unsure}"
 
 
-def code_text(available: pd.DataFrame, terms: tuple[str, ...]) -> str:
-    """Return the best real code of some terms, over the curve.
+def best_code(available: pd.DataFrame, terms: tuple[str, ...]) -> pd.Series | None:
+    """Return the real code of some terms that saves most over the curve, if there is one."""
+    known = [row for _, row in available.dropna(subset=["bd_rate"]).iterrows()]
+    own = [row for row in known if term_of(row) in terms]
+    return min(own, key=lambda row: row["bd_rate"], default=None)
+
+
+def code_text(best: pd.Series | None) -> str:
+    """Return what the best real code of some terms saves over the curve, in words.
 
     It is compared with the codec's own bytes, so its own entropy coder is part of the change, and
     so is the prior of jointly trained transforms.
     """
-    own = [row for _, row in available.dropna(subset=["bd_rate"]).iterrows()]
-    own = [row for row in own if term_of(row) in terms]
-    if not own:
+    if best is None:
         return NOT_MEASURED
-    best = min(own, key=lambda row: row["bd_rate"])
     counted = "real bytes" if BoundKind.parse(best["kind"]) is BoundKind.ACHIEVED else "code length"
     change, *ends = (best[f"bd_rate{end}"] for end in ("", "_low", "_high"))
     if change > 0:
@@ -191,15 +196,17 @@ def term_of(code: pd.Series) -> str:
     return changed[0] if len(changed) == 1 else ""
 
 
-def seconds_text(points: pd.DataFrame, terms: tuple[str, ...]) -> str:
-    """Return what the measured rungs of some terms cost the encoder."""
+def seconds_text(best: pd.Series | None, points: pd.DataFrame, terms: tuple[str, ...]) -> str:
+    """Return what the best real code of some terms costs the encoder, or what their rungs cost."""
+    if best is not None and (text := whole_encoder(best)):
+        return text
     rungs = points[points["term"].isin(terms) & (points["remark"] == "")]
     costs = (cost(rung) or whole_encoder(rung) for _, rung in rungs.iterrows())
     return next((text for text in costs if text), NOT_MEASURED)
 
 
-def whole_encoder(rung: pd.Series) -> str:
-    """Return the time of the whole encoder of a rung, in words; empty if it was not measured."""
-    if not math.isfinite(rung["encoder_seconds"]):
+def whole_encoder(code: pd.Series) -> str:
+    """Return the time of the whole encoder of a rung or code, in words; empty if not measured."""
+    if not math.isfinite(code["encoder_seconds"]):
         return ""
-    return f"{encoder_text(rung)} s per megapixel for the whole encoder"
+    return f"{encoder_text(code)} s per megapixel for the whole encoder"

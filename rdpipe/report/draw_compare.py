@@ -39,7 +39,8 @@ def compare(ladder: pd.DataFrame, points: pd.DataFrame) -> Figure:
             "color": COLORS[i % len(COLORS)],
             "marker": MARKERS[i % len(MARKERS)],
         }
-        axes.plot([table["bpp"].iloc[0] for table in rungs.values()], quality, label=codec, **look)
+        name = of_codec["codec_label"].iloc[0]
+        axes.plot([table["bpp"].iloc[0] for table in rungs.values()], quality, label=name, **look)
         bounds = bound_rates(rungs)
         if any(map(math.isfinite, bounds)):
             look |= {"linestyle": BOUND_LINE, "markerfacecolor": "white"}

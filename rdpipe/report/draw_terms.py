@@ -28,12 +28,12 @@ def terms(ladder: pd.DataFrame) -> Figure:
         Of several codecs on one dataset; the ladder to the first limit is drawn.
     """
     ladder = ladder[ladder["limit"] == ladder["limit"].iloc[0]]
-    codecs = list(dict.fromkeys(ladder["codec"]))
+    names = dict(zip(ladder["codec"], ladder["codec_label"], strict=True))
     worth = term_savings(ladder)
     figure, axes = plt.subplots()
     for i, term in enumerate(name for name in TERM_NAMES if name in set(worth["term"])):
         look: dict[str, Any] = {"color": TERM_COLORS[term], "marker": MARKERS[i % len(MARKERS)]}
-        rows = worth[worth["term"] == term].set_index("codec").reindex(codecs).reset_index()
+        rows = worth[worth["term"] == term].set_index("codec").reindex(list(names)).reset_index()
         axes.plot(rows.index, rows["saved"], label=TERM_NAMES[term], **look)
         bounds = rows[rows["realizable"] == False]  # noqa: E712, unknown is neither
         axes.plot(bounds.index, bounds["saved"], linestyle="", markerfacecolor="white", **look)
@@ -42,7 +42,7 @@ def terms(ladder: pd.DataFrame) -> Figure:
             rows.index, rows["saved"], yerr=reach, linestyle="", capsize=2, color=look["color"]
         )
     axes.axhline(0, color="0.3", linewidth=0.8)
-    axes.set_xticks(range(len(codecs)), codecs)
+    axes.set_xticks(range(len(names)), list(names.values()))
     measure = MEASURE_NAMES[ladder["matched_at"].iloc[0]]
     axes.set_ylabel(f"saved at equal {measure}, % of the rate before")
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False)

@@ -31,11 +31,17 @@ NO_LABELS: Labels = MappingProxyType({})
 def with_labels(
     tables: Mapping[str, pd.DataFrame], labels: Labels = NO_LABELS
 ) -> dict[str, pd.DataFrame]:
-    """Return tables with a column ``label``, where they have curves: see :func:`curve_label`."""
+    """Return tables with a column ``label``, where they have curves: see :func:`curve_label`.
+
+    The ladder also has a column ``codec_label``.
+    """
     labeled = dict(tables)
     for name in NAMED.keys() & tables.keys():
         curves = tables[name][NAMED[name]]
         labeled[name] = tables[name].assign(label=[curve_label(c, labels) for c in curves])
+    if "ladder" in labeled:
+        codecs = [labels.get(codec, codec) for codec in labeled["ladder"]["codec"]]
+        labeled["ladder"] = labeled["ladder"].assign(codec_label=codecs)
     return labeled
 
 

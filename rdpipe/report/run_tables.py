@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -10,10 +11,12 @@ import pandas as pd
 from rdpipe.core.errors import InputError
 from rdpipe.core.kinds import CurveRole
 from rdpipe.io import store
-from rdpipe.report.labels import with_labels
+from rdpipe.report.labels import NO_LABELS, Labels, with_labels
 
 BOUNDS = "bounds.zarr.zip"
 """The store of a run that has the tables."""
+LABELS = "labels.json"
+"""The file of a run that has the labels of its config."""
 SHARED = (CurveRole.BASELINE, CurveRole.PUBLISHED)
 """Roles of curves that all codecs of a dataset share."""
 Tables = dict[str, pd.DataFrame]
@@ -29,7 +32,7 @@ def read_runs(results: Path, names: Iterable[str]) -> dict[tuple[str, str], Tabl
         Folder of the results of a run.
     names : iterable of str
         Groups of the store of ``trace_bounds``; points of shared curves are those of every codec.
-        Curves have a ``label``.
+        Curves have a ``label``, which the config of the run may state.
 
     Raises
     ------
@@ -43,12 +46,19 @@ def read_runs(results: Path, names: Iterable[str]) -> dict[tuple[str, str], Tabl
     tables = {name: store.read(bounds, name).to_dataframe() for name in ("points", *names)}
     points = tables["points"]
     runs = points[points["role"] == CurveRole.CODEC][["dataset", "codec"]].drop_duplicates()
+    labels = read_labels(results)
     return {
         (dataset, codec): with_labels(
-            {name: of_run(table, dataset, codec) for name, table in tables.items()}
+            {name: of_run(table, dataset, codec) for name, table in tables.items()}, labels
         )
         for dataset, codec in runs.itertuples(index=False)
     }
+
+
+def read_labels(results: Path) -> Labels:
+    """Return the labels in the config of a run; none before its report is made."""
+    file = results / LABELS
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else NO_LABELS
 
 
 def of_run(table: pd.DataFrame, dataset: str, codec: str) -> pd.DataFrame:

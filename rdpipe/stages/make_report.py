@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
@@ -86,6 +87,7 @@ def run(
     manifests: list[Path],
     figures: list[Path],
     origin: Origin,
+    labels: Path,
     out: Path,
 ) -> None:
     """Write the page and every figure.
@@ -105,30 +107,33 @@ def run(
         Files ``.../DATASET/CODEC/FIGURE.SUFFIX`` to write. FIGURE is a name in
         :data:`rdpipe.report.figures.FIGURES`, SUFFIX is svg, pdf, png or csv.
     origin : Origin
+    labels : Path
+        The labels of the config, JSON, for commands that show or draw the results again.
     out : Path
         The page, HTML.
     """
     tables = read_tables(bounds, images, gaps)
     products = read_maps(maps)
     tables |= map_tables(products, spec)
-    labels = spec.config["labels"]
+    names = spec.config["labels"]
     runs = tables["latents"][["dataset", "codec"]].drop_duplicates()
     run_tables = {
-        (row.dataset, row.codec): select_run(tables, row.dataset, row.codec, labels)
+        (row.dataset, row.codec): select_run(tables, row.dataset, row.codec, names)
         for row in runs.itertuples()
     }
     write_figures(figures, run_tables)
     folders = {path.parts[-3:-1]: str(path.parent) for path in figures}
     contents = [
-        page.run_content(dataset, labels.get(codec, codec), selected, spec.limits)
+        page.run_content(dataset, names.get(codec, codec), selected, spec.limits)
         | {"folder": folders.get((dataset, codec), "")}
         for (dataset, codec), selected in run_tables.items()
     ]
-    names = sorted(spec.config["datasets"])
-    datasets = dict(zip(names, map(described_dataset, manifests), strict=True))
+    described = map(described_dataset, manifests)
+    datasets = dict(zip(sorted(spec.config["datasets"]), described, strict=True))
     shown = pictures.collect(products, spec.limits)
     text = page.render(contents, shown, datasets, spec.config, provenance(origin))
-    write_atomically(out, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    for path, content in ((labels, json.dumps(names, ensure_ascii=False)), (out, text)):
+        write_bytes(path, content.encode())
 
 
 def described_dataset(file: Path) -> dict[str, Any]:

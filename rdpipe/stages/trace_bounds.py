@@ -124,16 +124,10 @@ def run(
     curves += published_curves(spec.references, references, sizes, measured)
     analyzed = {key: run for key, run in tables.items() if key in arrays}
     latent_terms = term_frame(analyzed, arrays, cell_ids(spec.limits))
-    frames = make_frames(spec, curves, analyzed, simulated, same_pictures, own_codings)
-    over_the_curve, ladders = curve_frames(
-        spec,
-        curves,
-        tables,
-        simulated,
-        arrays,
-        codings,
-        refinement_seconds(by_run(refined), tables),
-    )
+    searches = refinement_seconds(by_run(refined), tables)
+    encoders = encoder_times(spec, arrays, tables, codings, searches)
+    frames = make_frames(spec, curves, analyzed, simulated, same_pictures, own_codings, encoders)
+    over_the_curve, ladders = curve_frames(spec, curves, tables, simulated, searches, encoders)
     frames |= {
         "ladder": ladders,
         "decomposition": pd.concat([frames["decomposition"], over_the_curve], ignore_index=True),
@@ -166,6 +160,7 @@ def make_frames(
     simulated: Runs,
     arrays: Runs,
     decoded: Runs,
+    encoders: Mapping[tuple[str, str], Mapping[str, float]],
 ) -> dict[str, pd.DataFrame]:
     """Return what holds at equal pictures: tables by the name of their group."""
     image_bd_rates, limits = image_bd_rate_frame(curves), cell_ids(spec.limits)
@@ -176,7 +171,7 @@ def make_frames(
         "bd_rates": bd_rate_frame(curves, image_bd_rates),
         "decomposition": decomposition_frame(terms),
         "codes": code_frame(tables, simulated, arrays, decoded),
-        "available": available_frame(curves, tables, arrays, decoded, measure),
+        "available": available_frame(curves, tables, arrays, decoded, measure, encoders),
         "earned": earned_frame(curves),
         "image_bd_rates": image_bd_rates,
         "image_points": image_points_frame(curves),
@@ -211,33 +206,51 @@ def curve_frames(
     curves: list[Curve],
     tables: Runs,
     simulated: Runs,
-    analyzed: Collection[tuple[str, str]],
-    codings: Runs,
-    seconds: Mapping[tuple[str, str], float],
+    searches: Mapping[tuple[str, str], float],
+    encoders: Mapping[tuple[str, str], Mapping[str, float]],
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return terms over the curve, and ladders, of every analyzed codec and limit."""
     terms, ladders, measure = [], [], common_measure(simulated)
-    for dataset, codec in analyzed:
+    for dataset, codec in encoders:
         run, simulations = tables[dataset, codec], simulated[dataset, codec]
-        times = {name: value for (of, name), value in seconds.items() if of == dataset}
+        times = of_dataset(searches, dataset)
         refined = [
             RefinedRun(name, tables[dataset, name], simulated[dataset, name], TERMS[found.role])
             for name, found in spec.attached.items()
             if found.codec == codec and not found.is_bound
         ]
         bounds = ordered_bounds(spec.attached, curves, dataset, codec)
-        of_codec = {
-            name: found.is_bound
-            for name, found in spec.attached.items()
-            if found.codec == codec and (dataset, name) in tables
-        }
-        encoders = encoder_seconds((dataset, codec), of_codec, tables, codings, times)
         for limit, cell in cell_ids(spec.limits).items():
             labels = {"dataset": dataset, "codec": codec, "limit": limit, "matched_at": measure}
             terms.append(curve_terms(labels, run, simulations, cell, measure))
             found = rungs(run, simulations, cell, refined, bounds, measure, times)
-            ladders.append(ladder_frame(labels, found, list(run), encoders))
+            ladders.append(ladder_frame(labels, found, list(run), encoders[dataset, codec]))
     return pd.concat(terms, ignore_index=True), pd.concat(ladders, ignore_index=True)
+
+
+def encoder_times(
+    spec: TraceBoundsSpec,
+    analyzed: Collection[tuple[str, str]],
+    tables: Runs,
+    codings: Runs,
+    searches: Mapping[tuple[str, str], float],
+) -> dict[tuple[str, str], dict[str, float]]:
+    """Return the times of the encoders of each analyzed codec: see :func:`encoder_seconds`."""
+    times = {}
+    for dataset, codec in analyzed:
+        attached = {
+            name: found.is_bound
+            for name, found in spec.attached.items()
+            if found.codec == codec and (dataset, name) in tables
+        }
+        search = of_dataset(searches, dataset)
+        times[dataset, codec] = encoder_seconds((dataset, codec), attached, tables, codings, search)
+    return times
+
+
+def of_dataset(seconds: Mapping[tuple[str, str], float], dataset: str) -> dict[str, float]:
+    """Return times on one dataset, by codec."""
+    return {name: value for (of, name), value in seconds.items() if of == dataset}
 
 
 def refinement_seconds(refined: Runs, tables: Runs) -> dict[tuple[str, str], float]:

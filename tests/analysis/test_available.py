@@ -54,6 +54,13 @@ def test_codes_in_real_bytes(codec_curve, tables, arrays):
     assert set(frame["kind"].map(BoundKind.parse)) == {BoundKind.ACHIEVED}
 
 
+def test_codes_have_the_times_of_their_encoders(codec_curve, tables, arrays):
+    runs = {KEY: tables}, {KEY: arrays}, {KEY: decoded_run()}
+    times = {KEY: {"codec/calibrated/trellis": 1.5, "another": 3.0}}
+    frame = available_frame([codec_curve], *runs, "psnr", times).set_index("cell")
+    assert frame["encoder_seconds"].dropna().to_dict() == {"codec/calibrated/trellis": 1.5}
+
+
 @pytest.mark.parametrize("cells", [[], [0]])
 def test_cell_without_real_bytes_has_its_code_length(codec_curve, tables, arrays, cells):
     """With a context model, rdpipe has no bitstream for cells with the codec's mean."""

@@ -13,3 +13,10 @@ def tables():
 @pytest.fixture
 def results(tables, tmp_path):
     return write_results(tables, tmp_path / "results")
+
+
+@pytest.fixture
+def labeled(tables, tmp_path):
+    """The same with the labels of a config."""
+    labels = {"c": "Our codec", "codec/codec/test-channel": "Ideal noise", "joint": "Joint"}
+    return write_results(tables, tmp_path / "labeled", labels)

@@ -111,6 +111,21 @@ def test_codecs_are_compared(two_codecs, capsys):
         names(codec="c,e")
 
 
+@pytest.mark.parametrize("name", ["compare", "terms"])
+def test_codecs_have_the_labels_of_the_config(name, labeled):
+    out = labeled / "figure.svg"
+    figure.run(labeled, out, figure=name)
+    assert ">Our codec<" in out.read_text()
+
+
+def test_curves_have_the_labels_of_the_config(labeled):
+    out = labeled / "figure.svg"
+    figure.run(labeled, out, figure="bounds")
+    assert "Ideal noise (upper bound on R(D))" in out.read_text()
+    figure.run(labeled, out, figure="bounds", curves="codec/codec/test-channel=Noise")
+    assert "Noise (upper bound on R(D))" in out.read_text() and "Ideal" not in out.read_text()
+
+
 def test_terms_are_of_the_codecs_in_the_order_of_the_flag(two_codecs):
     out = two_codecs / "figure.svg"
     figure.run(two_codecs, out, figure="terms", codec="d,c")

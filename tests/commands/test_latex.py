@@ -68,3 +68,11 @@ def test_rung_with_the_own_latents_again_says_so(tables):
     ladder = tables["ladder"][tables["ladder"]["limit"] == "decodable"]
     _, *rows = rows_of(ladder_table(with_refined_latents(ladder, "prior")))
     assert rows[3][1] == "quantization (without the refined latents)"
+
+
+def test_labels_are_those_of_the_config(labeled, capsys):
+    assert main(["latex", str(labeled)]) == 0
+    printed = capsys.readouterr().out
+    assert "% Our codec on d, to decodable" in printed
+    names = [row[0] for row in rows_of(printed)]
+    assert "Ideal noise" in names and "test channel" not in names

@@ -53,6 +53,11 @@ def test_command_reads_the_store_of_a_run(tables, results, capsys):
     assert "\n".join(lines_of(tables)) in shown
 
 
+def test_codec_has_the_label_of_the_config(labeled, capsys):
+    show.run(labeled)
+    assert capsys.readouterr().out.startswith("Our codec on d\n")
+
+
 @pytest.mark.parametrize("name, message", [("nowhere", "is not a folder"), (".", "has no bounds")])
 def test_mistyped_path_is_one_line(name, message, tmp_path, capsys):
     assert main(["show", str(tmp_path / name)]) == 2

@@ -137,6 +137,17 @@ def test_cost_of_refinement_is_on_the_card_of_the_encoder(tables):
     assert made["encoder"]["seconds"] == "adds 12.5 s per megapixel to the encoder"
 
 
+def test_time_of_the_best_real_code_is_on_its_card(tables):
+    """The rung of the quantization is a bound; the code that exists has a time."""
+    codes = with_codes(
+        tables,
+        ("codec/codec/lattice-e8/calibrated", CurveRole.CELL, -5.0),
+        ("codec/codec/trellis/calibrated", CurveRole.CELL, -3.0),
+    ).assign(encoder_seconds=[2.5, 0.5])
+    made = cards_of(tables, available=codes)
+    assert made["quantization"]["seconds"] == "2.5 s per megapixel for the whole encoder"
+
+
 def test_quantization_after_refined_latents_says_that_the_latents_are_the_own_again(tables):
     made = cards_of(tables, ladder=with_refined_latents(tables["ladder"], "prior"))
     text = made["quantization"]["left"][0]["texts"][0]

@@ -137,6 +137,7 @@ def curve_tables(images, qualities) -> dict[str, pd.DataFrame]:
             "bd_rate": -1.25,
             "bd_rate_low": -1.5,
             "bd_rate_high": -1.0,
+            "encoder_seconds": np.nan,
         }
     ]
     earned = [

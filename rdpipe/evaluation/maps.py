@@ -18,6 +18,7 @@ from rdpipe.core.runs import RunId
 from rdpipe.evaluation import statistics
 from rdpipe.evaluation.array import LEVEL_UNITS, latent_noise_key, latent_weights
 from rdpipe.evaluation.cell import Cell
+from rdpipe.evaluation.content import CONTENT
 
 LAYOUT: dict[str, tuple[tuple[str, ...], str]] = {
     "bits": (("cell", "channel"), "bit"),
@@ -28,6 +29,9 @@ LAYOUT: dict[str, tuple[tuple[str, ...], str]] = {
     "predicted": (("channel",), "squared latent units"),
     "calibration": (("sum", "scale_bin"), ""),
     "residuals": (("scale_class", "bin"), ""),
+    "content_pixels": (("content",), "pixel"),
+    "content_bits": (("cell", "content"), "bit"),
+    "content_error": (("content",), "squared 8-bit levels"),
     "stride": ((), ""),
     "height": ((), ""),
     "width": ((), ""),
@@ -203,6 +207,7 @@ class MapTable:
             "kind": ("cell", [str(cell.kind) for cell in first]),
             "level_kind": ("cell", [str(cell.quantizer.level_kind) for cell in first]),
             "sum": list(statistics.SUMS),
+            "content": list(CONTENT),
             **run.coordinates(),
         }
         return xr.Dataset(variables, coords)

@@ -14,6 +14,7 @@ from rdpipe.analysis.decomposition import path_to
 from rdpipe.analysis.intervals import jackknife_interval, left_out_means
 from rdpipe.core.axes import AXES, BASELINE_CELL, CellId
 from rdpipe.core.kinds import LevelKind
+from rdpipe.core.metrics import psnr
 from rdpipe.core.runs import RunId
 from rdpipe.evaluation.statistics import CLASS_EDGES, RESIDUAL_EDGES
 
@@ -21,6 +22,8 @@ BASELINE_NAME = str(BASELINE_CELL)
 """Name of the codec's own cell."""
 FEWEST = 50
 """Smallest number of elements of a bin of predicted scale that is shown."""
+SAVED = ("saved", "saved_low", "saved_high")
+"""Columns of a saving and its interval."""
 Limits = Mapping[str, CellId]
 """Cells to which the decomposition leads, by name."""
 
@@ -137,6 +140,50 @@ def calibration_frame(maps: xr.Dataset) -> pd.DataFrame:
             }
         )
     return frame[frame["count"] >= FEWEST].assign(**run_columns(maps))
+
+
+def content_frame(maps: xr.Dataset, limits: Limits) -> pd.DataFrame:
+    """Return a row for each class of content of the images, and for the gaps of each.
+
+    Returns
+    -------
+    DataFrame
+        ``content``; ``area``, its share of the pixels, per cent; ``bpp`` of the codec there;
+        ``share`` of the codec's bits, per cent; ``psnr`` of its mean MSE; ``gap`` and what that is
+        worth, ``saved``, per cent of the codec's bits there, with a 95 % interval over images.
+        Classes without pixels are left out.
+    """
+    pixels, error = (maps[f"content_{name}"] for name in ("pixels", "error"))
+    bits = maps["content_bits"].transpose("image", "content", "cell")
+    own = bits.sel(cell=BASELINE_NAME)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        whole = pd.DataFrame(
+            {
+                "content": maps["content"].values,
+                "area": 100 * (pixels.sum("image") / pixels.sum()).values,
+                "bpp": (own.sum("image") / pixels.sum("image")).values,
+                "share": 100 * (own.sum("image") / own.sum()).values,
+                "psnr": psnr((error.sum("image") / pixels.sum("image")).values),
+            }
+        )
+    gaps = []
+    for name, (before, after) in mapped_steps(limits).items():
+        saved = (bits.sel(cell=before) - bits.sel(cell=after)).values
+        part = ratio_with_interval(100 * saved, own.values)
+        gaps.append(whole.assign(gap=name, **dict(zip(SAVED, part, strict=True))))
+    frame = pd.concat(gaps, ignore_index=True)
+    return frame[frame["area"] > 0].assign(**run_columns(maps))
+
+
+def ratio_with_interval(
+    above: NDArray[np.float64], below: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return the ratio of two sums over the first axis, the images, and its 95 % interval."""
+    above_without, below_without = left_out_means(above), left_out_means(below)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio = above.sum(0) / below.sum(0)
+        ends = jackknife_interval(ratio, above_without / below_without, len(above))
+    return ratio, *ends
 
 
 def residual_frame(maps: xr.Dataset) -> pd.DataFrame:

@@ -25,7 +25,14 @@ from rdpipe.report.figures import FIGURES
 from rdpipe.report.frames import Limits
 from rdpipe.report.overview import overview
 from rdpipe.report.payload import drawn_measures, run_payload, to_json
-from rdpipe.report.rows import gap_rows, image_rows, limit_rows, second_moment_check, variance_split
+from rdpipe.report.rows import (
+    content_rows,
+    gap_rows,
+    image_rows,
+    limit_rows,
+    second_moment_check,
+    variance_split,
+)
 from rdpipe.report.savings import column_of
 from rdpipe.report.style import COLORS, LIGHTER, SHOWN, TERM_COLORS
 from rdpipe.report.words import (
@@ -106,6 +113,7 @@ def run_content(dataset: str, codec: str, tables: RunTables, limits: Limits) -> 
         "sources": published.drop_duplicates("curve").to_dict("records"),
         "limits": [limit_content(name, tables, limits[name], measure) for name in names],
         "gaps": gap_rows(tables["gaps"]),
+        "content": content_rows(tables["content"]),
         "context": context_content(tables["context"]),
         "second_moment": second_moment_check(tables["gaps"]),
         "variance": variance_split(tables["gaps"]),

@@ -35,6 +35,23 @@ def limit_rows(terms: pd.DataFrame) -> dict[str, Any]:
     return {"kind": kind_label(terms["kind"].iloc[0]), "rows": rows, "latent_mse_ratios": ratios}
 
 
+def content_rows(content: pd.DataFrame) -> dict[str, Any]:
+    """Return the table of the classes of content, with a cell for each gap.
+
+    Parameters
+    ----------
+    content : DataFrame
+        From :func:`rdpipe.report.frames.content_frame`, of all qualities.
+    """
+    rows = []
+    for _, table in content.groupby(["quality", "content"], sort=False):
+        first = table.iloc[0]
+        whole = {key: first[key] for key in ("content", "area", "bpp", "share", "psnr")}
+        cells = table[["saved", "saved_low", "saved_high"]].to_dict("records")
+        rows.append({"quality": int(first["quality"]), **whole, "cells": cells})
+    return {"gaps": list(content["gap"].unique()), "rows": rows}
+
+
 def gap_rows(gaps: pd.DataFrame) -> list[dict[str, Any]]:
     """Return a row for each estimator of each axis, with a cell for each quality.
 

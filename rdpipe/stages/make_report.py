@@ -172,6 +172,7 @@ def map_tables(products: Sequence[pictures.Product], spec: MakeReportSpec) -> Ta
         "channels": pd.concat([frames.channel_frame(root, limits) for root in roots]),
         "calibration": pd.concat(calibration),
         "residuals": pd.concat([frames.residual_frame(root) for root in roots]),
+        "content": pd.concat([frames.content_frame(root, limits) for root in roots]),
         "maps": pd.concat(maps),
     }
 

@@ -13,6 +13,7 @@ from rdpipe.core.metrics import error_map
 from rdpipe.core.running import decode_image
 from rdpipe.core.walk import Walk
 from rdpipe.datasets.image import load_image
+from rdpipe.evaluation.content import content_sums
 from rdpipe.evaluation.maps import MapTable, map_image
 from rdpipe.evaluation.simulation import build
 from rdpipe.io import store
@@ -90,9 +91,10 @@ def run(
             height, width = pixels.shape[:2]
             row, maps = map_image(image, cells, at, spec.seed, (height, width))
             decoded = decode_image(codec, Walk(), pixels)
-            table.add(i, {**row, "height": height, "width": width})
-            files = {"original": thumbnail(pixels), "decoded": thumbnail(decoded)}
             error = error_map(pixels, decoded, row["stride"])
+            of_content = content_sums(pixels, maps, error, row["stride"])
+            table.add(i, {**row, **of_content, "height": height, "width": width})
+            files = {"original": thumbnail(pixels), "decoded": thumbnail(decoded)}
             group = {
                 "bits": (("cell", "row", "column"), maps),
                 "mse": (("error_row", "error_column"), error, {"units": "squared 8-bit levels"}),

@@ -57,6 +57,33 @@ def test_interval_of_the_actual_scale_is_that_of_its_logarithm():
     assert len(alone) and alone[["actual_low", "actual_high"]].isna().all(axis=None)
 
 
+def test_gaps_by_content_are_per_cent_of_the_bits_there():
+    """Against sums; if every image has the same bits there, the interval is the t interval."""
+    maps, _ = make_maps(["a", "b", "c"], 1)
+    saved = np.array([10.0, 20.0, 60.0])
+    spent = np.tile([100.0, 400.0, 0.0], (3, 1))
+    bits = np.stack([spent] * maps.sizes["cell"])
+    after = maps["cell"].values.tolist().index("codec/codec/test-channel")
+    bits[after, :, 0] -= saved
+    pixels = np.tile([1000.0, 500.0, 0.0], (3, 1))
+    maps = maps.assign(
+        content_bits=(("cell", "image", "content"), bits),
+        content_pixels=(("image", "content"), pixels),
+        content_error=(("image", "content"), pixels * 65.025),
+    )
+    frame = frames.content_frame(maps, LIMITS)
+    frame = frame[frame["gap"] == "quantization gap, to decodable"].set_index("content")
+    assert frame.index.tolist() == ["smooth", "texture"]  # without pixels, no row
+    assert frame.loc["smooth", ["area", "bpp", "share", "psnr"]].tolist() == pytest.approx(
+        [200 / 3, 0.1, 20, 30]
+    )
+    mean, error = saved.mean(), stats.sem(saved)
+    ends = stats.t.interval(0.95, 2, mean, error)
+    smooth = frame.loc["smooth", ["saved", "saved_low", "saved_high"]].tolist()
+    assert smooth == pytest.approx([mean, *ends])
+    assert frame.loc["texture", "saved"] == 0
+
+
 def test_bits_without_a_place_are_said_in_words():
     maps, _ = make_maps(["a", "b"], 1)
     assert frames.unplaced_remark(frames.unplaced_share(maps)) == ""

@@ -21,6 +21,7 @@ def test_error_map_has_the_error_of_the_codec(tmp_path):
     mapped = {**CODEC, **ENTRIES, "seed": 0, "limits": {"bound": LIMIT}}
     spec = map_latents.MapLatentsSpec.from_mapping(mapped)
     map_latents.run(spec, manifest, latents, joint, [], out)
+    assert not store.read(out)["content_pixels"].any()  # fields are no photographs
     for i, expected in enumerate(store.read(images)["mse"].values):
         error = store.read(out, str(i))["mse"]
         assert error.size > 1 and np.ptp(error.values) > 0

@@ -41,6 +41,10 @@ VALUES = {
     "context": np.nan,
 }
 """Latent-matched terms, bit/pixel; no limit replaces the codec's mean."""
+AREAS = (0.5, 0.3, 0.2)
+"""Share of each class of content in an image."""
+BITS_BY_CONTENT = (0.2, 0.5, 0.3)
+"""Share of each class of content in the bits of an image."""
 UNMEASURED = {"decodable": {"variance": np.nan}, "genie": {}}
 """Terms of an axis along which a limit has the codec's own estimator."""
 KINDS = {"decodable": BoundKind.UPPER_BOUND, "genie": BoundKind.GENIE_AIDED}
@@ -69,6 +73,7 @@ def make_tables(images=("one", EVIL), qualities=(1, 2)) -> dict[str, pd.DataFram
         "calibration": pd.concat(calibration),
         "residuals": pd.concat([frames.residual_frame(root) for root in roots]),
         "maps": pd.concat(maps),
+        "content": pd.concat([frames.content_frame(root, LIMITS) for root in roots]),
     }
 
 
@@ -345,6 +350,8 @@ def make_maps(
     sums = np.ones((len(images), 3, len(SCALE_EDGES) - 1)) * 20 * shape[1] * shape[2]
     counts = np.full((len(images), len(CLASS_EDGES) + 1, len(RESIDUAL_EDGES) - 1), 9)
     sizes = {"stride": 16, "height": size[0], "width": size[1]}
+    area = size[0] * size[1] * np.array(AREAS)
+    by_content = bits.sum((2, 3))[..., None] * np.array(BITS_BY_CONTENT)
     root = xr.Dataset(
         {
             "bits": (("cell", "image", "channel"), channels),
@@ -355,6 +362,9 @@ def make_maps(
             "predicted": (("image", "channel"), moments * 1.1),
             "calibration": (("image", "sum", "scale_bin"), sums),
             "residuals": (("image", "scale_class", "bin"), counts),
+            "content_pixels": (("image", "content"), np.tile(area, (len(images), 1))),
+            "content_bits": (("cell", "image", "content"), by_content),
+            "content_error": (("image", "content"), np.tile(area * 65.025, (len(images), 1))),
             **{name: ("image", [value] * len(images)) for name, value in sizes.items()},
         },
         {
@@ -362,6 +372,7 @@ def make_maps(
             "level_kind": ("cell", ["step", "theta"] * 2),
             "image": list(images),
             "sum": ["count", "r2", "sigma2"],
+            "content": ["smooth", "texture", "edges"],
             **RUN,
             "codec": codec,
             "quality": quality,

@@ -168,7 +168,7 @@ def content_frame(maps: xr.Dataset, limits: Limits) -> pd.DataFrame:
         )
     gaps = []
     for name, (before, after) in mapped_steps(limits).items():
-        saved = (bits.sel(cell=before) - bits.sel(cell=after)).values
+        saved = (bits.sel(cell=before) - bits.sel(cell=after)).values.astype(np.float64)
         part = ratio_with_interval(100 * saved, own.values)
         gaps.append(whole.assign(gap=name, **dict(zip(SAVED, part, strict=True))))
     frame = pd.concat(gaps, ignore_index=True)

@@ -107,9 +107,7 @@ class Prior(ABC):
         x, upper = x.double(), x > self.mean
         near = self.log_tail(torch.where(upper, x - step / 2, x + step / 2), upper)
         far = self.log_tail(torch.where(upper, x + step / 2, x - step / 2), upper)
-        possible = (far < near) & near.isfinite()
-        inside = torch.log(-torch.expm1(torch.where(possible, far - near, -1.0)))
-        return torch.where(possible, near + inside, -math.inf)
+        return _log_difference(near, far)
 
     def index_log_tail(
         self, offset: Tensor, step: float | Tensor
@@ -129,8 +127,15 @@ class Prior(ABC):
         return log_tail
 
 
+def _log_difference(near: Tensor, far: Tensor) -> Tensor:
+    """Return ln(exp(near) - exp(far)); -infinity, with a gradient of 0, if it underflows."""
+    possible = (far < near) & near.isfinite()
+    inside = torch.log(-torch.expm1(torch.where(possible, far - near, -1.0)))
+    return torch.where(possible, near + inside, -math.inf)
+
+
 class _LocationScale(Prior):
-    """A density of one shape, with a mean and a scale."""
+    """A symmetric density of one shape, with a mean and a scale."""
 
     def __init__(self, mean: Tensor, scale: Tensor, least: float = 0.0):
         if mean.shape != scale.shape:
@@ -153,6 +158,12 @@ class _LocationScale(Prior):
         """Return ln P(X > x) where ``upper`` is True, and ln P(X < x) elsewhere."""
         t = (x.double() - self.mean) / self.scale
         return self._log_upper_tail(torch.where(upper, t, -t))
+
+    def log_probability(self, x: Tensor, step: float | Tensor = 1.0) -> Tensor:
+        """Return ln P(x - step/2 < X < x + step/2); by symmetry, from upper tails alone."""
+        distance = (x.double() - self.mean).abs()
+        near, far = ((distance + side) / self.scale for side in (-step / 2, step / 2))
+        return _log_difference(self._log_upper_tail(near), self._log_upper_tail(far))
 
     @staticmethod
     @abstractmethod

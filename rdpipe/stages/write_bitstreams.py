@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +31,10 @@ from rdpipe.stages.inputs import (
 from rdpipe.stages.specs import CellNames, CellSpec, cell_ids
 
 logger = logging.getLogger(__name__)
+COLUMNS = {"size": "byte", "seconds": "second of the processor", "y_hat_sha256": ""}
+"""What is known of each bitstream, and its unit: size, time of the encoder and decoded latents."""
+NOT_CODED = (math.nan, math.nan, "")
+"""The columns of a cell that does not reach the quality."""
 
 
 class BitstreamSpec(CellSpec, frozen=True, kw_only=True):
@@ -82,43 +86,40 @@ def run(
     cells = cells_to_code(codec, spec, read_fits(fits, stored.table), stored)
     levels = select_images(store.read(simulation), stored.names, simulation)["level"]
     images = load_images(manifest_file, spec.shard, stored)
-    sizes, times, digests, clock = [], [], [], clock_of(codec)
+    coded: list[tuple[float, float, str]] = []
+    clock = clock_of(codec)
     with store.create(out, spec) as writer:
         for i, (entry, image) in enumerate(zip(images, stored, strict=True)):
             pixels = load_image(entry["file"], entry["sha256"])
             key = noise_key(spec.seed, entry["name"])
-            streams, sizes_of_image, times_of_image, digests_of_image = [], [], [], []
+            streams = []
             for cell_id, cell in cells.items():
                 level = level_of(levels.isel(image=i), cell_id)
                 if level is not None and math.isnan(level):
-                    sizes_of_image.append(math.nan)
-                    times_of_image.append(math.nan)
-                    digests_of_image.append("")
+                    coded.append(NOT_CODED)
                     continue
                 start = clock()
                 stream, decoded = encode(codec, cell, image, pixels, key, level)
-                times_of_image.append(clock() - start)
+                coded.append((len(stream), clock() - start, digest(decoded.y_hat)))
                 streams.append(stream)
-                sizes_of_image.append(len(stream))
-                digests_of_image.append(digest(decoded.y_hat))
-            sizes.append(sizes_of_image)
-            times.append(times_of_image)
-            digests.append(digests_of_image)
             joined = np.frombuffer(b"".join(streams), np.uint8)
             writer.write(xr.Dataset({"stream": ("byte", joined)}), group=str(i))
-        shape = len(images), len(cells)
-        arrays = {
-            "size": (("image", "cell"), np.reshape(sizes, shape).astype(float), {"units": "byte"}),
-            "seconds": (
-                ("image", "cell"),
-                np.reshape(times, shape).astype(float),
-                {"units": "second of the processor"},
-            ),
-            "y_hat_sha256": (("image", "cell"), np.reshape(np.array(digests, str), shape)),
-        }
-        names = [str(cell_id) for cell_id in cells]
-        coords = {"cell": names, "image": stored.names, **stored.run.coordinates()}
-        writer.write(xr.Dataset(arrays, coords).transpose("cell", "image"))
+        writer.write(coded_table(coded, cells, stored))
+
+
+def coded_table(
+    coded: Sequence[tuple[float, float, str]], cells: Iterable[CellId], stored: StoredLatents
+) -> xr.Dataset:
+    """Return the table of bitstreams, which are in the order of the images, then of the cells."""
+    names = [str(cell_id) for cell_id in cells]
+    rows = np.array(coded, list(zip(COLUMNS, ("f8", "f8", "U64"), strict=True)))
+    table = rows.reshape(len(stored.names), len(names)).T
+    variables = {
+        name: (("cell", "image"), table[name], {"units": unit} if unit else {})
+        for name, unit in COLUMNS.items()
+    }
+    coords = {"cell": names, "image": stored.names, **stored.run.coordinates()}
+    return xr.Dataset(variables, coords)
 
 
 def cells_to_code(

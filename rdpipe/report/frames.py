@@ -151,7 +151,8 @@ def content_frame(maps: xr.Dataset, limits: Limits) -> pd.DataFrame:
         ``content``; ``area``, its share of the pixels, per cent; ``bpp`` of the codec there;
         ``share`` of the codec's bits, per cent; ``psnr`` of its mean MSE; ``gap`` and what that is
         worth, ``saved``, per cent of the codec's bits there, with a 95 % interval over images.
-        Classes without pixels are left out.
+        Classes without pixels are left out. Distortions of the latents are equal over each image,
+        not over each class.
     """
     pixels, error = (maps[f"content_{name}"] for name in ("pixels", "error"))
     bits = maps["content_bits"].transpose("image", "content", "cell")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -31,6 +31,7 @@ LAYOUT: dict[str, tuple[tuple[str, ...], str]] = {
     "residuals": (("scale_class", "bin"), ""),
     "content_pixels": (("content",), "pixel"),
     "content_bits": (("cell", "content"), "bit"),
+    "content_latent_error": (("cell", "content"), "squared latent units"),
     "content_error": (("content",), "squared 8-bit levels"),
     "stride": ((), ""),
     "height": ((), ""),
@@ -43,14 +44,29 @@ Row = dict[str, Any]
 """A row of that table."""
 
 
+class ImageMaps(NamedTuple):
+    """Maps of all channels over one image, of shape (cell, row, column).
+
+    Parameters
+    ----------
+    bits : array of float32
+    latent_error : array of float32
+        Squared error of y_hat, squared latent units, weighted as the distortions of several latents
+        are.
+    """
+
+    bits: NDArray[np.float32]
+    latent_error: NDArray[np.float32]
+
+
 def map_image(
     image: Sequence[Latents],
     cells: Mapping[CellId, Mapping[str, Cell]],
     levels: Mapping[CellId, float],
     seed: int,
     size: tuple[int, int],
-) -> tuple[Row, NDArray[np.float32]]:
-    """Map the bits of one image in several cells.
+) -> tuple[Row, ImageMaps]:
+    """Map the bits and the error of the latents of one image in several cells.
 
     Parameters
     ----------
@@ -74,9 +90,9 @@ def map_image(
         NaN where nothing is coded; ``calibration`` and ``residuals`` of
         :mod:`rdpipe.evaluation.statistics`; ``stride`` of the maps. Channels of several latents
         follow each other.
-    maps : array of float32 of shape (cell, row, column)
-        Bits of all channels. The stride is the greatest common divisor of those of all latents, or
-        :data:`COARSE`. Bits of a latent without a place in the image are spread evenly.
+    maps : ImageMaps
+        The stride is the greatest common divisor of those of all latents, or :data:`COARSE`. What
+        belongs to a latent without a place in the image is spread evenly.
 
     Notes
     -----
@@ -92,24 +108,27 @@ def map_image(
         )
         for latent, weight in zip(image, weights, strict=True)
     ]
-    rows = [row for row, _ in parts]
+    rows, bits, errors = zip(*parts, strict=True)
     together = {
         name: np.concatenate([row[name] for row in rows], axis=-1)
         for name in ("bits", "level", "count", "second_moment", "predicted")
     }
     summed = {name: sum(row[name] for row in rows) for name in ("calibration", "residuals")}
     unplaced = np.zeros(len(cells))
-    for (_, bits), latent in zip(parts, image, strict=True):
+    for of_latent, latent in zip(bits, image, strict=True):
         if latent.stride is None:
-            unplaced += bits.sum((1, 2))
-    stride, maps = _on_one_grid([bits for _, bits in parts], [x.stride for x in image], size)
+            unplaced += of_latent.sum((1, 2))
+    strides = [latent.stride for latent in image]
+    stride, whole = _on_one_grid(bits, strides, size)
+    weighted = [weight * error for weight, error in zip(weights, errors, strict=True)]
+    maps = ImageMaps(whole, _on_one_grid(weighted, strides, size)[1])
     return {**together, **summed, "unplaced": unplaced, "stride": stride}, maps
 
 
 def _map_latent(
     latents: Latents, cells: Mapping[CellId, Cell], levels: Mapping[CellId, float], key: int
-) -> tuple[Row, NDArray[np.float64]]:
-    """Return the variables of one latent, and its bits over (cell, row, column)."""
+) -> tuple[Row, NDArray[np.float64], NDArray[np.float64]]:
+    """Return the variables of one latent, and its bits and error over (cell, row, column)."""
     outputs, channel_levels = [], []
     for cell_id, cell in cells.items():
         prepared = cell.prepare(latents, key)
@@ -130,7 +149,8 @@ def _map_latent(
         "calibration": statistics.calibration(scale[coded], r[coded]),
         "residuals": statistics.residual_histograms(scale[coded], r[coded]),
     }
-    return row, bits.sum(1)
+    errors = [(output.y_hat - latents.y).double().square().sum(0).numpy() for output in outputs]
+    return row, bits.sum(1), np.stack(errors)
 
 
 def _on_one_grid(

@@ -197,10 +197,15 @@ def term_of(code: pd.Series) -> str:
 
 
 def seconds_text(best: pd.Series | None, points: pd.DataFrame, terms: tuple[str, ...]) -> str:
-    """Return what the best real code of some terms costs the encoder, or what their rungs cost."""
+    """Return what the best real code of some terms costs the encoder, or its rung does.
+
+    Without a real code, it is what their first rung with a known cost costs.
+    """
     if best is not None and (text := whole_encoder(best)):
         return text
     rungs = points[points["term"].isin(terms) & (points["remark"] == "")]
+    if best is not None:
+        rungs = rungs[[name.partition(": ")[0] == best["cell"] for name in rungs["name"]]]
     costs = (cost(rung) or whole_encoder(rung) for _, rung in rungs.iterrows())
     return next((text for text in costs if text), NOT_MEASURED)
 

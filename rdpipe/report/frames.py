@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rdpipe.analysis.decomposition import path_to
 from rdpipe.analysis.intervals import jackknife_interval, left_out_means
 from rdpipe.core.axes import AXES, BASELINE_CELL, CellId
-from rdpipe.core.kinds import LevelKind
+from rdpipe.core.kinds import BoundKind, LevelKind
 from rdpipe.core.metrics import psnr
 from rdpipe.core.runs import RunId
 from rdpipe.evaluation.statistics import CLASS_EDGES, RESIDUAL_EDGES
@@ -24,6 +24,11 @@ FEWEST = 50
 """Smallest number of elements of a bin of predicted scale that is shown."""
 SAVED = ("saved", "saved_low", "saved_high")
 """Columns of a saving and its interval."""
+CONTENT_COLUMNS = (
+    *("content", "images", "area", "bpp", "share", "psnr", "remark", "gap", "genie"),
+    *("latent_mse_ratio", *SAVED),
+)
+"""Columns of :func:`content_frame`, besides those of the run."""
 Limits = Mapping[str, CellId]
 """Cells to which the decomposition leads, by name."""
 
@@ -148,32 +153,42 @@ def content_frame(maps: xr.Dataset, limits: Limits) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``content``; ``area``, its share of the pixels, per cent; ``bpp`` of the codec there;
-        ``share`` of the codec's bits, per cent; ``psnr`` of its mean MSE; ``gap`` and what that is
-        worth, ``saved``, per cent of the codec's bits there, with a 95 % interval over images.
-        Classes without pixels are left out. Distortions of the latents are equal over each image,
-        not over each class.
+        :data:`CONTENT_COLUMNS`: the class; the number of ``images`` that have it; ``area``, its
+        share of the pixels, per cent; ``bpp`` of the codec there; ``share`` of the codec's bits,
+        per cent; ``psnr`` of its mean MSE; the ``gap``, and whether it leads to or from a cell of a
+        ``genie``; its worth ``saved``, per cent of the codec's bits there, with a 95 % interval
+        over images; ``latent_mse_ratio``, the squared error of the latents there after the gap
+        relative to that before; and a ``remark`` on bits without a place. All are ratios of sums
+        over images. It is empty if no image has classes, or no bits have a place.
     """
     pixels, error = (maps[f"content_{name}"] for name in ("pixels", "error"))
-    bits = maps["content_bits"].transpose("image", "content", "cell")
-    own = bits.sel(cell=BASELINE_NAME)
+    bits, errors = (
+        maps[f"content_{name}"].transpose("image", "content", "cell")
+        for name in ("bits", "latent_error")
+    )
+    own, kinds = bits.sel(cell=BASELINE_NAME), maps["kind"]
     with np.errstate(invalid="ignore", divide="ignore"):
         whole = pd.DataFrame(
             {
                 "content": maps["content"].values,
+                "images": (pixels > 0).sum("image").values,
                 "area": 100 * (pixels.sum("image") / pixels.sum()).values,
                 "bpp": (own.sum("image") / pixels.sum("image")).values,
                 "share": 100 * (own.sum("image") / own.sum()).values,
                 "psnr": psnr((error.sum("image") / pixels.sum("image")).values),
+                "remark": unplaced_remark(unplaced_share(maps)),
             }
         )
-    gaps = []
-    for name, (before, after) in mapped_steps(limits).items():
-        saved = (bits.sel(cell=before) - bits.sel(cell=after)).values.astype(np.float64)
-        part = ratio_with_interval(100 * saved, own.values)
-        gaps.append(whole.assign(gap=name, **dict(zip(SAVED, part, strict=True))))
-    frame = pd.concat(gaps, ignore_index=True)
-    return frame[frame["area"] > 0].assign(**run_columns(maps))
+        gaps = []
+        for name, (before, after) in mapped_steps(limits).items():
+            saved = (bits.sel(cell=before) - bits.sel(cell=after)).values.astype(np.float64)
+            parts = dict(zip(SAVED, ratio_with_interval(100 * saved, own.values), strict=True))
+            genie = str(BoundKind.GENIE_AIDED) in kinds.sel(cell=[before, after]).values
+            ratio = errors.sel(cell=after).sum("image") / errors.sel(cell=before).sum("image")
+            gaps.append(whole.assign(gap=name, genie=genie, latent_mse_ratio=ratio.values, **parts))
+    frame = pd.concat(gaps) if gaps else whole.reindex(columns=CONTENT_COLUMNS)
+    has_place = unplaced_share(maps).min() < 1
+    return frame[(frame["area"] > 0) & has_place].assign(**run_columns(maps))
 
 
 def ratio_with_interval(

@@ -16,6 +16,7 @@ from plotly.offline import get_plotlyjs
 
 from rdpipe.core.axes import CellId
 from rdpipe.core.kinds import BoundKind, CurveRole
+from rdpipe.evaluation.content import SQUARE
 from rdpipe.report import answer, known, ladder_text, latent_matched_text, trust_text
 from rdpipe.report.cards import cards
 from rdpipe.report.common_range import bd_rate_rows, of_measure, other_measures
@@ -245,6 +246,7 @@ def render(
         TERMS=TERMS,
         KINDS=KINDS,
         SHOWN=SHOWN,
+        SQUARE=SQUARE,
         LIGHTER=f"{LIGHTER:.0%}",
         ASSUMPTIONS=ASSUMPTIONS,
         EXPLAINED={name: GLOSSARY[name] for name in ON_THE_PAGE},

@@ -44,12 +44,17 @@ def content_rows(content: pd.DataFrame) -> dict[str, Any]:
         From :func:`rdpipe.report.frames.content_frame`, of all qualities.
     """
     rows = []
-    for _, table in content.groupby(["quality", "content"], sort=False):
-        first = table.iloc[0]
-        whole = {key: first[key] for key in ("content", "area", "bpp", "share", "psnr")}
-        cells = table[["saved", "saved_low", "saved_high"]].to_dict("records")
-        rows.append({"quality": int(first["quality"]), **whole, "cells": cells})
-    return {"gaps": list(content["gap"].unique()), "rows": rows}
+    for (quality, _), table in content.groupby(["quality", "content"], sort=False):
+        gaps = table.dropna(subset="gap")
+        row = table.iloc[0][["content", "images", "area", "bpp", "share", "psnr"]].to_dict()
+        cells = gaps[["saved", "saved_low", "saved_high", "latent_mse_ratio"]].to_dict("records")
+        rows.append({"quality": int(quality), **row, "cells": cells})
+    gaps = content.drop_duplicates("gap").dropna(subset="gap")
+    return {
+        "gaps": gaps[["gap", "genie"]].to_dict("records"),
+        "rows": rows,
+        "remarks": [remark for remark in content["remark"].unique() if remark],
+    }
 
 
 def gap_rows(gaps: pd.DataFrame) -> list[dict[str, Any]]:

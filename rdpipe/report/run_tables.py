@@ -56,9 +56,21 @@ def read_runs(results: Path, names: Iterable[str]) -> dict[tuple[str, str], Tabl
 
 
 def read_labels(results: Path) -> Labels:
-    """Return the labels in the config of a run; none before its report is made."""
+    """Return the labels in the config of a run; none before its report is made.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged.
+    """
     file = results / LABELS
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else NO_LABELS
+    if not file.is_file():
+        return NO_LABELS
+    try:
+        labels: Labels = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{file}: {error}; delete it and run the workflow again") from error
+    return labels
 
 
 def of_run(table: pd.DataFrame, dataset: str, codec: str) -> pd.DataFrame:

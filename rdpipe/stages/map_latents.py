@@ -92,11 +92,11 @@ def run(
             row, maps = map_image(image, cells, at, spec.seed, (height, width))
             decoded = decode_image(codec, Walk(), pixels)
             error = error_map(pixels, decoded, row["stride"])
-            of_content = content_sums(pixels, maps, error, row["stride"])
+            of_content = content_sums(pixels, *maps, error, row["stride"])
             table.add(i, {**row, **of_content, "height": height, "width": width})
             files = {"original": thumbnail(pixels), "decoded": thumbnail(decoded)}
             group = {
-                "bits": (("cell", "row", "column"), maps),
+                "bits": (("cell", "row", "column"), maps.bits),
                 "mse": (("error_row", "error_column"), error, {"units": "squared 8-bit levels"}),
             } | {
                 name: (f"{name}_byte", np.frombuffer(file, np.uint8))

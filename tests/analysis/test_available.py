@@ -92,10 +92,13 @@ def test_bytes_of_refined_latents_count_and_their_bounds_do_not(codec_curve, tab
     labels = {"role": CurveRole.REFINED, "pixels": codec_curve.pixels}
     code = make_curve(0.93 * BITS, MSE, name="better", kind=BoundKind.ACHIEVED, **labels)
     bound = make_curve(0.5 * BITS, MSE, name="bound", kind=BoundKind.UPPER_BOUND, **labels)
-    frame = available_frame([codec_curve, code, bound], {KEY: tables}, {KEY: arrays}, {}, "psnr")
+    times = {KEY: {"better: codec/codec/rounding": 93.5, "codec/codec/rounding": 2.0}}
+    runs = {KEY: tables}, {KEY: arrays}, {}
+    frame = available_frame([codec_curve, code, bound], *runs, "psnr", times)
     rates = frame.set_index("cell")
     assert rates["bd_rate"]["better"] == pytest.approx(-7)
     assert rates["role"]["better"] == "refined" and "bound" not in rates.index
+    assert rates["encoder_seconds"]["better"] == 93.5
 
 
 def test_real_bytes_of_other_images_are_refused(codec_curve, tables, arrays):

@@ -58,6 +58,13 @@ def test_codec_has_the_label_of_the_config(labeled, capsys):
     assert capsys.readouterr().out.startswith("Our codec on d\n")
 
 
+def test_damaged_labels_are_one_line(labeled, capsys):
+    (labeled / "labels.json").write_text('{"c": "Our')
+    assert main(["show", str(labeled)]) == 2
+    error = capsys.readouterr().err
+    assert "labels.json: " in error and error.count("\n") == 1
+
+
 @pytest.mark.parametrize("name, message", [("nowhere", "is not a folder"), (".", "has no bounds")])
 def test_mistyped_path_is_one_line(name, message, tmp_path, capsys):
     assert main(["show", str(tmp_path / name)]) == 2

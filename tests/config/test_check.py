@@ -143,6 +143,12 @@ def test_label_of_an_unknown_name_is_refused(name, message):
         complete({**config, "references": published, "labels": {name: "x"}}, SCHEMA)
 
 
+@pytest.mark.parametrize("label", ["", "_ours", "a\nb", "$x$"])
+def test_label_that_figures_cannot_show_is_refused(label):
+    with pytest.raises(InputError, match="labels"):
+        complete({**CODEC, "labels": {"mini-mean-scale": label}}, SCHEMA)
+
+
 def with_bound(codec: str, mean: str) -> dict:
     """Return a config with a network that was trained as a bound for a codec."""
     cell = {"mean": mean, "variance": "codec", "quantizer": "test-channel"}

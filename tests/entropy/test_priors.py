@@ -11,7 +11,16 @@ from scipy import integrate, stats
 
 import rdpipe.codecs.compressai  # noqa: F401 - before compressai
 from rdpipe.core.errors import InputError
-from rdpipe.entropy.priors import OUTLIER, Gaussian, Laplace, Learned, Logistic, Mixture, Table
+from rdpipe.entropy.priors import (
+    OUTLIER,
+    Gaussian,
+    Laplace,
+    Learned,
+    Logistic,
+    Mixture,
+    Prior,
+    Table,
+)
 
 # isort: split
 from compressai.entropy_models import EntropyBottleneck
@@ -329,3 +338,19 @@ def test_weights_that_do_not_fit_are_refused(weights, message):
 def test_table_that_is_no_distribution_is_refused():
     with pytest.raises(InputError, match="the probabilities of a channel sum to 1.1; expected 1"):
         Table(torch.tensor([[0.5, 0.6]]), 0, (1, 1, 2, 2))
+
+
+@pytest.mark.parametrize("density", STANDARD)
+def test_symmetry_changes_no_probability_and_no_gradient(density):
+    """Against the tails on the side of each element; also at the mean, and where one underflows."""
+    distances = torch.tensor([0.0, 1e-9, 0.3, -0.3, 2.0, -7.0, 40.0, -300.0], dtype=torch.float64)
+    prior = density(torch.full_like(distances, 0.1), torch.full_like(distances, 0.9))
+    values, gradients = [], []
+    for log_probability in (prior.log_probability, Prior.log_probability.__get__(prior)):
+        x = (distances + 0.1).requires_grad_()
+        value = log_probability(x, 0.73)
+        value[value.isfinite()].sum().backward()
+        values.append(value.detach())
+        gradients.append(x.grad)
+    assert torch.allclose(*values, rtol=1e-13, atol=1e-14)
+    assert torch.allclose(*gradients, rtol=1e-9, atol=1e-12)

@@ -40,7 +40,8 @@ def mapped(latents, cell_ids=(BASELINE_CELL, CHANNEL_CELL), level=0.1):
     weights = {"weights": np.array([0.5, 1.5])}
     fits = {("quantizer", "weighted-test-channel"): dict.fromkeys(names, weights)}
     cells = {c: build(c, ENTRIES, fits, latents, Structure()) for c in cell_ids}
-    return map_image(latents, cells, dict.fromkeys(cell_ids, level), 0, SIZE)
+    row, maps = map_image(latents, cells, dict.fromkeys(cell_ids, level), 0, SIZE)
+    return row, maps.bits
 
 
 @pytest.mark.parametrize(

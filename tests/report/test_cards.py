@@ -148,6 +148,18 @@ def test_time_of_the_best_real_code_is_on_its_card(tables):
     assert made["quantization"]["seconds"] == "2.5 s per megapixel for the whole encoder"
 
 
+def test_time_of_another_code_is_not_that_of_the_best(tables):
+    """Two refined codecs, of which the first rung is not the better one."""
+    codes = with_codes(tables, ("better", CurveRole.REFINED, -7.0))
+    codes = codes.assign(encoder_seconds=np.nan)
+    ladder = tables["ladder"].replace({"term": {"quantization": "encoder"}})
+    ladder = ladder.assign(refinement_seconds=12.5 * (ladder["term"] == "encoder"))
+    assert cards_of(tables, ladder=ladder, available=codes)["encoder"]["seconds"] == "not measured"
+    own = ladder.assign(name="better: codec/codec/rounding")
+    seconds = cards_of(tables, ladder=own, available=codes)["encoder"]["seconds"]
+    assert seconds == "adds 12.5 s per megapixel to the encoder"
+
+
 def test_quantization_after_refined_latents_says_that_the_latents_are_the_own_again(tables):
     made = cards_of(tables, ladder=with_refined_latents(tables["ladder"], "prior"))
     text = made["quantization"]["left"][0]["texts"][0]

@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 from small_page import LIMITS, make_maps
 
+from rdpipe.core.axes import BASELINE_CELL
 from rdpipe.report import frames
 
 
@@ -65,11 +66,14 @@ def test_gaps_by_content_are_per_cent_of_the_bits_there():
     bits = np.stack([spent] * maps.sizes["cell"])
     after = maps["cell"].values.tolist().index("codec/codec/test-channel")
     bits[after, :, 0] -= saved
+    errors = np.full(bits.shape, 2.0)
+    errors[after, :, 0] = 3.0
     pixels = np.tile([1000.0, 500.0, 0.0], (3, 1))
     maps = maps.assign(
         content_bits=(("cell", "image", "content"), bits),
         content_pixels=(("image", "content"), pixels),
         content_error=(("image", "content"), pixels * 65.025),
+        content_latent_error=(("cell", "image", "content"), errors),
     )
     frame = frames.content_frame(maps, LIMITS)
     frame = frame[frame["gap"] == "quantization gap, to decodable"].set_index("content")
@@ -82,6 +86,21 @@ def test_gaps_by_content_are_per_cent_of_the_bits_there():
     smooth = frame.loc["smooth", ["saved", "saved_low", "saved_high"]].tolist()
     assert smooth == pytest.approx([mean, *ends])
     assert frame.loc["texture", "saved"] == 0
+    assert frame["latent_mse_ratio"].tolist() == [1.5, 1.0] and frame["images"].tolist() == [3, 3]
+
+
+def test_content_of_bits_without_a_place_is_not_known():
+    maps, _ = make_maps(["a", "b"], 1)
+    nowhere = maps.assign(unplaced=maps["bits"].sum("channel"))
+    assert frames.content_frame(nowhere, LIMITS).empty
+    partly = frames.content_frame(maps.assign(unplaced=maps["bits"].sum("channel") / 4), LIMITS)
+    assert partly["remark"].str.startswith("25.0 % of the bits belong to latents without").all()
+
+
+def test_content_is_known_if_a_limit_is_the_codec_itself():
+    maps, _ = make_maps(["a", "b"], 1)
+    frame = frames.content_frame(maps, {"itself": BASELINE_CELL})
+    assert len(frame) == 3 and frame["gap"].isna().all() and frame["bpp"].notna().all()
 
 
 def test_bits_without_a_place_are_said_in_words():

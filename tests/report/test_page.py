@@ -175,3 +175,19 @@ def test_every_word_that_is_explained_is_on_the_page(html):
     marked = set(re.findall(r'popovertarget="([^"]+)"', html))
     explained = set(re.findall(r'id="([^"]+)" popover>', html))
     assert marked == explained and len(explained) >= 12
+
+
+def test_gaps_by_content_are_on_the_page(html):
+    """The test channel has 0.8 of the bits of rounding, times 1, 0.9 and 0.8."""
+    table = html[html.index("<h3>By content</h3>") :]
+    table = table[: table.index("</table>")]
+    heads, rows = table.split("</thead>")
+    head = re.findall(r"<th[^>]*>([^<]*)</th>", heads)
+    gap = "quantization gap, to decodable, % of the bits there"
+    assert gap in head and any(text.endswith("(genie-aided, not a bound)") for text in head)
+    shown = [re.findall(r"<t[hd][^>]*>([^<]*)", row) for row in rows.split("<tr ")[1:]]
+    of_first = [dict(zip(head, row, strict=True)) for row in shown if row[1] == "1"]
+    assert [row["content"] for row in of_first] == ["smooth", "texture", "edges"]
+    assert [row["area, %"] for row in of_first] == ["50", "30", "20"]
+    assert [row["bits, %"] for row in of_first] == ["20", "50", "30"]
+    assert [row[gap].strip() for row in of_first] == ["20.0", "28.0", "36.0"]

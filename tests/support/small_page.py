@@ -41,6 +41,8 @@ VALUES = {
     "context": np.nan,
 }
 """Latent-matched terms, bit/pixel; no limit replaces the codec's mean."""
+MAP_KINDS = ["achieved", "upper bound on R(D)", "genie-aided estimate", "genie-aided estimate"]
+"""Kinds of the cells of maps."""
 AREAS = (0.5, 0.3, 0.2)
 """Share of each class of content in an image."""
 BITS_BY_CONTENT = (0.2, 0.5, 0.3)
@@ -352,6 +354,7 @@ def make_maps(
     sizes = {"stride": 16, "height": size[0], "width": size[1]}
     area = size[0] * size[1] * np.array(AREAS)
     by_content = bits.sum((2, 3))[..., None] * np.array(BITS_BY_CONTENT)
+    by_content[1:] *= np.array([1.0, 0.9, 0.8])  # gaps of their own for each class
     root = xr.Dataset(
         {
             "bits": (("cell", "image", "channel"), channels),
@@ -365,11 +368,13 @@ def make_maps(
             "content_pixels": (("image", "content"), np.tile(area, (len(images), 1))),
             "content_bits": (("cell", "image", "content"), by_content),
             "content_error": (("image", "content"), np.tile(area * 65.025, (len(images), 1))),
+            "content_latent_error": (("cell", "image", "content"), by_content[::-1]),
             **{name: ("image", [value] * len(images)) for name, value in sizes.items()},
         },
         {
             "cell": cells,
             "level_kind": ("cell", ["step", "theta"] * 2),
+            "kind": ("cell", MAP_KINDS),
             "image": list(images),
             "sum": ["count", "r2", "sigma2"],
             "content": ["smooth", "texture", "edges"],

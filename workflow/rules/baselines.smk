@@ -10,6 +10,8 @@ rule run_baseline:
         "<results>/{dataset}/baselines/{baseline}/q{quality}/{shard}.zarr.zip",
     log:
         "<logs>/run_baseline/{dataset}/{baseline}/q{quality}/{shard}.log",
+    group:
+        "baselines"
     conda:
         "../envs/stages.yaml"
     resources:

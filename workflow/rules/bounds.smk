@@ -35,6 +35,8 @@ rule trace_bounds:
         context="<results>/context.csv",
     log:
         "<logs>/trace_bounds.log",
+    group:
+        "report"
     conda:
         "../envs/stages.yaml"
     resources:
@@ -89,6 +91,8 @@ rule export_curves:
         expand("<results>/compressai/{curve}.json", curve=CURVES),
     log:
         "<logs>/export_curves.log",
+    group:
+        "report"
     conda:
         "../envs/stages.yaml"
     resources:

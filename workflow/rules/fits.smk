@@ -16,6 +16,8 @@ rule fit_estimator:
     log:
         "<logs>/fit_estimator/{codec}/q{quality}/{axis}/{estimator}.log",
     priority: 1
+    group:
+        "fits"
     conda:
         "../envs/stages.yaml"
     resources:
@@ -59,6 +61,8 @@ rule fit_reconstruction:
     log:
         "<logs>/fit_reconstruction/{codec}/q{quality}/{quantizer}.log",
     priority: 1
+    group:
+        shared_submission("reconstructions")
     conda:
         "../envs/stages.yaml"
     resources:

@@ -14,6 +14,8 @@ rule measure_gap:
     log:
         "<logs>/measure_gap/{dataset}/{codec}/q{quality}/{shard}.log",
     priority: 1
+    group:
+        shared_submission("shard", connected=True)
     conda:
         "../envs/stages.yaml"
     resources:

@@ -48,6 +48,8 @@ rule extract_latents:
         latents=temp_unless_kept("<results>/{dataset}/{codec}/q{quality}/latents/{shard}.zarr.zip"),
     log:
         "<logs>/extract_latents/{dataset}/{codec}/q{quality}/{shard}.log",
+    group:
+        shared_submission("shard", connected=True)
     conda:
         "../envs/stages.yaml"
     resources:

@@ -21,6 +21,8 @@ rule map_latents:
     log:
         "<logs>/map_latents/{dataset}/{codec}/q{quality}/{shard}.log",
     priority: 1
+    group:
+        shared_submission("shard", connected=True)
     conda:
         "../envs/stages.yaml"
     resources:

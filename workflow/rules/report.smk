@@ -36,6 +36,8 @@ rule make_report:
         labels="<results>/labels.json",
     log:
         "<logs>/make_report.log",
+    group:
+        "report"
     conda:
         "../envs/stages.yaml"
     resources:

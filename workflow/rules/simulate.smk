@@ -16,6 +16,8 @@ rule simulate:
     log:
         "<logs>/simulate/{dataset}/{codec}/q{quality}/{shard}.log",
     priority: 1
+    group:
+        shared_submission("shard", connected=True)
     conda:
         "../envs/stages.yaml"
     resources:

@@ -97,8 +97,8 @@ def ms_ssim(image: NDArray[Any], decoded: NDArray[Any]) -> float:
     """
     if image.dtype != np.uint8 or min(image.shape[:2]) < LEAST_SIDE:
         return math.nan
-    first, second = (
-        torch.tensor(pixels, dtype=torch.float32).permute(2, 0, 1)[None]
+    first, second = (  # the batch comes first, so that PyTorch sees that channels are last: faster
+        torch.tensor(pixels, dtype=torch.float32)[None].permute(0, 3, 1, 2)
         for pixels in (image, decoded)
     )
     return float(pytorch_msssim.ms_ssim(first, second, data_range=255))

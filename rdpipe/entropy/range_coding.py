@@ -65,23 +65,25 @@ def code_flags(
     Tensor of bool, of shape (...)
         The decisions; False for elements that are not coded.
     """
-    mask = torch.ones_like(values) if mask is None else mask
-    p = probability[mask].nan_to_num(0.5)
-    rare = coder.agree_ratio(torch.minimum(p, 1 - p).clamp(min=LEAST_DECISION))
+    if mask is not None:
+        decisions = torch.zeros_like(values)
+        decisions[mask] = code_flags(coder, probability[mask], values[mask])
+        return decisions
+    p = probability.nan_to_num(0.5)
+    rare = coder.agree_ratio(torch.minimum(p, 1 - p).clamp_(min=LEAST_DECISION))
     true_is_rare = (p <= 0.5) | (rare >= 0.5)  # the same on both sides, unlike p <= 0.5
-    decisions = torch.zeros_like(values)
-    decisions[mask] = _code_rare(coder, rare, values[mask] == true_is_rare) == true_is_rare
-    return decisions
+    return _code_rare(coder, rare, values == true_is_rare) == true_is_rare
 
 
 def _code_rare(coder: Coder, p: Tensor, values: Tensor) -> Tensor:
     """Code decisions with probability at most 1/2; very improbable ones take several steps."""
     model, step = constriction.stream.model.Bernoulli(perfect=False), p.clamp(min=LEAST_PROBABILITY)
+    flat = step.flatten().numpy()
     if isinstance(coder, Decoder):
-        decisions = torch.from_numpy(coder.decode(model, step.numpy())).bool()
+        decisions = torch.from_numpy(coder.decode(model, flat)).bool().view(p.shape)
     elif isinstance(coder, Encoder):
         decisions = values.clone()
-        coder.encode(values.numpy().astype(np.int32), model, step.numpy())
+        coder.encode(values.flatten().numpy().astype(np.int32), model, flat)
     repeated = decisions & (p < LEAST_PROBABILITY)
     if repeated.any():
         decisions[repeated] = _code_rare(coder, p[repeated] / LEAST_PROBABILITY, values[repeated])
@@ -113,33 +115,40 @@ def code_indices(coder: Coder, indices: Tensor, tails: Tails) -> Tensor:
     positive = code_flags(coder, torch.sigmoid(above - below), indices > 0, nonzero)
     chosen = nonzero.flatten().nonzero()[:, 0]
     sign = positive.flatten()[chosen]
-    size = _code_sizes(coder, indices.flatten()[chosen].abs(), sign, lambda k: tails(chosen[k]))
+    one = torch.where(positive, above, below).flatten()[chosen]
+    sizes = indices.flatten()[chosen].abs()
+    size = _code_sizes(coder, sizes, sign, one, lambda k: tails(chosen[k]))
     found = torch.zeros_like(indices).flatten()
     found[chosen] = torch.where(sign, size, -size)
     return found.view(indices.shape)
 
 
 def _code_sizes(
-    coder: Coder, sizes: Tensor, positive: Tensor, tails: Callable[[Tensor], LogTail]
+    coder: Coder, sizes: Tensor, positive: Tensor, one: Tensor, tails: Callable[[Tensor], LogTail]
 ) -> Tensor:
     """Write or read the absolute values of nonzero integers, a vector.
 
-    Few are large, so the probabilities are those of the elements that are still in question.
+    Few are large, so the probabilities are those of the elements that are still in question. The
+    log tail of 1 is known, and those of both ends of an interval from the steps before.
     """
     m, chosen = torch.ones_like(sizes), torch.arange(len(sizes))
+    low, high = one.clone(), torch.empty_like(one)
     while len(chosen):
-        log_tail, low, sign = tails(chosen), m[chosen], positive[chosen]
-        probability = (log_tail(2 * low, sign) - log_tail(low, sign)).exp()
-        chosen = chosen[code_flags(coder, probability, sizes[chosen] >= 2 * low)]
-        m[chosen] *= 2
+        end = 2 * m[chosen]
+        tail = high[chosen] = tails(chosen)(end, positive[chosen])
+        larger = code_flags(coder, (tail - low[chosen]).exp(), sizes[chosen] >= end)
+        chosen = chosen[larger]
+        m[chosen], low[chosen] = end[larger], tail[larger]
     half = m / 2
     while len(chosen := (half >= 1).nonzero()[:, 0]):
-        log_tail, sign = tails(chosen), positive[chosen]
-        ends = [m[chosen] + i * half[chosen] for i in range(3)]
-        low, middle, high = (log_tail(end, sign) for end in ends)
-        upper = (middle - low).exp() * torch.expm1(high - middle) / torch.expm1(high - low)
-        in_upper_half = code_flags(coder, upper, sizes[chosen] >= ends[1])
-        m[chosen] = torch.where(in_upper_half, ends[1], ends[0])
+        start, begin, end = m[chosen], low[chosen], high[chosen]
+        center = start + half[chosen]
+        middle = tails(chosen)(center, positive[chosen])
+        upper = (middle - begin).exp() * torch.expm1(end - middle) / torch.expm1(end - begin)
+        in_upper_half = code_flags(coder, upper, sizes[chosen] >= center)
+        m[chosen] = torch.where(in_upper_half, center, start)
+        low[chosen] = torch.where(in_upper_half, middle, begin)
+        high[chosen] = torch.where(in_upper_half, end, middle)
         half = half / 2
     return m
 

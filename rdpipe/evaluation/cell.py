@@ -495,7 +495,7 @@ class Cell:
         own_bits = None if image.own_bits is None else image.own_bits.flatten(1)
         coded = None if image.coded is None else image.coded.flatten(1)
         shift = None if image.shift is None else image.shift.flatten(1)
-        correction = None if self.reconstruction is None else torch.empty_like(y)
+        decoded = None if self.reconstruction is None else y.new_empty(2, *y.shape)
 
         def code_step(channels: slice, positions: slice | Tensor, mu: Tensor, v: Tensor) -> Tensor:
             here = channels, positions
@@ -512,8 +512,8 @@ class Cell:
             element_bits[here] = bits
             distortions = output.distortion.sum(), self._weighted(output.distortion, channels)
             sums.add_(torch.stack([bits.sum(), *distortions]))
-            if correction is not None:
-                correction[here] = self.reconstruct(output.residual, v, at_level) - output.residual
+            if decoded is not None:
+                decoded[0][here], decoded[1][here] = output.residual, v
             return output.residual
 
         y_hat = traverse(
@@ -525,8 +525,10 @@ class Cell:
             noise_variance,
             self.quantizer.elementwise,
         )
-        if correction is not None:
-            y_hat += correction.view(y_hat.shape)
+        if decoded is not None:
+            residual, v = decoded
+            reconstructed = self.reconstruct(residual, v, level if solved is None else solved)
+            y_hat += (reconstructed - residual).view(y_hat.shape)
         if image.coded is not None and image.rest is not None:
             y_hat = torch.where(image.coded, y_hat, image.rest)
         bits, distortion, weighted = sums.tolist()

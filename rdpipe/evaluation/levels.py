@@ -172,9 +172,10 @@ def _next_level(tried: list[tuple[float, float]], slope: float) -> float:
                 return guess
             return (low + high) / 2
         return _secant((low, high_excess), (high, low_excess))
-    x, excess = min(tried, key=lambda point: abs(point[1]))
-    if len(tried) > 1:
-        other = min((point for point in tried if point[0] != x), key=lambda point: abs(point[1]))
+    # from the outermost level, because the best one may lie before a part where the quality rises
+    (x, excess), *inner = reversed(tried) if above else tried
+    if inner:
+        other = inner[0]
         measured = (other[1] - excess) / (x - other[0])
         slope = max(measured, slope / 10)
     return x + max(-LARGEST_CHANGE, min(LARGEST_CHANGE, 1.02 * excess / slope))

@@ -55,6 +55,21 @@ def test_quality_is_matched_with_few_evaluations(slope, target):
     assert len(tried) <= 8
 
 
+def test_level_beyond_a_flat_part_is_found():
+    """Between 0.1 and 0.12 octaves the quality rises by little, and all levels tried are too good.
+
+    A guess from the best of them leads back to the same place.
+    """
+
+    def evaluate(level):
+        x = np.log2(level)
+        rise = 0.0 if x < 0.1 else 0.0002
+        return Quality(30 - min(3 * x, 0.3) + rise - 3 * max(0.0, x - 0.12))
+
+    result, *_ = match_quality(evaluate, 29.69, 1.0, 3.0)
+    assert abs(result.quality - 29.69) <= QUALITY_TOLERANCE
+
+
 def test_quality_of_steps_is_matched_as_closely_as_possible():
     """A small image has a quality with jumps; the level next to the jump is used."""
 

@@ -91,12 +91,15 @@ def decoder_gain(codec: Codec, name: str, image: Image) -> dict[str, Tensor]:
             for (part, _), gradient in zip(walk.leaves, gradients, strict=True)
             if part.name == latent
         ]
-        masks = to_host([part.coded_mask() for part, _ in parts])
+        on_host = to_host(
+            [*(part.coded_mask() for part, _ in parts), *(change.square() for _, change in parts)]
+        )
+        masks, squares_of_parts = on_host[: len(parts)], on_host[len(parts) :]
         places = [
             mask if isinstance(part.at, Tensor) else part.at
             for (part, _), mask in zip(parts, masks, strict=True)
         ]
-        squares = place(latent, to_host([change.square() for _, change in parts]), places)
+        squares = place(latent, squares_of_parts, places)
         coded = place(latent, masks, places)
         gains[latent] = (squares * coded).sum((1, 2)) / coded.sum((1, 2)).clamp(min=1)
         if not gains[latent].isfinite().all():

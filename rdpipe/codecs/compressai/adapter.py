@@ -50,8 +50,8 @@ STRIDE = 16
 class CachedTransform(nn.Module):
     """A transform that keeps the output for its last input.
 
-    Analysis, encoder and decoder of one image apply the same transforms to the same tensors. Inputs
-    are compared number by number: what a decoder reads from a bitstream may differ.
+    Analysis, encoder and decoder of one image predict from the same tensors. Inputs are compared
+    number by number: what a decoder reads from a bitstream may differ.
     """
 
     def __init__(self, transform: nn.Module):
@@ -179,7 +179,7 @@ class CompressAICodec:
         self.takes_magnitude = isinstance(model, ScaleHyperprior) and not isinstance(
             model, MeanScaleHyperprior
         )
-        model.g_a, model.g_s = CachedTransform(model.g_a), CachedTransform(model.g_s)
+        model.g_a = CachedTransform(model.g_a)
         if self.has_hyperprior:
             inner.h_s = CachedTransform(inner.get_submodule("h_s"))
             self._least_scale = conditionals[0].lower_bound_scale.bound.item()
@@ -252,7 +252,7 @@ class CompressAICodec:
     def _synthesize(self, y_hat: Tensor) -> Tensor:
         with self._current():
             x_hat: Tensor = self.model.g_s(y_hat.float())
-            return x_hat
+            return x_hat.contiguous()
 
     def _code_hyperprior(self, y: Tensor | None, size: tuple[int, int], send: Send) -> Tensor:
         h_a = _inner(self.model).get_submodule("h_a")
@@ -368,7 +368,8 @@ class CompressAICodec:
         with self._current():
             if not decoding_order.has_context(self.model):
                 return None
-            likelihoods = self.model(image, **self._options)["likelihoods"]
+            with _constant(self.model.g_s, image):  # the decoded image is not needed
+                likelihoods = self.model(image, **self._options)["likelihoods"]
             bits = torch.stack([-x.double().log2().sum() for x in likelihoods.values()])
             return sum(bits.tolist())
 

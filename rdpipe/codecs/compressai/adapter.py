@@ -56,8 +56,8 @@ class CachedTransform(nn.Module):
     def __init__(self, transform: nn.Module):
         super().__init__()
         self.transform = transform
-        self.train(transform.training)
         self._last: tuple[Tensor, Tensor] | None = None
+        self.train(transform.training)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the output of the transform, in contiguous memory."""
@@ -71,6 +71,15 @@ class CachedTransform(nn.Module):
         output: Tensor = self.transform(x).contiguous()
         self._last = x.detach().clone(), output.detach().clone()
         return output
+
+    def forget(self) -> None:
+        """Drop the output, because weights have changed."""
+        self._last = None
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode; weights change between modes."""
+        self.forget()
+        return super().train(mode)
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_last": None}
@@ -358,6 +367,9 @@ class CompressAICodec:
 
     def _use_weights(self) -> None:
         """Compute what depends on the weights, which have changed."""
+        for module in self.model.modules():
+            if isinstance(module, CachedTransform):
+                module.forget()
         self._update_tables()
         if self.device.type != "cpu":
             card_coder.use_card(self.model)

@@ -2,12 +2,13 @@
 
 from copy import deepcopy
 
+import numpy as np
 import pytest
 import torch
 from pretended_cuda import counting
 from small_models import IMAGE, QUALITY, RASTER_SCAN, VARIABLE_RATE, coding_model
 
-from rdpipe.codecs.compressai import card_coder
+from rdpipe.codecs.compressai import adapt_model, card_coder
 from rdpipe.codecs.compressai.checkpoint import ARCHITECTURES
 
 PIXELS = IMAGE[:64, :64]
@@ -80,3 +81,17 @@ def test_a_subclass_keeps_its_methods():
     card_coder.use_card(model)
     assert model.compress(torch.zeros(1, 2, 1, 1)) == [b"mine"]
     assert "decompress" in vars(model)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("architecture", ["mbt2018-checkerboard", "mbt2018"])
+def test_bytes_follow_weights_that_are_loaded(architecture, device, pretend_cuda):
+    codec = adapt_model(coding_model(architecture), QUALITY, device)
+    before = codec.compress(PIXELS)
+    weights = {name: 1.1 * weight for name, weight in codec.checkpoint().items()}
+    codec.load_checkpoint(weights)
+    other = adapt_model(coding_model(architecture), QUALITY, device)
+    other.load_checkpoint(weights)
+    after = codec.compress(PIXELS)
+    assert after == other.compress(PIXELS) != before
+    assert np.array_equal(codec.decompress(after), other.decompress(after))

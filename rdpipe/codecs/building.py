@@ -10,7 +10,7 @@ from typing import Any
 from rdpipe.codecs import CODECS, weights_of
 from rdpipe.codecs.importing import prepare_import
 from rdpipe.core.device import claim_cards, use_full_precision
-from rdpipe.core.errors import InputError
+from rdpipe.core.errors import InputError, attribute_to_user
 from rdpipe.core.plugins import build_entry, load_attribute, locate
 from rdpipe.core.process import retain_freed_memory
 from rdpipe.core.protocols import Codec, SupportsTraining
@@ -43,6 +43,7 @@ def build_codec(name: str, quality: int, entry: Mapping[str, Any], device: str) 
         arguments.setdefault("device", device)
         claim_cards(arguments["device"])
     codec: Codec = build_entry("codec", name, {**entry, "args": arguments}, CODECS, quality)
+    attribute_to_user(type(codec).__module__)  # where a factory may be in another package
     return codec
 
 

@@ -359,9 +359,6 @@ def _check_gradient(codec: Codec, image: Image) -> Iterator[Finding]:
         yield Finding(True, f"{error}: {consequence}")
     except InputError as error:
         yield Finding(False, str(error))
-    except RuntimeError as error:  # PyTorch finds no graph
-        raise_lack_of_memory(error)
-        yield Finding(True, f"its image has no gradient: {consequence}")
     else:
         unused = [name for name, gain in gains.items() if not gain.any()]
         hint = f", but not to {', '.join(unused)}" if unused else ""

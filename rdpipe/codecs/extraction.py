@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 import xarray as xr
@@ -15,7 +15,6 @@ from rdpipe.codecs import bitstream
 from rdpipe.codecs.gain import NotDifferentiableError, decoder_gain, latent_weights
 from rdpipe.codecs.structure import find_structure, random_image
 from rdpipe.core.assembly import Whole, assemble, stride_of
-from rdpipe.core.device import raise_lack_of_memory
 from rdpipe.core.errors import InputError
 from rdpipe.core.latent_arrays import FLAGS, tensors, to_dataset
 from rdpipe.core.latents import Latents, Structure
@@ -44,7 +43,6 @@ UNITS = {
 }
 """Columns of the table of images, and their units."""
 
-_T = TypeVar("_T")
 Row = dict[str, Any]
 """A row of the table of images, with the columns of :data:`UNITS`."""
 
@@ -83,8 +81,10 @@ class Extractor:
         if colors not in self._weights:
             codec = self._described
             image = random_image(codec, colors)
-            weights = _unless_not_differentiable(lambda: latent_weights(codec, image))
-            self._weights[colors] = weights
+            try:
+                self._weights[colors] = latent_weights(codec, image)
+            except NotDifferentiableError:
+                self._weights[colors] = {}
         return self._weights[colors]
 
     def extract(self, name: str, image: Image) -> tuple[Row, dict[str, xr.Dataset]]:
@@ -148,26 +148,11 @@ class Extractor:
     def _gains(self, name: str, image: Image) -> Mapping[str, Tensor]:
         """Return the gain of each latent; nothing if PyTorch cannot differentiate the decoder."""
         try:
-            return _unless_not_differentiable(lambda: decoder_gain(self.codec, name, image))
+            return decoder_gain(self.codec, name, image)
+        except NotDifferentiableError:
+            return {}
         except InputError as error:
             raise InputError(f"{name!r}: {error}") from error
-
-
-def _unless_not_differentiable(measure: Callable[[], dict[str, _T]]) -> dict[str, _T]:
-    """Return what is measured with gradients; nothing if there are none.
-
-    Raises
-    ------
-    InputError
-        If what is measured cannot be used.
-    """
-    try:
-        return measure()
-    except NotDifferentiableError:
-        return {}
-    except RuntimeError as error:  # an operation without a gradient
-        raise_lack_of_memory(error)
-        return {}
 
 
 def describe(codec: Codec, image: Image, decoded: Image, wholes: Mapping[str, Whole]) -> Row:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from rdpipe.core.assembly import place, to_host
+from rdpipe.core.device import raise_lack_of_memory
 from rdpipe.core.errors import InputError
 from rdpipe.core.protocols import Codec, Image
 from rdpipe.core.rng import generator
@@ -20,6 +21,12 @@ LEAST_WEIGHT = 1e-9
 
 class NotDifferentiableError(InputError):
     """A decoder whose image has no gradient with respect to the latents."""
+
+    def __init__(self, codec: Codec):
+        super().__init__(
+            f"{type(codec).__name__} has no gradient of the image with respect to its latents;"
+            " expected a decoder that PyTorch can differentiate"
+        )
 
 
 class _Leaves(Walk):
@@ -62,7 +69,7 @@ def decoder_gain(codec: Codec, name: str, image: Image) -> dict[str, Tensor]:
     Raises
     ------
     NotDifferentiableError
-        If PyTorch finds no gradient.
+        If PyTorch finds no gradient, or an operation has none.
     InputError
         If a gain is not finite.
 
@@ -71,37 +78,50 @@ def decoder_gain(codec: Codec, name: str, image: Image) -> dict[str, Tensor]:
     M. F. Hutchinson, "A Stochastic Estimator of the Trace of the Influence Matrix for Laplacian
     Smoothing Splines", Communications in Statistics 19(2), 1990.
     """
+    try:
+        changes = _changes(codec, name, image)
+    except RuntimeError as error:  # of an operation without a gradient
+        raise_lack_of_memory(error)
+        raise NotDifferentiableError(codec) from error
+    gains = {}
+    for latent in dict.fromkeys(part.name for part, _ in changes):
+        parts, of_latent = zip(*(pair for pair in changes if pair[0].name == latent), strict=True)
+        masks = [part.coded_mask() for part in parts]
+        on_host = to_host([*masks, *(change.square() for change in of_latent)])
+        masks, squares = on_host[: len(parts)], on_host[len(parts) :]
+        places = [
+            mask if isinstance(part.at, Tensor) else part.at
+            for part, mask in zip(parts, masks, strict=True)
+        ]
+        coded = place(latent, masks, places)
+        total = (place(latent, squares, places) * coded).sum((1, 2))
+        gains[latent] = total / coded.sum((1, 2)).clamp(min=1)
+        if not gains[latent].isfinite().all():
+            raise InputError(f"the gain of the decoder for latent {latent!r} is not finite")
+    return gains
+
+
+def _changes(codec: Codec, name: str, image: Image) -> list[tuple[Part, Tensor]]:
+    """Return the gradient of white noise over the image for a step of each element of a part.
+
+    Raises
+    ------
+    NotDifferentiableError
+        If there is none.
+    """
     walk = _Leaves()
     height, width, colors = image.shape
     decoded = run(codec, walk, image)[..., :height, :width]
     if not decoded.requires_grad:
-        raise NotDifferentiableError(
-            f"{type(codec).__name__} has no gradient of the image with respect to its latents;"
-            " expected a decoder that PyTorch can differentiate"
-        )
+        raise NotDifferentiableError(codec)
     noise = torch.randn((1, colors, height, width), generator=generator(0, name))
     noise = copy_to(noise, decoded.device).to(decoded.dtype)
-    gradients = torch.autograd.grad(
-        decoded, [leaf for _, leaf in walk.leaves], noise, allow_unused=True
-    )
-    gains = {}
-    for latent in dict.fromkeys(part.name for part, _ in walk.leaves):
-        parts = [
-            (part, torch.zeros(part.shape) if gradient is None else gradient * part.step)
-            for (part, _), gradient in zip(walk.leaves, gradients, strict=True)
-            if part.name == latent
-        ]
-        masks = to_host([part.coded_mask() for part, _ in parts])
-        places = [
-            mask if isinstance(part.at, Tensor) else part.at
-            for (part, _), mask in zip(parts, masks, strict=True)
-        ]
-        squares = place(latent, to_host([change.square() for _, change in parts]), places)
-        coded = place(latent, masks, places)
-        gains[latent] = (squares * coded).sum((1, 2)) / coded.sum((1, 2)).clamp(min=1)
-        if not gains[latent].isfinite().all():
-            raise InputError(f"the gain of the decoder for latent {latent!r} is not finite")
-    return gains
+    leaves = [leaf for _, leaf in walk.leaves]
+    gradients = torch.autograd.grad(decoded, leaves, noise, allow_unused=True)
+    return [
+        (part, torch.zeros(part.shape) if gradient is None else gradient * part.step)
+        for (part, _), gradient in zip(walk.leaves, gradients, strict=True)
+    ]
 
 
 def latent_weights(codec: Codec, image: Image) -> dict[str, float]:

@@ -99,17 +99,15 @@ def _columns(parts: Sequence[Coded]) -> dict[str, list[Tensor]]:
 
 
 def to_host(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """Return tensors without gradients on the CPU, with one copy for all of a type on a card."""
+    """Return tensors without gradients on the CPU, with one copy for all on a card."""
     on_host = [tensor.detach() for tensor in tensors]
-    groups: dict[tuple[torch.device, torch.dtype], list[int]] = {}
-    for number, tensor in enumerate(on_host):
-        if tensor.device.type != "cpu":
-            groups.setdefault((tensor.device, tensor.dtype), []).append(number)
-    for numbers in groups.values():
-        packed = torch.cat([on_host[number].flatten() for number in numbers]).cpu()
-        pieces = torch.split(packed, [on_host[number].numel() for number in numbers])
-        for number, piece in zip(numbers, pieces, strict=True):
-            on_host[number] = piece.view(on_host[number].shape)
+    for device in {tensor.device for tensor in on_host if tensor.device.type != "cpu"}:
+        numbers = [n for n, tensor in enumerate(on_host) if tensor.device == device]
+        numbers.sort(key=lambda n: on_host[n].element_size(), reverse=True)  # aligns all
+        flat = [on_host[n].flatten().contiguous().view(torch.uint8) for n in numbers]
+        pieces = torch.split(torch.cat(flat).cpu(), [len(part) for part in flat])
+        for n, piece in zip(numbers, pieces, strict=True):
+            on_host[n] = piece.view(on_host[n].dtype).view(on_host[n].shape)
     return on_host
 
 

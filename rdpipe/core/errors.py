@@ -1,7 +1,10 @@
 """The error that a user can correct, and the description of any other in one line."""
 
+import sys
 import sysconfig
 import traceback
+from importlib.util import find_spec
+from itertools import accumulate
 from pathlib import Path
 
 LONGEST = 200
@@ -13,6 +16,8 @@ LIBRARIES = {"site-packages", "dist-packages"}
 GENERATED = ("<frozen ", "<string>")
 """How names of files begin that do not exist: the import system, and methods of dataclasses."""
 STANDARD_LIBRARY = Path(sysconfig.get_path("stdlib"))
+_of_user: set[Path] = set()
+"""Folders of packages, and modules, that the user names."""
 
 
 class InputError(ValueError):
@@ -38,6 +43,26 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {message}{where}"
 
 
+def attribute_to_user(module: str) -> None:
+    """Let a module that the user names, and the rest of its package, be the user's code.
+
+    It may be an installed package. Packages without ``__init__.py`` may be shared with others, so
+    only the part that is named is the user's.
+    """
+    names = module.split(".")
+    if names[0] in sys.stdlib_module_names:
+        return
+    for name in accumulate(names, "{}.{}".format):
+        try:
+            spec = find_spec(name)
+        except (ImportError, ValueError):
+            return
+        if spec is not None and spec.origin is not None:
+            file = Path(spec.origin)
+            _of_user.add(file.parent if spec.submodule_search_locations else file)
+            return
+
+
 def user_line(error: BaseException) -> traceback.FrameSummary | None:
     """Return the innermost line of an error that is neither in rdpipe nor in a library."""
     lines = [frame for frame in _frames(error) if not _is_in_library(frame)]
@@ -47,17 +72,23 @@ def user_line(error: BaseException) -> traceback.FrameSummary | None:
 def is_of_user(error: BaseException) -> bool:
     """Return whether the user's code, or a library that it called, raised an error."""
     frames = traceback.extract_tb(error.__traceback__)
-    ours_or_users = [frame for frame in frames if not _is_in_library(frame)]
-    return bool(ours_or_users) and PACKAGE not in Path(ours_or_users[-1].filename).parents
+    ours_or_users = [frame for frame in frames if _is_ours(frame) or not _is_in_library(frame)]
+    return bool(ours_or_users) and not _is_ours(ours_or_users[-1])
 
 
 def _frames(error: BaseException) -> list[traceback.FrameSummary]:
     """Return the lines of an error that are not in rdpipe, the innermost last."""
     frames = traceback.extract_tb(error.__traceback__)
-    return [frame for frame in frames if PACKAGE not in Path(frame.filename).parents]
+    return [frame for frame in frames if not _is_ours(frame)]
+
+
+def _is_ours(frame: traceback.FrameSummary) -> bool:
+    return PACKAGE in Path(frame.filename).parents
 
 
 def _is_in_library(frame: traceback.FrameSummary) -> bool:
     file = Path(frame.filename)
+    if not _of_user.isdisjoint((file, *file.parents)):
+        return False
     generated = frame.filename.startswith(GENERATED)
     return generated or bool(LIBRARIES & set(file.parts)) or STANDARD_LIBRARY in file.parents

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rdpipe.core.errors import InputError
+from rdpipe.core.errors import InputError, attribute_to_user
 
 FIRST = {"codec": "quality as the first parameter, as in (quality: int)"}
 """What the factories of a kind of object must take first."""
@@ -66,7 +66,7 @@ def locate(what: str, name: str, table: Mapping[str, str]) -> tuple[str, list[in
 
 
 def load_attribute(target: str) -> Any:
-    """Import ``module:attribute``.
+    """Import ``module:attribute``; errors in this package are the user's from now on.
 
     Raises
     ------
@@ -74,6 +74,7 @@ def load_attribute(target: str) -> Any:
         If the module cannot be imported, or lacks the attribute.
     """
     module, _, attribute = target.partition(":")
+    attribute_to_user(module)
     try:
         return getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, SyntaxError) as error:

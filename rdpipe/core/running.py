@@ -181,8 +181,10 @@ def to_tensor(codec: object, image: Image) -> Tensor:
 
 
 def copy_to(x: Tensor, device: torch.device) -> Tensor:
-    """Return a tensor of the CPU on a device; the host does not wait for the copy to a card."""
-    return x.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else x.to(device)
+    """Return a tensor on a device; the host does not wait for a copy to a card."""
+    if x.device.type == "cpu" and device.type == "cuda":
+        return x.pin_memory().to(device, non_blocking=True)
+    return x.to(device)
 
 
 def to_image(decoded: Tensor, height: int, width: int) -> Image:

@@ -127,35 +127,33 @@ def test_latents_of_a_codec_on_a_card_are_on_the_host(pretend_cuda):
     assert latents.y.device.type == latents.scale.device.type == "cpu"
 
 
-MOST_WAITS = {
-    "bmshj2018-factorized": 20,
-    "mbt2018-mean": 20,
-    "mbt2018-mean-vbr": 20,
-    "mbt2018-checkerboard": 55,
-    "elic2022-chandelier": 80,
-}
-"""Waits for an image. Context models have a forward pass to compare with, and more tables.
-
-CompressAI codes a raster scan position by position, so that has no such number.
-"""
-
-
-@pytest.mark.parametrize("architecture, most", MOST_WAITS.items())
 @pytest.mark.parametrize("gain", [False, True])
-def test_host_hardly_waits_for_the_extraction_of_an_image(architecture, most, gain, pretend_cuda):
+@pytest.mark.parametrize("architecture", [*REPRESENTATIVE, "mbt2018-vbr"])
+def test_host_hardly_waits_for_the_extraction_of_an_image(architecture, gain, pretend_cuda):
+    """The host waits for the tables of each part that a decoder reads, six in this ELIC."""
     codec = adapt_model(coding_model(architecture), QUALITY, "cuda", copy=False)
     extractor = Extractor(codec, gain)
     extractor.extract("a", PIXELS)
     with counting() as counts:
-        extractor.extract("b", PIXELS)
-    assert counts.syncs <= most, counts.where
+        extractor.extract("b", IMAGE[:64, 64:128])
+    assert counts.syncs <= (23 if gain else 20), counts.where
 
 
-def test_copies_to_the_host_are_one_for_each_type(pretend_cuda):
-    tensors = [torch.rand(2, 3), torch.arange(4), torch.rand(()), torch.rand(3, 2).t()]
+def test_one_copy_to_the_host_has_all_types(pretend_cuda):
+    tensors = [
+        torch.rand(3) > 0.5,
+        torch.rand(2, 3),
+        torch.arange(4),
+        torch.rand(()),
+        torch.rand(3, 2).t(),
+        torch.rand(3, 1).expand(3, 2),
+        torch.rand(6)[::2],
+        torch.rand(0, 2),
+        torch.rand(2).double(),
+    ]
     with counting() as counts:
         copied = to_host([x.to("cuda") for x in tensors] + tensors[:1])
-    assert counts.syncs == len(tensors) + 2
+    assert counts.syncs == len(tensors) + 1
     assert all(map(torch.equal, copied, [*tensors, tensors[0]]))
     assert {x.device.type for x in copied} == {"cpu"}
 

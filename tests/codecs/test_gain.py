@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from rdpipe.codecs.gain import decoder_gain
+from rdpipe.codecs.gain import NotDifferentiableError, decoder_gain
 from rdpipe.codecs.linear import BlockTransform
 from rdpipe.core.errors import InputError
 from rdpipe.entropy.priors import Gaussian
@@ -76,7 +76,16 @@ class NotDifferentiable(Scaled):
         return super().code(image, size, send).detach()
 
 
-def test_decoder_without_a_gradient_is_refused():
-    message = "NotDifferentiable has no gradient of the image with respect to its latents; expected"
-    with pytest.raises(InputError, match=message):
-        decoder_gain(NotDifferentiable(), "a", FIELD)
+class NoDerivative(Scaled):
+    def code(self, image, size, send):
+        root = super().code(image, size, send)
+        decoded = root.square()
+        root.zero_()  # the derivative needs it
+        return decoded
+
+
+@pytest.mark.parametrize("codec", [NotDifferentiable, NoDerivative])
+def test_decoder_without_a_gradient_is_refused(codec):
+    message = f"{codec.__name__} has no gradient of the image with respect to its latents; expected"
+    with pytest.raises(NotDifferentiableError, match=message):
+        decoder_gain(codec(), "a", FIELD)

@@ -129,8 +129,6 @@ def test_each_rate_folds_into_a_plain_model(tmp_path, mean, variance):
         assert torch.allclose(folded["x_hat"], output["x_hat"], atol=1e-4)
     with pytest.raises(InputError, match="quality 3 does not exist; expected 1 to 2"):
         from_training(3, str(tmp_path / "net.pt"))
-    with pytest.raises(IndexError, match="rate 2 does not exist; expected 0 to 1"):
-        fold(model.state_dict(), 2)
 
 
 def test_learned_density_has_the_width_of_the_gain_of_its_rate():

@@ -22,11 +22,10 @@ from rdpipe.codecs.bottleneck import (
     bottleneck_moments,
     bottleneck_prior,
 )
-from rdpipe.codecs.compressai import decoding_order
+from rdpipe.codecs.compressai import card_coder, decoding_order
 from rdpipe.codecs.compressai.decoding_order import has_child, has_latent_codecs, latent_codec
 from rdpipe.codecs.compressai.private_copy import (
     copy_without_hooks,
-    keep_tables_on_host,
     named_weights,
     same_weights,
 )
@@ -50,15 +49,15 @@ STRIDE = 16
 class CachedTransform(nn.Module):
     """A transform that keeps the output for its last input.
 
-    Analysis, encoder and decoder of one image apply the same transforms to the same tensors. Inputs
-    are compared number by number: what a decoder reads from a bitstream may differ.
+    Analysis, encoder and decoder of one image predict from the same tensors. Inputs are compared
+    number by number: what a decoder reads from a bitstream may differ.
     """
 
     def __init__(self, transform: nn.Module):
         super().__init__()
         self.transform = transform
-        self.train(transform.training)
         self._last: tuple[Tensor, Tensor] | None = None
+        self.train(transform.training)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the output of the transform, in contiguous memory."""
@@ -72,6 +71,15 @@ class CachedTransform(nn.Module):
         output: Tensor = self.transform(x).contiguous()
         self._last = x.detach().clone(), output.detach().clone()
         return output
+
+    def forget(self) -> None:
+        """Drop the output, because weights have changed."""
+        self._last = None
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode; weights change between modes."""
+        self.forget()
+        return super().train(mode)
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_last": None}
@@ -171,15 +179,16 @@ class CompressAICodec:
             for conditional, table in zip(conditionals, scale_tables, strict=True):
                 if table.numel() and not torch.equal(table, conditional.scale_table):
                     conditional.update_scale_table(table.tolist(), force=True)
-        keep_tables_on_host(self.model, self.device)
         if self.device.type == "cpu":  # convolutions are faster with channels last
             self.model.to(memory_format=torch.channels_last)
+        else:
+            card_coder.use_card(self.model)
         inner = _inner(model)
         self.has_hyperprior = has_child(inner, "h_s")
         self.takes_magnitude = isinstance(model, ScaleHyperprior) and not isinstance(
             model, MeanScaleHyperprior
         )
-        model.g_a, model.g_s = CachedTransform(model.g_a), CachedTransform(model.g_s)
+        model.g_a = CachedTransform(model.g_a)
         if self.has_hyperprior:
             inner.h_s = CachedTransform(inner.get_submodule("h_s"))
             self._least_scale = conditionals[0].lower_bound_scale.bound.item()
@@ -187,6 +196,7 @@ class CompressAICodec:
 
     def _use_predictors(self, model: CompressionModel) -> None:
         """Use a model for the prediction of means and scales."""
+        self._model_on_host: CompressionModel | None = None
         inner = _inner(model)
         self._density: EntropyBottleneck = inner.entropy_bottleneck
         self._moments = bottleneck_moments(self._density)
@@ -252,7 +262,7 @@ class CompressAICodec:
     def _synthesize(self, y_hat: Tensor) -> Tensor:
         with self._current():
             x_hat: Tensor = self.model.g_s(y_hat.float())
-            return x_hat
+            return x_hat.contiguous()
 
     def _code_hyperprior(self, y: Tensor | None, size: tuple[int, int], send: Send) -> Tensor:
         h_a = _inner(self.model).get_submodule("h_a")
@@ -332,7 +342,7 @@ class CompressAICodec:
         """
         if any(weight.requires_grad for weight in self._density.parameters()):
             self._density.update(force=True, update_quantiles=True)
-            self._update_tables()
+            self._use_weights()
         state = self.model.state_dict()
         return {name.replace(".transform.", "."): value.clone() for name, value in state.items()}
 
@@ -353,14 +363,33 @@ class CompressAICodec:
                     f" checkpoint of this {type(self.model).__name__}"
                 )
             weight.copy_(weights[short])
+        self._use_weights()
+
+    def _use_weights(self) -> None:
+        """Compute what depends on the weights, which have changed."""
+        for module in self.model.modules():
+            if isinstance(module, CachedTransform):
+                module.forget()
         self._update_tables()
-        keep_tables_on_host(self.model, self.device)
+        if self.device.type != "cpu":
+            card_coder.use_card(self.model)
         self._use_predictors(self.model)
+
+    def _own_model(self) -> CompressionModel:
+        """Return the model whose coder and forward pass are CompressAI's."""
+        raster_scan = self.has_hyperprior and isinstance(
+            self._decode_latents, decoding_order.RasterScan
+        )
+        if not raster_scan or self.device.type == "cpu":
+            return self.model
+        if self._model_on_host is None:
+            self._model_on_host = card_coder.on_host(self.model, self.device)
+        return self._model_on_host
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the decoded image according to the model's forward pass."""
         with self._current():
-            x_hat: Tensor = self.model(image, **self._options)["x_hat"]
+            x_hat: Tensor = self._own_model()(image, **self._options)["x_hat"]
             return x_hat
 
     def forward_bits(self, image: Tensor) -> float | None:
@@ -368,15 +397,17 @@ class CompressAICodec:
         with self._current():
             if not decoding_order.has_context(self.model):
                 return None
-            likelihoods = self.model(image, **self._options)["likelihoods"]
+            model = self._own_model()
+            with _constant(model.g_s, image):  # the decoded image is not needed
+                likelihoods = model(image, **self._options)["likelihoods"]
             bits = torch.stack([-x.double().log2().sum() for x in likelihoods.values()])
             return sum(bits.tolist())
 
     def compress(self, image: Image) -> bytes:
         """Return the bitstream of CompressAI's coder, with a header."""
         with self._current(), torch.inference_mode():
-            output = self.model.compress(to_tensor(self, image), **self._options)
-        strings = [string[0] for string in output["strings"]]
+            output = self._own_model().compress(to_tensor(self, image), **self._options)
+            strings = card_coder.to_bytes([string[0] for string in output["strings"]])
         lengths = struct.pack(f">{len(strings) - 1}I", *map(len, strings[:-1]))
         return HEADER.pack(*image.shape[:2], len(strings)) + lengths + b"".join(strings)
 
@@ -410,7 +441,7 @@ class CompressAICodec:
         strings = [[stream[start:end]] for start, end in pieces]
         with self._current(), torch.inference_mode():
             shape = self._shape(*padded_size(self, height, width))
-            output = self.model.decompress(strings, shape, **self._options)
+            output = self._own_model().decompress(strings, shape, **self._options)
             return to_image(output["x_hat"], height, width)
 
     def _shape(self, height: int, width: int) -> Any:

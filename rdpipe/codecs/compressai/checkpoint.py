@@ -320,15 +320,7 @@ def fold(state: Mapping[str, Tensor], rate: int) -> StateDict:
     -------
     dict of Tensor
         State dict of an equivalent plain model, in float32.
-
-    Raises
-    ------
-    IndexError
-        If the network has no such rate.
     """
-    rates = len(state["log_gain"])
-    if not 0 <= rate < rates:
-        raise IndexError(f"rate {rate} does not exist; expected 0 to {rates - 1}")
     folded = {name: value.float() for name, value in state.items()}
     gain = folded.pop("log_gain")[rate].exp()
     inverse_gain = folded.pop("log_inverse_gain")[rate].exp()

@@ -129,8 +129,9 @@ class RasterScan:
     def __init__(self, model: JointAutoregressiveHierarchicalPriors, shift: Tensor | float = 0.0):
         context = model.context_prediction
         self.radius: int = context.padding[0]
+        self.kernel = (context.weight * context.mask).contiguous()
         self.taps = context.mask[0, 0].flatten().nonzero()[:, 0]
-        self.weight = context.weight.flatten(2)[:, :, self.taps].flatten(1)
+        self.weight = self.kernel.flatten(2)[:, :, self.taps].flatten(1)
         self.bias = context.bias + shift
         self.networks = model.entropy_parameters
         self.parameters = [as_vector_function(layer) for layer in model.entropy_parameters]
@@ -138,7 +139,7 @@ class RasterScan:
     def __call__(self, side: Tensor, send: SendLatents) -> Tensor:
         """Return y_hat of shape (1, channel, row, column)."""
         radius, (rows, columns) = self.radius, side.shape[2:]
-        channels = len(self.weight[0]) // len(self.taps)
+        channels = self.kernel.shape[1]
         y_hat = side.new_zeros(channels, rows + 2 * radius, columns + 2 * radius)
         everything, by_position = slice(0, channels), side[0].permute(1, 2, 0).contiguous()
         for row in range(rows):
@@ -156,11 +157,7 @@ class RasterScan:
 
     def predict(self, side: Tensor, y_hat: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and scale of all elements from the whole y_hat, with convolutions."""
-        channels, size = y_hat.shape[1], 2 * self.radius + 1
-        kernel = self.weight.new_zeros(len(self.weight), channels, size**2)
-        kernel[:, :, self.taps] = self.weight.view(len(self.weight), channels, -1)
-        kernel = kernel.view(*kernel.shape[:2], size, size)
-        context = F.conv2d(y_hat, kernel, self.bias, padding=self.radius)
+        context = F.conv2d(y_hat, self.kernel, self.bias, padding=self.radius)
         scale, mean = self.networks(torch.cat([side, context], 1)).chunk(2, 1)
         return mean, scale
 

@@ -1,15 +1,12 @@
-"""Private copies of a caller's model: hooks, tables, and whether it is still the same model."""
+"""Private copies of a caller's model: hooks, and whether it is still the same model."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from copy import deepcopy
-from functools import partial
 from typing import Any
 
 import torch
-from compressai.entropy_models import GaussianConditional
-from compressai.entropy_models.entropy_models import EntropyModel
 from compressai.models import CompressionModel
 from torch import Tensor, nn
 from torch.nn.utils.prune import BasePruningMethod
@@ -69,36 +66,3 @@ def same_weights(copied: dict[str, Tensor], original: dict[str, Tensor]) -> bool
 def _is_equal(copied: Tensor, weight: Tensor) -> bool:
     same_kind = copied.shape == weight.shape and copied.dtype == weight.dtype
     return same_kind and torch.equal(copied, weight.to(copied.device))
-
-
-def keep_tables_on_host(model: nn.Module, device: torch.device) -> None:
-    """Move the tables of the entropy coder to the CPU, where CompressAI reads them at every call.
-
-    Symbols are decoded where the tables are. CompressAI moves them to the means; a Gaussian
-    conditional that is called without means gets a function that moves them to the model.
-
-    Parameters
-    ----------
-    model : Module
-        A model that belongs to the caller alone.
-    device : torch.device
-        Where it runs. On a CPU nothing is changed.
-    """
-    if device.type == "cpu":
-        return
-    for module in model.modules():
-        for name, table in module.named_buffers(recurse=False):
-            if name in TABLES:
-                setattr(module, name, table.cpu())
-        if isinstance(module, GaussianConditional):
-            module.dequantize = partial(_dequantize, device)
-
-
-def _dequantize(
-    device: torch.device,
-    symbols: Tensor,
-    means: Tensor | None = None,
-    dtype: torch.dtype = torch.float,
-) -> Tensor:
-    values: Tensor = EntropyModel.dequantize(symbols.to(device), means, dtype)
-    return values

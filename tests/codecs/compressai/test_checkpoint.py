@@ -144,11 +144,6 @@ def test_architecture_of_trained_weights_is_that_of_the_family(mean, variance):
     assert ARCHITECTURES[architecture_of(state)][0] is FAMILIES[mean, variance]
 
 
-def test_unknown_rate_is_refused():
-    with pytest.raises(IndexError, match="rate 2 does not exist; expected 0 to 1"):
-        fold(VariableRateModel(8, 12, [0.01, 0.1]).state_dict(), 2)
-
-
 def test_unknown_architecture_is_refused(model):
     with pytest.raises(InputError, match="unknown architecture 'mbt2018-men'.*mbt2018-mean"):
         load_model("mbt2018-men", model.state_dict(), "x")

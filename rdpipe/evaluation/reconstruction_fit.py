@@ -169,7 +169,6 @@ class _Fit:
             BASELINE_CELL.mean, BASELINE_CELL.variance, quantizer, Reconstruction.CALIBRATED
         )
         self.pictures = [Pictures(codec, image) for image in images]
-        self._last: tuple[Tensor, float, list[Tensor]] | None = None
 
     def cells(self, gains: Tensor) -> tuple[CellsOfLatents, bool]:
         """Return the cells with some gains, of shape (latent, knot)."""
@@ -198,16 +197,12 @@ class _Fit:
         pixels = torch.from_numpy(self.images[index].pixels).permute(2, 0, 1).double()
         return pixels - self.decode(gains, level, index)
 
-    def residuals(self, gains: Tensor, level: float) -> list[Tensor]:
-        """Return the residual of each image; the last ones are remembered."""
-        if self._last is None or self._last[0] is not gains or self._last[1] != level:
-            indices = range(len(self.images))
-            self._last = gains, level, [self.residual(gains, level, index) for index in indices]
-        return self._last[2]
-
     def errors(self, gains: Tensor, level: float) -> list[float]:
         """Return the MSE of each image."""
-        return [residual.square().mean().item() for residual in self.residuals(gains, level)]
+        return [
+            self.residual(gains, level, index).square().mean().item()
+            for index in range(len(self.images))
+        ]
 
     def error(self, gains: Tensor, level: float) -> float:
         """Return the MSE, averaged over the images."""
@@ -228,8 +223,9 @@ class _Fit:
     def normal_equations(self, gains: Tensor, level: float) -> NormalEquations:
         """Return the normal equations of the next Gauss-Newton step."""
         matrices, rights, errors = [], [], []
-        for index, image in enumerate(self.residuals(gains, level)):
-            residual, columns = image.flatten(), []
+        for index in range(len(self.images)):
+            residual = self.residual(gains, level, index).flatten()
+            columns = []
             for k in range(gains.numel()):
                 changed = gains.clone()
                 changed.view(-1)[k] += DIFFERENCE

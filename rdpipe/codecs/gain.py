@@ -7,7 +7,7 @@ from torch import Tensor
 
 from rdpipe.core.assembly import place, to_host
 from rdpipe.core.device import raise_lack_of_memory
-from rdpipe.core.errors import InputError
+from rdpipe.core.errors import InputError, describe
 from rdpipe.core.protocols import Codec, Image
 from rdpipe.core.rng import generator
 from rdpipe.core.running import copy_to, run
@@ -22,10 +22,10 @@ LEAST_WEIGHT = 1e-9
 class NotDifferentiableError(InputError):
     """A decoder whose image has no gradient with respect to the latents."""
 
-    def __init__(self, codec: Codec):
+    def __init__(self, codec: Codec, why: str = ""):
         super().__init__(
             f"{type(codec).__name__} has no gradient of the image with respect to its latents;"
-            " expected a decoder that PyTorch can differentiate"
+            f" expected a decoder that PyTorch can differentiate{why}"
         )
 
 
@@ -82,7 +82,7 @@ def decoder_gain(codec: Codec, name: str, image: Image) -> dict[str, Tensor]:
         changes = _changes(codec, name, image)
     except RuntimeError as error:  # of an operation without a gradient
         raise_lack_of_memory(error)
-        raise NotDifferentiableError(codec) from error
+        raise NotDifferentiableError(codec, f" ({describe(error)})") from error
     gains = {}
     for latent in dict.fromkeys(part.name for part, _ in changes):
         parts, of_latent = zip(*(pair for pair in changes if pair[0].name == latent), strict=True)

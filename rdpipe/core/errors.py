@@ -16,6 +16,11 @@ LIBRARIES = {"site-packages", "dist-packages"}
 GENERATED = ("<frozen ", "<string>")
 """How names of files begin that do not exist: the import system, and methods of dataclasses."""
 STANDARD_LIBRARY = Path(sysconfig.get_path("stdlib"))
+DEPENDENCIES = {
+    *("rdpipe", "compressai", "constriction", "imagecodecs", "msgspec", "numpy", "pandas", "PIL"),
+    *("pytorch_msssim", "scipy", "skimage", "torch", "torchvision", "xarray", "zarr"),
+}
+"""Packages that rdpipe calls: an error in them may be rdpipe's fault."""
 _of_user: set[Path] = set()
 """Folders of packages, and modules, that the user names."""
 
@@ -46,11 +51,11 @@ def describe(error: BaseException) -> str:
 def attribute_to_user(module: str) -> None:
     """Let a module that the user names, and the rest of its package, be the user's code.
 
-    It may be an installed package. Packages without ``__init__.py`` may be shared with others, so
-    only the part that is named is the user's.
+    It may be an installed package, but none that rdpipe itself depends on. Packages without
+    ``__init__.py`` may be shared with others, so only the part that is named is the user's.
     """
     names = module.split(".")
-    if names[0] in sys.stdlib_module_names:
+    if names[0] in sys.stdlib_module_names or names[0] in DEPENDENCIES:
         return
     for name in accumulate(names, "{}.{}".format):
         try:

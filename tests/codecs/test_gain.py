@@ -89,3 +89,8 @@ def test_decoder_without_a_gradient_is_refused(codec):
     message = f"{codec.__name__} has no gradient of the image with respect to its latents; expected"
     with pytest.raises(NotDifferentiableError, match=message):
         decoder_gain(codec(), "a", FIELD)
+
+
+def test_reason_of_a_missing_gradient_is_said():
+    with pytest.raises(NotDifferentiableError, match="RuntimeError: one of the variables needed"):
+        decoder_gain(NoDerivative(), "a", FIELD)

@@ -172,17 +172,9 @@ class CompressAICodec:
         """Prepare a model that belongs to this codec alone."""
         self.model = model.eval().requires_grad_(False).to(self.device)
         self._weights = named_weights(self.model)
-        conditionals = [m for m in model.modules() if isinstance(m, GaussianConditional)]
-        scale_tables = [conditional.scale_table for conditional in conditionals]
-        with torch.no_grad():
-            self._update_tables()
-            for conditional, table in zip(conditionals, scale_tables, strict=True):
-                if table.numel() and not torch.equal(table, conditional.scale_table):
-                    conditional.update_scale_table(table.tolist(), force=True)
+        self._compute_tables()
         if self.device.type == "cpu":  # convolutions are faster with channels last
             self.model.to(memory_format=torch.channels_last)
-        else:
-            card_coder.use_card(self.model)
         inner = _inner(model)
         self.has_hyperprior = has_child(inner, "h_s")
         self.takes_magnitude = isinstance(model, ScaleHyperprior) and not isinstance(
@@ -191,12 +183,12 @@ class CompressAICodec:
         model.g_a = CachedTransform(model.g_a)
         if self.has_hyperprior:
             inner.h_s = CachedTransform(inner.get_submodule("h_s"))
-            self._least_scale = conditionals[0].lower_bound_scale.bound.item()
+            self._least_scale = _conditionals(model)[0].lower_bound_scale.bound.item()
         self._use_predictors(model)
 
     def _use_predictors(self, model: CompressionModel) -> None:
         """Use a model for the prediction of means and scales."""
-        self._model_on_host: CompressionModel | None = None
+        self._copy_on_host: tuple[dict[str, Tensor], CompressionModel] | None = None
         inner = _inner(model)
         self._density: EntropyBottleneck = inner.entropy_bottleneck
         self._moments = bottleneck_moments(self._density)
@@ -240,8 +232,20 @@ class CompressAICodec:
         same_structure = repr(source) == self._structure
         return same_structure and same_weights(self._weights, named_weights(source))
 
+    @torch.no_grad()
+    def _compute_tables(self) -> None:
+        """Compute the tables of the entropy coder, with the scale tables that there are."""
+        conditionals = _conditionals(self.model)
+        scale_tables = [conditional.scale_table for conditional in conditionals]
+        self._update_tables()
+        for conditional, table in zip(conditionals, scale_tables, strict=True):
+            if table.numel() and not torch.equal(table, conditional.scale_table):
+                conditional.update_scale_table(table.tolist(), force=True)
+        if self.device.type != "cpu":
+            card_coder.keep_tables_on_host(self.model)
+
     def _update_tables(self) -> None:
-        """Compute the tables of the entropy coder."""
+        """Compute the tables of the entropy coder, with the model's default scale tables."""
         self.model.update(force=True)
 
     def code(self, image: Tensor | None, size: tuple[int, int], send: Send) -> Callable[[], Tensor]:
@@ -342,6 +346,7 @@ class CompressAICodec:
         """
         if any(weight.requires_grad for weight in self._density.parameters()):
             self._density.update(force=True, update_quantiles=True)
+        if self._source is None:  # `network` may have been changed
             self._use_weights()
         state = self.model.state_dict()
         return {name.replace(".transform.", "."): value.clone() for name, value in state.items()}
@@ -370,34 +375,43 @@ class CompressAICodec:
         for module in self.model.modules():
             if isinstance(module, CachedTransform):
                 module.forget()
-        self._update_tables()
-        if self.device.type != "cpu":
-            card_coder.use_card(self.model)
+        self._compute_tables()
         self._use_predictors(self.model)
 
-    def _own_model(self) -> CompressionModel:
-        """Return the model whose coder and forward pass are CompressAI's."""
+    @contextmanager
+    def _coder_model(self) -> Iterator[CompressionModel]:
+        """Give the model whose coder and forward pass are CompressAI's."""
         raster_scan = self.has_hyperprior and isinstance(
             self._decode_latents, decoding_order.RasterScan
         )
-        if not raster_scan or self.device.type == "cpu":
-            return self.model
-        if self._model_on_host is None:
-            self._model_on_host = card_coder.on_host(self.model, self.device)
-        return self._model_on_host
+        with self._current():
+            if self.device.type == "cpu":
+                yield self.model
+            elif raster_scan:
+                yield self._on_host()
+            else:
+                with card_coder.deferred(self.model):
+                    yield self.model
+
+    def _on_host(self) -> CompressionModel:
+        """Return a copy of the present model on the CPU, with the transforms on the card."""
+        weights = named_weights(self.model)
+        if self._copy_on_host is None or not same_weights(self._copy_on_host[0], weights):
+            copied = {name: weight.clone() for name, weight in weights.items()}
+            self._copy_on_host = copied, card_coder.on_host(self.model, self.device)
+        return self._copy_on_host[1]
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the decoded image according to the model's forward pass."""
-        with self._current():
-            x_hat: Tensor = self._own_model()(image, **self._options)["x_hat"]
+        with self._coder_model() as model:
+            x_hat: Tensor = model(image, **self._options)["x_hat"]
             return x_hat
 
     def forward_bits(self, image: Tensor) -> float | None:
         """Return the bits of the model's forward pass, if it has a context model."""
-        with self._current():
+        with self._coder_model() as model:
             if not decoding_order.has_context(self.model):
                 return None
-            model = self._own_model()
             with _constant(model.g_s, image):  # the decoded image is not needed
                 likelihoods = model(image, **self._options)["likelihoods"]
             bits = torch.stack([-x.double().log2().sum() for x in likelihoods.values()])
@@ -405,8 +419,8 @@ class CompressAICodec:
 
     def compress(self, image: Image) -> bytes:
         """Return the bitstream of CompressAI's coder, with a header."""
-        with self._current(), torch.inference_mode():
-            output = self._own_model().compress(to_tensor(self, image), **self._options)
+        with self._coder_model() as model, torch.inference_mode():
+            output = model.compress(to_tensor(self, image), **self._options)
             strings = card_coder.to_bytes([string[0] for string in output["strings"]])
         lengths = struct.pack(f">{len(strings) - 1}I", *map(len, strings[:-1]))
         return HEADER.pack(*image.shape[:2], len(strings)) + lengths + b"".join(strings)
@@ -439,9 +453,9 @@ class CompressAICodec:
         ends = np.cumsum([HEADER.size + 4 * len(lengths), *lengths]).tolist()
         pieces = zip(ends, [*ends[1:], None], strict=True)
         strings = [[stream[start:end]] for start, end in pieces]
-        with self._current(), torch.inference_mode():
+        with self._coder_model() as model, torch.inference_mode():
             shape = self._shape(*padded_size(self, height, width))
-            output = self._own_model().decompress(strings, shape, **self._options)
+            output = model.decompress(strings, shape, **self._options)
             return to_image(output["x_hat"], height, width)
 
     def _shape(self, height: int, width: int) -> Any:
@@ -469,6 +483,10 @@ def _constant(transform: nn.Module, output: Tensor) -> Iterator[None]:
     finally:
         del attributes["forward"]
         attributes.update(before)
+
+
+def _conditionals(model: nn.Module) -> list[GaussianConditional]:
+    return [module for module in model.modules() if isinstance(module, GaussianConditional)]
 
 
 def check_model(model: object) -> None:

@@ -1,8 +1,8 @@
-"""CompressAI's entropy coder for a model on a card, which hardly waits for the host.
+"""CompressAI's entropy coder for a model on a card, without a wait of the host for each part.
 
 .. code-block:: none
 
-    encoder       symbols of a part --> Written --> next part ... --> one copy to the host --> bytes
+    encoder       symbols of a part --> PendingString --> next part ... --> one copy, bytes
     decoder       bytes, numbers of the tables (a copy to the host for each part) --> symbols
     raster scan   image --> g_a, h_a (card) --> all else on the host --> g_s (card) --> image
 
@@ -11,7 +11,8 @@ CompressAI copies symbols to the host for each part, and decodes what it has jus
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
@@ -30,7 +31,7 @@ from rdpipe.core.running import copy_to
 
 
 @dataclass(frozen=True, eq=False)
-class Written:
+class PendingString:
     """A string of an encoder before its symbols are copied to the host.
 
     Parameters
@@ -46,35 +47,60 @@ class Written:
     indexes: Tensor
 
 
-def to_bytes(strings: Sequence[bytes | Written]) -> list[bytes]:
+def to_bytes(strings: Sequence[bytes | PendingString]) -> list[bytes]:
     """Return the strings of an image, with one copy to the host."""
-    written = [string for string in strings if isinstance(string, Written)]
-    copied = iter(to_host([*chain(*((one.symbols, one.indexes) for one in written))]))
+    pending = [string for string in strings if isinstance(string, PendingString)]
+    copied = iter(to_host([*chain(*((string.symbols, string.indexes) for string in pending))]))
     return [
-        _encode(string.model, next(copied), next(copied)) if isinstance(string, Written) else string
+        _encode(string.model, next(copied), next(copied))
+        if isinstance(string, PendingString)
+        else string
         for string in strings
     ]
 
 
-def use_card(model: nn.Module) -> None:
-    """Let the entropy models of a model on a card wait for the host as little as possible.
-
-    The tables of the coder, which CompressAI reads at every call, are moved to the CPU. Methods are
-    replaced; their results are those of CompressAI.
-
-    Parameters
-    ----------
-    model : Module
-        A model that belongs to the caller alone.
-    """
+def keep_tables_on_host(model: nn.Module) -> None:
+    """Move the tables of the coder, which CompressAI reads at every call, to the CPU."""
     for module in model.modules():
         for name, table in module.named_buffers(recurse=False):
             if name in TABLES:
                 setattr(module, name, table.cpu())
-        for kind, methods in METHODS.items():
-            for name, method in methods.items():
-                if getattr(type(module), name, None) is getattr(kind, name):
-                    setattr(module, name, partial(method, module))
+
+
+@contextmanager
+def deferred(model: CompressionModel) -> Iterator[None]:
+    """Replace the methods of the entropy models of a model on a card in the block.
+
+    Their results are those of CompressAI, but strings are deferred until :func:`to_bytes`. Nothing
+    is replaced if code that is not CompressAI's or rdpipe's could see them.
+
+    Parameters
+    ----------
+    model : CompressionModel
+        A model that no other thread uses.
+    """
+    replaced = _replacements(model)
+    for module, name, method in replaced:
+        setattr(module, name, method)
+    try:
+        yield
+    finally:
+        for module, name, _ in replaced:
+            delattr(module, name)
+
+
+def _replacements(model: CompressionModel) -> list[tuple[nn.Module, str, Callable[..., Any]]]:
+    """Return the modules whose methods are replaced, with the names and the new methods."""
+    coders = {type(module) for module in model.modules() if hasattr(module, "compress")}
+    if any(coder.__module__.partition(".")[0] not in KNOWN for coder in coders):
+        return []
+    return [
+        (module, name, partial(method, module))
+        for module in model.modules()
+        for kind, methods in METHODS.items()
+        if all(getattr(type(module), name, None) is getattr(kind, name) for name in methods)
+        for name, method in methods.items()
+    ]
 
 
 def on_host(model: CompressionModel, device: torch.device) -> CompressionModel:
@@ -90,14 +116,15 @@ def on_host(model: CompressionModel, device: torch.device) -> CompressionModel:
         The card.
     """
     memo: dict[int, Any] = {
-        id(model.g_a): Elsewhere(model.g_a.__call__, device, "cpu"),
-        id(model.h_a): Elsewhere(model.h_a.__call__, device, "cpu"),
-        id(model.g_s): Elsewhere(model.g_s.__call__, device, device),
+        id(model.g_a): TransformOnDevice(model.g_a.__call__, device, "cpu"),
+        id(model.h_a): TransformOnDevice(model.h_a.__call__, device, "cpu"),
+        id(model.g_s): TransformOnDevice(model.g_s.__call__, device, device),
     }
-    return deepcopy(model, memo).cpu()
+    with torch.inference_mode(False), torch.no_grad():  # gradients of the copy may be needed later
+        return deepcopy(model, memo).cpu()
 
 
-class Elsewhere(nn.Module):
+class TransformOnDevice(nn.Module):
     """A transform on another device than the model, which does not have its weights.
 
     Parameters
@@ -124,15 +151,15 @@ class Elsewhere(nn.Module):
 
 def compress(
     model: EntropyModel, inputs: Tensor, indexes: Tensor, means: Tensor | None = None
-) -> list[Written]:
+) -> list[PendingString]:
     """Return what becomes a string of each image; see ``EntropyModel.compress``."""
     symbols = model.quantize(inputs, "symbols", means)
-    return [Written(model, *one) for one in zip(symbols, indexes, strict=True)]
+    return [PendingString(model, *pair) for pair in zip(symbols, indexes, strict=True)]
 
 
 def decompress(
     model: EntropyModel,
-    strings: Sequence[bytes | Written],
+    strings: Sequence[bytes | PendingString],
     indexes: Tensor,
     dtype: torch.dtype = torch.float,
     means: Tensor | None = None,
@@ -140,20 +167,22 @@ def decompress(
     """Return the elements of some strings; see ``EntropyModel.decompress``."""
     device = (indexes if means is None else means).device
     symbols = [
-        string.symbols if isinstance(string, Written) else _decode(model, string, index, device)
+        string.symbols
+        if isinstance(string, PendingString)
+        else _decode(model, string, index, device)
         for string, index in zip(strings, indexes, strict=True)
     ]
     elements: Tensor = model.dequantize(torch.stack(symbols), means, dtype)
     return elements
 
 
-def compress_channels(model: EntropyBottleneck, x: Tensor) -> list[Written]:
+def compress_channels(model: EntropyBottleneck, x: Tensor) -> list[PendingString]:
     """Return what becomes a string of each image; see ``EntropyBottleneck.compress``."""
     return compress(model, x, model._build_indexes(x.shape), _medians(model, x.shape))
 
 
 def decompress_channels(
-    model: EntropyBottleneck, strings: Sequence[bytes | Written], size: Sequence[int]
+    model: EntropyBottleneck, strings: Sequence[bytes | PendingString], size: Sequence[int]
 ) -> Tensor:
     """Return the elements of some strings; see ``EntropyBottleneck.decompress``."""
     shape = len(strings), model.channels, *size
@@ -183,7 +212,9 @@ METHODS: dict[type, dict[str, Any]] = {
         "forward": elements_and_likelihoods,
     },
 }
-"""What takes the place of methods of CompressAI; subclasses may have others."""
+"""Replacements of the methods of CompressAI, by class; classes with other methods keep theirs."""
+KNOWN = ("compressai", "rdpipe")
+"""Packages whose code takes strings as they are."""
 
 
 def _medians(model: EntropyBottleneck, shape: Sequence[int]) -> Tensor:

@@ -58,11 +58,12 @@ def same_weights(copied: dict[str, Tensor], original: dict[str, Tensor]) -> bool
 
     Numbers are compared, because versions of tensors do not show a change through ``.data``.
     """
-    return copied.keys() == original.keys() and all(
-        _is_equal(weight, original[name]) for name, weight in copied.items()
-    )
-
-
-def _is_equal(copied: Tensor, weight: Tensor) -> bool:
-    same_kind = copied.shape == weight.shape and copied.dtype == weight.dtype
-    return same_kind and torch.equal(copied, weight.to(copied.device))
+    if copied.keys() != original.keys():
+        return False
+    pairs = [(weight, original[name]) for name, weight in copied.items()]
+    if any(a.shape != b.shape or a.dtype != b.dtype for a, b in pairs):
+        return False
+    if all(a.device.type == b.device.type == "cpu" for a, b in pairs):
+        return all(torch.equal(a, b) for a, b in pairs)
+    differ = [(a != b.to(a.device)).any() for a, b in pairs]  # without a wait for each weight
+    return not torch.stack([x.to(differ[0].device) for x in differ]).any()

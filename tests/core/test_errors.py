@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from rdpipe.core import errors
 from rdpipe.core.errors import describe, user_line
 from rdpipe.core.metrics import psnr
 
@@ -46,3 +47,10 @@ def test_a_long_message_is_cut_and_in_one_line():
     text = error_of(fail)
     assert text.startswith("RuntimeError: two lines xxx")
     assert len(text) < 260 and "..." in text and "\n" not in text
+
+
+def test_a_package_that_rdpipe_calls_is_never_the_users():
+    before = set(errors._of_user)
+    for module in ("compressai.models.google", "torch.nn", "rdpipe.codecs", "json"):
+        errors.attribute_to_user(module)
+    assert errors._of_user == before

@@ -68,7 +68,7 @@ def test_commands_of_the_tutorial_run(folder):
         assert done.returncode == 0, done.stdout + done.stderr
         shown.append(done.stdout)
     assert [command.split()[1] for command in commands] == ["check", "run", "show", "explain"]
-    assert shown[2].startswith("mine on photos\n") and "real bytes, bpp" in shown[2]
+    assert shown[2].startswith("My codec on photos\n") and "real bytes, bpp" in shown[2]
     html = (folder / "results-my" / "report.html").read_text()
     assert "Where the bits go: My codec on photos" in html
 

@@ -11,7 +11,7 @@ rule run_baseline:
     log:
         "<logs>/run_baseline/{dataset}/{baseline}/q{quality}/{shard}.log",
     group:
-        "baselines"
+        shared_submission("baselines")
     conda:
         "../envs/stages.yaml"
     resources:

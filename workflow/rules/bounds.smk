@@ -36,7 +36,7 @@ rule trace_bounds:
     log:
         "<logs>/trace_bounds.log",
     group:
-        "report"
+        shared_submission("report")
     conda:
         "../envs/stages.yaml"
     resources:
@@ -92,7 +92,7 @@ rule export_curves:
     log:
         "<logs>/export_curves.log",
     group:
-        "report"
+        shared_submission("report")
     conda:
         "../envs/stages.yaml"
     resources:

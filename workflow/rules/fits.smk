@@ -17,7 +17,7 @@ rule fit_estimator:
         "<logs>/fit_estimator/{codec}/q{quality}/{axis}/{estimator}.log",
     priority: 1
     group:
-        "fits"
+        shared_submission("fits")
     conda:
         "../envs/stages.yaml"
     resources:
@@ -62,7 +62,7 @@ rule fit_reconstruction:
         "<logs>/fit_reconstruction/{codec}/q{quality}/{quantizer}.log",
     priority: 1
     group:
-        shared_submission("reconstructions")
+        shared_submission("reconstructions", with_gpu=True)
     conda:
         "../envs/stages.yaml"
     resources:

@@ -15,7 +15,7 @@ rule measure_gap:
         "<logs>/measure_gap/{dataset}/{codec}/q{quality}/{shard}.log",
     priority: 1
     group:
-        shared_submission("shard", connected=True)
+        shared_submission("shard", with_gpu=True, connected=True)
     conda:
         "../envs/stages.yaml"
     resources:

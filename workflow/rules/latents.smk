@@ -49,7 +49,7 @@ rule extract_latents:
     log:
         "<logs>/extract_latents/{dataset}/{codec}/q{quality}/{shard}.log",
     group:
-        shared_submission("shard", connected=True)
+        shared_submission("shard", with_gpu=True, connected=True)
     conda:
         "../envs/stages.yaml"
     resources:

@@ -22,7 +22,7 @@ rule map_latents:
         "<logs>/map_latents/{dataset}/{codec}/q{quality}/{shard}.log",
     priority: 1
     group:
-        shared_submission("shard", connected=True)
+        shared_submission("shard", with_gpu=True, connected=True)
     conda:
         "../envs/stages.yaml"
     resources:

@@ -37,7 +37,7 @@ rule make_report:
     log:
         "<logs>/make_report.log",
     group:
-        "report"
+        shared_submission("report")
     conda:
         "../envs/stages.yaml"
     resources:

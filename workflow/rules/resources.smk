@@ -96,14 +96,14 @@ def gpus():
     return 1 if config["device"].startswith("cuda") else 0
 
 
-def shared_submission(group, connected=False):
+def shared_submission(group, with_gpu=False, connected=False):
     """Return the group of a rule on a cluster; None if its jobs have a submission each.
 
     Snakemake adds up what the jobs of a submission that run at once request. So jobs that request
     GPUs share none, and neither do those of all shards, which the level of a dataset connects.
     """
-    is_too_large = gpus() or connected and config["matching"] == "dataset"
-    return None if is_too_large else group
+    is_too_large = with_gpu and gpus() or connected and config["matching"] == "dataset"
+    return None if runs_here or is_too_large else group
 
 
 # Measured with `mini-mean-scale` (64 channels) on images of 0.4 to 2.4 megapixels: 0.35 GB for a

@@ -17,7 +17,7 @@ rule simulate:
         "<logs>/simulate/{dataset}/{codec}/q{quality}/{shard}.log",
     priority: 1
     group:
-        shared_submission("shard", connected=True)
+        shared_submission("shard", with_gpu=True, connected=True)
     conda:
         "../envs/stages.yaml"
     resources:

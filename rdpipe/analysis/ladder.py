@@ -202,7 +202,7 @@ def better(before: Rung, rung: Rung) -> Rung:
     remark = (
         f"{rung.name} has no common range of quality"
         if math.isnan(change)
-        else f"{rung.name} would need {change:+.2f} %"
+        else f"{rung.name} would need {change:+.2f} % against the rung before"
     )
     return before._replace(term=rung.term, remark=remark)
 
@@ -233,7 +233,7 @@ def choose_cells(
             elif math.isnan(change):
                 remark = f"{candidate} does not reach the codec's quality everywhere"
             else:
-                remark = f"{candidate} would need {change:+.2f} %"
+                remark = f"{candidate} would need {change:+.2f} % against the rung before"
         chosen.append((cells[moved], axis_named(axis).term, remark))
     return chosen
 

@@ -59,7 +59,9 @@ def run_payload(tables: RunTables, limits: Limits, measure: str) -> dict[str, An
     return {
         "qualities": [int(quality) for quality in decomposition["quality"].unique()],
         "measure": MEASURE_NAMES[measure],
-        "levers": lever_bars(levers(tables["bd_rates"], measure)),
+        "levers": lever_bars(
+            in_real_bytes(levers(tables["bd_rates"], measure), tables["available"])
+        ),
         "changes": tables["latent_matched"].to_dict("records"),
         "curves": curves(tables["points"], of_measure(tables["bd_rates"], measure)),
         "best": best,
@@ -131,6 +133,28 @@ def image_points(
 def columns(table: pd.DataFrame, *names: str) -> dict[str, list[Any]]:
     """Return some columns as lists."""
     return {name: table[name].tolist() for name in names}
+
+
+def in_real_bytes(changes: list[Lever], available: pd.DataFrame) -> list[Lever]:
+    """Return levers with the change of their real bytes, where they were written and decoded.
+
+    Otherwise a code has that of its code length. The largest saving comes first.
+
+    Parameters
+    ----------
+    changes : list of Lever
+    available : DataFrame
+        See :func:`rdpipe.analysis.available.available_frame`.
+    """
+    written = available[available["kind"] == str(BoundKind.ACHIEVED)].set_index("cell")
+    rates = written[["bd_rate", "bd_rate_low", "bd_rate_high"]].dropna()
+    changed = [
+        lever._replace(kind=BoundKind.ACHIEVED, **rates.loc[lever.curve])
+        if lever.curve in rates.index
+        else lever
+        for lever in changes
+    ]
+    return sorted(changed, key=lambda lever: lever.bd_rate)
 
 
 def lever_bars(changes: list[Lever]) -> list[dict[str, Any]]:

@@ -42,3 +42,24 @@ def test_best_curves_are_those_that_save_most(tables):
     assert best == {"bound": "joint", "code": "codec/codec/rounding"}
     worse = tables["bd_rates"].assign(bd_rate=1.0)
     assert payload.best_curves(levers(worse, "psnr")) == {}
+
+
+def test_levers_have_the_rate_of_real_bytes(tables):
+    """A range coder needs more than the code length; then another lever may come first."""
+    made = levers(tables["bd_rates"], "psnr")
+    before = {lever.curve: lever for lever in made}
+    written = tables["available"].assign(
+        cell="codec/codec/rounding", bd_rate=-0.2, bd_rate_low=-0.4, bd_rate_high=-0.1
+    )
+    after = {lever.curve: lever for lever in payload.in_real_bytes(made, written)}
+    changed = after.pop("codec/codec/rounding")
+    assert (changed.bd_rate, changed.bd_rate_low, changed.bd_rate_high) == (
+        -0.2,
+        -0.4,
+        -0.1,
+    ) and str(changed.kind) == "achieved"
+    assert after == {curve: before[curve] for curve in after}
+    first = [lever.bd_rate for lever in payload.in_real_bytes(made, written)]
+    assert first == sorted(first)
+    length = written.assign(kind="achievable")
+    assert payload.in_real_bytes(made, length) == made

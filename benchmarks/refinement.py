@@ -23,7 +23,7 @@ def refine(codec: CompressAICodec, pixels: np.ndarray, steps: int) -> None:
 def differentiate(codec: CompressAICodec, y: torch.Tensor, z: torch.Tensor) -> None:
     """Run both synthesis transforms forward and backward."""
     y, z = (x.clone().requires_grad_() for x in (y, z))
-    image, side = codec.model.g_s.transform(y), codec.model.h_s.transform(z)
+    image, side = codec.model.g_s(y), codec.model.h_s.transform(z)
     (image.square().mean() + side.mean()).backward()
 
 

@@ -55,7 +55,7 @@ def synthesize(codec: CompressAICodec, images: Sequence[CodedImage]) -> None:
     """Run the synthesis transform alone on the rounded latents of each image."""
     with torch.no_grad():
         for image in images:
-            codec.model.g_s.transform(image.latents[0].y.round()[None])
+            codec.model.g_s(image.latents[0].y.round()[None])
 
 
 def figures(options: Options) -> Iterator[Figure]:

@@ -381,7 +381,7 @@ def test_maps_show_the_value_under_the_pointer(page):
     assert all(images.evaluate_all("all => all.map((image) => image.naturalWidth > 50)"))
     select_image(page, "kodim07")
     gap = "quantization gap, to decodable"
-    page.get_by_role("button", name=gap).click()
+    page.get_by_role("button", name=gap, exact=True).click()
     assert page.locator('#small [aria-pressed="true"]').inner_text() == gap
     canvas.hover()
     assert f"{gap}, row" in page.locator("#pointed").inner_text()

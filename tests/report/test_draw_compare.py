@@ -11,7 +11,9 @@ from rdpipe.report import draw_compare
 def with_another(table):
     """Return a table with a second codec, which needs twice the bits of the first."""
     other = table[table["codec"] == "c"]
-    return pd.concat([table, other.assign(codec="other", bpp=2 * other["bpp"])])
+    return pd.concat(
+        [table, other.assign(codec="other", codec_label="other", bpp=2 * other["bpp"])]
+    )
 
 
 def test_each_codec_has_its_curve_and_its_bound(tables):

@@ -27,6 +27,7 @@ ROWS = [
 @pytest.fixture
 def ladder():
     table = pd.DataFrame(ROWS, columns=["codec", "term", "kind", "step", "remark"])
+    table["codec_label"] = table["codec"]
     table["log_rate"] = table.groupby("codec")["step"].cumsum()
     table["change"] = 100 * (table["step"].map(math.exp) - 1)
     table = table.assign(

@@ -85,7 +85,7 @@ def test_state_of_other_settings_or_weights_is_not_used():
     first, second = IMAGES[:2]
     codec, other = mini_mean_scale(2), mini_mean_scale(2)
     with torch.no_grad():
-        other.model.g_s.transform[-1].bias += 0.5  # only the decoder
+        other.model.g_s[-1].bias += 0.5  # only the decoder
     settings = Settings(0.005)
     refiners = [
         Refiner(codec, "a", first, settings),

@@ -9,6 +9,7 @@ import pandas as pd
 
 from rdpipe.core.axes import AXES
 from rdpipe.core.kinds import Information
+from rdpipe.report.frames import SAVED
 from rdpipe.report.style import SHOWN, kind_label
 
 
@@ -47,7 +48,7 @@ def content_rows(content: pd.DataFrame) -> dict[str, Any]:
     for (quality, _), table in content.groupby(["quality", "content"], sort=False):
         gaps = table.dropna(subset="gap")
         row = table.iloc[0][["content", "images", "area", "bpp", "share", "psnr"]].to_dict()
-        cells = gaps[["saved", "saved_low", "saved_high", "latent_mse_ratio"]].to_dict("records")
+        cells = gaps[[*SAVED, "latent_mse_ratio"]].to_dict("records")
         rows.append({"quality": int(quality), **row, "cells": cells})
     gaps = content.drop_duplicates("gap").dropna(subset="gap")
     return {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,12 @@ import xarray as xr
 from torch import Tensor
 
 from rdpipe.codecs import bitstream
-from rdpipe.codecs.gain import NotDifferentiableError, decoder_gain, latent_weights
+from rdpipe.codecs.gain import (
+    NotDifferentiableError,
+    gains_of,
+    latent_weights,
+    latents_with_change,
+)
 from rdpipe.codecs.structure import find_structure, random_image
 from rdpipe.core.assembly import Whole, assemble, stride_of
 from rdpipe.core.errors import InputError
@@ -109,9 +115,7 @@ class Extractor:
         InputError
             If the latents or the gain cannot be used.
         """
-        walk = Walk()
-        visit(self.codec, walk, image)
-        wholes = assemble(walk.record)
+        wholes = self._wholes(name, image)
         latents = self._latents(name, image, wholes)
         size, decoded = real_bytes(self.codec, image, wholes)
         row = describe(self.codec, image, decoded, wholes) | {"bytes": size}
@@ -120,9 +124,16 @@ class Extractor:
 
     def latents(self, name: str, image: Image) -> list[Latents]:
         """Return the latents of an image, in decoding order."""
+        return self._latents(name, image, self._wholes(name, image))
+
+    def _wholes(self, name: str, image: Image) -> dict[str, Whole]:
+        """Return the latents, for a gain with the changes if PyTorch can differentiate them."""
+        if self.gain:
+            with suppress(NotDifferentiableError):
+                return latents_with_change(self.codec, name, image)
         walk = Walk()
         visit(self.codec, walk, image)
-        return self._latents(name, image, assemble(walk.record))
+        return assemble(walk.record)
 
     def _latents(self, name: str, image: Image, wholes: Mapping[str, Whole]) -> list[Latents]:
         structure = self.structure(image.shape[2])
@@ -134,7 +145,10 @@ class Extractor:
             zeros = ZeroWalk()
             visit(self.codec, zeros, image)
             hyper = assemble(zeros.record)
-        gains: Mapping[str, Tensor] = self._gains(name, image) if self.gain else {}
+        try:
+            gains = gains_of(wholes)
+        except InputError as error:
+            raise InputError(f"{name!r}: {error}") from error
         weights = self.weights(image.shape[2]) if len(main) > 1 else {}
         size = padded_size(self.codec, *image.shape[:2])
         return [
@@ -144,15 +158,6 @@ class Extractor:
             )
             for whole in main
         ]
-
-    def _gains(self, name: str, image: Image) -> Mapping[str, Tensor]:
-        """Return the gain of each latent; nothing if PyTorch cannot differentiate the decoder."""
-        try:
-            return decoder_gain(self.codec, name, image)
-        except NotDifferentiableError:
-            return {}
-        except InputError as error:
-            raise InputError(f"{name!r}: {error}") from error
 
 
 def describe(codec: Codec, image: Image, decoded: Image, wholes: Mapping[str, Whole]) -> Row:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
-from rdpipe.core.assembly import place, to_host
+from rdpipe.core.assembly import Whole, assemble
 from rdpipe.core.device import raise_lack_of_memory
 from rdpipe.core.errors import InputError, describe
 from rdpipe.core.protocols import Codec, Image
@@ -36,14 +39,66 @@ class _Leaves(Walk):
 
     def __init__(self) -> None:
         super().__init__()
-        self.leaves: list[tuple[Part, Tensor]] = []
+        self.leaves: list[Tensor] = []
 
     def decode(self, part: Part) -> Tensor:
         y_hat = super().decode(part).detach()
-        if not part.side:
-            y_hat.requires_grad_()
-            self.leaves.append((part, y_hat))
+        self.leaves.append(y_hat if part.side else y_hat.requires_grad_())
         return y_hat
+
+
+def latents_with_change(codec: Codec, name: str, image: Image) -> dict[str, Whole]:
+    """Return the latents of an image, with the change of white noise over the image for a step.
+
+    Parameters
+    ----------
+    codec : Codec
+    name : str
+        Name of the image, which seeds the noise.
+    image : array
+
+    Raises
+    ------
+    NotDifferentiableError
+        If PyTorch finds no gradient, or an operation has none.
+    """
+    walk = _Leaves()
+    try:
+        changes = _changes(codec, name, image, walk)
+    except RuntimeError as error:  # of an operation without a gradient
+        raise_lack_of_memory(error)
+        raise NotDifferentiableError(codec, f" ({describe(error)})") from error
+    with torch.no_grad():
+        record = zip(walk.record, changes, strict=True)
+        return assemble(replace(coded, change=change) for coded, change in record)
+
+
+def gains_of(wholes: Mapping[str, Whole]) -> dict[str, Tensor]:
+    """Return the gain of the decoder for each latent; see :func:`decoder_gain`.
+
+    Parameters
+    ----------
+    wholes : mapping of str to Whole
+        From :func:`latents_with_change`.
+
+    Raises
+    ------
+    InputError
+        If a gain is not finite.
+    """
+    gains = {}
+    for latent, whole in wholes.items():
+        if whole.change is None or whole.side:
+            continue
+        squares = whole.change.square()
+        if whole.coded is None:
+            gains[latent] = squares.mean((1, 2))
+        else:
+            count = whole.coded.sum((1, 2)).clamp(min=1)
+            gains[latent] = (squares * whole.coded).sum((1, 2)) / count
+        if not gains[latent].isfinite().all():
+            raise InputError(f"the gain of the decoder for latent {latent!r} is not finite")
+    return gains
 
 
 def decoder_gain(codec: Codec, name: str, image: Image) -> dict[str, Tensor]:
@@ -78,50 +133,30 @@ def decoder_gain(codec: Codec, name: str, image: Image) -> dict[str, Tensor]:
     M. F. Hutchinson, "A Stochastic Estimator of the Trace of the Influence Matrix for Laplacian
     Smoothing Splines", Communications in Statistics 19(2), 1990.
     """
-    try:
-        changes = _changes(codec, name, image)
-    except RuntimeError as error:  # of an operation without a gradient
-        raise_lack_of_memory(error)
-        raise NotDifferentiableError(codec, f" ({describe(error)})") from error
-    gains = {}
-    for latent in dict.fromkeys(part.name for part, _ in changes):
-        parts, of_latent = zip(*(pair for pair in changes if pair[0].name == latent), strict=True)
-        masks = [part.coded_mask() for part in parts]
-        on_host = to_host([*masks, *(change.square() for change in of_latent)])
-        masks, squares = on_host[: len(parts)], on_host[len(parts) :]
-        places = [
-            mask if isinstance(part.at, Tensor) else part.at
-            for part, mask in zip(parts, masks, strict=True)
-        ]
-        coded = place(latent, masks, places)
-        total = (place(latent, squares, places) * coded).sum((1, 2))
-        gains[latent] = total / coded.sum((1, 2)).clamp(min=1)
-        if not gains[latent].isfinite().all():
-            raise InputError(f"the gain of the decoder for latent {latent!r} is not finite")
-    return gains
+    return gains_of(latents_with_change(codec, name, image))
 
 
-def _changes(codec: Codec, name: str, image: Image) -> list[tuple[Part, Tensor]]:
-    """Return the gradient of white noise over the image for a step of each element of a part.
+def _changes(codec: Codec, name: str, image: Image, walk: _Leaves) -> list[Tensor]:
+    """Return the gradient of white noise over the image for a step of each element of each part.
 
     Raises
     ------
     NotDifferentiableError
         If there is none.
     """
-    walk = _Leaves()
     height, width, colors = image.shape
     decoded = run(codec, walk, image)[..., :height, :width]
     if not decoded.requires_grad:
         raise NotDifferentiableError(codec)
     noise = torch.randn((1, colors, height, width), generator=generator(0, name))
     noise = copy_to(noise, decoded.device).to(decoded.dtype)
-    leaves = [leaf for _, leaf in walk.leaves]
-    gradients = torch.autograd.grad(decoded, leaves, noise, allow_unused=True)
-    return [
-        (part, torch.zeros(part.shape) if gradient is None else gradient * part.step)
-        for (part, _), gradient in zip(walk.leaves, gradients, strict=True)
-    ]
+    leaves = [leaf for leaf in walk.leaves if leaf.requires_grad]
+    gradients = iter(torch.autograd.grad(decoded, leaves, noise, allow_unused=True))
+    changes = []
+    for coded, leaf in zip(walk.record, walk.leaves, strict=True):
+        gradient = next(gradients) if leaf.requires_grad else None
+        changes.append(torch.zeros_like(leaf) if gradient is None else gradient * coded.part.step)
+    return changes
 
 
 def latent_weights(codec: Codec, image: Image) -> dict[str, float]:

@@ -29,6 +29,8 @@ class Whole:
     gaussian : bool
         Whether the prior is a Gaussian with this mean and scale.
     side : bool
+    change : Tensor of shape (channel, row, column), optional
+        Change of the image for a step of each element; see :class:`rdpipe.core.walk.Coded`.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Whole:
     coded: Tensor | None
     gaussian: bool
     side: bool
+    change: Tensor | None = None
 
 
 def stride_of(whole: Whole, size: tuple[int, int]) -> int | None:
@@ -85,7 +88,8 @@ def assemble(record: Iterable[Coded]) -> dict[str, Whole]:
 
 def _columns(parts: Sequence[Coded]) -> dict[str, list[Tensor]]:
     """Return the fields of the parts of a latent, and the masks that are their places."""
-    return {
+    changes = [coded.change for coded in parts if coded.change is not None]
+    return ({"change": changes} if changes else {}) | {
         "y": [_or_nan(coded.part.y, coded.part) for coded in parts],
         "mean": [coded.part.prior.mean for coded in parts],
         "scale": [coded.part.prior.scale for coded in parts],

@@ -102,10 +102,14 @@ class Coded:
     part : Part
     index : Tensor
         Number of the point of the grid of each element.
+    change : Tensor, optional
+        Change of the image for a step of each element, if it was measured; see
+        :mod:`rdpipe.codecs.gain`.
     """
 
     part: Part
     index: Tensor
+    change: Tensor | None = None
 
 
 class Walk:

@@ -132,7 +132,7 @@ def test_lack_of_memory_is_not_taken_for_lack_of_a_gradient(monkeypatch):
     def fail(*arguments):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr("rdpipe.codecs.extraction.decoder_gain", fail)
+    monkeypatch.setattr("rdpipe.codecs.extraction.latents_with_change", fail)
     with pytest.raises(torch.OutOfMemoryError):
         extract(Pixels(), "a", PIXELS, gain=True)
 

@@ -250,7 +250,7 @@ def lever_sentence(bd_rates: pd.DataFrame, measure: str) -> str:
 
 
 def earned_sentence(earned: pd.DataFrame, measure: str) -> str:
-    """Return what the codec's variance and mean already earn; empty if it was not simulated.
+    """Return what the codec's variance and mean already save; empty if it was not simulated.
 
     The parameters are those of :func:`earned_texts`.
     """
@@ -258,9 +258,9 @@ def earned_sentence(earned: pd.DataFrame, measure: str) -> str:
     if not texts:
         return ""
     return (
-        f"What the codec already earns at equal {MEASURE_NAMES[measure]}, of the bits that it would"
-        f" need without: {', '.join(texts)} (against one transmitted variance for each channel, and"
-        " then also a mean of 0, which needs no side information)."
+        f"What modules of the codec already save at equal {MEASURE_NAMES[measure]}, of the bits"
+        f" that it would need without: {', '.join(texts)} (against one transmitted variance for"
+        " each channel, and then also a mean of 0, which needs no side information)."
     )
 
 

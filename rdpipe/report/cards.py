@@ -1,4 +1,4 @@
-"""What to do: a card for each component of a codec, with what it earns and what is left."""
+"""What to do: a card for each component of a codec, with what it saves already and what is left."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ WITHOUT = (
     ("variance", "variance", "one transmitted variance for each channel"),
     ("context", "mean", "a mean of 0, with such a variance"),
 )
-"""Terms whose estimators earn something, their modules, and against what."""
+"""Terms whose estimators already save something, their modules, and against what."""
 
 
 def cards(
@@ -119,7 +119,8 @@ def side_text(latents: pd.DataFrame) -> str:
     total = side + latents["latent_bits"].sum()
     if not total:
         return "nothing is coded"
-    return f"costs {100 * side / total:.1f} % of the bits; what it earns is in variance and context"
+    share = f"{100 * side / total:.1f} %"
+    return f"costs {share} of the bits; what it saves is part of variance and context"
 
 
 def left_texts(rungs: pd.DataFrame, terms: tuple[str, ...]) -> list[str]:

@@ -18,6 +18,8 @@ from rdpipe.report.overview import known_rungs, parts
 from rdpipe.report.style import GRAYS, STYLES
 from rdpipe.report.words import MEASURE_NAMES
 
+PALE = 0.4
+"""Opacity of a step whose 95 % interval includes 0 or is not known."""
 NARROW = 5.0
 """Width below which one panel stands above the other, inches."""
 Rungs = dict[int, pd.DataFrame]
@@ -57,7 +59,7 @@ def rungs_to_first_limit(ladder: pd.DataFrame) -> Rungs:
 
 def draw_steps(axes: Axes, rungs: Rungs) -> None:
     """Draw what each step saves at each quality; steps that cost bits lie left of zero."""
-    names: dict[str, Any] = {}
+    names, uncertain = dict[str, Any](), False
     for row, table in enumerate(rungs.values()):
         ends = {True: 0.0, False: 0.0}  # of steps that save, and of those that cost bits
         for part in parts(table, table["bpp"].max() or 1.0):
@@ -65,7 +67,9 @@ def draw_steps(axes: Axes, rungs: Rungs) -> None:
             look = {"facecolor": part["color"], "hatch": None, "edgecolor": "white"}
             if not part["realizable"]:
                 look |= {"facecolor": "white", "hatch": "//////", "edgecolor": part["color"]}
-            axes.barh(row, percent, 0.62, ends[saves], linewidth=0.6, **look)
+            alpha = 1.0 if part["certain"] else PALE
+            axes.barh(row, percent, 0.62, ends[saves], linewidth=0.6, alpha=alpha, **look)
+            uncertain = uncertain or alpha < 1
             ends[saves] += percent
             label = part["name"] + ("" if part["realizable"] else ", as a bound")
             label += part["note"].replace(" (", "\n(")
@@ -77,6 +81,9 @@ def draw_steps(axes: Axes, rungs: Rungs) -> None:
     axes.set_xlabel(f"saved at equal {measure_of(rungs)}, % of the {rate_name(first)}")
     axes.axvline(0, color="0.3", linewidth=0.8)
     axes.grid(axis="y", visible=False)
+    if uncertain:
+        label = "pale: interval includes 0\nor is not known"
+        names[label] = Patch(label=label, facecolor="0.3", alpha=PALE)
     if names:
         axes.legend(
             handles=[*names.values()],

@@ -53,6 +53,8 @@ def answer_sentence(ladder: pd.DataFrame) -> str:
 def claim(taken: pd.DataFrame) -> str:
     """Return what the last of some rungs says about the bits of the codec, with its 95 % interval.
 
+    A bound holds for the images of the run: "at least" is said of them. The interval is that of the
+    mean over images from which they were drawn.
     Bits are called avoidable only if the interval is known and excludes 0.
     """
     best = taken.iloc[-1]
@@ -65,12 +67,13 @@ def claim(taken: pd.DataFrame) -> str:
     is_retuned = "decoder" in changed and changed[-1] not in OWN_DECODER
     decoder = ", a retuned decoder" if is_retuned else ""
     latents = " and refined latents" if best["refinement_seconds"] else ""
-    interval = f"(95 % interval {-high:.1f} to {-low:.1f} %)"
-    means = f"with {transforms} transforms{decoder}{latents} {interval}"
+    means = f"with {transforms} transforms{decoder}{latents}"
+    others = f"of images like these, {-high:.1f} to {-low:.1f} % (95 % interval)"
     saved = at_least(-total)
     if BoundKind.parse(best["kind"]) is BoundKind.UPPER_BOUND:
-        return f"{saved} of the bits are avoidable {means}"
-    return f"{saved.removeprefix('at least ')} of the bits can be saved {means}"
+        return f"{saved} of the bits of these images are avoidable {means}; {others}"
+    saved = saved.removeprefix("at least ")
+    return f"{saved} of the bits of these images can be saved {means}; {others}"
 
 
 def step_texts(steps: pd.DataFrame) -> list[str]:

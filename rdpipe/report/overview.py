@@ -84,7 +84,10 @@ def bar(rungs: pd.DataFrame, codes: pd.DataFrame) -> dict[str, Any]:
 
 
 def parts(rungs: pd.DataFrame, scale: float) -> list[dict[str, Any]]:
-    """Return the steps between the rungs of one quality; a negative one costs bits."""
+    """Return the steps between the rungs of one quality; a negative one costs bits.
+
+    A step is certain if its 95 % interval is known and excludes 0.
+    """
     notes = own_again(rungs)
     real = rungs["bpp"].iloc[0] or 1.0
     pairs = zip(rungs["bpp"][:-1], rungs[1:].itertuples(), strict=True)
@@ -94,6 +97,7 @@ def parts(rungs: pd.DataFrame, scale: float) -> list[dict[str, Any]]:
             "note": in_parentheses(notes.get(rung.rung, "")),
             "color": TERM_COLORS[rung.term],
             "realizable": BoundKind.parse(rung.kind).is_realizable,
+            "certain": bool(rung.saved_low > 0 or rung.saved_high < 0),
             "start": 1 - max(before, rung.bpp) / scale,
             "length": abs(before - rung.bpp) / scale,
             "percent": 100 * (before - rung.bpp) / real,

@@ -33,13 +33,13 @@ def rows_of(html, table):
 
 def test_upper_bound_says_at_least_how_much_is_avoidable_and_where(ladder):
     assert ladder_text.answer_sentence(ladder) == (
-        "At equal PSNR, over the curve: at least 20.0 % of the bits are avoidable with retrained"
-        " transforms (95 % interval 18.0 to 22.0 %). Step by step, each of the bits that remain:"
-        " entropy coder 0.5 %, prior 0.2 %, quantization 11.7 %, jointly trained transforms 8.7 %."
-        " This is an upper bound on R(D)."
+        "At equal PSNR, over the curve: at least 20.0 % of the bits of these images are avoidable"
+        " with retrained transforms; of images like these, 18.0 to 22.0 % (95 % interval). Step by"
+        " step, each of the bits that remain: entropy coder 0.5 %, prior 0.2 %, quantization 11.7"
+        " %, jointly trained transforms 8.7 %. This is an upper bound on R(D)."
     )
     own = ladder_text.answer_sentence(without_joint(ladder))
-    assert "at least 12.3 % of the bits are avoidable with the codec's own transforms" in own
+    assert "12.3 % of the bits of these images are avoidable with the codec's own transforms" in own
 
 
 def test_steps_are_those_before_the_best_rung_that_change_something(ladder):
@@ -55,9 +55,9 @@ def test_steps_are_those_before_the_best_rung_that_change_something(ladder):
 
 def test_refined_latents_are_named_if_the_best_rung_has_them(ladder):
     sentence = ladder_text.answer_sentence(with_refined_latents(ladder, "transforms"))
-    assert "avoidable with retrained transforms and refined latents (95 %" in sentence
+    assert "avoidable with retrained transforms and refined latents; of images" in sentence
     before = ladder_text.answer_sentence(with_refined_latents(ladder, "prior"))
-    assert "avoidable with retrained transforms (95 %" in before
+    assert "avoidable with retrained transforms; of images" in before
     assert "quantization (without the refined latents) 11.7 %, jointly" in before
 
 
@@ -73,11 +73,15 @@ def test_test_channel_after_a_retuned_decoder_has_the_decoder_of_the_codec(ladde
 def test_retuned_decoder_is_claimed_only_if_the_last_rung_that_changes_has_it(ladder):
     retuned = ladder.replace({"term": {"prior": "decoder"}})
     channel = ladder_text.over_the_curve(without_joint(retuned))
-    assert "with the codec's own transforms (95 %" in ladder_text.claim(channel)
+    assert "with the codec's own transforms; of images" in ladder_text.claim(channel)
     own = ladder_text.over_the_curve(without_joint(retuned)).assign(total_high=-0.1)
     last = own[own["term"] != "quantization"]
-    assert "with the codec's own transforms, a retuned decoder (95 %" in ladder_text.claim(last)
-    assert "retrained transforms (95 %" in ladder_text.claim(ladder_text.over_the_curve(retuned))
+    assert "with the codec's own transforms, a retuned decoder; of images" in ladder_text.claim(
+        last
+    )
+    assert "retrained transforms; of images" in ladder_text.claim(
+        ladder_text.over_the_curve(retuned)
+    )
 
 
 def test_rung_with_the_own_latents_again_says_so(ladder):
@@ -138,7 +142,7 @@ def test_achievable_rung_is_no_bound(ladder):
     codes = ladder[ladder["rung"].between(1, 2)]
     codes = codes.assign(total=-3.0, total_low=-4.0, total_high=-2.0)
     sentence = ladder_text.answer_sentence(codes)
-    assert "3.0 % of the bits can be saved with the codec's own transforms (95 % int" in sentence
+    assert "3.0 % of the bits of these images can be saved with the codec's own" in sentence
     assert "at least" not in sentence and sentence.endswith("This is achievable.")
 
 
@@ -151,7 +155,7 @@ def test_saving_without_an_interval_is_not_claimed(ladder):
 def test_saving_below_a_tenth_of_a_percent(ladder):
     small = without_joint(ladder)
     small = small.assign(total=small["total"] / 1000, total_low=-0.02, total_high=-0.01)
-    assert "some, but less than 0.1 %, of the bits are avoidable" in (
+    assert "some, but less than 0.1 %, of the bits of these images are avoidable" in (
         ladder_text.answer_sentence(small)
     )
 

@@ -53,8 +53,9 @@ def test_only_steps_that_change_something_are_parts_and_only_real_codes_are_soli
 
 def test_sentence_has_the_rate_the_interval_and_what_exists_today(tables):
     assert views_of(tables)[1]["text"] == (
-        "2.000 bpp at 30.00 dB. At the same PSNR, at least 20.0 % of the bits are avoidable with"
-        " retrained transforms (95 % interval 18.0 to 22.0 %). A decoder and encoder that exist"
+        "2.000 bpp at 30.00 dB. At the same PSNR, at least 20.0 % of the bits of these images are"
+        " avoidable with retrained transforms; of images like these, 18.0 to 22.0 % (95 % interval)"
+        ". A decoder and encoder that exist"
         " today save 1.2 % (1.0 to 1.5 %) on average over the curve, in real bytes, with variance"
         " calibrated, rounding."
     )
@@ -79,6 +80,14 @@ def test_negative_step_costs_bits_and_stays_inside_the_bar():
     assert [part["percent"] for part in view["parts"]] == pytest.approx([-10, 5, -1, 16])
     for part in view["parts"]:
         assert 0 <= part["start"] < part["start"] + part["length"] <= 1 + 1e-12
+
+
+def test_step_is_certain_if_its_interval_excludes_zero(tables):
+    for low, high, certain in ((0.1, 0.2, True), (-0.2, -0.1, True), (-0.1, 0.2, False)):
+        (parts, _) = (view["parts"] for view in views_of(tables, saved_low=low, saved_high=high))
+        assert [part["certain"] for part in parts] == [certain] * len(parts)
+    (parts, _) = (view["parts"] for view in views_of(tables, saved_low=np.nan, saved_high=np.nan))
+    assert not any(part["certain"] for part in parts)
 
 
 def test_codec_below_its_loose_bound_has_no_bound():

@@ -1,6 +1,7 @@
 """The trainer: it learns, and interruptions do not change the weights."""
 
 import json
+import math
 import os
 import re
 import signal
@@ -19,7 +20,7 @@ from small_training import train_small
 from rdpipe.core.errors import InputError
 from rdpipe.datasets import manifest, sample
 from rdpipe.training.model import VariableRateModel
-from rdpipe.training.trainer import compile_if_possible, learning_rate
+from rdpipe.training.trainer import compile_if_possible, learning_rate, limit_error
 
 
 def command(folder: Path, spec: dict) -> list[str]:
@@ -188,6 +189,26 @@ def test_training_that_diverges_names_step_and_images(tmp_path):
     with pytest.raises(FloatingPointError, match=r"at step 2, with crops of \w+\.\w+.*state\.pt"):
         train_small(tmp_path, steps=4)
     assert torch.load(tmp_path / "state.pt", weights_only=True)["step"] == 2
+
+
+def test_decoder_that_amplifies_without_limit_does_not_end_a_training(tmp_path):
+    """The error of 1e18 has a gradient whose norm exceeds what float32 can hold."""
+    train_small(tmp_path, steps=2)
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    state["model"]["g_s.0.weight"] *= 3000
+    torch.save(state, tmp_path / "state.pt")
+    weights = train_small(tmp_path, steps=6)
+    assert all(weight.isfinite().all() for weight in weights.values())
+
+
+def test_errors_inside_the_range_of_the_pixels_are_not_changed():
+    mse = torch.tensor([0.0, 1e-5, 0.3, 1.0, math.e, 1e30], requires_grad=True)
+    limited = limit_error(mse)
+    assert torch.equal(limited[:4], mse[:4])
+    assert limited[4].item() == pytest.approx(2) and limited[5].item() == pytest.approx(70.08, 1e-3)
+    limited.sum().backward()
+    assert mse.grad[:3].tolist() == [1, 1, 1]
+    assert mse.grad[4:].tolist() == pytest.approx([1 / math.e, 1e-30])
 
 
 def test_every_rate_is_trained_whatever_the_batch(tmp_path):

@@ -1,14 +1,27 @@
 """Settings for every test."""
 
+import os
 import signal
 from pathlib import Path
+from unittest import mock
 
 import pytest
+import torch
 from hypothesis import settings
 
 TESTS = Path(__file__).parent
-LONG = ("workflow", "test_examples.py", "report/test_browser.py", "test_packaging.py")
-"""Folders and files whose tests take long: they start first, so that no worker waits at the end."""
+LONG = (
+    "workflow/test_slurm.py",
+    "workflow/test_retuned.py",
+    "workflow/test_faults.py",
+    "workflow",
+    "test_examples.py",
+    "report/test_browser.py",
+    "test_packaging.py",
+    "training",
+    "codecs/test_portable_bytes.py",
+)
+"""Folders and files whose tests take long, the longest first: no worker waits at the end."""
 
 settings.register_profile("rdpipe", deadline=None)  # machines are noisy
 settings.load_profile("rdpipe")
@@ -17,12 +30,13 @@ settings.load_profile("rdpipe")
 def pytest_collection_modifyitems(items):
     """Put the long tests first; files stay together."""
     assert all((TESTS / name).exists() for name in LONG)
-    items.sort(key=lambda item: not is_long(item.path))
+    items.sort(key=lambda item: rank(item.path))
 
 
-def is_long(path: Path) -> bool:
-    """Return whether a file of tests is among the long ones, or in a folder of them."""
-    return any(path.is_relative_to(TESTS / name) for name in LONG)
+def rank(path: Path) -> int:
+    """Return the place of a file of tests, or of its folder, among the long ones."""
+    matches = (n for n, name in enumerate(LONG) if path.is_relative_to(TESTS / name))
+    return next(matches, len(LONG))
 
 
 @pytest.fixture(autouse=True)
@@ -31,6 +45,15 @@ def signals_as_before():
     before = signal.getsignal(signal.SIGTERM)
     yield
     signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture(autouse=True)
+def threads_as_before():
+    """A stage sets the number of threads for the whole process, and in its environment."""
+    threads = torch.get_num_threads()
+    with mock.patch.dict(os.environ):
+        yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,9 @@ ROOT = Path(__file__).parents[2]
 SOURCES = (*("rdpipe", "snakemake_logger_plugin_rdpipe", "workflow", "config", "Snakefile"),)
 """What a project has of the repository."""
 
+FIRST_RUN = "first_run.txt"
+"""File with the output of a project's first run."""
+
 CONFIG = {
     "datasets": {
         "tiny": {"use": "folder", "args": {"root": "images"}},
@@ -79,10 +82,13 @@ THEIRS = """{"name": "VTM", "description": "VTM 9.1",
 
 
 class Project:
-    """A folder with a copy of the sources, so that a test may edit them."""
+    """A folder with a copy of the sources, or of another project, so that a test may edit them."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, original: Path | None = None):
         self.folder = folder
+        if original is not None:
+            shutil.copytree(original, folder, symlinks=True)
+            return
         for name in SOURCES:
             source = ROOT / name
             copy = shutil.copytree if source.is_dir() else shutil.copy
@@ -138,11 +144,11 @@ def write_inputs(folder: Path) -> None:
 
 
 def run_project(folder: Path, config: dict = CONFIG) -> Project:
-    """Return the project in a folder after one complete run, whose output is ``first_run``."""
+    """Return the project in a folder after one complete run, whose output is in ``FIRST_RUN``."""
     write_inputs(folder)
     project = Project(folder)
     project.configure(config)
     done = project.snakemake()
     assert done.returncode == 0, done.stdout
-    project.first_run = done.stdout
+    (folder / FIRST_RUN).write_text(done.stdout)
     return project

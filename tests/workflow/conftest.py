@@ -1,7 +1,8 @@
 """The small project, run for real once."""
 
 import pytest
-from small_project import CONFIG, Project, run_project
+from filelock import FileLock
+from small_project import CONFIG, FIRST_RUN, Project, run_project
 
 
 @pytest.fixture(scope="session")
@@ -11,9 +12,15 @@ def new_project():
 
 
 @pytest.fixture(scope="session")
-def project(tmp_path_factory):
-    """The project after one complete run."""
-    return run_project(tmp_path_factory.mktemp("project"))
+def project(tmp_path_factory, worker_id, testrun_uid):
+    """The project after one complete run, of which every worker has a copy."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / f"project-{testrun_uid}"
+    with FileLock(f"{folder}.lock"):
+        if not (folder / FIRST_RUN).exists():
+            folder.mkdir()
+            run_project(folder)
+    return Project(tmp_path_factory.mktemp("project") / "copy", original=folder)
 
 
 @pytest.fixture(autouse=True)

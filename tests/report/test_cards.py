@@ -160,7 +160,7 @@ def test_time_of_another_code_is_not_that_of_the_best(tables):
     assert seconds == "adds 12.5 s per megapixel to the encoder"
 
 
-def test_quantization_after_refined_latents_says_that_the_latents_are_the_own_again(tables):
+def test_quantization_after_refined_latents_says_that_the_latents_are_the_codecs_own(tables):
     made = cards_of(tables, ladder=with_refined_latents(tables["ladder"], "prior"))
     text = made["quantization"]["left"][0]["texts"][0]
     assert text.endswith("as a bound, without the refined latents")

@@ -112,11 +112,11 @@ class Project:
 
     def jobs(self, *flags: str) -> set[str]:
         """Return the first output of every job that Snakemake would run, without ``results/``."""
-        done = self.snakemake("--dry-run", *flags)
-        assert done.returncode == 0, done.stdout
+        process = self.snakemake("--dry-run", *flags)
+        assert process.returncode == 0, process.stdout
         return {
             path.removeprefix("results/")
-            for path in re.findall(r"^    output: ([^,\n]+)", done.stdout, re.M)
+            for path in re.findall(r"^    output: ([^,\n]+)", process.stdout, re.M)
         }
 
     def commands(self) -> dict[str, str]:
@@ -142,7 +142,7 @@ def run_project(folder: Path, config: dict = CONFIG) -> Project:
     write_inputs(folder)
     project = Project(folder)
     project.configure(config)
-    done = project.snakemake()
-    assert done.returncode == 0, done.stdout
-    project.first_run = done.stdout
+    process = project.snakemake()
+    assert process.returncode == 0, process.stdout
+    project.first_run = process.stdout
     return project

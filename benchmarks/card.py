@@ -55,8 +55,8 @@ def pack(folder: Path, images: Path | None) -> None:
         subprocess.run([*command, "-c", ROOT / "constraints.txt", *PACKAGES], check=True)
         for wheel in sorted(Path(downloads).glob("*.whl")):
             compress(wheel, folder / wheel.name)
-    left = MOST_BYTES - sum(file.stat().st_size for file in folder.glob("*.whl"))
-    files = list(images_within(images, left)) if images else []
+    space = MOST_BYTES - sum(file.stat().st_size for file in folder.glob("*.whl"))
+    files = list(images_within(images, space)) if images else []
     for file in files:
         (folder / "images").mkdir(exist_ok=True)
         (folder / "images" / file.name).write_bytes(file.read_bytes())
@@ -137,10 +137,10 @@ def train_for(seconds: float, name: str, out: Path) -> int:
     with contextlib.suppress(SystemExit):  # after the state is saved
         run_stage({**entry, "steps": MANY}, out, state, weights)
     timer.cancel()
-    saved, done = state / "state.pt", 0
+    saved, step = state / "state.pt", 0
     if saved.exists():  # otherwise the start took all the time
-        done = torch.load(saved, map_location="cpu", weights_only=True)["step"]
-    steps = done + max(1, done // 2)
+        step = torch.load(saved, map_location="cpu", weights_only=True)["step"]
+    steps = step + max(1, step // 2)
     run_stage({**entry, "steps": steps}, out, state, weights)
     return steps
 

@@ -30,7 +30,7 @@ def differentiate(codec: CompressAICodec, y: torch.Tensor, z: torch.Tensor) -> N
 def figures(options: Options) -> Iterator[Figure]:
     codec = mini_mean_scale(2, "cpu")
     pixels = np.array(Image.open(image_files(options.images)[0]).convert("RGB"))
-    own = Refiner(codec, "image", pixels, Settings(0.005)).initial
+    initial = Refiner(codec, "image", pixels, Settings(0.005)).initial
     rounds = alternate(
         options.rounds,
         # the checkpoints, whose number does not depend on that of the steps, are left out
@@ -41,7 +41,7 @@ def figures(options: Options) -> Iterator[Figure]:
             )
             / STEPS
         ),
-        lambda: processor_seconds(lambda: differentiate(codec, own["y"], own["z"])),
+        lambda: processor_seconds(lambda: differentiate(codec, initial["y"], initial["z"])),
     )
     ratios = [step / raw for step, raw in rounds]
     yield Figure("a step of refinement", "forward and backward pass", "<= 1.15", ratios)

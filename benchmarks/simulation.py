@@ -71,10 +71,10 @@ def figures(options: Options) -> Iterator[Figure]:
         ratios = [of_simulation / alone for of_simulation, alone in rounds]
         note = f"{count} syntheses"
         yield Figure(f"simulation, {kind}", "as many syntheses alone", "<= 1.2", ratios, note)
-    every = [name for of_kind in CELLS.values() for name in of_kind]
+    all_names = [name for of_kind in CELLS.values() for name in of_kind]
     ratios = []
     for quality in QUALITIES:
         codec = mini_mean_scale(quality, "cpu")
         for image in code_images(codec, options):
-            ratios.append((simulate(codec, [image], every) - 1) / len(every))
+            ratios.append((simulate(codec, [image], all_names) - 1) / len(all_names))
     yield Figure("syntheses of a cell and image", "one synthesis", "<= 5", ratios)

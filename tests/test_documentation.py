@@ -53,9 +53,9 @@ def config_reference(monkeypatch):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_paths_in_a_page_exist(page):
-    named = set(re.findall(rf"`((?:{FOLDERS})/[\w./*-]+)`", page.read_text()))
-    named = {path for path in named if not re.search("[A-Z]{3}", Path(path).stem)} - EXCEPTIONS
-    assert not [path for path in named if not list(ROOT.glob(path.rstrip("/")))]
+    paths = set(re.findall(rf"`((?:{FOLDERS})/[\w./*-]+)`", page.read_text()))
+    paths = {path for path in paths if not re.search("[A-Z]{3}", Path(path).stem)} - EXCEPTIONS
+    assert not [path for path in paths if not list(ROOT.glob(path.rstrip("/")))]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

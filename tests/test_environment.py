@@ -78,13 +78,13 @@ def test_environment_of_a_user_has_rdpipe_itself(tmp_path):
     (tmp_path / "requirements.txt").write_text("\n".join(lines))
     command = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-build-isolation"]
     report = tmp_path / "report.json"
-    done = subprocess.run(
+    process = subprocess.run(
         [*command, "--dry-run", "-q", "--report", report, "-r", "requirements.txt"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
     )
-    assert done.returncode == 0, done.stderr
+    assert process.returncode == 0, process.stderr
     (installed,) = json.loads(report.read_text())["install"]
     assert installed["metadata"]["name"] == "rdpipe" and installed["requested_extras"] == ["all"]
 

@@ -48,10 +48,10 @@ def folder(tmp_path_factory):
 def report(folder):
     """Return the results of the workflow on the examples."""
     snakefile = str(ROOT / "Snakefile")
-    done = run(
+    process = run(
         folder, "snakemake", "--snakefile", snakefile, "--configfile", "mine.yaml", "--cores", "2"
     )
-    assert done.returncode == 0, done.stderr
+    assert process.returncode == 0, process.stderr
     return folder / "results-mine"
 
 
@@ -64,9 +64,9 @@ def test_commands_of_the_tutorial_run(folder):
     commands = [text for language, text in blocks if not language]
     shown = []
     for command in commands:
-        done = run(folder, *shlex.split(command))
-        assert done.returncode == 0, done.stdout + done.stderr
-        shown.append(done.stdout)
+        process = run(folder, *shlex.split(command))
+        assert process.returncode == 0, process.stdout + process.stderr
+        shown.append(process.stdout)
     assert [command.split()[1] for command in commands] == ["check", "run", "show", "explain"]
     assert shown[2].startswith("My codec on photos\n") and "real bytes, bpp" in shown[2]
     html = (folder / "results-my" / "report.html").read_text()
@@ -114,9 +114,9 @@ def test_user_defined_estimators_are_coordinates(report):
 def test_the_ladder_by_hand_is_that_of_the_table(folder, report, codec):
     """The rates at three qualities, and ln(rate) over the curve between them."""
     arguments = (report.name, "mine", codec, "codec/codec/rounding")
-    done = run(folder, sys.executable, "ladder_by_hand.py", *arguments)
-    assert done.returncode == 0, done.stderr
-    numbers = re.sub(r"[][]", " ", done.stdout).split()
+    process = run(folder, sys.executable, "ladder_by_hand.py", *arguments)
+    assert process.returncode == 0, process.stderr
+    numbers = re.sub(r"[][]", " ", process.stdout).split()
     by_hand, table = np.array(numbers, float).reshape(4, 2).T
     np.testing.assert_allclose(by_hand, table, rtol=1e-7)
     assert np.log(by_hand[0]) < by_hand[3] < np.log(by_hand[2])
@@ -152,7 +152,7 @@ def test_the_configs_of_the_readme_and_the_docs_plan_a_complete_run(tmp_path):
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).touch()
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
-    done = run(
+    process = run(
         tmp_path,
         "snakemake",
         "--snakefile",
@@ -161,10 +161,12 @@ def test_the_configs_of_the_readme_and_the_docs_plan_a_complete_run(tmp_path):
         "config.yaml",
         "--dry-run",
     )
-    assert done.returncode == 0 and "rule make_report" in done.stdout, done.stdout + done.stderr
+    assert process.returncode == 0 and "rule make_report" in process.stdout, (
+        process.stdout + process.stderr
+    )
     inputs = {
         file
-        for listed in re.findall("^    input: (.+)$", done.stdout, re.M)
+        for listed in re.findall("^    input: (.+)$", process.stdout, re.M)
         for file in listed.split(", ")
     }
     assert inputs >= set(files)
@@ -174,15 +176,17 @@ def test_the_configs_of_the_readme_and_the_docs_plan_a_complete_run(tmp_path):
     "name", ["my_codec:MyCodec", "my_bitstream:MyBitstream", "mini-mean-scale"]
 )
 def test_the_checker_passes_the_examples(folder, name):
-    done = run(folder, "rdpipe", "check_codec", name, "images/0.png", "--quality", "2")
-    assert done.returncode == 0 and "PROBLEM" not in done.stdout, done.stdout + done.stderr
+    process = run(folder, "rdpipe", "check_codec", name, "images/0.png", "--quality", "2")
+    assert process.returncode == 0 and "PROBLEM" not in process.stdout, (
+        process.stdout + process.stderr
+    )
 
 
 def test_a_flag_that_is_not_json_is_refused(folder):
-    done = run(
+    process = run(
         folder, "rdpipe", "check_codec", "my_codec:MyCodec", "images/0.png", "--args", "gamma=0.1"
     )
-    assert done.returncode == 2 and "'gamma=0.1' is not JSON" in done.stderr
+    assert process.returncode == 2 and "'gamma=0.1' is not JSON" in process.stderr
 
 
 def test_the_notebook_runs(folder):
@@ -191,9 +195,9 @@ def test_the_notebook_runs(folder):
     cells = ["".join(c["source"]) for c in notebook["cells"] if c["cell_type"] == "code"]
     assert all(not c.get("outputs") for c in notebook["cells"])
     code = "import matplotlib; matplotlib.use('Agg')\n" + "\n".join(cells)
-    done = run(folder, sys.executable, "-c", code)
-    assert done.returncode == 0, done.stderr
-    assert " bit/pixel at " in done.stdout
+    process = run(folder, sys.executable, "-c", code)
+    assert process.returncode == 0, process.stderr
+    assert " bit/pixel at " in process.stdout
 
 
 def test_the_page_on_codecs_shows_the_tested_example():

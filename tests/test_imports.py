@@ -102,9 +102,11 @@ def test_nothing_imports_snakemake():
 
 def test_what_the_snakefile_imports_is_light():
     code = "import sys, rdpipe.config.check, rdpipe.core.provenance; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    process = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
     heavy = {"torch", "compressai", "xarray", "zarr", "pandas", "scipy"}
-    assert not set(done.stdout.split()) & heavy
+    assert not set(process.stdout.split()) & heavy
 
 
 def test_importing_the_axes_is_light():
@@ -115,8 +117,10 @@ def test_importing_the_axes_is_light():
         "[load_attribute(target) for axis in AXES for target in axis.registry.values()];"
         "print(*sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    loaded = {name.split(".")[0] for name in done.stdout.split() if "." in name}
+    process = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    loaded = {name.split(".")[0] for name in process.stdout.split() if "." in name}
     assert not loaded & {"torch", "scipy", "constriction"}
 
 

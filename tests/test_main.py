@@ -194,8 +194,10 @@ def test_log_has_the_message_and_the_level_of_warnings(capsys):
 
 def test_command_line_imports_nothing_heavy_before_the_threads_are_set():
     code = "import sys, rdpipe.__main__; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    loaded = {name.split(".")[0] for name in done.stdout.split()}
+    process = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    loaded = {name.split(".")[0] for name in process.stdout.split()}
     assert not loaded & {"numpy", "scipy", "torch", "xarray", "zarr", "pandas"}
 
 
@@ -224,8 +226,8 @@ def test_threads_of_a_stage_do_not_depend_on_the_environment(exported, tmp_path)
     if exported:
         environment["OMP_NUM_THREADS"] = exported
     command = [sys.executable, "-m", "rdpipe", "check_codec", "counting:codec", "image.png"]
-    done = subprocess.run(
+    process = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 2
-    assert done.stderr == "rdpipe check_codec: 1 1\n"
+    assert process.returncode == 2
+    assert process.stderr == "rdpipe check_codec: 1 1\n"

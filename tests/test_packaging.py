@@ -26,9 +26,9 @@ PYTHON_TAG = f"python{sys.version_info.major}.{sys.version_info.minor}"
 
 def run(*command, **options) -> str:
     """Run a command and return its standard output."""
-    done = subprocess.run([*map(str, command)], capture_output=True, text=True, **options)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    process = subprocess.run([*map(str, command)], capture_output=True, text=True, **options)
+    assert process.returncode == 0, process.stdout + process.stderr
+    return process.stdout
 
 
 def with_dependencies(names: list[str]) -> set[str]:

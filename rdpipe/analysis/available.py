@@ -86,7 +86,7 @@ def available_frame(
             if (curve.dataset, curve.codec) == key and curve.role is CurveRole.CELL
         ]
         times = seconds.get(key, {})
-        own = tables[key], arrays[key], decoded.get(key, {})
+        runs = tables[key], arrays[key], decoded.get(key, {})
         changed = [
             curve
             for curve in curves
@@ -94,7 +94,7 @@ def available_frame(
             and curve.role in TERMS
             and curve.kind.is_realizable
         ]
-        for code in [*real_codes(codec_curve, simulated, *own), *changed]:
+        for code in [*real_codes(codec_curve, simulated, *runs), *changed]:
             labels = {
                 "dataset": code.dataset,
                 "codec": code.codec,

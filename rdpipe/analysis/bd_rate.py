@@ -230,7 +230,7 @@ def bd_rate_interval(anchor: Curve, curve: Curve, measure: Measure = PSNR) -> In
     anchors = _left_out_points(anchor, cleaned[0].index, measure)
     others = _left_out_points(curve, cleaned[1].index, measure)
     pairs = zip(anchors, others, strict=True)
-    ratios = np.array([_log_ratio(one, other, method) for one, other in pairs])
+    ratios = np.array([_log_ratio(*pair, method) for pair in pairs])
     undefined = np.isnan(ratios)
     if undefined.any():
         names = curve.images[groups_of(images) == undefined.argmax()]
@@ -326,7 +326,7 @@ def _have_common_range(first: Points, second: Points) -> bool:
 
 
 def _apart(anchor: Points, curve: Points, measure: Measure) -> str:
-    """Return that two curves have no common range of quality, with both ranges."""
+    """Return the reason that two curves have no common range of quality, with both ranges."""
     ends = [(points.quality[0], points.quality[-1]) for points in (anchor, curve)]
     ranges = [f"{low:.2f} to {high:.2f} dB" for low, high in ends]
     return f"no common range of {measure.label}: the anchor has {ranges[0]}, the curve {ranges[1]}"

@@ -55,12 +55,12 @@ def encoder_seconds(
         own, the rest of the encoder of a refined codec is that of the same cell of the codec.
     """
     dataset, _ = key
-    own = cell_seconds(decoded.get(key, {}), tables[key])
-    times = dict(own)
+    codec_times = cell_seconds(decoded.get(key, {}), tables[key])
+    times = dict(codec_times)
     for name, has_one_cell in attached.items():
-        found = cell_seconds(decoded.get((dataset, name), {}), tables[dataset, name])
-        if not found and not has_one_cell and name in refinement:
-            found = own
-        total = {cell: value + refinement.get(name, 0.0) for cell, value in found.items()}
+        seconds = cell_seconds(decoded.get((dataset, name), {}), tables[dataset, name])
+        if not seconds and not has_one_cell and name in refinement:
+            seconds = codec_times
+        total = {cell: value + refinement.get(name, 0.0) for cell, value in seconds.items()}
         times |= {name if has_one_cell else f"{name}: {cell}": t for cell, t in total.items()}
     return times

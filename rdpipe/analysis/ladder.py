@@ -147,25 +147,25 @@ def rungs(
     pixels = tables[0]["pixels"].values[:, None]
     quality = MEASURES[measure](stack(run, "mse"), stack(run, "ms_ssim"))
     model_bits = stack(run, "latent_bits") + stack(run, "side_bits")
-    found = [
+    ladder = [
         Rung(counted, "", own_kind, 8 * stack(run, "bytes") / pixels, quality),
         Rung("model's bits", "coder", BoundKind.ACHIEVABLE, model_bits / pixels, quality),
     ]
     *chosen, last = choose_cells(run, simulations, limit, quality)
     for cell, term, remark in chosen:
-        found.append(cell_rung(run, simulations, cell, quality)._replace(term=term, remark=remark))
+        ladder.append(cell_rung(run, simulations, cell, quality)._replace(term=term, remark=remark))
     for codec in refined:
         rung = refined_rung(codec, chosen[-1][0], measure)
-        found.append(better(found[-1], rung._replace(seconds=seconds.get(codec.name, 0.0))))
+        ladder.append(better(ladder[-1], rung._replace(seconds=seconds.get(codec.name, 0.0))))
     achieved = [curve for curve in bounds if curve.kind.is_realizable]
     for curve in achieved:
-        found.append(better(found[-1], curve_rung(curve, measure, seconds)))
+        ladder.append(better(ladder[-1], curve_rung(curve, measure, seconds)))
     cell, term, remark = last
     rung = cell_rung(run, simulations, cell, quality)._replace(term=term, remark=remark)
-    found.append(better(found[-1], rung) if refined or achieved else rung)
+    ladder.append(better(ladder[-1], rung) if refined or achieved else rung)
     for curve in (curve for curve in bounds if curve.kind is BoundKind.UPPER_BOUND):
-        found.append(better(found[-1], curve_rung(curve, measure, seconds)))
-    return found
+        ladder.append(better(ladder[-1], curve_rung(curve, measure, seconds)))
+    return ladder
 
 
 def curve_rung(curve: Curve, measure: str, seconds: Mapping[str, float]) -> Rung:
@@ -259,7 +259,7 @@ def at_quality(bpp: Values, quality: Values, target: Values) -> Values:
 
 def ladder_frame(
     labels: Mapping[str, Any],
-    found: Sequence[Rung],
+    ladder: Sequence[Rung],
     qualities: Sequence[int],
     seconds: Mapping[str, float] = MappingProxyType({}),
 ) -> pd.DataFrame:
@@ -269,7 +269,7 @@ def ladder_frame(
     ----------
     labels : mapping
         ``dataset``, ``codec``, ``limit`` and ``matched_at``.
-    found : sequence of Rung
+    ladder : sequence of Rung
         From :func:`rungs`.
     qualities : sequence of int
         Qualities of the codec.
@@ -288,10 +288,10 @@ def ladder_frame(
         images, paired over images.
     """
     rows = []
-    whole = over_the_curve(found)
-    target = found[0].quality
-    before = real = rates_at(found[0], target)
-    for number, (rung, of_curve) in enumerate(zip(found, whole, strict=True)):
+    whole = over_the_curve(ladder)
+    target = ladder[0].quality
+    before = real = rates_at(ladder[0], target)
+    for number, (rung, of_curve) in enumerate(zip(ladder, whole, strict=True)):
         common = {
             **labels,
             "rung": number,
@@ -345,11 +345,11 @@ def rates_at(rung: Rung, target: Values) -> Values:
     return np.stack([at_quality(*curve) for curve in zip(bpp, quality, at, strict=True)])
 
 
-def over_the_curve(found: Sequence[Rung]) -> list[dict[str, float]]:
+def over_the_curve(ladder: Sequence[Rung]) -> list[dict[str, float]]:
     """Return the columns of each rung over the curve, see :func:`ladder_frame`."""
-    low, high = common_range([rung.quality for rung in found])
-    logs = [log_rates(rung.bpp, rung.quality, low, high) for rung in found]
-    images, columns = len(found[0].bpp), []
+    low, high = common_range([rung.quality for rung in ladder])
+    logs = [log_rates(rung.bpp, rung.quality, low, high) for rung in ladder]
+    images, columns = len(ladder[0].bpp), []
     for i, ((value,), left_out) in enumerate(logs):
         row = {"log_rate": float(value)}
         for name, j in (("change", i - 1), ("total", 0)) if i else ():

@@ -88,13 +88,13 @@ def codec_curves(
     curves, others = [], []
     for (dataset, codec), run in tables.items():
         simulation = simulations[dataset, codec]
-        if found := attached.get(codec):
-            if found.is_bound:
-                labels = dataset, found.codec
-                others += simulated_curves(*labels, run, simulation, found.role, codec)
+        if attachment := attached.get(codec):
+            if attachment.is_bound:
+                labels = dataset, attachment.codec
+                others += simulated_curves(*labels, run, simulation, attachment.role, codec)
                 continue
-            own = own_curve(dataset, codec, run)
-            others.append(replace(own, codec=found.codec, name=codec, role=found.role))
+            curve = own_curve(dataset, codec, run)
+            others.append(replace(curve, codec=attachment.codec, name=codec, role=attachment.role))
         if (dataset, codec) in analyzed:
             curves.append(own_curve(dataset, codec, run))
             curves += simulated_curves(dataset, codec, run, simulation)

@@ -107,12 +107,16 @@ def load_weights(module: nn.Module, file: Path) -> None:
             optional |= {prefix + key for key, _ in model.named_buffers()}
             if isinstance(model, EntropyBottleneck):
                 state = remap_old_keys(name, state)  # of before CompressAI 1.2.7
-    own = module.state_dict()
-    fits = {name for name, value in state.items() if name in own and own[name].shape == value.shape}
+    expected = module.state_dict()
+    fits = {
+        name
+        for name, value in state.items()
+        if name in expected and expected[name].shape == value.shape
+    }
     problems = {
-        "missing": own.keys() - state.keys() - optional,
-        "unexpected": state.keys() - own.keys() - optional,
-        "another shape": (state.keys() & own.keys()) - fits - optional,
+        "missing": expected.keys() - state.keys() - optional,
+        "unexpected": state.keys() - expected.keys() - optional,
+        "another shape": (state.keys() & expected.keys()) - fits - optional,
     }
     if any(problems.values()):
         texts = (f"{kind}: {listed(sorted(keys))}" for kind, keys in problems.items() if keys)

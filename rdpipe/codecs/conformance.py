@@ -177,15 +177,15 @@ def _check_scale(whole: Whole, image: Image) -> Finding:
     y, mean, scale, step = (x.double()[whole.bits > 0] for x in fields)
     point = mean + step * ((y - mean) / step).round()
     bits = Gaussian(mean, scale).bits(point, step).sum(), whole.bits.sum()
-    gaussian, own = (x.item() / (image.shape[0] * image.shape[1]) for x in bits)
+    gaussian_rate, codec_rate = (x.item() / (image.shape[0] * image.shape[1]) for x in bits)
     ratio = ((y - mean).square().mean() / scale.square().mean()).sqrt().item()
     passed = 1 / 3 < ratio < 3 or len(y) < FEW
     hint = "" if passed else "; is prior.scale a standard deviation, in the units of y?"
     return Finding(
         passed,
-        f"latent {whole.name!r} costs {gaussian:.4f} bit/pixel under N(mean, scale^2), {own:.4f}"
-        f" under the codec's own prior; the root mean square of y - mean is {ratio:.2f} times that"
-        f" of scale{hint}",
+        f"latent {whole.name!r} costs {gaussian_rate:.4f} bit/pixel under N(mean, scale^2),"
+        f" {codec_rate:.4f} under the codec's own prior; the root mean square of y - mean is"
+        f" {ratio:.2f} times that of scale{hint}",
     )
 
 
@@ -333,7 +333,7 @@ def _check_length(stream: bytes, bits: float, pixels: Image, has_own_coder: bool
 
 
 def _describe_structure(codec: Codec) -> Iterator[Finding]:
-    """Say what of the codec depends on what."""
+    """Yield a finding on what of the codec depends on decoded latents."""
     structure = find_structure(codec)
     message = "its latents and priors do not depend on decoded latents: they hold in every cell"
     if structure.latents_follow_past:

@@ -73,7 +73,7 @@ class Extractor:
         self._weights: dict[int, Mapping[str, float]] = {}
 
     def structure(self, colors: int) -> Structure:
-        """Return what of the codec depends on what, for images of some number of colors."""
+        """Return the structure of the codec for images of some number of colors."""
         if colors not in self._structures:
             self._structures[colors] = find_structure(self._described, colors)
         return self._structures[colors]

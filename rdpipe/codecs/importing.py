@@ -15,7 +15,7 @@ class PointCloudTransform:
     """A base class of CompressAI's transforms of point clouds, which cannot be made."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> "PointCloudTransform":
-        """Refuse."""
+        """Raise an ImportError that says how to use these transforms."""
         raise ImportError(
             f"{cls.__name__}: rdpipe imports CompressAI without torch_geometric; to use transforms"
             " of point clouds in the same process, import compressai before rdpipe"
@@ -51,10 +51,10 @@ class _Finder(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        found = PathFinder.find_spec(fullname, path) if fullname == "compressai" else None
-        if found is not None and found.origin is not None:
-            found.loader = _Loader(fullname, found.origin)
-        return found
+        spec = PathFinder.find_spec(fullname, path) if fullname == "compressai" else None
+        if spec is not None and spec.origin is not None:
+            spec.loader = _Loader(fullname, spec.origin)
+        return spec
 
 
 class _Loader(SourceFileLoader):
@@ -72,9 +72,9 @@ def _stand_ins() -> Iterator[None]:
     """Replace torchvision and torch_geometric, unless they were imported before."""
     modules: dict[str, ModuleType] = {}
     for package in CONTENT:
-        made = stand_ins(package)
-        if not made.keys() & sys.modules.keys():
-            modules |= made
+        replacements = stand_ins(package)
+        if not replacements.keys() & sys.modules.keys():
+            modules |= replacements
     sys.modules.update(modules)
     try:
         yield

@@ -318,9 +318,9 @@ def _check_effects(
 ) -> None:
     """Check that what is decoded of each call has an effect."""
     for k, call in plain.calls.items():
-        own = {j: mask for j, (of_call, mask) in rounded.items() if of_call == k} | {k: coded[k]}
+        masks = {j: mask for j, (of_call, mask) in rounded.items() if of_call == k} | {k: coded[k]}
         others = {j: mask for j, mask in coded.items() if j != k}
-        if not _Pass(module, image, _moving(own)).differs(plain, others):
+        if not _Pass(module, image, _moving(masks)).differs(plain, others):
             refuse(
                 module,
                 f"elements of shape {tuple(call.y.shape)} that {type(call.model).__name__} codes"
@@ -337,10 +337,10 @@ def _order_steps(
     """
     steps = []
     for call, mask in coded.items():
-        left = mask
+        remaining = mask
         masks = {k: m for k, (of_call, m) in rounded.items() if of_call == call and k < call}
         for event, of_event in {**masks, call: mask}.items():
-            here, left = left & of_event, left & ~of_event
+            here, remaining = remaining & of_event, remaining & ~of_event
             if here.any():
                 steps.append(Step(event, call, _none_if_full(here)))
     return sorted(steps, key=lambda step: step.event)

@@ -30,25 +30,25 @@ class _Disturbed(Walk):
     ----------
     side : bool
         Whether side information is disturbed.
-    given : sequence of Tensor, optional
+    y_hats : list of Tensor, optional
         What is decoded of the other parts. Default: what is sent.
     """
 
-    def __init__(self, side: bool, given: list[Tensor] | None = None):
+    def __init__(self, side: bool, y_hats: list[Tensor] | None = None):
         super().__init__()
         self._side, self._noise = side, generator("structure")
-        self._given = None if given is None else iter(given)
+        self._y_hats = None if y_hats is None else iter(y_hats)
 
     def decode(self, part: Part) -> Tensor:
         y_hat = super().decode(part)
         if part.side is self._side:
             drawn = torch.randint(0, 2, part.shape, generator=self._noise).to(y_hat)
             return y_hat + (3 * drawn - 1) * part.step  # -1 or 2: averages change, too
-        return y_hat if self._given is None else next(self._given, y_hat)
+        return y_hat if self._y_hats is None else next(self._y_hats, y_hat)
 
 
 def find_structure(codec: Codec, colors: int = 3) -> Structure:
-    """Return what of a codec depends on what.
+    """Return what of a codec depends on latents that are decoded before.
 
     The codec codes a random image twice, with other decoded latents the second time. What changes
     depends on them.
@@ -72,8 +72,8 @@ def find_structure(codec: Codec, colors: int = 3) -> Structure:
         priors, latents = _priors_differ(main, others), _latents_differ(main, others)
         grids = len(main) == len(others) and any(map(_grid_differs, main, others))
     if len(main) < len(usual.record):
-        given = [coded.part.point(coded.index) for coded in usual.record if not coded.part.side]
-        disturbed = _Disturbed(side=True, given=given)
+        y_hats = [coded.part.point(coded.index) for coded in usual.record if not coded.part.side]
+        disturbed = _Disturbed(side=True, y_hats=y_hats)
         replayed = run(codec, disturbed, image)
         needs_side = not torch.allclose(replayed, decoded, rtol=0, atol=IMAGE_TOLERANCE)
         needs_side = needs_side or any(map(_grid_differs, main, _parts(disturbed)))

@@ -174,15 +174,15 @@ def _as_call(model: EntropyModel, args: Any, kwargs: Any, output: Any) -> Call:
         If the entropy model is not supported.
     """
     _check_type(model)
-    given = inspect.signature(model.forward).bind(*args, **kwargs).arguments
+    arguments = inspect.signature(model.forward).bind(*args, **kwargs).arguments
     if isinstance(model, EntropyBottleneck):
-        y: Tensor = given["x"]
+        y: Tensor = arguments["x"]
         median = model.quantiles.detach()[:, :, 1]
         mean = median.view(1, -1, *(1,) * (y.ndim - 2)).expand_as(y)
         return Call(model, y.clone(), mean.clone(), None, False, *output)
-    y, means = given["inputs"], given.get("means")
+    y, means = arguments["inputs"], arguments.get("means")
     mean = torch.zeros_like(y) if means is None else means.expand_as(y)
-    scale = model.lower_bound_scale(given["scales"]).expand_as(y)
+    scale = model.lower_bound_scale(arguments["scales"]).expand_as(y)
     return Call(model, y.clone(), mean.clone(), scale.clone(), means is None, *output)
 
 

@@ -89,8 +89,8 @@ def codec_entry(codec: str, architecture: str) -> dict[str, Any]:
     if codec in CODECS:
         return {}
     if is_checkpoint(codec):
-        named = architecture or ask("Architecture of the checkpoint", ARCHITECTURE)
-        return {"use": "compressai", "args": {"architecture": named, "checkpoint": codec}}
+        architecture = architecture or ask("Architecture of the checkpoint", ARCHITECTURE)
+        return {"use": "compressai", "args": {"architecture": architecture, "checkpoint": codec}}
     if ":" in codec:
         return {"use": codec}
     raise InputError(

@@ -30,10 +30,10 @@ def run(results: Path, /) -> None:
     runs = read_runs(results, ("ladder", "available", "image_points"))
     for (dataset, _), tables in runs.items():
         points = tables["points"]
-        own = points[points["role"] == CurveRole.CODEC]
+        codec_points = points[points["role"] == CurveRole.CODEC]
         print(f"{tables['ladder']['codec_label'].iloc[0]} on {dataset}")
         warnings = (f"Warning: {text}" for text in dominant_sentences(tables["image_points"]))
-        lines = answer_lines(own, tables["ladder"], tables["available"])
+        lines = answer_lines(codec_points, tables["ladder"], tables["available"])
         print(*lines, *warnings, "", sep="\n")
     if (page := results / "report.html").is_file():
         written = datetime.fromtimestamp(page.stat().st_mtime).isoformat(" ", "seconds")

@@ -211,10 +211,10 @@ def check_lattice(config: Mapping[str, Any], name: str, cell: Mapping[str, str])
     InputError
         If it has another quantizer, or another mean or variance than the codec.
     """
-    found, expected = CellId.from_mapping(cell), BASELINE_CELL.replace(quantizer=LATTICE)
-    if found.selector() != expected.selector():
+    cell_id, expected = CellId.from_mapping(cell), BASELINE_CELL.replace(quantizer=LATTICE)
+    if cell_id.selector() != expected.selector():
         raise InputError(
-            f"config: codec {name!r} is refined for {LATTICE}, but its bound_for.cell is {found};"
+            f"config: codec {name!r} is refined for {LATTICE}, but its bound_for.cell is {cell_id};"
             f" expected {expected}, plain or calibrated"
         )
     entry = config["quantizers"].get(LATTICE, {})

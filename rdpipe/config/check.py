@@ -251,11 +251,11 @@ def check_codec_names(config: Mapping[str, Any]) -> None:
     analyzed = analyzed_codecs(config)
     for codec in bound_codecs(config).values():
         check_known("analyzed codec", codec, analyzed)
-    for name, found in attached_codecs(config).items():
-        if name not in analyzed and found["codec"] not in analyzed:
+    for name, attachment in attached_codecs(config).items():
+        if name not in analyzed and attachment["codec"] not in analyzed:
             raise InputError(
-                f"config: codec {name!r} is a curve of {found['codec']!r}, and neither is analyzed;"
-                " expected analyze: true for one of them"
+                f"config: codec {name!r} is a curve of {attachment['codec']!r}, and neither is"
+                " analyzed; expected analyze: true for one of them"
             )
 
 

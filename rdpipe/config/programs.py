@@ -28,8 +28,8 @@ def used_programs(config: Config, baselines: Iterable[str]) -> list[Path]:
     ]
     search = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     programs = (shutil.which(words[0], path=search) for words in commands if words)
-    named = (word for words in commands for word in words[1:] if _is_file(word))
-    return sorted({Path(file) for file in [*programs, *named] if file})
+    files = (word for words in commands for word in words[1:] if _is_file(word))
+    return sorted({Path(file) for file in [*programs, *files] if file})
 
 
 def _is_file(word: str) -> bool:

@@ -510,11 +510,11 @@ def used_weights(config: Config, used: Mapping[str, Iterable[str]]) -> list[Path
 def _with_bases(config: Config, used: Mapping[str, Iterable[str]]) -> set[tuple[str, str]]:
     """Return section and name of what is used; for a codec those whose networks it has."""
     refined, retuned = refined_bases(config), retuned_bases(config)
-    found = set()
+    pairs = set()
     for section, names in used.items():
         for name in names:
             base = refined.get(name, name) if section == "codecs" else name
-            found.add((section, base))
+            pairs.add((section, base))
             if section == "codecs" and base in retuned:
-                found.add((section, retuned[base]))
-    return found
+                pairs.add((section, retuned[base]))
+    return pairs

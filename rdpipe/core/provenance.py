@@ -39,8 +39,8 @@ def versions() -> dict[str, str]:
     Packages that are not installed are left out.
     """
     names = {"version_rdpipe": rdpipe.__version__}
-    found = ((name, _version(name)) for name in PACKAGES)
-    return names | {f"version_{name}": number for name, number in found if number is not None}
+    numbers = ((name, _version(name)) for name in PACKAGES)
+    return names | {f"version_{name}": number for name, number in numbers if number is not None}
 
 
 def commit() -> str:
@@ -67,7 +67,7 @@ def installed_versions(stage: str) -> list[str]:
     Packages that are not installed are left out.
     """
     packages = STAGE_PACKAGES.get(stage, NUMERICAL)
-    return [f"{name}: {found}" for name in packages if (found := _version(name)) is not None]
+    return [f"{name}: {number}" for name in packages if (number := _version(name)) is not None]
 
 
 def _version(package: str) -> str | None:

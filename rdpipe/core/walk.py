@@ -281,18 +281,18 @@ class Replay(Walk):
 
     Parameters
     ----------
-    given : mapping of str to Tensor
+    latents : mapping of str to Tensor
         Decoded latents by name, in units of the codec, of the shape of the whole latent.
     device : device
         Where the codec runs.
     """
 
-    def __init__(self, given: Mapping[str, Tensor], device: Any = "cpu"):
+    def __init__(self, latents: Mapping[str, Tensor], device: Any = "cpu"):
         super().__init__()
         dtype = torch.get_default_dtype()
-        self._given = {
+        self._latents = {
             name: (y_hat if y_hat.ndim == 4 else y_hat[None]).to(device, dtype)
-            for name, y_hat in given.items()
+            for name, y_hat in latents.items()
         }
         self._selector = PartSelector()
 
@@ -306,9 +306,9 @@ class Replay(Walk):
         **options: Any,
     ) -> Tensor:
         """Return y_hat; see :class:`rdpipe.core.protocols.Send`."""
-        if name not in self._given:
+        if name not in self._latents:
             return super().__call__(name, prior, y, at=at, **options)
-        whole = self._given[name]
+        whole = self._latents[name]
         if isinstance(at, tuple):
             return whole[:, *at]
         mean = (prior() if callable(prior) else prior).mean
@@ -321,7 +321,7 @@ class FullReplay(Replay):
 
     Parameters
     ----------
-    given : mapping of str to Tensor
+    latents : mapping of str to Tensor
         See :class:`Replay`.
     side : iterable of Tensor
         Decoded parts of side information, in decoding order.
@@ -329,8 +329,8 @@ class FullReplay(Replay):
         Where the codec runs.
     """
 
-    def __init__(self, given: Mapping[str, Tensor], side: Iterable[Tensor], device: Any = "cpu"):
-        super().__init__(given, device)
+    def __init__(self, latents: Mapping[str, Tensor], side: Iterable[Tensor], device: Any = "cpu"):
+        super().__init__(latents, device)
         self._side = iter(side)
 
     def decode(self, part: Part) -> Tensor:

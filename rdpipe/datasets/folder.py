@@ -46,19 +46,19 @@ def find(root: str | list[str], pattern: str = "**/*", max_pixels: int = MAX_PIX
     _check_arguments(roots, pattern, max_pixels)
     images, others = list[Source](), Counter[str]()
     for path, label in _labels(roots).items():
-        found = _find_in(path, label, pattern, max_pixels)
-        images += found
-        others.update(found.other_files)
+        sources = _find_in(path, label, pattern, max_pixels)
+        images += sources
+        others.update(sources.other_files)
     return Sources(sorted(images, key=lambda source: source.name), others)
 
 
 def _labels(roots: Sequence[str]) -> dict[str, str]:
     """Return what the names of images begin with, by folder; empty for a single folder."""
     paths = [os.path.abspath(os.path.expanduser(root)) for root in roots]
-    for one, other in permutations(map(os.path.realpath, paths), 2):
-        if Path(one).is_relative_to(other):
+    for folder, other in permutations(map(os.path.realpath, paths), 2):
+        if Path(folder).is_relative_to(other):
             raise InputError(
-                f"root: {one!r} is twice in the list, or lies in {other!r}; expected it once"
+                f"root: {folder!r} is twice in the list, or lies in {other!r}; expected it once"
             )
     labels = [os.path.basename(path) for path in paths]
     if len(set(labels)) < len(labels):

@@ -115,16 +115,20 @@ def code_indices(coder: Coder, indices: Tensor, tails: Tails) -> Tensor:
     positive = code_flags(coder, torch.sigmoid(above - below), indices > 0, nonzero)
     chosen = nonzero.flatten().nonzero()[:, 0]
     sign = positive.flatten()[chosen]
-    one = torch.where(positive, above, below).flatten()[chosen]
+    log_tail_1 = torch.where(positive, above, below).flatten()[chosen]
     sizes = indices.flatten()[chosen].abs()
-    size = _code_sizes(coder, sizes, sign, one, lambda k: tails(chosen[k]))
-    found = torch.zeros_like(indices).flatten()
-    found[chosen] = torch.where(sign, size, -size)
-    return found.view(indices.shape)
+    size = _code_sizes(coder, sizes, sign, log_tail_1, lambda k: tails(chosen[k]))
+    result = torch.zeros_like(indices).flatten()
+    result[chosen] = torch.where(sign, size, -size)
+    return result.view(indices.shape)
 
 
 def _code_sizes(
-    coder: Coder, sizes: Tensor, positive: Tensor, one: Tensor, tails: Callable[[Tensor], LogTail]
+    coder: Coder,
+    sizes: Tensor,
+    positive: Tensor,
+    log_tail_1: Tensor,
+    tails: Callable[[Tensor], LogTail],
 ) -> Tensor:
     """Write or read the absolute values of nonzero integers, a vector.
 
@@ -132,7 +136,7 @@ def _code_sizes(
     log tail of 1 is known, and those of both ends of an interval from the steps before.
     """
     m, chosen = torch.ones_like(sizes), torch.arange(len(sizes))
-    low, high = one.clone(), torch.empty_like(one)
+    low, high = log_tail_1.clone(), torch.empty_like(log_tail_1)
     while len(chosen):
         end = 2 * m[chosen]
         tail = high[chosen] = tails(chosen)(end, positive[chosen])

@@ -133,10 +133,10 @@ class LinearCausalMean(Mean, CausalEstimator, FittedEstimator):
                 before = context.gather(context.deviation, slice(0, channels.start))[..., 0]
                 for c in range(channels.start, channels.stop):
                     features = torch.cat([space[c].T, before])
-                    left, right, total = gram.get(c, (0.0, 0.0, 0.0))
+                    matrix, right, total = gram.get(c, (0.0, 0.0, 0.0))
                     weighted = features * weight[c].flatten()
                     gram[c] = (
-                        left + weighted @ features.T,
+                        matrix + weighted @ features.T,
                         right + weighted @ r[c].flatten(),
                         total + weight[c].sum().item(),
                     )
@@ -145,9 +145,9 @@ class LinearCausalMean(Mean, CausalEstimator, FittedEstimator):
     def _solve(self, gram: dict[int, tuple[Tensor, Tensor, float]]) -> State:
         size = len(self.neighbors)
         space, channel = np.zeros((len(gram), size)), np.zeros((len(gram), len(gram)))
-        for c, (left, right, total) in gram.items():
-            ridge = self.ridge * total * torch.eye(len(left), dtype=left.dtype)
-            weights = torch.linalg.solve(left + ridge, right).numpy()
+        for c, (matrix, right, total) in gram.items():
+            ridge = self.ridge * total * torch.eye(len(matrix), dtype=matrix.dtype)
+            weights = torch.linalg.solve(matrix + ridge, right).numpy()
             space[c], channel[c, : len(weights) - size] = weights[:size], weights[size:]
         return {"space": space, "channel": channel}
 

@@ -188,6 +188,6 @@ class BlockVariance(TransmittedVariance):
         return torch.cat([first, difference[:, :, 1:]], 2).cumsum(2)
 
     def _differences(self, index: Tensor) -> NDArray[np.int64]:
-        left = index.diff(dim=2, prepend=torch.zeros_like(index[:, :, :1]))
-        left[:, 1:, 0] = index[:, :, 0].diff(dim=1)
-        return left.flatten().numpy() - (self.low - self.high)
+        differences = index.diff(dim=2, prepend=torch.zeros_like(index[:, :, :1]))
+        differences[:, 1:, 0] = index[:, :, 0].diff(dim=1)
+        return differences.flatten().numpy() - (self.low - self.high)

@@ -129,9 +129,9 @@ def evaluate_context(latents: Latents | Sequence[ImageLatents]) -> xr.Dataset:
     xarray.Dataset
         See :func:`evaluate`. Mean and variance are ``hyper``, without context, and ``codec``.
     """
-    without, own = CONTEXT_FREE_CELL, BASELINE_CELL
-    means, variances = [without.mean, own.mean], [without.variance, own.variance]
-    return evaluate(latents, means, variances, [own.quantizer])
+    cells = CONTEXT_FREE_CELL, BASELINE_CELL
+    means, variances = [cell.mean for cell in cells], [cell.variance for cell in cells]
+    return evaluate(latents, means, variances, [BASELINE_CELL.quantizer])
 
 
 def build_parts(
@@ -140,9 +140,10 @@ def build_parts(
     """Return the estimators of each axis by name, for one latent."""
     return {
         axis.name: {
-            name: build_part(axis.name, name, entry, fits, latent) for name, entry in named.items()
+            name: build_part(axis.name, name, entry, fits, latent)
+            for name, entry in axis_entries.items()
         }
-        for axis, named in zip(AXES, entries, strict=True)
+        for axis, axis_entries in zip(AXES, entries, strict=True)
     }
 
 
@@ -216,9 +217,9 @@ def build_cells(parts: Parts, structure: Structure) -> Cells:
     """Return all cells by their place in the array."""
     cells = {}
     for place in np.ndindex(tuple(map(len, parts.values()))):
-        names = [list(named)[i] for named, i in zip(parts.values(), place, strict=True)]
+        names = [list(estimators)[i] for estimators, i in zip(parts.values(), place, strict=True)]
         mean, variance, quantizer = (
-            named[name] for named, name in zip(parts.values(), names, strict=True)
+            estimators[name] for estimators, name in zip(parts.values(), names, strict=True)
         )
         cell_id = CellId.from_mapping(dict(zip(parts, names, strict=True)))
         cells[place] = Cell(cell_id, mean, variance, quantizer, structure)

@@ -210,14 +210,14 @@ class _Fit:
 
     def level(self, gains: Tensor) -> float:
         """Return the level at which the mean PSNR is that of the codec."""
-        own = [picture.mse(picture.own_digest) for picture in self.pictures]
+        codec_errors = [picture.mse(picture.own_digest) for picture in self.pictures]
         cells, _ = self.cells(gains)
         kind = next(iter(cells.values())).quantizer.level_kind
 
         def evaluate(level: float) -> _AtLevel:
             return _AtLevel(float(psnr(self.errors(gains, level)).mean()))
 
-        target = float(psnr(own).mean())
+        target = float(psnr(codec_errors).mean())
         return match_quality(evaluate, target, START[kind], SLOPE[kind])[1]
 
     def normal_equations(self, gains: Tensor, level: float) -> NormalEquations:

@@ -156,8 +156,8 @@ class Simulation:
         target = self._quality(pictures, [picture.own_digest for picture in pictures])
         columns: dict[str, list[Any]] = {name: [] for name in (*UNITS, "reason")}
         for name, cells in self.cells.items():
-            found = self._solve(name, cells, images, pictures, target)
-            for key, value in found.items():
+            results = self._solve(name, cells, images, pictures, target)
+            for key, value in results.items():
                 columns[key].append(value)
         reasons = columns.pop("reason")
         arrays = {
@@ -168,11 +168,11 @@ class Simulation:
 
     def _quality(self, pictures: Sequence[Pictures], digests: Sequence[str]) -> float:
         """Return the mean quality of a decoded picture of each image, dB."""
-        found = zip(pictures, digests, strict=True)
+        pairs = zip(pictures, digests, strict=True)
         if self.measure == "psnr":
-            errors = [(picture.mse(digest), np.nan) for picture, digest in found]
+            errors = [(picture.mse(digest), np.nan) for picture, digest in pairs]
         else:
-            errors = [(picture.mse(digest), picture.ms_ssim(digest)) for picture, digest in found]
+            errors = [(picture.mse(digest), picture.ms_ssim(digest)) for picture, digest in pairs]
         return float(MEASURES[self.measure](*np.transpose(errors)).mean())
 
     def _solve(
@@ -205,8 +205,8 @@ class Simulation:
             kind = first.quantizer.level_kind
             best, level, reason = match_quality(evaluate, target, START[kind], SLOPE[kind])
             level_bits = LEVEL_BITS if count == 1 else 0
-        found = list(zip(pictures, best.pictures, strict=True))
-        if not reason and not all(picture.has_ms_ssim(digest) for picture, digest in found):
+        pairs = list(zip(pictures, best.pictures, strict=True))
+        if not reason and not all(picture.has_ms_ssim(digest) for picture, digest in pairs):
             code(level, keep=True)  # the best level is not the last one: its pictures are gone
         syntheses = [picture.syntheses for picture in pictures]
         values: dict[str, Any] = {"syntheses": np.subtract(syntheses, before), "reason": reason}
@@ -216,8 +216,8 @@ class Simulation:
             )
         return values | {
             "bits": best.bits + level_bits,
-            "mse": [picture.mse(digest) for picture, digest in found],
-            "ms_ssim": [picture.ms_ssim(digest) for picture, digest in found],
+            "mse": [picture.mse(digest) for picture, digest in pairs],
+            "ms_ssim": [picture.ms_ssim(digest) for picture, digest in pairs],
             "level": np.full(count, level),
         }
 
@@ -282,7 +282,7 @@ class Pictures:
 
     Attributes
     ----------
-    own : array
+    own_picture : array
         The codec's own picture.
     own_digest : str
         Its digest.
@@ -296,17 +296,17 @@ class Pictures:
         self._codec, self._image = codec, image
         self.caches = {x.latent: CellCache() for x in image.latents} if cached else None
         walk = Walk()
-        self.own = decode_image(codec, walk, image.pixels)
+        self.own_picture = decode_image(codec, walk, image.pixels)
         parts = [coded for coded in walk.record if coded.part.side]
         self._side = [coded.part.point(coded.index) for coded in parts]
         self.syntheses, self._mse, self._ms_ssim = 0, dict[str, float](), dict[str, float]()
-        self.own_digest = digest_of(self.own)
-        self._keep(self.own_digest, self.own)
+        self.own_digest = digest_of(self.own_picture)
+        self._keep(self.own_digest, self.own_picture)
 
     def _keep(self, digest: str, pixels: Image) -> None:
         """Measure a decoded picture, and keep it in place of the one before."""
         self._mse[digest] = mean_squared_error(self._image.pixels, pixels)
-        self._kept = {self.own_digest: self.own, digest: pixels}
+        self._pictures = {self.own_digest: self.own_picture, digest: pixels}
 
     def mse(self, digest: str) -> float:
         """Return the MSE of a decoded picture, squared 8-bit levels."""
@@ -314,12 +314,12 @@ class Pictures:
 
     def has_ms_ssim(self, digest: str) -> bool:
         """Return whether the MS-SSIM of a decoded picture is known, or can be measured."""
-        return digest in self._ms_ssim or digest in self._kept
+        return digest in self._ms_ssim or digest in self._pictures
 
     def ms_ssim(self, digest: str) -> float:
         """Return the MS-SSIM of a decoded picture for which :meth:`has_ms_ssim` is true."""
         if digest not in self._ms_ssim:
-            self._ms_ssim[digest] = ms_ssim(self._image.pixels, self._kept[digest])
+            self._ms_ssim[digest] = ms_ssim(self._image.pixels, self._pictures[digest])
         return self._ms_ssim[digest]
 
     def add(self, decoded: Tensor) -> str:
@@ -337,7 +337,7 @@ class Pictures:
         only if it is to be kept.
         """
         digest = digest_of(*(y_hat.cpu().numpy() for y_hat in y_hats))
-        if digest not in self._mse or (keep and digest not in self._kept):
+        if digest not in self._mse or (keep and digest not in self._pictures):
             self.syntheses += 1
             pixels = to_image(self.synthesize(y_hats), *self._image.pixels.shape[:2])
             self._keep(digest, pixels)
@@ -371,11 +371,11 @@ def synthesize(
     side : sequence of Tensor
         Decoded parts of side information.
     """
-    given = {
+    latents = {
         latent.latent: y_hat if latent.step is None else y_hat * latent.step
         for latent, y_hat in zip(image.latents, y_hats, strict=True)
     }
-    walk = FullReplay(given, side, device_of(codec))
+    walk = FullReplay(latents, side, device_of(codec))
     if decodes(codec):
         height, width = image.pixels.shape[:2]
         return run(codec, walk, size=(height, width))

@@ -88,15 +88,15 @@ class Sources:
         waiting = [module]
         while waiting:
             name = waiting.pop()
-            if name in parts or (found := self._module(name)) is None:
+            if name in parts or (source := self._module(name)) is None:
                 continue
-            parts[name] = found.digest
-            waiting.extend(found.uses)
+            parts[name] = source.digest
+            waiting.extend(source.uses)
             if _is_ours(name):
-                folders.add(found.folder)
+                folders.add(source.folder)
         for parent in {parent for name in parts if _is_ours(name) for parent in _parents(name)}:
-            if parent not in parts and (found := self._module(parent)) is not None:
-                parts[parent] = found.digest
+            if parent not in parts and (source := self._module(parent)) is not None:
+                parts[parent] = source.digest
         for folder in folders - {ROOT}:
             parts |= self._templates_below(folder)
         return _short_digest("".join(f"{name}\0{parts[name]}\0" for name in sorted(parts)).encode())

@@ -84,7 +84,9 @@ class RefiningWalk(Walk):
 
     def decode(self, part: Part) -> Tensor:
         """Return the decoded elements of a part, float64."""
-        y = self._selector.select(part.name, self._given(part.name), part.at, part.shape).double()
+        y = self._selector.select(
+            part.name, self._elements_of(part.name), part.at, part.shape
+        ).double()
         if self._lattice is not None and not part.side:
             return self._code_on_lattice(self._lattice, part, y)
         if self._theta is None or part.side:
@@ -101,7 +103,7 @@ class RefiningWalk(Walk):
         The grid, or the test channel, is that of the prior in the last pass: the exact one takes a
         pass for each element. See :class:`rdpipe.core.protocols.SupportsParallel`.
         """
-        y, past = self._given(name).double(), self.past[name]
+        y, past = self._elements_of(name).double(), self.past[name]
         if self._theta is None:
             y_hat = self._round(y, past.mean, 1.0)
             prior = predict(y_hat.to(past.mean.dtype))
@@ -114,7 +116,7 @@ class RefiningWalk(Walk):
         self.past[name] = Gaussian(prior.mean.detach(), prior.scale.detach())
         return y_hat.to(past.mean.dtype)
 
-    def _given(self, name: str) -> Tensor:
+    def _elements_of(self, name: str) -> Tensor:
         """Return the elements of a latent.
 
         Raises

@@ -11,7 +11,7 @@ from rdpipe.analysis.ladder import TERMS
 from rdpipe.core.axes import AXES, BASELINE_CELL, CellId
 from rdpipe.core.kinds import BoundKind, CurveRole, Reconstruction
 from rdpipe.report import answer
-from rdpipe.report.ladder_text import NOT_MEASURED, cost, encoder_text, own_again, rate_name
+from rdpipe.report.ladder_text import NOT_MEASURED, cost, encoder_text, rate_name, rung_notes
 from rdpipe.report.style import TERM_COLORS
 
 
@@ -125,11 +125,11 @@ def side_text(latents: pd.DataFrame) -> str:
 
 def left_texts(rungs: pd.DataFrame, terms: tuple[str, ...]) -> list[str]:
     """Return what the rungs of some terms save at one quality, in words."""
-    own = rungs[rungs["term"].isin(terms)]
-    if own.empty:
+    of_terms = rungs[rungs["term"].isin(terms)]
+    if of_terms.empty:
         return [f"{NOT_MEASURED}: no curve of this run changes it"]
-    notes = own_again(rungs)
-    return [left_text(rung, rungs, notes.get(rung["rung"], "")) for _, rung in own.iterrows()]
+    notes = rung_notes(rungs)
+    return [left_text(rung, rungs, notes.get(rung["rung"], "")) for _, rung in of_terms.iterrows()]
 
 
 def left_text(rung: pd.Series, rungs: pd.DataFrame, note: str) -> str:
@@ -157,8 +157,8 @@ def left_text(rung: pd.Series, rungs: pd.DataFrame, note: str) -> str:
 def best_code(available: pd.DataFrame, terms: tuple[str, ...]) -> pd.Series | None:
     """Return the real code of some terms that saves most over the curve, if there is one."""
     known = [row for _, row in available.dropna(subset=["bd_rate"]).iterrows()]
-    own = [row for row in known if term_of(row) in terms]
-    return min(own, key=lambda row: row["bd_rate"], default=None)
+    codes = [row for row in known if term_of(row) in terms]
+    return min(codes, key=lambda row: row["bd_rate"], default=None)
 
 
 def code_text(best: pd.Series | None) -> str:

@@ -33,8 +33,8 @@ def compare(ladder: pd.DataFrame, points: pd.DataFrame) -> Figure:
     for i, (codec, of_codec) in enumerate(ladder.groupby("codec", sort=False)):
         rungs = rungs_to_first_limit(of_codec)
         column, label = quality_axis(rungs)
-        own = points[(points["role"] == CurveRole.CODEC) & (points["codec"] == codec)]
-        quality = own.set_index("quality")[column].loc[list(rungs)]
+        codec_points = points[(points["role"] == CurveRole.CODEC) & (points["codec"] == codec)]
+        quality = codec_points.set_index("quality")[column].loc[list(rungs)]
         look: dict[str, Any] = {
             "color": COLORS[i % len(COLORS)],
             "marker": MARKERS[i % len(MARKERS)],

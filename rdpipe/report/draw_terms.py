@@ -62,11 +62,11 @@ def term_savings(ladder: pd.DataFrame) -> pd.DataFrame:
     rows["step"] = rows.groupby("codec")["log_rate"].diff()
     measured = rows["step"].notna() & (rows["remark"].fillna("") == "")
     measured &= rows["kind"] != str(BoundKind.GENIE_AIDED)
-    found = []
+    savings = []
     for (codec, term), rungs in rows[measured].groupby(["codec", "term"], sort=False):
         last = rungs.iloc[-1]
         ends = (-last["change_high"], -last["change_low"]) if len(rungs) == 1 else (math.nan,) * 2
         saved = 100 * (1 - math.exp(rungs["step"].sum()))
         realizable = BoundKind.parse(last["kind"]).is_realizable
-        found.append((codec, term, saved, *ends, realizable))
-    return pd.DataFrame(found, columns=["codec", "term", "saved", "low", "high", "realizable"])
+        savings.append((codec, term, saved, *ends, realizable))
+    return pd.DataFrame(savings, columns=["codec", "term", "saved", "low", "high", "realizable"])

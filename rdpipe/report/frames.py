@@ -88,8 +88,8 @@ def channel_frame(maps: xr.Dataset, limits: Limits) -> pd.DataFrame:
     Channels of which nothing is coded are left out.
     """
     elements = maps["count"].sum("image")
-    kept = (elements > 0).values
-    maps, elements = maps.isel(channel=kept), elements[kept]
+    is_coded = (elements > 0).values
+    maps, elements = maps.isel(channel=is_coded), elements[is_coded]
     bits = maps["bits"].sum("image") / elements
 
     def mean(name: str) -> NDArray[np.float64]:
@@ -100,7 +100,7 @@ def channel_frame(maps: xr.Dataset, limits: Limits) -> pd.DataFrame:
 
     frame = pd.DataFrame(
         {
-            "channel": np.flatnonzero(kept),
+            "channel": np.flatnonzero(is_coded),
             "second_moment": mean("second_moment"),
             "predicted": mean("predicted"),
             "bits": bits.sel(cell=BASELINE_NAME).values,
@@ -166,15 +166,15 @@ def content_frame(maps: xr.Dataset, limits: Limits) -> pd.DataFrame:
         maps[f"content_{name}"].transpose("image", "content", "cell")
         for name in ("bits", "latent_error")
     )
-    own, kinds = bits.sel(cell=BASELINE_NAME), maps["kind"]
+    codec_bits, kinds = bits.sel(cell=BASELINE_NAME), maps["kind"]
     with np.errstate(invalid="ignore", divide="ignore"):
         whole = pd.DataFrame(
             {
                 "content": maps["content"].values,
                 "images": (pixels > 0).sum("image").values,
                 "area": 100 * (pixels.sum("image") / pixels.sum()).values,
-                "bpp": (own.sum("image") / pixels.sum("image")).values,
-                "share": 100 * (own.sum("image") / own.sum()).values,
+                "bpp": (codec_bits.sum("image") / pixels.sum("image")).values,
+                "share": 100 * (codec_bits.sum("image") / codec_bits.sum()).values,
                 "psnr": psnr((error.sum("image") / pixels.sum("image")).values),
                 "remark": unplaced_remark(unplaced_share(maps)),
             }
@@ -182,7 +182,9 @@ def content_frame(maps: xr.Dataset, limits: Limits) -> pd.DataFrame:
         gaps = []
         for name, (before, after) in mapped_steps(limits).items():
             saved = (bits.sel(cell=before) - bits.sel(cell=after)).values.astype(np.float64)
-            parts = dict(zip(SAVED, ratio_with_interval(100 * saved, own.values), strict=True))
+            parts = dict(
+                zip(SAVED, ratio_with_interval(100 * saved, codec_bits.values), strict=True)
+            )
             genie = str(BoundKind.GENIE_AIDED) in kinds.sel(cell=[before, after]).values
             ratio = errors.sel(cell=after).sum("image") / errors.sel(cell=before).sum("image")
             gaps.append(whole.assign(gap=name, genie=genie, latent_mse_ratio=ratio.values, **parts))
@@ -235,8 +237,8 @@ def class_name(low: float, high: float) -> str:
 
 def unplaced_share(maps: xr.Dataset) -> NDArray[np.float64]:
     """Return the share of the codec's bits that have no place in an image, for each image."""
-    own = maps.sel(cell=BASELINE_NAME)
-    bits, unplaced = own["bits"].sum("channel").values, own["unplaced"].values
+    baseline = maps.sel(cell=BASELINE_NAME)
+    bits, unplaced = baseline["bits"].sum("channel").values, baseline["unplaced"].values
     share: NDArray[np.float64] = unplaced / np.maximum(bits, np.finfo(float).tiny)
     return share
 

@@ -178,7 +178,7 @@ def checks(known: dict[str, Any]) -> list[dict[str, Any]]:
     known : dict
         ``field``, ``elements``, ``mismatch`` and ``error`` of :func:`tables`.
     """
-    found = [
+    differences = [
         (
             f"field, {row['quantizer']}, step {row['step']:g}",
             row["rate"] - row["known_rate"],
@@ -186,11 +186,11 @@ def checks(known: dict[str, Any]) -> list[dict[str, Any]]:
         )
         for row in known["field"]
     ]
-    found += [
+    differences += [
         (f"gap of a Gaussian of scale {row['scale']:g}", row["gap"] - row["known_gap"], TOLERANCE)
         for row in known["elements"]
     ]
-    found += [
+    differences += [
         (f"scale wrong by {row['factor']:g}", row["gap"] - row["known_gap"], TOLERANCE)
         for row in known["mismatch"]
     ]
@@ -201,7 +201,7 @@ def checks(known: dict[str, Any]) -> list[dict[str, Any]]:
             "tolerance": tolerance,
             "passed": bool(abs(difference) <= tolerance),
         }
-        for name, difference, tolerance in found
+        for name, difference, tolerance in differences
     ]
 
 

@@ -40,29 +40,29 @@ def answer_sentence(ladder: pd.DataFrame) -> str:
             f"At equal {measure}, over the curve: no rung of the ladder needs fewer bits than the"
             " codec."
         )
-    taken = curve.loc[: best.name]
-    steps = ", ".join(step_texts(taken))
+    rungs = curve.loc[: best.name]
+    steps = ", ".join(step_texts(rungs))
     return (
-        f"At equal {measure}, over the curve: {claim(taken)}."
+        f"At equal {measure}, over the curve: {claim(rungs)}."
         + f" This saving {doubt(best['total_high'])}." * (not best["total_high"] < 0)
         + f" Step by step, each of the bits that remain: {steps}." * bool(steps)
         + f" This is {kind_phrase(best['kind'])}."
     )
 
 
-def claim(taken: pd.DataFrame) -> str:
+def claim(rungs: pd.DataFrame) -> str:
     """Return what the last of some rungs says about the bits of the codec, with its 95 % interval.
 
     A bound holds for the images of the run: "at least" is said of them. The interval is that of the
     mean over images from which they were drawn.
     Bits are called avoidable only if the interval is known and excludes 0.
     """
-    best = taken.iloc[-1]
+    best = rungs.iloc[-1]
     total, low, high = best["total"], best["total_low"], best["total_high"]
     if not high < 0:
         change = f"{total:+.1f} % ({interval_text(low, high)})"
         return f"the best rung, “{best['label']}”, changes the rate by {change}"
-    changed = taken["term"][taken["remark"] == ""].tolist()
+    changed = rungs["term"][rungs["remark"] == ""].tolist()
     transforms = "retrained" if "transforms" in changed else "the codec's own"
     is_retuned = "decoder" in changed and changed[-1] not in OWN_DECODER
     decoder = ", a retuned decoder" if is_retuned else ""
@@ -82,7 +82,7 @@ def step_texts(steps: pd.DataFrame) -> list[str]:
     The first rung, and rungs that stay where they are, have nothing to say. The prior is left out
     if it makes less than 0.05 %.
     """
-    notes = own_again(steps)
+    notes = rung_notes(steps)
     return [
         f"{TERM_NAMES[row.term]}{in_parentheses(notes.get(row.rung, ''))} {-row.change:.1f} %"
         for row in steps.itertuples()
@@ -97,8 +97,8 @@ def rate_name(rungs: pd.DataFrame) -> str:
     return "real bytes" if first is BoundKind.ACHIEVED else "code length"
 
 
-def own_again(rungs: pd.DataFrame) -> dict[int, str]:
-    """Return which rungs are without the refined latents or decoder of the last, by number.
+def rung_notes(rungs: pd.DataFrame) -> dict[int, str]:
+    """Return a note on each rung without the refined latents or decoder of the last, by number.
 
     The test channel is measured with the codec's own latents and decoder, whatever the rungs before
     have; its step is therefore smaller than that of the quantizer alone.
@@ -112,10 +112,10 @@ def own_again(rungs: pd.DataFrame) -> dict[int, str]:
     for row in rungs.itertuples():
         if row.remark or not (math.isfinite(row.bpp) or math.isfinite(row.log_rate)):
             continue
-        left = ["refined latents"] * (refined and not row.refinement_seconds)
-        left += ["retuned decoder"] * (retuned and row.term == "quantization")
-        if left:
-            notes[row.rung] = f"without the {' and the '.join(left)}"
+        parts = ["refined latents"] * (refined and not row.refinement_seconds)
+        parts += ["retuned decoder"] * (retuned and row.term == "quantization")
+        if parts:
+            notes[row.rung] = f"without the {' and the '.join(parts)}"
         refined, retuned = bool(row.refinement_seconds), row.term == "decoder"
     return notes
 
@@ -140,7 +140,7 @@ def over_the_curve(ladder: pd.DataFrame) -> pd.DataFrame:
 
 def ladder_rows(ladder: pd.DataFrame) -> list[dict[str, Any]]:
     """Return a row for each rung, with its values over the curve and a cell for each quality."""
-    rows, notes = [], own_again(over_the_curve(ladder))
+    rows, notes = [], rung_notes(over_the_curve(ladder))
     for number, rung in ladder.groupby("rung", sort=False):
         curve = over_the_curve(rung).iloc[0]
         points = rung[rung["quality"].notna()]

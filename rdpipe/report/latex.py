@@ -10,7 +10,7 @@ import pandas as pd
 
 from rdpipe.core.kinds import BoundKind
 from rdpipe.report.common_range import of_measure
-from rdpipe.report.ladder_text import in_parentheses, over_the_curve, own_again
+from rdpipe.report.ladder_text import in_parentheses, over_the_curve, rung_notes
 from rdpipe.report.style import kind_label
 from rdpipe.report.words import MEASURE_NAMES, TERM_NAMES
 
@@ -40,7 +40,7 @@ def ladder_table(ladder: pd.DataFrame) -> str:
         r"total, \%",
         "encoder, s/MP",
     ]
-    rows, notes = [], own_again(over_the_curve(ladder))
+    rows, notes = [], rung_notes(over_the_curve(ladder))
     for number, rung in ladder[ladder["remark"] == ""].groupby("rung", sort=False):
         curve, points = over_the_curve(rung).iloc[0], rung[rung["quality"].notna()]
         genie = BoundKind.parse(curve["kind"]) is BoundKind.GENIE_AIDED

@@ -11,7 +11,7 @@ import pandas as pd
 
 from rdpipe.core.kinds import BoundKind
 from rdpipe.report import answer
-from rdpipe.report.ladder_text import claim, in_parentheses, own_again, rate_name
+from rdpipe.report.ladder_text import claim, in_parentheses, rate_name, rung_notes
 from rdpipe.report.style import TERM_COLORS
 from rdpipe.report.words import MEASURE_NAMES, TERM_NAMES
 
@@ -39,13 +39,15 @@ def overview(
     views = []
     for point in points.itertuples():
         rungs = known_rungs(ladder[ladder["quality"] == point.quality])
-        own = codes[codes["quality"] == point.quality] if len(codes) else codes
+        of_quality = codes[codes["quality"] == point.quality] if len(codes) else codes
         sentences = (
             answer.rate_text(point, ladder["matched_at"].iloc[0]),
             avoidable_sentence(rungs),
             today_sentence(available),
         )
-        views.append({"quality": point.quality, "text": " ".join(sentences), **bar(rungs, own)})
+        views.append(
+            {"quality": point.quality, "text": " ".join(sentences), **bar(rungs, of_quality)}
+        )
     longest = max(view["scale"] for view in views)
     return [{**view, "height": view["scale"] / longest} for view in views]
 
@@ -88,7 +90,7 @@ def parts(rungs: pd.DataFrame, scale: float) -> list[dict[str, Any]]:
 
     A step is certain if its 95 % interval is known and excludes 0.
     """
-    notes = own_again(rungs)
+    notes = rung_notes(rungs)
     real = rungs["bpp"].iloc[0] or 1.0
     pairs = zip(rungs["bpp"][:-1], rungs[1:].itertuples(), strict=True)
     return [

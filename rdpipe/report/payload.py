@@ -100,8 +100,8 @@ def run_payload(tables: RunTables, limits: Limits, measure: str) -> dict[str, An
 
 def drawn_measures(points: pd.DataFrame) -> list[str]:
     """Return the measures of quality in which the codec has a curve."""
-    own = points[points["role"] == CurveRole.CODEC]
-    return [name for name in MEASURE_NAMES if own[column_of(name)].notna().any()]
+    codec_points = points[points["role"] == CurveRole.CODEC]
+    return [name for name in MEASURE_NAMES if codec_points[column_of(name)].notna().any()]
 
 
 def savings_of(

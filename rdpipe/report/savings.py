@@ -47,7 +47,7 @@ def savings(
     names = image_points["image"].unique()
     is_codec = points["role"] == CurveRole.CODEC
     own_points = points[is_codec]
-    own = _mean_points(own_points, column)
+    own_mean = _mean_points(own_points, column)
     own_rows = image_points[image_points["role"] == CurveRole.CODEC]
     own_images = _image_points(own_rows, names, own_points["quality"], chosen)
     rows = []
@@ -56,19 +56,19 @@ def savings(
     ):
         index = clean(_mean_points(table, column)).index
         mean = _select(_mean_points(table, column), index)
-        saved = np.where(_is_inside(own.quality, mean), _saved(own, mean), np.nan)
+        saved = np.where(_is_inside(own_mean.quality, mean), _saved(own_mean, mean), np.nan)
         low = high = np.full(len(own_points), np.nan)
         single = image_points[(image_points["curve"] == curve) & (image_points["role"] == role)]
         if not single.empty:
             images = _select(_image_points(single, names, table["quality"], chosen), index)
             pairs = zip(_left_out(own_images, chosen), _left_out(images, chosen), strict=True)
-            without = np.array([_saved(one, other) for one, other in pairs])
+            without = np.array([_saved(*pair) for pair in pairs])
             low, high = jackknife_interval(saved, without, len(names))
         labels = {"curve": curve, "role": role, "kind": kind}
         of_points = own_points[["dataset", "codec", "quality", column, "bpp"]]
-        found = of_points.assign(**labels, saved=saved, saved_low=low, saved_high=high)
+        frame = of_points.assign(**labels, saved=saved, saved_low=low, saved_high=high)
         if np.isfinite(saved).any():
-            rows.append(found[np.isfinite(saved)])
+            rows.append(frame[np.isfinite(saved)])
     row_labels = ("dataset", "codec", "curve", "role", "kind", "quality")
     columns = [*row_labels, column, "bpp", "saved", "saved_low", "saved_high"]
     return pd.concat(rows)[columns] if rows else pd.DataFrame(columns=columns)
@@ -104,11 +104,11 @@ def image_savings(
     saved: dict[tuple[str, int], float] = {}
     for image, table in of_curve.sort_values(column).groupby("image"):
         rows = of_codec[of_codec["image"] == image]
-        own, other = (Points(t["bpp"].to_numpy(), t[column].to_numpy()) for t in (rows, table))
-        share = 100 * _saved(own, other) / own.bpp
-        inside = _is_inside(own.quality, other) & np.isfinite(share)
-        found = zip(rows["quality"][inside], share[inside], strict=True)
-        saved |= {(image, quality): value for quality, value in found}
+        anchor, points = (Points(t["bpp"].to_numpy(), t[column].to_numpy()) for t in (rows, table))
+        share = 100 * _saved(anchor, points) / anchor.bpp
+        inside = _is_inside(anchor.quality, points) & np.isfinite(share)
+        pairs = zip(rows["quality"][inside], share[inside], strict=True)
+        saved |= {(image, quality): value for quality, value in pairs}
     return saved
 
 
@@ -146,7 +146,7 @@ def _is_inside(quality: Values, curve: Points) -> NDArray[np.bool_]:
     return (quality > curve.quality[0] - MARGIN) & (quality < curve.quality[-1] + MARGIN)
 
 
-def _saved(own: Points, curve: Points) -> Values:
+def _saved(anchor: Points, curve: Points) -> Values:
     """Return saved bit/pixel at each quality of the codec; NaN if the curve is not defined.
 
     Outside the curve's range of quality, the curve is extrapolated: without an image, the ends of
@@ -154,8 +154,8 @@ def _saved(own: Points, curve: Points) -> Values:
     """
     rising = (np.diff(curve.quality) >= EQUAL_QUALITY).all() and (curve.bpp > 0).all()
     if len(curve.quality) < 2 or not rising:
-        return np.full(len(own.bpp), np.nan)
-    saved: Values = own.bpp - np.exp(
-        PchipInterpolator(curve.quality, np.log(curve.bpp))(own.quality)
+        return np.full(len(anchor.bpp), np.nan)
+    saved: Values = anchor.bpp - np.exp(
+        PchipInterpolator(curve.quality, np.log(curve.bpp))(anchor.quality)
     )
     return saved

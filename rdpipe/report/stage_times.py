@@ -26,9 +26,9 @@ def stage_times(logs: Path) -> list[dict[str, Any]]:
     """
     jobs: dict[str, list[tuple[float, int]]] = {}
     for log in sorted(logs.rglob("*.log")):
-        found = re.findall(USAGE_PATTERN, log.read_text(errors="replace"), re.MULTILINE)
-        if found:
-            seconds, memory = zip(*found, strict=True)
+        matches = re.findall(USAGE_PATTERN, log.read_text(errors="replace"), re.MULTILINE)
+        if matches:
+            seconds, memory = zip(*matches, strict=True)
             usage = max(map(float, seconds)), max(map(int, memory))
             jobs.setdefault(log.relative_to(logs).with_suffix("").parts[0], []).append(usage)
     return [

@@ -13,8 +13,8 @@ from rdpipe.report.ladder_text import (
     NOT_MEASURED,
     encoder_text,
     over_the_curve,
-    own_again,
     rate_name,
+    rung_notes,
 )
 from rdpipe.report.overview import known_rungs, today_sentence
 from rdpipe.report.words import MEASURE_NAMES, TERM_NAMES, without_sign_of_zero
@@ -40,7 +40,7 @@ def answer_lines(
     """
     ladder = ladder[ladder["limit"] == ladder["limit"].iloc[0]]
     theory = ladder[ladder["kind"] != str(BoundKind.GENIE_AIDED)]
-    notes = own_again(over_the_curve(theory))
+    notes = rung_notes(over_the_curve(theory))
     yield line("", [f"q{quality}" for quality in points["quality"]], "over the curve")
     yield line("PSNR, dB", [f"{value:.2f}" for value in points["psnr"]])
     if ladder["matched_at"].iloc[0] == MS_SSIM.name:

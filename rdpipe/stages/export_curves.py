@@ -69,7 +69,7 @@ def run(spec: ExportCurvesSpec, bounds: Path, out: list[Path]) -> None:
 
 def select_curve(points: pd.DataFrame, curve: ExportedCurve) -> pd.DataFrame:
     """Return the points of one curve."""
-    named = (points["dataset"] == curve.dataset) & (points["curve"] == curve.curve)
+    matches = (points["dataset"] == curve.dataset) & (points["curve"] == curve.curve)
     if curve.codec is None:
-        return points[named & (points["role"] == CurveRole.BASELINE)]
-    return points[named & (points["codec"] == curve.codec)]
+        return points[matches & (points["role"] == CurveRole.BASELINE)]
+    return points[matches & (points["codec"] == curve.codec)]

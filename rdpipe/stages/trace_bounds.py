@@ -215,16 +215,18 @@ def curve_frames(
         run, simulations = tables[dataset, codec], simulated[dataset, codec]
         times = of_dataset(searches, dataset)
         refined = [
-            RefinedRun(name, tables[dataset, name], simulated[dataset, name], TERMS[found.role])
-            for name, found in spec.attached.items()
-            if found.codec == codec and not found.is_bound
+            RefinedRun(
+                name, tables[dataset, name], simulated[dataset, name], TERMS[attachment.role]
+            )
+            for name, attachment in spec.attached.items()
+            if attachment.codec == codec and not attachment.is_bound
         ]
         bounds = ordered_bounds(spec.attached, curves, dataset, codec)
         for limit, cell in cell_ids(spec.limits).items():
             labels = {"dataset": dataset, "codec": codec, "limit": limit, "matched_at": measure}
             terms.append(curve_terms(labels, run, simulations, cell, measure))
-            found = rungs(run, simulations, cell, refined, bounds, measure, times)
-            ladders.append(ladder_frame(labels, found, list(run), encoders[dataset, codec]))
+            ladder = rungs(run, simulations, cell, refined, bounds, measure, times)
+            ladders.append(ladder_frame(labels, ladder, list(run), encoders[dataset, codec]))
     return pd.concat(terms, ignore_index=True), pd.concat(ladders, ignore_index=True)
 
 
@@ -239,9 +241,9 @@ def encoder_times(
     times = {}
     for dataset, codec in analyzed:
         attached = {
-            name: found.is_bound
-            for name, found in spec.attached.items()
-            if found.codec == codec and (dataset, name) in tables
+            name: attachment.is_bound
+            for name, attachment in spec.attached.items()
+            if attachment.codec == codec and (dataset, name) in tables
         }
         search = of_dataset(searches, dataset)
         times[dataset, codec] = encoder_seconds((dataset, codec), attached, tables, codings, search)
@@ -267,21 +269,21 @@ def ordered_bounds(
     attached: Mapping[str, Attachment], curves: Sequence[Curve], dataset: str, codec: str
 ) -> list[Curve]:
     """Return the bounds of a codec: its own refined latents, then each network and its own."""
-    found = {
+    bounds = {
         curve.name: curve
         for curve in curves
         if (curve.dataset, curve.codec) == (dataset, codec)
         and curve.name in attached
         and attached[curve.name].is_bound
     }
-    networks = [codec, *(name for name in found if attached[name].network == name)]
+    networks = [codec, *(name for name in bounds if attached[name].network == name)]
 
     def place(curve: Curve) -> tuple[int, bool]:
         """Return the network of a curve, and whether its latents are refined."""
         network = attached[curve.name].network
         return networks.index(network), network != curve.name
 
-    return sorted(found.values(), key=place)
+    return sorted(bounds.values(), key=place)
 
 
 def by_run(paths: list[Path], group: str | None = None) -> Runs:

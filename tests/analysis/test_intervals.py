@@ -79,8 +79,8 @@ def test_coverage_of_a_root_mean_square(images):
 @pytest.mark.parametrize("images", COVERAGE)
 def test_coverage_of_a_difference_of_paired_means(images):
     """As in the bit/pixel that a curve saves."""
-    common, own = lognormal(images), lognormal(images, seed=1)
-    difference = common - 0.8 * common**0.8 * own**0.6
+    common, unique = lognormal(images), lognormal(images, seed=1)
+    difference = common - 0.8 * common**0.8 * unique**0.6
     assert coverage(*mean_interval(difference), 0.2 * MEAN) >= COVERAGE[images]
 
 
@@ -100,10 +100,10 @@ def test_coverage_of_a_bd_rate_of_paired_curves(images, samples):
     rng = np.random.default_rng(0)
     covered = 0
     for _ in range(samples):
-        shared, own, quality, difference = rng.standard_normal((4, images, 1))
-        own = 0.8 * shared + 0.6 * own
+        shared, unique, quality, difference = rng.standard_normal((4, images, 1))
+        unique = 0.8 * shared + 0.6 * unique
         anchor = rate_curve(BPP * np.exp(SIGMA * shared), PSNR + quality)
-        curve = rate_curve(0.8 * BPP * np.exp(SIGMA * own), PSNR + quality + 0.3 * difference)
+        curve = rate_curve(0.8 * BPP * np.exp(SIGMA * unique), PSNR + quality + 0.3 * difference)
         low, high, reason = bd_rate_interval(anchor, curve)
         assert not reason
         covered += low <= -20 <= high

@@ -87,8 +87,8 @@ def shares(moved, quality):
 
 @pytest.fixture
 def ladder():
-    found = rungs(make_run(), make_simulations(shares), LIMIT)
-    return ladder_frame(LABELS, found, QUALITIES)
+    steps = rungs(make_run(), make_simulations(shares), LIMIT)
+    return ladder_frame(LABELS, steps, QUALITIES)
 
 
 def test_rungs_change_one_thing_each(ladder):
@@ -156,8 +156,8 @@ def test_estimator_that_saves_nothing_is_left_out_with_a_remark():
     def worse(moved, quality):
         return shares(moved, quality) * (1.1 if "variance" in moved else 1.0)
 
-    found = rungs(make_run(), make_simulations(worse), LIMIT)
-    by_term = {rung.term: rung for rung in found}
+    steps = rungs(make_run(), make_simulations(worse), LIMIT)
+    by_term = {rung.term: rung for rung in steps}
     assert by_term["variance"].name == "codec/codec/rounding"
     assert by_term["variance"].remark.startswith("codec/calibrated/rounding would need +7.")
     assert by_term["quantization"].name == "linear-causal/codec/test-channel/calibrated"
@@ -165,8 +165,8 @@ def test_estimator_that_saves_nothing_is_left_out_with_a_remark():
 
 def test_axis_of_the_codec_is_not_measured():
     limit = LIMIT.replace(mean="codec")
-    found = rungs(make_run(), make_simulations(shares), limit)
-    context = next(rung for rung in found if rung.term == "context")
+    steps = rungs(make_run(), make_simulations(shares), limit)
+    context = next(rung for rung in steps if rung.term == "context")
     assert context.remark == "not measured: the limit has the codec's own"
     terms = curve_terms(LABELS, make_run(), make_simulations(shares), limit)
     assert terms[terms["term"] == "context"]["log_rate"].isna().all()
@@ -197,11 +197,11 @@ def test_retuned_decoder_is_a_rung_where_its_kind_belongs(kind, terms):
     mse = np.stack([table["mse"].values for table in make_run().values()], 1)
     labels = {"pixels": PIXELS, "images": np.array(IMAGES), "name": "better"}
     curve = make_curve(bits, mse, role=CurveRole.RETUNED, kind=kind, **labels)
-    found = rungs(make_run(), make_simulations(shares), LIMIT, bounds=[curve])
-    assert [rung.term for rung in found[4:]] == terms
-    best = found[4 + terms.index("decoder")]
+    steps = rungs(make_run(), make_simulations(shares), LIMIT, bounds=[curve])
+    assert [rung.term for rung in steps[4:]] == terms
+    best = steps[4 + terms.index("decoder")]
     assert (best.name, best.kind, best.remark) == ("better", kind, "")
-    assert "would need +" in found[-1].remark or found[-1] is best
+    assert "would need +" in steps[-1].remark or steps[-1] is best
 
 
 def same_pictures(quality, table, name="mse"):
@@ -224,12 +224,12 @@ def refined_codec(factor):
 
 @pytest.mark.parametrize("factor", [0.9, 1.2])
 def test_refined_latents_are_a_rung_between_context_and_quantization(factor):
-    found = rungs(
+    steps = rungs(
         make_run(), make_simulations(shares), LIMIT, [refined_codec(factor)], seconds=SECONDS
     )
-    assert [rung.term for rung in found[4:]] == ["context", "encoder", "quantization"]
+    assert [rung.term for rung in steps[4:]] == ["context", "encoder", "quantization"]
     name = "better: linear-causal/calibrated/rounding"
-    ladder = ladder_frame(LABELS, found, QUALITIES, {name: 14.0})
+    ladder = ladder_frame(LABELS, steps, QUALITIES, {name: 14.0})
     curve = ladder[ladder["quality"].isna()].set_index("term")
     encoder = curve.loc["encoder"]
     assert curve["encoder_seconds"].drop("encoder").isna().all()
@@ -249,8 +249,8 @@ def test_refined_latents_are_a_rung_between_context_and_quantization(factor):
 def test_cell_that_is_not_reached_leaves_the_ladder_where_it_is():
     simulations = make_simulations(shares)
     simulations[2]["bits"].loc[{"curve": "codec/calibrated/rounding", "image": "a"}] = np.nan
-    found = rungs(make_run(), simulations, LIMIT)
-    variance = next(rung for rung in found if rung.term == "variance")
+    steps = rungs(make_run(), simulations, LIMIT)
+    variance = next(rung for rung in steps if rung.term == "variance")
     assert "does not reach the codec's quality" in variance.remark
 
 
@@ -305,15 +305,15 @@ def test_shapley_is_the_average_over_all_orders_of_the_curve():
 @pytest.mark.parametrize("dB, known", [(0.0, True), (0.005, True), (2.0, False), (-2.0, False)])
 def test_single_points_are_compared_at_equal_quality_only(dB, known):
     """A codec with one quality has no curve along which another quality could be compared."""
-    one = {1: make_run()[1]}
+    single = {1: make_run()[1]}
     refined = refined_codec(0.8)
     mse = refined.simulations[1]["mse"] * 10 ** (dB / 10)
     simulations = {1: refined.simulations[1].assign(mse=mse)}
-    moved = refined._replace(run=one, simulations=simulations)
-    found = rungs(one, {1: make_simulations(shares)[1]}, LIMIT, [moved], seconds=SECONDS)
-    encoder = found[5]
+    moved = refined._replace(run=single, simulations=simulations)
+    steps = rungs(single, {1: make_simulations(shares)[1]}, LIMIT, [moved], seconds=SECONDS)
+    encoder = steps[5]
     assert encoder.term == "encoder" and bool(encoder.remark) is not known
-    ladder = ladder_frame(LABELS, found, [1])
+    ladder = ladder_frame(LABELS, steps, [1])
     assert ladder[ladder["quality"].isna()]["log_rate"].notna().all()
 
 
@@ -324,10 +324,10 @@ def test_interval_of_an_interpolated_rung_is_that_of_the_interpolated_means():
     mse = np.stack([np.full(4, 80.0 / 2**q) for q in QUALITIES], 1)
     labels = {"pixels": PIXELS, "images": np.array(IMAGES), "name": "joint"}
     joint = make_curve(bits, mse, role=CurveRole.JOINT, kind=BoundKind.UPPER_BOUND, **labels)
-    found = rungs(run, simulations, LIMIT, bounds=[joint])
-    ladder = ladder_frame(LABELS, found, QUALITIES)
+    steps = rungs(run, simulations, LIMIT, bounds=[joint])
+    ladder = ladder_frame(LABELS, steps, QUALITIES)
     row = ladder[(ladder["rung"] == 6) & (ladder["quality"] == 2)].iloc[0]
-    target = found[0].quality[:, 1]
+    target = steps[0].quality[:, 1]
     # ln(rate) of the curve is linear in the PSNR, of slope ln 2 for 10 log10 2 dB
     slope = np.log(2) / (10 * np.log10(2))
     expected = np.exp(slope * (target.mean() - psnr(20.0)))

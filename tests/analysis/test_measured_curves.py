@@ -77,11 +77,11 @@ def attached(name: str, role: CurveRole, is_bound: bool = False) -> dict[str, At
 
 def test_curves_of_a_codec_have_their_roles_and_kinds():
     tables = {KEY: run(1, 2)}
-    own, rounding, genie = codec_curves(tables, {KEY: simulations(1, 2)}, {KEY})
-    assert [own.role, rounding.role, genie.role] == [CurveRole.CODEC, *[CurveRole.CELL] * 2]
-    assert own.kind is BoundKind.ACHIEVED and rounding.kind is BoundKind.ACHIEVABLE
+    codec, rounding, genie = codec_curves(tables, {KEY: simulations(1, 2)}, {KEY})
+    assert [codec.role, rounding.role, genie.role] == [CurveRole.CODEC, *[CurveRole.CELL] * 2]
+    assert codec.kind is BoundKind.ACHIEVED and rounding.kind is BoundKind.ACHIEVABLE
     assert genie.kind is BoundKind.GENIE_AIDED
-    assert own.bits.tolist() == [[80, 160], [160, 320]]
+    assert codec.bits.tolist() == [[80, 160], [160, 320]]
     assert rounding.bits.tolist() == [[81, 81], [82, 82]]  # with side information
     assert genie.bits.tolist() == [[100, 100], [110, 110]]  # without
     assert genie.mse.tolist() == [[2, 1], [2, 1]]
@@ -90,8 +90,8 @@ def test_curves_of_a_codec_have_their_roles_and_kinds():
 
 def test_codec_without_a_bitstream_is_achievable():
     tables = {KEY: run(1, real=False)}
-    own, *_ = codec_curves(tables, {KEY: simulations(1)}, {KEY})
-    assert own.kind is BoundKind.ACHIEVABLE
+    codec, *_ = codec_curves(tables, {KEY: simulations(1)}, {KEY})
+    assert codec.kind is BoundKind.ACHIEVABLE
 
 
 def test_network_that_was_trained_as_a_bound_joins_the_codec():
@@ -126,11 +126,16 @@ def test_curve_of_other_weights_joins_the_codec_before(role):
     better = "d", "better"
     tables = {KEY: run(1), better: run(1)}
     simulated = {KEY: simulations(1), better: {1: make_simulation(1).isel(curve=[1])}}
-    own = codec_curves(tables, simulated, {KEY}, attached("better", role))[-1]
-    assert (own.codec, own.name, own.role, own.kind) == ("c", "better", role, BoundKind.ACHIEVED)
+    curve = codec_curves(tables, simulated, {KEY}, attached("better", role))[-1]
+    assert (curve.codec, curve.name, curve.role, curve.kind) == (
+        "c",
+        "better",
+        role,
+        BoundKind.ACHIEVED,
+    )
     cell = codec_curves(tables, simulated, {KEY}, attached("better", role, is_bound=True))[-1]
     assert (cell.codec, cell.name, cell.role) == ("c", "better", role)
-    assert (cell.bits != own.bits).all()
+    assert (cell.bits != curve.bits).all()
 
 
 def test_cell_that_does_not_reach_the_codec_leaves_a_gap_and_a_warning(caplog):

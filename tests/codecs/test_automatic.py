@@ -120,17 +120,17 @@ def test_priors_and_latents_follow_the_past_where_they_do(module, hand_written):
 
 @pytest.mark.parametrize(("style", "passes"), [(Slices, 1), (Hierarchy, 1), (Halves, 2)])
 def test_a_pass_starts_again_only_where_elements_are_rounded_early(monkeypatch, style, passes):
-    codec, seen = adapt(style()), []
+    codec, calls = adapt(style()), []
 
     def count(*args):
-        seen.append(args)
+        calls.append(args)
         return trace(*args)
 
     monkeypatch.setattr("rdpipe.codecs.automatic.trace", count)
     run(codec, Walk(), IMAGE)
-    assert len(seen) == 1
+    assert len(calls) == 1
     run(codec, DoubleStep(), IMAGE)
-    assert len(seen) == 1 + passes
+    assert len(calls) == 1 + passes
 
 
 def test_extraction_has_an_achievable_curve(style):

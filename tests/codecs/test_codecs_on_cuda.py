@@ -33,7 +33,7 @@ def measured(architecture, device):
     row, arrays = extractor.extract("a", PIXELS)
     latents = extractor.latents("a", PIXELS)
     pictures = Pictures(codec, CodedImage(latents, PIXELS))
-    y_hats = [one.mean + (one.y - one.mean).round() for one in latents]
+    y_hats = [latent.mean + (latent.y - latent.mean).round() for latent in latents]
     refined = Refiner(codec, "a", PIXELS, Settings(0.01, steps=2)).refine()
     stream = codec.compress_latents(PIXELS, refined.latents)
     decoded = to_image(pictures.synthesize(y_hats), *PIXELS.shape[:2])

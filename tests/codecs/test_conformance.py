@@ -363,12 +363,12 @@ def test_the_codec_of_the_mistakes_passes_without_them(make):
 
 @pytest.mark.parametrize("message", MISTAKES)
 def test_mistake_is_named(message):
-    seen = []
+    problems = []
     for problem in failed(MISTAKES[message]()):
-        seen.append(problem)
+        problems.append(problem)
         if re.search(message, problem):
             return
-    pytest.fail(f"{message!r} is not among {seen}")
+    pytest.fail(f"{message!r} is not among {problems}")
 
 
 def test_a_trace_of_rounding_errors_in_forward_is_no_problem():
@@ -399,8 +399,8 @@ def test_priors_of_other_bits_than_the_models_likelihoods_are_a_problem():
     assert "according to forward_bits (1.000 times)" in messages(WithLikelihoods())
     half = WithLikelihoods(prior=lambda p: Gaussian(p.mean, p.scale / 2.5))
     problems = list(failed(half))
-    found = re.match(r"104 x 72: (\d+) bit .* priors, (\d+) .* \((.*) times\)", problems[0])
-    assert float(found[3]) == pytest.approx(int(found[1]) / int(found[2]), abs=0.005)
+    match = re.match(r"104 x 72: (\d+) bit .* priors, (\d+) .* \((.*) times\)", problems[0])
+    assert float(match[3]) == pytest.approx(int(match[1]) / int(match[2]), abs=0.005)
     assert "expected a difference of 2% at most" in problems[0]
     assert len(problems) == 2  # of each size of the image
 

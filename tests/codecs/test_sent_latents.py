@@ -40,11 +40,11 @@ def test_rounding_is_found_on_every_grid(parts, grid, origin, step):
 
 
 def test_rounding_of_a_share_or_of_a_channel_is_found():
-    most, one = Y.clone(), Y.clone()
+    most, single = Y.clone(), Y.clone()
     most[:, :, :6] = most[:, :, :6].round()
-    one[:, 2] = one[:, 2].round()
+    single[:, 2] = single[:, 2].round()
     assert "multiples of the step" in rounding(most)
-    assert rounding(one) == "latent 'y' is rounded in 1 of 4 channels"
+    assert rounding(single) == "latent 'y' is rounded in 1 of 4 channels"
 
 
 def test_exact_zeros_and_single_elements_are_not_called_rounded():

@@ -95,7 +95,7 @@ def test_tables_of_one_quality_have_one_column():
     assert lines[0].split()[:2] == ["q3", "over"]
 
 
-def test_footnote_says_that_the_latents_are_the_own_again(tables):
+def test_footnote_says_that_the_latents_are_the_codecs_own(tables):
     assert not any("*" in line for line in lines_of(tables))
     refined = with_refined_latents(tables["ladder"], "prior")
     lines = lines_of(tables | {"ladder": refined})

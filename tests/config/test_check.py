@@ -352,8 +352,8 @@ print(*sys.modules)
 def test_validating_a_config_loads_no_heavy_package():
     """Every job of a cluster validates it; a package that is not loaded has no submodules."""
     command = [sys.executable, "-c", PLANNING]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    loaded = {name.split(".")[0] for name in done.stdout.split() if "." in name}
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = {name.split(".")[0] for name in process.stdout.split() if "." in name}
     heavy = {"torch", "compressai", "xarray", "zarr", "pandas", "scipy", "constriction"}
     assert not loaded & heavy
 

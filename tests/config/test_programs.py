@@ -48,5 +48,5 @@ def test_baselines_of_rdpipe_run_no_program(config):
 
 
 def test_python_is_that_of_the_jobs(config):
-    found = used_programs(config, ["python"])
-    assert found == [Path(sys.executable).parent / "python"]
+    programs = used_programs(config, ["python"])
+    assert programs == [Path(sys.executable).parent / "python"]

@@ -113,7 +113,7 @@ def with_refined(quantizer, refinement, **codec):
 
 
 @pytest.mark.parametrize(
-    "quantizer, refinement, found",
+    "quantizer, refinement, attachment",
     [
         ("rounding", {}, attached("refined", codec="better")),
         ("noise", {}, attached("refined", codec="better")),
@@ -122,10 +122,10 @@ def with_refined(quantizer, refinement, **codec):
     ],
 )
 def test_refined_latents_of_a_retuned_codec_are_for_its_quantizer_and_level(
-    quantizer, refinement, found
+    quantizer, refinement, attachment
 ):
     config = complete(with_refined(quantizer, refinement), SCHEMA)
-    assert attached_codecs(config)["refined"] == found
+    assert attached_codecs(config)["refined"] == attachment
     if refinement:
         level = "theta" if quantizer == "test-channel" else "step"
         assert config["codecs"]["refined"]["args"][level] == 0.2

@@ -64,11 +64,11 @@ def test_help_says_how_to_call_it(capsys):
 
 def test_default_config_is_found_from_another_directory(tmp_path):
     flags = ["--dry-run", "--directory", "elsewhere"]
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "rdpipe", "run", *flags],
         cwd=tmp_path,
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
-    assert done.returncode == 0 and "make_report" in done.stdout, done.stdout
+    assert process.returncode == 0 and "make_report" in process.stdout, process.stdout

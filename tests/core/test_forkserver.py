@@ -227,13 +227,13 @@ def test_a_job_with_another_environment_is_no_fork_and_says_so(path, name, value
 def test_a_job_of_another_python_is_no_fork(path, tmp_path):
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path], check=True)
     root = Path(forkserver.__file__).parents[2]
-    done = subprocess.run(
+    process = subprocess.run(
         [tmp_path / "bin/python", "-c", CLIENT, "server"],
         env={**ENVIRONMENT, VARIABLE: path, "PYTHONPATH": str(root)},
         capture_output=True,
         text=True,
     )
-    assert "another value of PYTHONPATH, the environment of Python" in done.stderr
+    assert "another value of PYTHONPATH, the environment of Python" in process.stderr
 
 
 def test_a_job_starts_cold_without_a_server(path, tmp_path):

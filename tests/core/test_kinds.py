@@ -40,8 +40,8 @@ def test_texts_are_those_that_stores_and_pages_show():
 
 
 def test_curves_that_belong_to_a_codec():
-    own = {CurveRole.CODEC, CurveRole.CELL, CurveRole.REFINED, CurveRole.RETUNED, CurveRole.JOINT}
-    assert {role for role in CurveRole if role.belongs_to_codec} == own
+    roles = {CurveRole.CODEC, CurveRole.CELL, CurveRole.REFINED, CurveRole.RETUNED, CurveRole.JOINT}
+    assert {role for role in CurveRole if role.belongs_to_codec} == roles
 
 
 def test_bounds_genies_and_references_are_not_realizable():

@@ -37,8 +37,8 @@ def test_peak_memory_excludes_the_parent_process():
 def output(program: str, **environment: str) -> str:
     """Return what a new process prints."""
     command, variables = [sys.executable, "-c", program], {**os.environ, **environment}
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=variables)
-    return done.stdout.strip()
+    process = subprocess.run(command, capture_output=True, text=True, check=True, env=variables)
+    return process.stdout.strip()
 
 
 @pytest.mark.parametrize("before", ["import torch", ""])

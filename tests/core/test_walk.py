@@ -133,10 +133,10 @@ def test_latent_is_put_together_from_its_parts(send_parts):
 
 @pytest.mark.parametrize("send_parts", PARTS)
 def test_replay_returns_the_given_latent(send_parts):
-    given = normal(9)
-    for of_shape in (given, given[0], given.double()):
+    latent = normal(9)
+    for of_shape in (latent, latent[0], latent.double()):
         replay = Replay({"y": of_shape})
-        assert torch.equal(send_parts(replay), given) and not replay.record
+        assert torch.equal(send_parts(replay), latent) and not replay.record
 
 
 def test_replay_does_not_ask_for_priors_of_slices():
@@ -144,8 +144,8 @@ def test_replay_does_not_ask_for_priors_of_slices():
         raise AssertionError("not needed")
 
     at = slice(1, 2), slice(0, 6), slice(2, 4)
-    given = normal(9)
-    assert torch.equal(Replay({"y": given})("y", prior, at=at), given[:, *at])
+    latent = normal(9)
+    assert torch.equal(Replay({"y": latent})("y", prior, at=at), latent[:, *at])
 
 
 def test_replay_rounds_what_is_not_given():

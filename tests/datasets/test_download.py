@@ -24,7 +24,7 @@ def test_download_leaves_only_the_complete_file(server, tmp_path):
 def test_cut_download_resumes_where_it_was_cut(server, tmp_path):
     server.cuts, server.cut_after = 2, 400_000
     fetch("set", f"{server.url}/set.bin", tmp_path / "set.bin", SHA256)
-    starts = [int(asked.removeprefix("bytes=").rstrip("-") or 0) for _, asked in server.requests]
+    starts = [int(header.removeprefix("bytes=").rstrip("-") or 0) for _, header in server.requests]
     assert starts[0] == 0 and 300_000 < starts[1] <= 400_000 and 600_000 < starts[2] <= 800_000
     assert len(starts) == 3
 
@@ -43,8 +43,8 @@ def test_next_process_resumes_a_cut_download(server, tmp_path):
     before = len(server.requests)
     subprocess.run([sys.executable, "-c", code, f"{server.url}/set.bin", file, SHA256], check=True)
     assert file.read_bytes() == BODY
-    ((_, asked),) = server.requests[before:]
-    assert int(asked.removeprefix("bytes=").rstrip("-")) > 200_000
+    ((_, header),) = server.requests[before:]
+    assert int(header.removeprefix("bytes=").rstrip("-")) > 200_000
 
 
 @pytest.mark.parametrize("change", ["other", "no ranges", "shorter"])

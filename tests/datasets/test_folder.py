@@ -89,11 +89,11 @@ def test_files_that_are_not_images_are_counted_by_suffix(image_folder):
         (image_folder / name).write_bytes(b"x")
     (image_folder / "folder.png").mkdir()
     (image_folder / "link").symlink_to("b")
-    found = folder.find(str(image_folder))
-    assert [source.name for source in found] == ["b/a.JPG", "z.png"]
+    sources = folder.find(str(image_folder))
+    assert [source.name for source in sources] == ["b/a.JPG", "z.png"]
     expected = {".txt": 2, ".db": 1, ".cr2": 1, "without suffix": 1, "links to folders": 1}
-    assert found.other_files == expected
-    assert folder.counts_text(found.other_files).startswith("2 .txt, 1 .cr2, 1 .db")
+    assert sources.other_files == expected
+    assert folder.counts_text(sources.other_files).startswith("2 .txt, 1 .cr2, 1 .db")
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -110,8 +110,8 @@ def test_limit_of_pixels_is_a_positive_integer(image_folder, max_pixels):
 
 
 def test_limit_of_pixels_belongs_to_each_image(image_folder):
-    found = folder.find(str(image_folder), max_pixels=12)
-    assert [source.max_pixels for source in found] == [12, 12]
+    sources = folder.find(str(image_folder), max_pixels=12)
+    assert [source.max_pixels for source in sources] == [12, 12]
     assert folder.fingerprint(str(image_folder), max_pixels=12)
 
 
@@ -125,10 +125,10 @@ def write_images(folder, *names):
 def test_images_of_several_folders_have_different_names(tmp_path):
     write_images(tmp_path, "a/1.png", "b/1.png", "b/c/2.png", "x/a/1.png")
     (tmp_path / "b/notes.txt").write_text("not an image")
-    found = folder.find([str(tmp_path / "b"), str(tmp_path / "a")])
-    assert [source.name for source in found] == ["a/1.png", "b/1.png", "b/c/2.png"]
-    assert [Image.open(source.file).height for source in found] == [1, 2, 3]
-    assert found.other_files == {".txt": 1}
+    sources = folder.find([str(tmp_path / "b"), str(tmp_path / "a")])
+    assert [source.name for source in sources] == ["a/1.png", "b/1.png", "b/c/2.png"]
+    assert [Image.open(source.file).height for source in sources] == [1, 2, 3]
+    assert sources.other_files == {".txt": 1}
     same_name = folder.find([str(tmp_path / "a"), f"{tmp_path}/b/../x/a/"])
     assert [source.name for source in same_name] == ["a/1.png", "x/a/1.png"]
 

@@ -50,7 +50,7 @@ def test_calibration_ignores_what_is_not_coded():
     latents = [masked(seed) for seed in range(4)]
     fitted = CalibratedVariance().fit(latents, {"codec": CodecMean()}).for_mean("codec")
     variance, _ = fitted(latents[0], latents[0].y)
-    moment = np.mean([np.mean(np.square(one.y[CODED].numpy())) for one in latents])
+    moment = np.mean([np.mean(np.square(image.y[CODED].numpy())) for image in latents])
     assert variance.mean().item() == pytest.approx(moment, rel=1e-6)
 
 

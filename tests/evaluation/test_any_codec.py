@@ -196,8 +196,8 @@ def test_cell_has_the_quality_of_the_codec(codec, image, quantizer):
     simulated = Simulation(codec, cells, ENTRIES, {}, latents, SEED).run(
         [CodedImage(latents, image)]
     )
-    own = mean_squared_error(image, decode_image(codec, Walk(), image))
-    assert psnr(simulated["mse"].item()) == pytest.approx(psnr(own), abs=0.05)
+    codec_mse = mean_squared_error(image, decode_image(codec, Walk(), image))
+    assert psnr(simulated["mse"].item()) == pytest.approx(psnr(codec_mse), abs=0.05)
     level = simulated["level"].item()
     again = Simulation(codec, cells, ENTRIES, {}, latents, SEED, level=level)
     if quantizer == "test-channel":
@@ -211,8 +211,8 @@ def test_stored_statistics_of_a_dependent_codec_are_a_genies(codec, image):
     names = (ENTRIES[section] for section in ("means", "variances", "quantizers"))
     kind = evaluate([latents], *names)["kind"]
     priors, all_latents = FOLLOWS[type(codec).__name__]
-    own = kind.sel(mean="codec", variance="codec", quantizer="rounding").item()
-    assert own == BoundKind.ACHIEVABLE
+    codec_kind = kind.sel(mean="codec", variance="codec", quantizer="rounding").item()
+    assert codec_kind == BoundKind.ACHIEVABLE
     follows = priors or all_latents
     channel_kind = kind.sel(mean="codec", variance="codec", quantizer="test-channel").item()
     assert (channel_kind == BoundKind.GENIE_AIDED) == follows

@@ -93,8 +93,8 @@ def gains_at(state, v, t):
 def noise_variance(codec, quantizer, images):
     """Return theta, or step^2 / 12, at the level of equal pictures without a map."""
     cells = {"plain": CellId("codec", "codec", quantizer)}
-    found = Simulation(codec, cells, ENTRIES, {}, images[0].latents).run(images)
-    level = found["level"].values[0, 0]
+    results = Simulation(codec, cells, ENTRIES, {}, images[0].latents).run(images)
+    level = results["level"].values[0, 0]
     return level if quantizer == "test-channel" else level**2 / 12
 
 
@@ -211,16 +211,16 @@ def test_changes_of_held_out_images_are_those_of_a_fit_without_them():
             torch.cat([residuals[i] for i in others]),
             rcond=None,
         )
-        left = residuals[index] - derivatives[index] @ torch.from_numpy(fitted)
-        direct = (left.square().mean() / residuals[index].square().mean() - 1).item()
+        remainder = residuals[index] - derivatives[index] @ torch.from_numpy(fitted)
+        direct = (remainder.square().mean() / residuals[index].square().mean() - 1).item()
         assert changes[index].item() == pytest.approx(direct, rel=1e-3)  # but for the ridge
 
 
 @pytest.mark.parametrize("gain, least, most", [(0.0, 0.0, 0.05), (0.2, 0.99, 1.0)])
 def test_gains_are_kept_if_they_help_beyond_the_noise(gain, least, most):
     """Without anything to gain, a fit must look good in at most 5 % of the cases."""
-    kept = [equations(*random_problem(seed, gain)).help_other_images() for seed in range(300)]
-    assert least <= np.mean(kept) <= most
+    decisions = [equations(*random_problem(seed, gain)).help_other_images() for seed in range(300)]
+    assert least <= np.mean(decisions) <= most
 
 
 def test_fit_is_reproducible():

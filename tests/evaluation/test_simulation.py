@@ -49,9 +49,11 @@ def terms_of(measured, limit):
     The table of the codec's own bits, in which the two do not differ, is zero.
     """
     names = measured["image"].values
-    own = {name: ("image", np.zeros(len(names))) for name in ("bytes", "latent_bits", "side_bits")}
+    variables = {
+        name: ("image", np.zeros(len(names))) for name in ("bytes", "latent_bits", "side_bits")
+    }
     pixels = ("image", np.full(len(names), PIXELS))
-    table = xr.Dataset(own | {"pixels": pixels}, {"image": names})
+    table = xr.Dataset(variables | {"pixels": pixels}, {"image": names})
     terms = decompose(table, measured, limit)
     bits = xr.concat([terms["bits"], terms["total"].expand_dims(term=["total"])], "term")
     return bits.mean("image") / PIXELS
@@ -106,5 +108,5 @@ def test_field_alone_has_the_numbers_that_it_has_among_others():
     solved = simulate(codec, images[:1], cells)
     for name in cells:
         again = simulate(codec, images[:1], {name: cells[name]})
-        one, other = (x.drop_vars("syntheses") for x in (solved.sel(curve=[name]), again))
-        xr.testing.assert_identical(one, other)  # pictures that two cells have are decoded once
+        first, second = (x.drop_vars("syntheses") for x in (solved.sel(curve=[name]), again))
+        xr.testing.assert_identical(first, second)  # pictures that two cells have are decoded once

@@ -205,14 +205,14 @@ def test_after_an_edit_only_the_edited_source_is_parsed(package, tmp_path, monke
 def test_damaged_cache_is_ignored_and_replaced(package, tmp_path, content):
     cache = tmp_path / "sources.json"
     cache.write_text(content)
-    found = Sources(cache)
-    assert found.digest("rdpipe.a.stage") == digest()
-    found.save()
+    sources = Sources(cache)
+    assert sources.digest("rdpipe.a.stage") == digest()
+    sources.save()
     assert len(cache.read_text()) > 100
 
 
 def test_cache_that_cannot_be_written_does_no_harm(package, tmp_path):
     (tmp_path / "file").write_text("")
-    found = Sources(tmp_path / "file" / "sources.json")
-    assert found.digest("rdpipe.a.stage") == digest()
-    found.save()
+    sources = Sources(tmp_path / "file" / "sources.json")
+    assert sources.digest("rdpipe.a.stage") == digest()
+    sources.save()

@@ -140,12 +140,12 @@ def test_oblique_decoder_has_the_ridge_solution():
     refined = refiner.refine()
     sent = codec.scale.square() > THETA
     solution = channel_solution(codec, image, slope)[sent]
-    own, found = (
+    initial, final = (
         latents["y"][0].flatten(1)[sent] for latents in (refiner.initial, refined.latents)
     )
-    distance = (own - solution).square().mean()
+    distance = (initial - solution).square().mean()
     # the gradient has the noise of one draw per step
-    assert (found - solution).square().mean() < 0.1 * distance
+    assert (final - solution).square().mean() < 0.1 * distance
     assert refined.after.value < refined.before.value
 
 
@@ -216,10 +216,10 @@ def test_objective_for_the_lattice_is_what_its_cell_measures():
         row, _ = extractor.extract("photograph", image)
         latents = extractor.latents("photograph", image)
         simulation = Simulation(sender, {"e8": cell}, entries, fits, latents, level=0.9)
-        found = simulation.run([CodedImage(latents, image)])
-        bits = found["bits"].item() + row["side_bits"]
+        results = simulation.run([CodedImage(latents, image)])
+        bits = results["bits"].item() + row["side_bits"]
         assert objective.bits == pytest.approx(bits, rel=1e-5)
-        assert objective.mse == pytest.approx(found["mse"].item(), rel=1e-3)
+        assert objective.mse == pytest.approx(results["mse"].item(), rel=1e-3)
         cells = simulation.cells["e8"]
         stream, _ = write_cell(sender, cells, latents, image, key=0, level=0.9)
         assert 8 * len(stream) == pytest.approx(bits, rel=0.02, abs=400)

@@ -280,8 +280,8 @@ def test_numbers_of_a_chart_are_saved(page):
     with page.expect_download() as download:
         chart.locator("xpath=following-sibling::div").get_by_text("CSV").click()
     rows = list(csv.DictReader(Path(download.value.path()).read_text().splitlines()))
-    own = [(float(row["x"]), float(row["y"])) for row in rows if row["trace"] == "codec"]
-    assert own == [(float(q), 28.0 + q) for q in range(1, 9)]
+    points = [(float(row["x"]), float(row["y"])) for row in rows if row["trace"] == "codec"]
+    assert points == [(float(q), 28.0 + q) for q in range(1, 9)]
 
 
 def test_term_is_explained_where_it_stands_by_keyboard_too(page):
@@ -430,10 +430,10 @@ def test_keyboard_reaches_every_control(page):
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Skip to the answer"
     active = "document.activeElement.id || document.activeElement.dataset.option || ''"
-    seen = set()
+    names = set()
     for _ in range(300):
         page.keyboard.press("Tab")
-        seen.add(page.evaluate(active))
+        names.add(page.evaluate(active))
     controls = {
         "level",
         "run",
@@ -446,7 +446,7 @@ def test_keyboard_reaches_every_control(page):
         "map",
         "opacity",
     }
-    assert controls <= seen
+    assert controls <= names
     page.locator("#quality").focus()
     page.keyboard.press("ArrowDown")
     assert page.locator(".first:visible").inner_text().startswith("5.000 bpp")

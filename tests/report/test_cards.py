@@ -17,8 +17,8 @@ def cards_of(tables, **replaced):
     tables = tables | replaced
     ladder = tables["ladder"][tables["ladder"]["limit"] == "decodable"]
     names = ("earned", "available", "latents")
-    made = cards(ladder, *(tables[name] for name in names), "psnr")
-    return {card["terms"][0]: card for card in made}
+    content = cards(ladder, *(tables[name] for name in names), "psnr")
+    return {card["terms"][0]: card for card in content}
 
 
 def with_codes(tables, *rows):
@@ -52,17 +52,17 @@ def test_what_is_left_is_that_of_the_rung_with_its_interval(tables):
 
 
 def test_what_was_not_measured_says_so(tables):
-    made = cards_of(tables)
-    assert made["variance"]["left"][0]["texts"] == ["not measured"]
-    encoder = made["encoder"]
+    by_term = cards_of(tables)
+    assert by_term["variance"]["left"][0]["texts"] == ["not measured"]
+    encoder = by_term["encoder"]
     assert encoder["left"][0]["texts"] == ["not measured: no curve of this run changes it"]
     assert encoder["earned"] == encoder["code"] == encoder["seconds"] == "not measured"
 
 
 def test_saving_whose_interval_includes_0_is_not_claimed(tables):
     ladder = tables["ladder"]
-    made = cards_of(tables, ladder=ladder.assign(saved_low=-0.001))
-    text = made["quantization"]["left"][0]["texts"][0]
+    by_term = cards_of(tables, ladder=ladder.assign(saved_low=-0.001))
+    text = by_term["quantization"]["left"][0]["texts"][0]
     assert text.endswith("as a bound; cannot be distinguished from 0 with these images")
     unknown = cards_of(tables, ladder=ladder.assign(saved_low=np.nan, saved_high=np.nan))
     text = unknown["quantization"]["left"][0]["texts"][0]
@@ -89,28 +89,28 @@ def test_codes_belong_to_the_one_term_that_they_change(tables):
         ("linear-causal/calibrated/rounding", CurveRole.CELL, -9.0),
         ("better", CurveRole.REFINED, -7.0),
     )
-    made = cards_of(tables, available=codes)
-    assert made["quantization"]["code"] == (
+    by_term = cards_of(tables, available=codes)
+    assert by_term["quantization"]["code"] == (
         "E8 lattice, calibrated saves 5.0 % (4.5 to 5.5 %), real bytes"
     )
-    assert made["encoder"]["code"].startswith("better saves 7.0 %")
-    assert made["coder"]["code"].startswith("rounding saves 0.2 %")
-    assert "cannot be distinguished from 0" in made["coder"]["code"]
-    assert made["context"]["code"] == "not measured"
+    assert by_term["encoder"]["code"].startswith("better saves 7.0 %")
+    assert by_term["coder"]["code"].startswith("rounding saves 0.2 %")
+    assert "cannot be distinguished from 0" in by_term["coder"]["code"]
+    assert by_term["context"]["code"] == "not measured"
     costs = with_codes(tables, ("zero/codec/rounding", CurveRole.CELL, 3.0))
     assert cards_of(tables, available=costs)["context"]["code"] == (
         "mean zero, rounding costs 3.0 % (2.5 to 3.5 %), real bytes"
     )
-    assert made["variance"]["code"] == made["context"]["code"] == "not measured"
+    assert by_term["variance"]["code"] == by_term["context"]["code"] == "not measured"
 
 
 def test_earned_is_against_the_cells_without(tables):
-    made = cards_of(tables)
-    variance = made["variance"]["earned"]
+    by_term = cards_of(tables)
+    variance = by_term["variance"]["earned"]
     assert variance.startswith("of the bits needed without it, against one transmitted variance")
     assert variance.endswith(": 20.0 % (17.5 to 22.5 %)")
-    assert made["context"]["earned"] == "not measured"
-    assert made["side"]["earned"].startswith("costs 6.2 % of the bits")
+    assert by_term["context"]["earned"] == "not measured"
+    assert by_term["side"]["earned"].startswith("costs 6.2 % of the bits")
     undefined = tables["earned"].assign(bd_rate=float("nan"), reason="no common range of PSNR")
     text = cards_of(tables, earned=undefined)["variance"]["earned"]
     assert text.endswith(": is not defined over the curve (no common range of PSNR)")
@@ -120,8 +120,8 @@ def test_earned_is_against_the_cells_without(tables):
 
 @pytest.mark.parametrize("kind, word", [(BoundKind.ACHIEVED, "today"), (BoundKind.GENIE_AIDED, "")])
 def test_kind_of_a_rung_is_said(tables, kind, word):
-    made = cards_of(tables, ladder=tables["ladder"].assign(kind=str(kind)))
-    text = made["quantization"]["left"][0]["texts"][0]
+    by_term = cards_of(tables, ladder=tables["ladder"].assign(kind=str(kind)))
+    text = by_term["quantization"]["left"][0]["texts"][0]
     assert text.endswith(word or "genie-aided estimate, not a bound")
 
 
@@ -133,8 +133,8 @@ def test_codec_without_latents_that_are_coded(tables):
 def test_cost_of_refinement_is_on_the_card_of_the_encoder(tables):
     ladder = tables["ladder"].replace({"term": {"quantization": "encoder"}})
     ladder = ladder.assign(refinement_seconds=12.5 * (ladder["term"] == "encoder"))
-    made = cards_of(tables, ladder=ladder)
-    assert made["encoder"]["seconds"] == "adds 12.5 s per megapixel to the encoder"
+    by_term = cards_of(tables, ladder=ladder)
+    assert by_term["encoder"]["seconds"] == "adds 12.5 s per megapixel to the encoder"
 
 
 def test_time_of_the_best_real_code_is_on_its_card(tables):
@@ -144,8 +144,8 @@ def test_time_of_the_best_real_code_is_on_its_card(tables):
         ("codec/codec/lattice-e8/calibrated", CurveRole.CELL, -5.0),
         ("codec/codec/trellis/calibrated", CurveRole.CELL, -3.0),
     ).assign(encoder_seconds=[2.5, 0.5])
-    made = cards_of(tables, available=codes)
-    assert made["quantization"]["seconds"] == "2.5 s per megapixel for the whole encoder"
+    by_term = cards_of(tables, available=codes)
+    assert by_term["quantization"]["seconds"] == "2.5 s per megapixel for the whole encoder"
 
 
 def test_time_of_another_code_is_not_that_of_the_best(tables):
@@ -155,20 +155,20 @@ def test_time_of_another_code_is_not_that_of_the_best(tables):
     ladder = tables["ladder"].replace({"term": {"quantization": "encoder"}})
     ladder = ladder.assign(refinement_seconds=12.5 * (ladder["term"] == "encoder"))
     assert cards_of(tables, ladder=ladder, available=codes)["encoder"]["seconds"] == "not measured"
-    own = ladder.assign(name="better: codec/codec/rounding")
-    seconds = cards_of(tables, ladder=own, available=codes)["encoder"]["seconds"]
+    of_code = ladder.assign(name="better: codec/codec/rounding")
+    seconds = cards_of(tables, ladder=of_code, available=codes)["encoder"]["seconds"]
     assert seconds == "adds 12.5 s per megapixel to the encoder"
 
 
-def test_quantization_after_refined_latents_says_that_the_latents_are_the_own_again(tables):
-    made = cards_of(tables, ladder=with_refined_latents(tables["ladder"], "prior"))
-    text = made["quantization"]["left"][0]["texts"][0]
+def test_quantization_after_refined_latents_says_that_the_latents_are_the_codecs_own(tables):
+    by_term = cards_of(tables, ladder=with_refined_latents(tables["ladder"], "prior"))
+    text = by_term["quantization"]["left"][0]["texts"][0]
     assert text.endswith("as a bound, without the refined latents")
 
 
 def test_codec_without_a_bitstream_has_a_code_length(tables):
-    made = cards_of(tables, ladder=without_bitstream(tables["ladder"]))
-    assert made["quantization"]["left"][0]["texts"][0].startswith("11.6 % of the code length, ")
+    by_term = cards_of(tables, ladder=without_bitstream(tables["ladder"]))
+    assert by_term["quantization"]["left"][0]["texts"][0].startswith("11.6 % of the code length, ")
 
 
 def test_real_code_is_compared_with_the_bytes_of_the_codec(html):

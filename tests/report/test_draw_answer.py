@@ -79,7 +79,7 @@ def test_bound_has_points_only_where_the_last_rung_is_one(tables):
     plt.close(figure)
 
 
-def test_legend_says_that_the_latents_are_the_own_again(tables):
+def test_legend_says_that_the_latents_are_the_codecs_own(tables):
     refined = with_refined_latents(tables["ladder"], "prior")
     figure = draw_answer.answer(refined, tables["points"])
     names = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]

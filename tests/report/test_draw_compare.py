@@ -18,8 +18,8 @@ def with_another(table):
 
 def test_each_codec_has_its_curve_and_its_bound(tables):
     figure = draw_compare.compare(with_another(tables["ladder"]), with_another(tables["points"]))
-    own, bound, other, other_bound, note, *shared = figure.axes[0].lines
-    assert own.get_xdata() == pytest.approx([1, 2]) and own.get_label() == "c"
+    curve, bound, other, other_bound, note, *shared = figure.axes[0].lines
+    assert curve.get_xdata() == pytest.approx([1, 2]) and curve.get_label() == "c"
     assert bound.get_xdata() == pytest.approx([0.8, 1.6])
     assert other.get_xdata() == pytest.approx([2, 4]) and other.get_label() == "other"
     assert other_bound.get_xdata() == pytest.approx([1.6, 3.2])
@@ -28,7 +28,9 @@ def test_each_codec_has_its_curve_and_its_bound(tables):
         "jpeg",
         "theirs",
     ]
-    looks = {(line.get_marker(), line.get_linestyle()) for line in (own, bound, other, other_bound)}
+    looks = {
+        (line.get_marker(), line.get_linestyle()) for line in (curve, bound, other, other_bound)
+    }
     assert len(looks) == 4  # without color
     plt.close(figure)
 

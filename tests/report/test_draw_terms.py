@@ -39,18 +39,18 @@ def ladder():
 
 
 def test_savings_of_a_term_add_up_and_what_was_not_measured_is_left_out(ladder):
-    found = term_savings(ladder[ladder["limit"] == "decodable"]).set_index(["codec", "term"])
-    assert set(found.index) == {
+    savings = term_savings(ladder[ladder["limit"] == "decodable"]).set_index(["codec", "term"])
+    assert set(savings.index) == {
         ("first", "context"),
         ("first", "encoder"),
         ("first", "quantization"),
         ("second", "quantization"),
     }
-    assert found.loc[("first", "encoder"), "saved"] == pytest.approx(100 * (1 - 0.91 * 0.99))
-    assert math.isnan(found.loc[("first", "encoder"), "low"])
-    one = found.loc[("second", "quantization")]
-    assert tuple(one[["saved", "low", "high"]]) == pytest.approx((-2, -2.5, -1))
-    assert not one["realizable"] and found.loc[("first", "context"), "realizable"]
+    assert savings.loc[("first", "encoder"), "saved"] == pytest.approx(100 * (1 - 0.91 * 0.99))
+    assert math.isnan(savings.loc[("first", "encoder"), "low"])
+    row = savings.loc[("second", "quantization")]
+    assert tuple(row[["saved", "low", "high"]]) == pytest.approx((-2, -2.5, -1))
+    assert not row["realizable"] and savings.loc[("first", "context"), "realizable"]
 
 
 def test_each_term_is_a_line_over_the_codecs(ladder):

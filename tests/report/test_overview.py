@@ -148,7 +148,7 @@ def test_nothing_measured_today_is_said(tables):
     assert "cannot be distinguished from 0" in views_of(unsure)[0]["text"]
 
 
-def test_part_after_refined_latents_says_that_the_latents_are_the_own_again(tables):
+def test_part_after_refined_latents_says_that_the_latents_are_the_codecs_own(tables):
     refined = tables | {"ladder": with_refined_latents(tables["ladder"], "prior")}
     parts = views_of(refined)[0]["parts"]
     assert [part["note"] for part in parts] == ["", "", " (without the refined latents)", ""]

@@ -28,8 +28,8 @@ def test_curves_are_marked_by_role(tables):
 
 
 def test_curves_have_a_name_a_rate_and_genies_a_mark(tables):
-    made = payload.curves(tables["points"], of_measure(tables["bd_rates"], "psnr"))
-    by_name = {curve["name"]: curve for curve in made}
+    curves = payload.curves(tables["points"], of_measure(tables["bd_rates"], "psnr"))
+    by_name = {curve["name"]: curve for curve in curves}
     assert by_name["codec/codec/test-channel"]["label"] == "test channel"
     assert by_name["codec/codec/test-channel"]["bd_rate"] == -12.34
     assert [name for name, curve in by_name.items() if curve["genie"]] == [
@@ -46,12 +46,12 @@ def test_best_curves_are_those_that_save_most(tables):
 
 def test_levers_have_the_rate_of_real_bytes(tables):
     """A range coder needs more than the code length; then another lever may come first."""
-    made = levers(tables["bd_rates"], "psnr")
-    before = {lever.curve: lever for lever in made}
+    simulated = levers(tables["bd_rates"], "psnr")
+    before = {lever.curve: lever for lever in simulated}
     written = tables["available"].assign(
         cell="codec/codec/rounding", bd_rate=-0.2, bd_rate_low=-0.4, bd_rate_high=-0.1
     )
-    after = {lever.curve: lever for lever in payload.in_real_bytes(made, written)}
+    after = {lever.curve: lever for lever in payload.in_real_bytes(simulated, written)}
     changed = after.pop("codec/codec/rounding")
     assert (changed.bd_rate, changed.bd_rate_low, changed.bd_rate_high) == (
         -0.2,
@@ -59,7 +59,7 @@ def test_levers_have_the_rate_of_real_bytes(tables):
         -0.1,
     ) and str(changed.kind) == "achieved"
     assert after == {curve: before[curve] for curve in after}
-    first = [lever.bd_rate for lever in payload.in_real_bytes(made, written)]
+    first = [lever.bd_rate for lever in payload.in_real_bytes(simulated, written)]
     assert first == sorted(first)
     length = written.assign(kind="achievable")
-    assert payload.in_real_bytes(made, length) == made
+    assert payload.in_real_bytes(simulated, length) == simulated

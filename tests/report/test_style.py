@@ -66,7 +66,7 @@ def linear(rgb):
     return np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
 
 
-def seen(rgb, matrix):
+def lab_of(rgb, matrix):
     """Return sRGB colors as they are seen with a deficiency, in CIELAB."""
     light = np.clip(linear(rgb) @ np.transpose(matrix), 0, 1)
     return rgb2lab(np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055))
@@ -76,7 +76,7 @@ def seen(rgb, matrix):
 @pytest.mark.parametrize("deficiency", DEFICIENCIES)
 def test_any_two_colors_of_terms_differ_for_every_reader(deficiency, lighter, least):
     colors = list(style.TERM_COLORS.values())
-    lab = seen(rgb_of(colors, lighter), DEFICIENCIES[deficiency])
+    lab = lab_of(rgb_of(colors, lighter), DEFICIENCIES[deficiency])
     differences = {
         (a, b): float(deltaE_ciede2000(lab[i], lab[j]))
         for (i, a), (j, b) in itertools.combinations(enumerate(style.TERM_COLORS), 2)

@@ -131,7 +131,7 @@ def test_error_of_an_installed_rdpipe_is_not_the_users(tmp_path, site, use):
     with (package / "core/walk.py").open("a") as file:
         file.write("make_part = int\n")  # takes no such arguments
     path = os.pathsep.join((str(package.parent), str(site)))
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "rdpipe", *flags_of(tmp_path, use)],
         env={**os.environ, "PYTHONPATH": path},
         cwd=tmp_path,
@@ -139,8 +139,8 @@ def test_error_of_an_installed_rdpipe_is_not_the_users(tmp_path, site, use):
         text=True,
         check=False,
     )
-    assert done.returncode == 1
-    assert done.stderr.startswith("Traceback") and "TypeError: int() takes" in done.stderr
+    assert process.returncode == 1
+    assert process.stderr.startswith("Traceback") and "TypeError: int() takes" in process.stderr
 
 
 def test_debugging_shows_the_traceback(extract, monkeypatch):

@@ -41,8 +41,8 @@ def test_fit_reduces_the_error_of_the_calibration_images(fitted):
     run, path = fitted
     plain, calibrated = store.read(path, "state/y")["mse"].values
     assert calibrated < plain
-    own = 10 * np.log10(255**2 / run.table["mse"].values)
-    assert 10 * np.log10(255**2 / plain) == pytest.approx(own.mean(), abs=0.5)
+    codec_psnr = 10 * np.log10(255**2 / run.table["mse"].values)
+    assert 10 * np.log10(255**2 / plain) == pytest.approx(codec_psnr.mean(), abs=0.5)
 
 
 def test_images_that_it_was_fitted_on_are_refused(fitted):
@@ -67,8 +67,8 @@ def test_calibrated_cell_has_the_same_rate_at_a_level_and_a_lower_one_at_its_qua
     assert fixed["bits"][0].item() == fixed["bits"][1].item()
     assert fixed["mse"][0].item() != fixed["mse"][1].item()
     solved = store.read(scored.simulate(both, [path])).isel(image=0)
-    own = 10 * np.log10(255**2 / scored.table["mse"].item())
-    np.testing.assert_allclose(10 * np.log10(255**2 / solved["mse"].values), own, atol=0.05)
+    codec_psnr = 10 * np.log10(255**2 / scored.table["mse"].item())
+    np.testing.assert_allclose(10 * np.log10(255**2 / solved["mse"].values), codec_psnr, atol=0.05)
     plain, calibrated = solved["bits"].values
     assert calibrated < plain
     assert (solved["kind"] == "upper bound on R(D)").all()

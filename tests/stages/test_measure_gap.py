@@ -46,9 +46,9 @@ def test_rates_are_those_of_the_predictions_with_and_without_decoded_latents(run
         walks = ZeroWalk(), Walk()
         for walk in walks:
             visit(codec, walk, pixels)
-        without, own = (assemble(walk.record)["y"] for walk in walks)
-        y = own.y.double()
-        means, scales = ((without.mean, own.mean), (without.scale, own.scale))
+        without, full = (assemble(walk.record)["y"] for walk in walks)
+        y = full.y.double()
+        means, scales = ((without.mean, full.mean), (without.scale, full.scale))
         bits = [[code_length(y, m.double(), s.double()) for s in scales] for m in means]
         expected.append((np.array(bits) + side) / (pixels.shape[0] * pixels.shape[1]))
     (neither, variance), (mean, both) = np.mean(expected, axis=0)

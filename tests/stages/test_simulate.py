@@ -87,18 +87,18 @@ def test_context_model_that_runs_again_makes_the_test_channel_a_bound(simulated)
 
 
 def test_codecs_own_cell_is_not_solved_for(simulated, context):
-    own = simulated.sel(curve=OWN)
-    np.testing.assert_array_equal(own["mse"], context.table["mse"])
-    np.testing.assert_allclose(own["bits"], context.table["latent_bits"], rtol=0.01)
-    assert (own["level"] == 1).all() and (own["syntheses"] == 0).all()
+    cell = simulated.sel(curve=OWN)
+    np.testing.assert_array_equal(cell["mse"], context.table["mse"])
+    np.testing.assert_allclose(cell["bits"], context.table["latent_bits"], rtol=0.01)
+    assert (cell["level"] == 1).all() and (cell["syntheses"] == 0).all()
 
 
 @pytest.mark.parametrize("curve", SOLVED)
 def test_cell_has_the_psnr_of_the_codecs_picture_for_each_image(simulated, own_psnr, curve):
     np.testing.assert_allclose(psnr(simulated, curve), own_psnr, atol=0.05)
-    found = simulated.sel(curve=curve)
-    assert (found["reason"] == "").all() and len(set(found["level"].values)) == 2
-    assert ((found["syntheses"] >= 1) & (found["syntheses"] <= 13)).all()  # 12 levels, one again
+    cell = simulated.sel(curve=curve)
+    assert (cell["reason"] == "").all() and len(set(cell["level"].values)) == 2
+    assert ((cell["syntheses"] >= 1) & (cell["syntheses"] <= 13)).all()  # 12 levels, one again
 
 
 def test_fixed_level_is_used_as_it_is(simulated, context):
@@ -116,8 +116,8 @@ def test_fixed_level_is_used_as_it_is(simulated, context):
 def test_cells_with_the_same_pictures_share_them(context):
     """The variance changes the bits of rounded latents, not the latents."""
     names = ["zero/codec/rounding", "zero/channel/rounding"]
-    found = store.read(context.simulate(cells(*names), out="shared"))
-    first, second = (found.sel(curve=name) for name in names)
+    simulation = store.read(context.simulate(cells(*names), out="shared"))
+    first, second = (simulation.sel(curve=name) for name in names)
     assert (first["syntheses"] > 0).all() and (second["syntheses"] == 0).all()
     for name in ("mse", "ms_ssim", "level"):
         np.testing.assert_array_equal(first[name], second[name])
@@ -173,8 +173,8 @@ def test_cell_that_cannot_reach_the_quality_is_missing_with_its_reason(tmp_path,
         simulation = store.read(run.simulate(cells(OWN, BOUND)))
     finally:
         sys.modules.pop("codec_of_grid", None)
-    own, bound = (simulation.sel(curve=curve).isel(image=0) for curve in (OWN, BOUND))
-    assert own["reason"].item() == "" and own["mse"].item() == run.table["mse"].item()
+    codec, bound = (simulation.sel(curve=curve).isel(image=0) for curve in (OWN, BOUND))
+    assert codec["reason"].item() == "" and codec["mse"].item() == run.table["mse"].item()
     black = 10 * np.log10(255**2 / np.square(run.images[0].astype(float)).mean())
     target = 10 * np.log10(255**2 / run.table["mse"].item())
     reason = bound["reason"].item()
@@ -190,8 +190,8 @@ def test_ms_ssim_may_be_what_is_equal(tmp_path):
     simulation = store.read(run.simulate(cells(OWN, BOUND), measure="ms-ssim"))
     similarity = simulation["ms_ssim"].isel(image=0)
     assert similarity.sel(curve=OWN).item() == pytest.approx(run.table["ms_ssim"][0].item())
-    own, bound = -10 * np.log10(1 - similarity.sel(curve=[OWN, BOUND]).values)
-    assert bound == pytest.approx(own, abs=0.05)
+    codec, bound = -10 * np.log10(1 - similarity.sel(curve=[OWN, BOUND]).values)
+    assert bound == pytest.approx(codec, abs=0.05)
     missing = simulation.sel(curve=BOUND).isel(image=1)
     assert np.isnan(missing["bits"].item()) and missing["reason"].item()
     assert simulation["measure"].item() == "ms-ssim"

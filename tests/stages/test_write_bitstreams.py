@@ -78,8 +78,8 @@ def test_bytes_decode_to_the_psnr_that_was_simulated(run, simulation, decoded, c
         for table in (store.read(simulation).sel(curve=cell), decoded.sel(cell=cell))
     )
     np.testing.assert_allclose(measured, simulated, atol=0.02)
-    own = 10 * np.log10(255**2 / run.table["mse"].values)
-    np.testing.assert_allclose(measured, own, atol=0.05)
+    codec_psnr = 10 * np.log10(255**2 / run.table["mse"].values)
+    np.testing.assert_allclose(measured, codec_psnr, atol=0.05)
 
 
 @pytest.mark.parametrize("cell", [OWN, PLAIN, CALIBRATED])
@@ -141,9 +141,9 @@ def test_simulation_without_an_image_is_refused_and_its_order_does_not_matter(
             with pytest.raises(InputError, match="part.zarr.zip: image '1.png' is missing"):
                 run.write(coded, path)
         else:
-            found = store.read(run.write(coded, path))
-            assert (found["seconds"] > 0).all()
-            xr.testing.assert_equal(found.drop_vars("seconds"), expected.drop_vars("seconds"))
+            result = store.read(run.write(coded, path))
+            assert (result["seconds"] > 0).all()
+            xr.testing.assert_equal(result.drop_vars("seconds"), expected.drop_vars("seconds"))
 
 
 def test_codec_that_does_not_decode_is_simulated_and_has_no_bitstreams(tmp_path, monkeypatch):

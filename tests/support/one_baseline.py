@@ -27,7 +27,7 @@ def write_folder(folder: Path) -> None:
 def run(folder: Path, programs: Path, *flags: str) -> str:
     """Run the workflow with the programs of a folder first; return what it printed."""
     path = f"{programs}:{os.environ['PATH']}"
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "rdpipe", "run", "tiny.yaml", TARGET, "--cores", "1", *flags],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT), "PATH": path},
@@ -35,5 +35,5 @@ def run(folder: Path, programs: Path, *flags: str) -> str:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
+    assert process.returncode == 0, process.stdout
+    return process.stdout

@@ -138,7 +138,7 @@ class PretendedTensor(Tensor):
 
     @staticmethod
     def __new__(cls, host: Tensor, device: torch.device) -> PretendedTensor:
-        made = torch.Tensor._make_wrapper_subclass(
+        tensor = torch.Tensor._make_wrapper_subclass(
             cls,
             host.shape,
             strides=host.stride(),
@@ -146,8 +146,8 @@ class PretendedTensor(Tensor):
             dtype=host.dtype,
             device=host.device,
         )
-        made.host, made._device = host.detach(), device
-        return made
+        tensor.host, tensor._device = host.detach(), device
+        return tensor
 
     device = property(lambda self: self._device)
     is_cuda = property(lambda self: True)
@@ -372,10 +372,10 @@ class _Factories(TorchFunctionMode):
                 raise RuntimeError("Expected a 'cuda' device type for generator but found 'cpu'")
             if func in (torch.tensor, torch.as_tensor, torch.asarray):
                 _wait("copy from cpu to cuda")
-        made = func(*_to_host(args), **_to_host(kwargs))
+        result = func(*_to_host(args), **_to_host(kwargs))
         if device.type == "cpu":
-            return made
-        return PretendedTensor(made, device).requires_grad_(made.requires_grad)
+            return result
+        return PretendedTensor(result, device).requires_grad_(result.requires_grad)
 
 
 def _apply_and_swap(module: nn.Module, *args: Any, **kwargs: Any) -> nn.Module:

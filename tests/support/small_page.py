@@ -162,14 +162,14 @@ def curve_tables(images, qualities) -> dict[str, pd.DataFrame]:
         }
         for measure in MEASURES
     ]
-    made = {
+    tables = {
         "points": points,
         "image_points": image_points,
         "bd_rates": bd_rates,
         "available": available,
         "earned": earned,
     }
-    return {name: pd.DataFrame(rows) for name, rows in made.items()}
+    return {name: pd.DataFrame(rows) for name, rows in tables.items()}
 
 
 def term_tables(images, qualities) -> dict[str, pd.DataFrame]:
@@ -284,7 +284,7 @@ def term_tables(images, qualities) -> dict[str, pd.DataFrame]:
             "remark": "one: no level has the quality",
         },
     ]
-    made = {
+    tables = {
         "latent_decomposition": terms,
         "latent_matched": changes,
         "gaps": gaps,
@@ -292,12 +292,12 @@ def term_tables(images, qualities) -> dict[str, pd.DataFrame]:
         "image_terms": image_terms,
         "codes": codes,
     }
-    made["context"] = context_table(())
+    tables["context"] = context_table(())
     at_equal_pictures = {
         "decomposition": equal_picture_terms(RUN, KINDS, qualities),
         "ladder": ladder_table(RUN, qualities, EVIL),
     }
-    return at_equal_pictures | {name: pd.DataFrame(rows) for name, rows in made.items()}
+    return at_equal_pictures | {name: pd.DataFrame(rows) for name, rows in tables.items()}
 
 
 def context_table(qualities) -> pd.DataFrame:

@@ -118,11 +118,11 @@ class Project:
 
     def jobs(self, *flags: str) -> set[str]:
         """Return the first output of every job that Snakemake would run, without ``results/``."""
-        done = self.snakemake("--dry-run", *flags)
-        assert done.returncode == 0, done.stdout
+        process = self.snakemake("--dry-run", *flags)
+        assert process.returncode == 0, process.stdout
         return {
             path.removeprefix("results/")
-            for path in re.findall(r"^    output: ([^,\n]+)", done.stdout, re.M)
+            for path in re.findall(r"^    output: ([^,\n]+)", process.stdout, re.M)
         }
 
     def commands(self) -> dict[str, str]:
@@ -148,7 +148,7 @@ def run_project(folder: Path, config: dict = CONFIG) -> Project:
     write_inputs(folder)
     project = Project(folder)
     project.configure(config)
-    done = project.snakemake()
-    assert done.returncode == 0, done.stdout
-    (folder / FIRST_RUN).write_text(done.stdout)
+    process = project.snakemake()
+    assert process.returncode == 0, process.stdout
+    (folder / FIRST_RUN).write_text(process.stdout)
     return project

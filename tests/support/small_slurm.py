@@ -174,10 +174,10 @@ def idle(folder: Path) -> list[str]:
     return subprocess.run(command, text=True, capture_output=True, timeout=30).stdout.split()
 
 
-def wait(folder: Path, done, seconds: float = 60) -> None:
+def wait(folder: Path, condition, seconds: float = 60) -> None:
     """Wait until ``done()`` is true."""
     end = time.monotonic() + seconds
-    while not done():
+    while not condition():
         if time.monotonic() > end:
             logs = "\n".join(log.read_text()[-2000:] for log in sorted(folder.glob("*.log")))
             raise TimeoutError(f"SLURM did not start: {logs}")

@@ -86,9 +86,9 @@ def test_agrees_with_root_finding(seed, fraction):
         return np.minimum(variances, level).sum() - distortion
 
     theta = brentq(excess, 0, variances.max(), xtol=1e-14)
-    found = reverse_waterfill(variances, distortion).theta
-    assert np.minimum(variances, found).sum() == pytest.approx(distortion, rel=1e-12)
-    assert found == pytest.approx(theta, rel=1e-6, abs=1e-13)
+    level = reverse_waterfill(variances, distortion).theta
+    assert np.minimum(variances, level).sum() == pytest.approx(distortion, rel=1e-12)
+    assert level == pytest.approx(theta, rel=1e-6, abs=1e-13)
 
 
 @given(seeds, fractions)
@@ -100,8 +100,8 @@ def test_no_feasible_perturbation_is_better(seed, fraction):
     rng = np.random.default_rng(seed)
     for scale in (1e-3, 0.1, 1.0):
         other = np.clip(d * np.exp(scale * rng.normal(size=(200, d.size))), 0, v)
-        kept = (w * other).sum(-1) <= (w * d).sum()
-        rates = gaussian_rate(v, other[kept]).sum(-1)
+        is_feasible = (w * other).sum(-1) <= (w * d).sum()
+        rates = gaussian_rate(v, other[is_feasible]).sum(-1)
         assert (rates >= optimum.rate - 1e-9).all()
 
 
@@ -110,7 +110,7 @@ def test_agrees_with_constrained_optimisation(seed):
     rng = np.random.default_rng(seed)
     v, w = rng.uniform(0.1, 4, 5), rng.uniform(0.2, 3, 5)
     distortion = 0.4 * (v * w).sum()
-    found = minimize(
+    solution = minimize(
         lambda d: 0.5 * np.log2(v / d).sum(),
         0.4 * v,
         bounds=[(1e-6, variance) for variance in v],
@@ -119,15 +119,15 @@ def test_agrees_with_constrained_optimisation(seed):
         options={"ftol": 1e-13, "maxiter": 500},
     )
     optimum = reverse_waterfill(v, distortion, w)
-    assert optimum.rate == pytest.approx(found.fun, abs=1e-7)
-    np.testing.assert_allclose(optimum.distortions, found.x, rtol=1e-3)
+    assert optimum.rate == pytest.approx(solution.fun, abs=1e-7)
+    np.testing.assert_allclose(optimum.distortions, solution.x, rtol=1e-3)
 
 
 @given(seeds, fractions, fractions)
-def test_more_distortion_raises_the_level(seed, one, other):
+def test_more_distortion_raises_the_level(seed, first, second):
     variances, weights = problem(seed)
     total = (variances * weights).sum()
-    low, high = (reverse_waterfill(variances, f * total, weights) for f in sorted((one, other)))
+    low, high = (reverse_waterfill(variances, f * total, weights) for f in sorted((first, second)))
     assert low.theta <= high.theta and low.rate >= high.rate
 
 

@@ -80,8 +80,8 @@ def test_network_is_one_graph_for_the_compiler(mean, variance):
     quantizer = "ste" if variance == "factorized" else "test-channel"
     torch.compiler.reset()
     model = VariableRateModel(8, 8, [0.01, 0.04], mean, variance, quantizer)
-    found = torch._dynamo.explain(model)(torch.rand(2, 3, 64, 64), torch.tensor([0, 1]))
-    assert (found.graph_count, found.graph_break_count) == (1, 0), found.break_reasons
+    graphs = torch._dynamo.explain(model)(torch.rand(2, 3, 64, 64), torch.tensor([0, 1]))
+    assert (graphs.graph_count, graphs.graph_break_count) == (1, 0), graphs.break_reasons
 
 
 @pytest.mark.parametrize(

@@ -85,8 +85,8 @@ def channel(codec, weights, matrix):
     v = (codec.scale.numpy() * np.exp(weights["log_factor"].numpy())) ** 2
     a, moment = np.maximum(0, 1 - THETA / v), np.diag(T @ matrix @ T.T)
     nats = np.where(v > THETA, np.log(v / THETA) + (THETA + a * moment) / v - 1, 0) / 2
-    joint, own = channel_moments(T, a, matrix)
-    mse = np.trace(matrix) - 2 * np.trace(S @ joint.T) + np.trace(S @ own @ S.T)
+    cross, auto = channel_moments(T, a, matrix)
+    mse = np.trace(matrix) - 2 * np.trace(S @ cross.T) + np.trace(S @ auto @ S.T)
     return mse / len(v), nats.sum() / np.log(2) / len(v)
 
 
@@ -107,8 +107,8 @@ def test_linear_decoder_becomes_the_wiener_solution(tmp_path):
     for name in ("analysis", "log_factor"):
         assert torch.equal(trained[name], start[name])
     a = np.maximum(0, 1 - THETA / codec.scale.numpy() ** 2)
-    joint, own = channel_moments(start["analysis"].numpy() / codec.step, a, matrix)
-    wiener = joint @ np.linalg.pinv(own) / codec.step
+    cross, auto = channel_moments(start["analysis"].numpy() / codec.step, a, matrix)
+    wiener = cross @ np.linalg.pinv(auto) / codec.step
     best, before, after = (
         channel(codec, {**start, "synthesis": torch.from_numpy(S)}, matrix)[0]
         for S in (wiener, start["synthesis"].numpy(), trained["synthesis"].numpy())

@@ -173,8 +173,8 @@ def small(project, new_project, tmp_path_factory):
     small.config["baselines"] = {"jpeg": {"qualities": [40, 95]}}
     small.configure(small.config)
     (folder / "sitecustomize.py").write_text(FAULTS)
-    done = small.snakemake()
-    assert done.returncode == 0, done.stdout
+    process = small.snakemake()
+    assert process.returncode == 0, process.stdout
     summary = small.snakemake("--summary").stdout
     files = [line.split("\t")[0] for line in summary.splitlines()]
     small.outputs = [file for file in files if file.startswith("results/")]
@@ -196,13 +196,13 @@ def test_run_in_which_every_stage_is_killed_once_gives_the_same_bytes(small, mon
         shutil.rmtree(state)
     (small.folder / "killed").mkdir()
     monkeypatch.setenv("FAULTS_KILL", seed)
-    done = small.snakemake(*PROFILE)  # the profile tries a job once more
+    process = small.snakemake(*PROFILE)  # the profile tries a job once more
     monkeypatch.delenv("FAULTS_KILL")
     killed = {marker.name: marker.read_text() for marker in (small.folder / "killed").iterdir()}
     print("seed", seed, killed)
-    assert done.returncode == 0, done.stdout
+    assert process.returncode == 0, process.stdout
     assert killed.keys() == STAGES and all(killed.values())
-    assert done.stdout.count("Trying to restart job") == len(STAGES)
+    assert process.stdout.count("Trying to restart job") == len(STAGES)
     assert changed(small, before) == []
     assert "Nothing to be done" in small.snakemake().stdout
 
@@ -222,8 +222,8 @@ def test_killed_snakemake_leaves_a_lock_and_a_second_run_gives_the_same_bytes(sm
     reason = "IncompleteFilesException" if renames else "Directory cannot be locked"
     assert refused.returncode != 0 and reason in refused.stdout
     assert small.snakemake("--unlock").returncode == 0
-    done = small.snakemake("--rerun-incomplete")
-    assert done.returncode == 0, done.stdout
+    process = small.snakemake("--rerun-incomplete")
+    assert process.returncode == 0, process.stdout
     assert changed(small, before) == []
 
 
@@ -249,15 +249,15 @@ def test_products_from_the_future_are_kept_and_a_wrong_clock_is_reported(small):
             os.utime(file, (ahead, ahead))
         assert "Nothing to be done" in small.snakemake().stdout
         (small.folder / gap).unlink()
-        done = small.snakemake(gap)
-        assert done.returncode != 0 and "could indicate a clock skew" in done.stdout
+        process = small.snakemake(gap)
+        assert process.returncode != 0 and "could indicate a clock skew" in process.stdout
         assert changed(small, before) == of_job
     finally:
         for file in (small.folder / "results").rglob("*"):
             os.utime(file)
     assert small.snakemake("--touch").returncode == 0
-    done = small.snakemake(gap)
-    assert done.returncode == 0, done.stdout
+    process = small.snakemake(gap)
+    assert process.returncode == 0, process.stdout
     assert changed(small, before) == []
 
 
@@ -265,12 +265,12 @@ def test_damaged_store_is_named_and_made_again(small):
     before, name = products(small), first_output(small, DECODED)
     store = small.folder / name
     store.write_bytes(store.read_bytes()[:-500])
-    done = small.snakemake(*PROFILE)
-    assert done.returncode != 0 and f"{name}: damaged store, delete it" in done.stdout
-    assert "most recent call last" not in done.stdout
+    process = small.snakemake(*PROFILE)
+    assert process.returncode != 0 and f"{name}: damaged store, delete it" in process.stdout
+    assert "most recent call last" not in process.stdout
     store.unlink()
-    done = small.snakemake(*PROFILE)
-    assert done.returncode == 0, done.stdout
+    process = small.snakemake(*PROFILE)
+    assert process.returncode == 0, process.stdout
     assert changed(small, before) == []
 
 
@@ -305,8 +305,8 @@ def test_run_succeeds_if_caches_cannot_be_written(small, read_only, monkeypatch)
     home = ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")
     for name in (*home, "MPLCONFIGDIR", "TORCH_HOME", "NUMBA_CACHE_DIR"):
         monkeypatch.setenv(name, str(read_only / name))
-    done = small.snakemake(*PROFILE, "--forcerun", "run_baseline", "trace_bounds", "train_codec")
-    assert done.returncode == 0, done.stdout
+    process = small.snakemake(*PROFILE, "--forcerun", "run_baseline", "trace_bounds", "train_codec")
+    assert process.returncode == 0, process.stdout
     assert changed(small, before) == []
 
 
@@ -341,7 +341,7 @@ class Commands:
 
     def run(self, commands: list[list[str]], *flags: str) -> list[tuple[int, str]]:
         """Return status and standard error of each command; one process runs all of them."""
-        done = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-c", ONE_BY_ONE, *flags],
             input=json.dumps(commands),
             cwd=self.folder,
@@ -349,8 +349,8 @@ class Commands:
             text=True,
             capture_output=True,
         )
-        assert done.returncode == 0, done.stderr
-        results = re.findall(r"^RESULT (.*)$", done.stdout, re.M)
+        assert process.returncode == 0, process.stderr
+        results = re.findall(r"^RESULT (.*)$", process.stdout, re.M)
         assert len(results) == len(commands)
         return [tuple(json.loads(result)) for result in results]
 
@@ -468,8 +468,8 @@ def test_job_that_exhausts_the_memory_of_a_card_is_not_tried_again_in_a_run(tmp_
     config["codecs"] = {"full": {"use": "full_card:codec", "qualities": [1]}}
     project.configure(config)
     for runs in (1, 2):
-        done = project.snakemake("results/tiny/full/q1/latents/0.zarr.zip", "--retries", "1")
-        assert done.returncode and done.stdout.count("Error in rule extract_latents") == 2
+        process = project.snakemake("results/tiny/full/q1/latents/0.zarr.zip", "--retries", "1")
+        assert process.returncode and process.stdout.count("Error in rule extract_latents") == 2
         assert (project.folder / "attempts.txt").read_text() == "attempt\n" * runs
         log = (project.folder / "logs/extract_latents/tiny/full/q1/0.log").read_text()
         assert log.startswith("rdpipe extract_latents: CUDA out of memory; expected")

@@ -59,7 +59,7 @@ def folder(tmp_path_factory, server):
 def snakemake(folder: Path, *flags: str, config: str = "zoo.yaml", cache: str = "offline") -> str:
     """Run Snakemake; caches are empty unless those of the downloads are named."""
     command = [sys.executable, "-m", "snakemake", "--configfile", config, "--cores", "2"]
-    done = subprocess.run(
+    process = subprocess.run(
         [*command, "--snakefile", ROOT / "Snakefile", *flags],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT), "TORCH_HOME": str(folder / cache)},
@@ -67,8 +67,8 @@ def snakemake(folder: Path, *flags: str, config: str = "zoo.yaml", cache: str = 
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
+    assert process.returncode == 0, process.stdout
+    return process.stdout
 
 
 def test_jobs_use_what_local_jobs_have_fetched(folder, server):

@@ -41,7 +41,7 @@ def folder(tmp_path_factory):
 
 def run(folder: Path, *arguments: str) -> tuple[int, list[str]]:
     """Return the status and the lines of `rdpipe run`."""
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "rdpipe", "run", "tiny.yaml", *arguments, "--cores", "1"],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -49,9 +49,9 @@ def run(folder: Path, *arguments: str) -> tuple[int, list[str]]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
-    first, *lines = done.stdout.splitlines()
+    first, *lines = process.stdout.splitlines()
     assert first.startswith("Using workflow specific profile")  # by Snakemake, before it logs
-    return done.returncode, lines
+    return process.returncode, lines
 
 
 def baseline(name: str, quality: int) -> str:

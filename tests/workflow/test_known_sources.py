@@ -28,8 +28,8 @@ def points(request, tmp_path_factory, new_project):
     config["quantizers"] = {"rounding": {}, "test-channel": {}}
     project = new_project(tmp_path_factory.mktemp(request.param))
     project.configure(config)
-    done = project.snakemake("results/bounds.csv")
-    assert done.returncode == 0, done.stdout
+    process = project.snakemake("results/bounds.csv")
+    assert process.returncode == 0, process.stdout
     return pd.read_csv(project.folder / "results/bounds.csv")
 
 
@@ -47,8 +47,8 @@ def trained(tmp_path_factory, new_project):
         training.update(steps=400, crop=128, lambdas=training["lambdas"][1:2])
     project = new_project(tmp_path_factory.mktemp("trained"))
     project.configure(config)
-    done = project.snakemake("results/bounds.csv")
-    assert done.returncode == 0, done.stdout
+    process = project.snakemake("results/bounds.csv")
+    assert process.returncode == 0, process.stdout
     return pd.read_csv(project.folder / "results/bounds.csv")
 
 

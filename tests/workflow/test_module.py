@@ -93,11 +93,11 @@ def outer(tmp_path_factory):
 
 def snakemake(folder: Path, *flags: str) -> str:
     command = [sys.executable, "-m", "snakemake", "--cores", "2", *flags]
-    done = subprocess.run(
+    process = subprocess.run(
         command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
+    assert process.returncode == 0, process.stdout
+    return process.stdout
 
 
 def test_outer_workflow_keeps_its_target_and_prefixes_every_path_once(outer):
@@ -132,10 +132,12 @@ def test_jobs_run_and_their_stores_open_with_xarray_alone(outer):
 
 def test_error_in_the_config_is_named(outer):
     command = [sys.executable, "-m", "snakemake", "-n", "--config", "rdpipe={quantizer: {}}"]
-    done = subprocess.run(
+    process = subprocess.run(
         command, cwd=outer, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
-    assert done.returncode != 0 and "unknown key 'quantizer'; did you mean 'quant" in done.stdout
+    assert (
+        process.returncode != 0 and "unknown key 'quantizer'; did you mean 'quant" in process.stdout
+    )
 
 
 def test_snakefile_of_the_catalog_requests_the_same():

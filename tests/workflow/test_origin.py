@@ -23,15 +23,15 @@ CONFIG = {
 
 def plan(folder: Path, *flags: str) -> str:
     """Return what a dry run in a folder prints."""
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "snakemake", "--dry-run", *flags],
         cwd=folder,
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
+    assert process.returncode == 0, process.stdout
+    return process.stdout
 
 
 def make_report(printed: str) -> dict:

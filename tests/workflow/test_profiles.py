@@ -20,9 +20,11 @@ def test_profile_is_accepted_and_stages_that_run_a_codec_request_a_gpu(project, 
     config["device"] = "cuda"
     project.configure(config)
     flags = ("--workflow-profile", f"workflow/profiles/{name}", "--dry-run", "--forceall")
-    done = project.snakemake(*flags, "--jobs", "9")  # of other machines: this one may lack a GPU
-    assert done.returncode == 0, done.stdout
-    requests = [line for line in done.stdout.splitlines() if line.strip().startswith("resources:")]
+    process = project.snakemake(*flags, "--jobs", "9")  # of other machines: this one may lack a GPU
+    assert process.returncode == 0, process.stdout
+    requests = [
+        line for line in process.stdout.splitlines() if line.strip().startswith("resources:")
+    ]
     assert {line.split(" gpu=")[1][0] for line in requests if " gpu=" in line} == {"1"}
     # four codecs on both datasets, five simulations, one training
     assert sum(" gpu=1" in line for line in requests) > 8
@@ -68,8 +70,8 @@ def test_training_with_two_gpus_is_one_task_on_one_node(project):
     config["training"]["net"].update(devices=2, batch=4)
     project.configure(config)
     profile = ("--workflow-profile", "workflow/profiles/slurm")
-    done = project.snakemake(*profile, "--dry-run", "--forceall", "--jobs", "9")
-    requests = requests_of_rules(done.stdout)
+    process = project.snakemake(*profile, "--dry-run", "--forceall", "--jobs", "9")
+    requests = requests_of_rules(process.stdout)
     training, extraction = (
         submit_command(requests[rule]) for rule in ("train_codec", "extract_latents")
     )
@@ -104,6 +106,6 @@ def test_auto_is_decided_when_jobs_are_planned(project):
     config["device"] = "auto"
     project.configure(config)
     expected = "cuda" if count_cards() else "cpu"
-    done = project.snakemake("--dry-run", "--forceall", "--cores", "16", "--printshellcmds")
-    assert done.returncode == 0, done.stdout
-    assert f'"device": "{expected}"' in done.stdout and '"device": "auto"' not in done.stdout
+    process = project.snakemake("--dry-run", "--forceall", "--cores", "16", "--printshellcmds")
+    assert process.returncode == 0, process.stdout
+    assert f'"device": "{expected}"' in process.stdout and '"device": "auto"' not in process.stdout

@@ -75,11 +75,13 @@ def test_refined_latents_are_rungs_of_the_ladder(refined):
 
 def test_bytes_of_the_lattice_have_the_rate_and_the_picture_of_the_refinement(refined):
     run = refined.folder / "results/tiny/on-lattice/q2"
-    found, decoded = (store.read(run / f"{name}/0.zarr.zip") for name in ("refined", "decoded"))
+    refinement, decoded = (
+        store.read(run / f"{name}/0.zarr.zip") for name in ("refined", "decoded")
+    )
     assert decoded["cell"].values.tolist() == ["codec/codec/lattice-e8/calibrated"]
-    np.testing.assert_allclose(decoded["mse"].squeeze("cell"), found["mse"], rtol=0.01)
+    np.testing.assert_allclose(decoded["mse"].squeeze("cell"), refinement["mse"], rtol=0.01)
     np.testing.assert_allclose(
-        8 * decoded["size"].squeeze("cell"), found["bits"], rtol=0.02, atol=400
+        8 * decoded["size"].squeeze("cell"), refinement["bits"], rtol=0.02, atol=400
     )
     available = store.read(refined.folder / "results/bounds.zarr.zip", "available")
     rows = available.to_dataframe().set_index("cell")
@@ -96,12 +98,12 @@ def test_encoders_of_rungs_with_bytes_are_timed(refined):
 def test_reported_bytes_are_those_of_the_refined_latents(refined):
     """The rate and the picture of the stage that refines are those that the extraction measures."""
     run = refined.folder / "results/tiny/better/q2"
-    found, table = (store.read(run / f"{name}/0.zarr.zip") for name in ("refined", "images"))
-    np.testing.assert_allclose(found["mse"], table["mse"], rtol=1e-3)
+    refinement, table = (store.read(run / f"{name}/0.zarr.zip") for name in ("refined", "images"))
+    np.testing.assert_allclose(refinement["mse"], table["mse"], rtol=1e-3)
     bits = table["latent_bits"] + table["side_bits"]
-    np.testing.assert_allclose(found["bits"], bits, rtol=1e-3)
+    np.testing.assert_allclose(refinement["bits"], bits, rtol=1e-3)
     assert table["real"].all()
-    assert (found["bits"] != found["bits_before"]).any()
+    assert (refinement["bits"] != refinement["bits_before"]).any()
 
 
 def test_only_what_the_settings_touch_runs_again(refined):

@@ -43,15 +43,15 @@ def plan(folder: Path, text: str, *flags: str) -> subprocess.CompletedProcess:
     ],
 )
 def test_config_is_refused_in_one_line(text, message, tmp_path):
-    done = plan(tmp_path, DATASETS + text)
-    (line,) = done.stderr.splitlines()
-    assert done.returncode == 2 and line.startswith("rdpipe: ") and message in line
+    process = plan(tmp_path, DATASETS + text)
+    (line,) = process.stderr.splitlines()
+    assert process.returncode == 2 and line.startswith("rdpipe: ") and message in line
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="has a GPU")
 def test_gpu_that_this_machine_lacks_is_refused_unless_other_machines_run_the_jobs(tmp_path):
     text = DATASETS + "codecs: {mini-mean-scale: {qualities: [1]}}\ndevice: cuda\n"
-    done = plan(tmp_path, text)
-    (line,) = done.stderr.splitlines()
-    assert done.returncode == 2 and "'cuda' is not available on this machine" in line
+    process = plan(tmp_path, text)
+    (line,) = process.stderr.splitlines()
+    assert process.returncode == 2 and "'cuda' is not available on this machine" in line
     assert plan(tmp_path, text, "--jobs", "9").returncode == 0  # the number of nodes of a cluster

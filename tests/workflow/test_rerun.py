@@ -20,8 +20,8 @@ def bitstreams(runs):
 
 
 def test_second_run_has_nothing_to_do(project):
-    done = project.snakemake()
-    assert done.returncode == 0 and "Nothing to be done" in done.stdout
+    process = project.snakemake()
+    assert process.returncode == 0 and "Nothing to be done" in process.stdout
 
 
 def test_changed_estimator_reruns_only_what_uses_it(project):
@@ -221,7 +221,7 @@ def test_one_component_of_one_quality_can_be_requested_alone(project, component)
 )
 def test_unknown_names_are_refused_before_any_job(project, section, entries, message):
     project.configure({**CONFIG, section: entries})
-    done = project.snakemake("--dry-run")
-    assert done.returncode != 0
-    assert message in done.stdout
-    assert "Traceback" not in done.stdout and "Job stats" not in done.stdout
+    process = project.snakemake("--dry-run")
+    assert process.returncode != 0
+    assert message in process.stdout
+    assert "Traceback" not in process.stdout and "Job stats" not in process.stdout

@@ -36,7 +36,7 @@ class Plan:
         if pixels:
             manifest.write_text(json.dumps({"images": [{"pixels": n} for n in pixels]}))
         flags = ["--configfile", "plan.yaml", "--cores", "1", "--dry-run", "--forceall"]
-        done = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-m", "snakemake", "-s", ROOT / "Snakefile", *flags],
             cwd=self.folder,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -44,10 +44,12 @@ class Plan:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
-        assert done.returncode == 0, done.stdout
-        found = re.findall(r"^rule (\w+):$(?:\n    .*)*\n    resources: (.*)$", done.stdout, re.M)
+        assert process.returncode == 0, process.stdout
+        matches = re.findall(
+            r"^rule (\w+):$(?:\n    .*)*\n    resources: (.*)$", process.stdout, re.M
+        )
         values = {}
-        for rule, text in reversed(found):
+        for rule, text in reversed(matches):
             memory, time = re.search(r"mem_mb=(\d+)", text), re.search(r"runtime=(\d+)", text)
             if memory and time:
                 values[rule] = int(memory[1]), int(time[1])

@@ -79,8 +79,8 @@ def test_retuned_codecs_are_curves_and_rungs_of_the_codec(retuned):
         "refined": ["context", "quantization"],
     }
     rates = pd.read_csv(retuned.folder / "results/bd_rates.csv").query("measure == 'psnr'")
-    own = rates[rates["codec"] == "mini-mean-scale"].set_index("curve")
-    kinds = {role: curves["kind"].to_dict() for role, curves in own.groupby("role")}
+    rows = rates[rates["codec"] == "mini-mean-scale"].set_index("curve")
+    kinds = {role: curves["kind"].to_dict() for role, curves in rows.groupby("role")}
     assert kinds["retuned"] == {
         "channel": "upper bound on R(D)",
         "e8": "achieved",
@@ -101,19 +101,19 @@ def test_retuned_codec_for_rounding_is_analyzed_with_its_own_reconstruction(retu
     for codec in ("rounded", "refined"):
         run = retuned.folder / f"results/tiny/{codec}/q2"
         decoded, table = (store.read(run / f"{n}/0.zarr.zip") for n in ("decoded", "images"))
-        own = decoded.sel(cell="codec/codec/rounding")
-        np.testing.assert_allclose(own["mse"], table["mse"], rtol=1e-4)
+        cell = decoded.sel(cell="codec/codec/rounding")
+        np.testing.assert_allclose(cell["mse"], table["mse"], rtol=1e-4)
 
 
 def test_level_is_that_of_the_training_and_latents_are_those_of_the_codec(retuned):
     results = retuned.folder / "results/tiny"
-    own = store.read(results / "mini-mean-scale/q2/images/0.zarr.zip")
+    codec_table = store.read(results / "mini-mean-scale/q2/images/0.zarr.zip")
     for codec, level in (("channel", 1 / 12), ("e8", 1.0)):
         simulated = store.read(results / codec / "q2/simulation/0.zarr.zip")
         np.testing.assert_allclose(simulated["level"], level)
         table = store.read(results / codec / "q2/images/0.zarr.zip")
-        np.testing.assert_array_equal(table["bytes"], own["bytes"])
-        assert (table["mse"] != own["mse"]).all()
+        np.testing.assert_array_equal(table["bytes"], codec_table["bytes"])
+        assert (table["mse"] != codec_table["mse"]).all()
 
 
 def test_checkpoint_opens_in_compressai(retuned):
@@ -145,8 +145,8 @@ def test_changed_code_of_the_quantizer_trains_again(retuned):
         module.write_text(original + "\nADDED = 1\n")
         weights = {f"training/for-e8/q{quality}.safetensors" for quality in (1, 2)}
         assert retuned.jobs("--until", "retune_codec") == weights
-        done = retuned.snakemake("results/training/for-e8/q1.safetensors")
-        assert done.returncode == 0, done.stdout
+        process = retuned.snakemake("results/training/for-e8/q1.safetensors")
+        assert process.returncode == 0, process.stdout
     finally:
         module.write_text(original)
     log = (retuned.folder / "logs/retune_codec/for-e8/q1.log").read_text()

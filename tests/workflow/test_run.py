@@ -64,9 +64,9 @@ def test_rungs_by_hand_are_those_of_the_ladder(project):
     assert "codec/codec/rounding" in cells
     for cell in cells:
         command = [sys.executable, script, results, "tiny", "mini-mean-scale", cell]
-        done = subprocess.run(command, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        numbers = re.sub(r"[][]", " ", done.stdout).split()
+        process = subprocess.run(command, capture_output=True, text=True)
+        assert process.returncode == 0, process.stderr
+        numbers = re.sub(r"[][]", " ", process.stdout).split()
         by_hand, table = np.array(numbers, float).reshape(3, 2).T
         np.testing.assert_allclose(by_hand, table, rtol=1e-7)
 
@@ -242,11 +242,11 @@ def test_every_job_writes_what_it_has_used(project):
 
 def test_every_job_requests_more_than_its_peak_memory(project):
     plan = project.snakemake("--dry-run", "--forceall").stdout
-    found = re.findall(
+    matches = re.findall(
         r"^    log: (\S+)$(?:\n    .*)*?\n    resources: .*mem_mib=(\d+)", plan, re.M
     )
-    assert len(found) > 20
-    for log, requested in found:
+    assert len(matches) > 20
+    for log, requested in matches:
         text = (project.folder / log).read_text()
         peak = int(re.search(USAGE_PATTERN, text, re.M)[2])
         assert peak < int(requested), log
@@ -263,7 +263,7 @@ def test_rdpipe_run_ends_with_the_answer_and_the_path_of_the_report(project):
     page = project.folder / "results/report.html"
     page.unlink()
     command = [sys.executable, "-m", "rdpipe", "run", "tiny.yaml", "--cores", "2"]
-    done = subprocess.run(
+    process = subprocess.run(
         command,
         cwd=project.folder,
         env=project.environment,
@@ -271,16 +271,16 @@ def test_rdpipe_run_ends_with_the_answer_and_the_path_of_the_report(project):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
-    lines = done.stdout.splitlines()
+    lines = process.stdout.splitlines()
     assert lines[1] == "1 job" and re.fullmatch(r"1/1 make_report \d+ s", lines[2]), lines
     assert "mini-mean-scale on tiny" in lines
     assert lines[-1].startswith(f"report: {page} (written ")
 
 
 def test_target_that_makes_no_report_prints_none(project):
-    done = project.snakemake("--force", "results/compressai/tiny/mine.json")
-    assert done.returncode == 0, done.stdout
-    assert "rule export_curves" in done.stdout and "report.html" not in done.stdout
+    process = project.snakemake("--force", "results/compressai/tiny/mine.json")
+    assert process.returncode == 0, process.stdout
+    assert "rule export_curves" in process.stdout and "report.html" not in process.stdout
 
 
 def test_stores_contain_specification_and_versions(project):
@@ -294,26 +294,26 @@ def test_same_run_gives_the_same_bytes(project):
              "tiny/mine/q1/maps/0.zarr.zip", "training/net.safetensors"]  # fmt: skip
     files = [project.folder / "results" / name for name in names]
     before = [content(file) for file in files]
-    done = project.snakemake("--force", *(f"results/{name}" for name in names))
-    assert done.returncode == 0, done.stdout
+    process = project.snakemake("--force", *(f"results/{name}" for name in names))
+    assert process.returncode == 0, process.stdout
     assert [
         name for name, file, old in zip(names, files, before, strict=True) if content(file) != old
     ] == []
 
 
 def test_lint_is_clean(project):
-    done = project.snakemake("--lint")
-    assert done.returncode == 0, done.stdout
-    assert "your workflow is in a good condition" in done.stdout
+    process = project.snakemake("--lint")
+    assert process.returncode == 0, process.stdout
+    assert "your workflow is in a good condition" in process.stdout
 
 
 def test_unreadable_image_stops_the_run(project, tmp_path):
     bad = project.folder / "images" / "zz bad.png"
     bad.write_bytes(b"")
     try:
-        done = project.snakemake("results/tiny/manifest.json", "--show-failed-logs")
-        assert done.returncode != 0
-        assert "zz bad.png': the file is empty" in done.stdout
+        process = project.snakemake("results/tiny/manifest.json", "--show-failed-logs")
+        assert process.returncode != 0
+        assert "zz bad.png': the file is empty" in process.stdout
     finally:
         bad.unlink()
         assert project.snakemake("results/tiny/manifest.json").returncode == 0
@@ -342,12 +342,12 @@ def test_bitstreams_decode_by_hand_whatever_the_environment_exports(project, tmp
     environment = {k: v for k, v in project.environment.items() if not k.endswith("_NUM_THREADS")}
     if threads:
         environment["OMP_NUM_THREADS"] = threads
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, *shlex.split(command)[1:]],
         cwd=project.folder,
         env=environment,
         text=True,
         capture_output=True,
     )
-    assert done.returncode == 0, done.stderr
+    assert process.returncode == 0, process.stderr
     assert (tmp_path / "decoded.zip").read_bytes() == (project.folder / out).read_bytes()

@@ -26,8 +26,8 @@ def sharded(project, new_project, tmp_path_factory):
                   baselines={"jpeg": {"qualities": [40]}}, keep_latents=False)  # fmt: skip
     config["datasets"]["tiny"]["shards"] = 2
     sharded.configure(config)
-    done = sharded.snakemake("--cores", "1")
-    assert done.returncode == 0, done.stdout
+    process = sharded.snakemake("--cores", "1")
+    assert process.returncode == 0, process.stdout
     return sharded
 
 
@@ -82,14 +82,14 @@ def test_bounds_of_shards_have_the_same_bytes(project, sharded, tmp_path):
 
 def test_latents_are_deleted_after_use_and_nothing_is_left_to_do(sharded):
     assert not list(sharded.folder.glob("results/*/*/*/latents/*"))
-    done = sharded.snakemake("--cores", "1")
-    assert done.returncode == 0 and "Nothing to be done" in done.stdout
+    process = sharded.snakemake("--cores", "1")
+    assert process.returncode == 0 and "Nothing to be done" in process.stdout
 
 
 def test_more_shards_than_images_are_refused(sharded):
     config = copy.deepcopy(CONFIG)
     config["datasets"]["tiny"]["shards"] = 3
     sharded.configure(config)
-    done = sharded.snakemake("--show-failed-logs", f"{RUN}/images/2.zarr.zip")
-    assert done.returncode != 0
-    assert "3 shards of 2 images; expected 1 to 2 shards" in done.stdout
+    process = sharded.snakemake("--show-failed-logs", f"{RUN}/images/2.zarr.zip")
+    assert process.returncode != 0
+    assert "3 shards of 2 images; expected 1 to 2 shards" in process.stdout

@@ -32,10 +32,10 @@ def output_of(*command: str) -> str:
     if shutil.which(command[0]) is None:
         return ""
     try:
-        done = subprocess.run(command, text=True, capture_output=True, timeout=15)
+        process = subprocess.run(command, text=True, capture_output=True, timeout=15)
     except subprocess.TimeoutExpired:
         return ""
-    return done.stdout if done.returncode == 0 else ""
+    return process.stdout if process.returncode == 0 else ""
 
 
 pytestmark = pytest.mark.slurm

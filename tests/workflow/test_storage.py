@@ -102,9 +102,9 @@ def test_jobs_that_share_only_a_storage_give_the_same_numbers(tmp_path):
     }
     project.configure(config)
 
-    done = project.snakemake(*TARGETS)
+    process = project.snakemake(*TARGETS)
     logs = "\n".join(file.read_text() for file in project.nodes.glob("*.log"))
-    assert done.returncode == 0, done.stdout + logs
+    assert process.returncode == 0, process.stdout + logs
     assert len(list(project.nodes.glob("*.status"))) == 4  # with the training
     scripts = [file.read_text() for file in project.nodes.glob("*.sh")]
     assert all(re.search(r"RDPIPE_DEVICE='?\"?(cpu|cuda)", script) for script in scripts)

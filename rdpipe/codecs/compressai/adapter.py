@@ -147,8 +147,8 @@ class CompressAICodec:
         self._adapt(model)
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = {name: value for name, value in self.__dict__.items() if name != "_lock"}
-        return kept | {"_precise": None}
+        state = {name: value for name, value in self.__dict__.items() if name != "_lock"}
+        return state | {"_precise": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

@@ -420,9 +420,9 @@ def test_codec_is_not_rebuilt_while_the_weights_stay(model):
 @pytest.mark.parametrize("architecture", ["mbt2018-mean", "mbt2018-vbr"], indirect=True)
 def test_codec_works_on_a_model_that_it_takes_over(model):
     """The numbers are those of a copy."""
-    taken = copy.deepcopy(model)
-    codec, other = adapt_model(taken, QUALITY, "cpu", copy=False), adapt(model)
-    assert codec.model is taken
+    original = copy.deepcopy(model)
+    codec, other = adapt_model(original, QUALITY, "cpu", copy=False), adapt(model)
+    assert codec.model is original
     whole, expected = y_of(codec), y_of(other)
     assert torch.equal(whole.y, expected.y) and torch.equal(whole.scale, expected.scale)
     assert codec.compress(IMAGE) == other.compress(IMAGE)

@@ -113,8 +113,8 @@ def test_prediction_is_from_the_output_of_the_test_channel(model):
     visit(codec, again, IMAGE)
     assert len(walk.coded) == len(again.coded) == len(rounded) > 1
     same = [
-        torch.equal(own.prior.mean, other.prior.mean)
-        for (own, _), (other, _) in zip(walk.coded, again.coded, strict=True)
+        torch.equal(part.prior.mean, other.prior.mean)
+        for (part, _), (other, _) in zip(walk.coded, again.coded, strict=True)
     ]
     assert all(same[: half + 1]) and not all(same)
     assert not torch.equal(walk.coded[-1][0].prior.mean, rounded[-1].prior.mean)

@@ -41,11 +41,11 @@ def test_predictions_and_image_are_those_of_the_raster_scan(codec):
         (whole.offset + whole.step * whole.index).float()[None]
         for whole in (wholes["y"], wholes["z"])
     )
-    given = Given(y_hat, z_hat)
+    replay = Given(y_hat, z_hat)
     with torch.no_grad():
-        parallel = codec.code_parallel(padded_size(codec, *IMAGE.shape[:2]), given)
-    torch.testing.assert_close(given.prior.mean[0], wholes["y"].mean, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(given.prior.scale[0], wholes["y"].scale, rtol=1e-4, atol=1e-4)
+        parallel = codec.code_parallel(padded_size(codec, *IMAGE.shape[:2]), replay)
+    torch.testing.assert_close(replay.prior.mean[0], wholes["y"].mean, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(replay.prior.scale[0], wholes["y"].scale, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(parallel, image, rtol=1e-3, atol=1e-3)
 
 
@@ -53,8 +53,8 @@ def test_predictions_and_image_are_those_of_the_raster_scan(codec):
 def test_latents_are_refined_at_once_and_coded_one_after_the_other(architecture):
     codec = adapt(coding_model(architecture))
     refiner = Refiner(codec, "image", IMAGE, Settings(1e-4, steps=12))
-    own = refiner.bits_in_graph(refiner.initial)  # on the grid of the entropy coder
-    assert own == pytest.approx(refiner.before.bits, rel=2e-3)
+    bits = refiner.bits_in_graph(refiner.initial)  # on the grid of the entropy coder
+    assert bits == pytest.approx(refiner.before.bits, rel=2e-3)
     refined = refiner.refine()
     assert refined.after.value < refined.before.value
     assert refined.graph_bits == pytest.approx(refined.after.bits, rel=0.1)

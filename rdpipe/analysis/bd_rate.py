@@ -189,11 +189,11 @@ def compare(anchor: Points, curve: Points, measure: Measure = PSNR) -> BDRate:
         method: _percent(_log_ratio(first, second, method))
         for method in (Akima1DInterpolator, PchipInterpolator)
     }
-    used = _method(first, second)
-    if used is PchipInterpolator:
+    method = _method(first, second)
+    if method is PchipInterpolator:
         remarks.append("monotone cubics, because Akima interpolation is not monotone here")
     error = abs(values[Akima1DInterpolator] - values[PchipInterpolator])
-    return BDRate(values[used], "", overlap, "; ".join(remarks), error)
+    return BDRate(values[method], "", overlap, "; ".join(remarks), error)
 
 
 def bd_rate_interval(anchor: Curve, curve: Curve, measure: Measure = PSNR) -> Interval:

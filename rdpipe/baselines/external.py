@@ -204,8 +204,8 @@ def _run(name: str, commands: Sequence[Command], values: Mapping[str, object]) -
 def _read_image(file: Path, shape: tuple[int, ...]) -> Pixels:
     """Return the decoded image, 8-bit RGB of the size of the original."""
     try:
-        with Image.open(file) as opened:
-            mode, decoded = opened.mode, np.asarray(opened)
+        with Image.open(file) as image:
+            mode, decoded = image.mode, np.asarray(image)
     except (OSError, ValueError, SyntaxError) as error:
         raise InputError(f"external decode: the output is not an image: {error}") from error
     if mode != "RGB" or decoded.shape != shape:

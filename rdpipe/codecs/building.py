@@ -67,8 +67,9 @@ def retuned(quality: int, codec: Mapping[str, Any], checkpoint: str, device: str
     """
     from safetensors.torch import load_file  # of an extra
 
-    built = build_codec(codec["use"], quality, codec, device)
-    if not isinstance(built, SupportsTraining):
-        raise InputError(f"{type(built).__name__} cannot be trained, so it has no trained weights")
-    built.load_checkpoint(load_file(Path(weights_of(checkpoint, quality))))
-    return built
+    instance = build_codec(codec["use"], quality, codec, device)
+    if not isinstance(instance, SupportsTraining):
+        name = type(instance).__name__
+        raise InputError(f"{name} cannot be trained, so it has no trained weights")
+    instance.load_checkpoint(load_file(Path(weights_of(checkpoint, quality))))
+    return instance

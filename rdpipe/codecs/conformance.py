@@ -351,7 +351,7 @@ def _describe_structure(codec: Codec) -> Iterator[Finding]:
 
 
 def _check_gradient(codec: Codec, image: Image) -> Iterator[Finding]:
-    """Say whether the image has a gradient with respect to the latents."""
+    """Yield a finding on the gradient of the image with respect to the latents."""
     consequence = "refinement of latents and weighted-test-channel cannot be used"
     try:
         gains = decoder_gain(codec, "check", image)

@@ -63,8 +63,10 @@ class ValidatingWalk(Walk):
                 f"send({name!r}): prior.mean has shape {tuple(prior.mean.shape)}, prior.scale"
                 f" {tuple(prior.scale.shape)}; expected (1, channel, row, column) for both"
             )
-        if not (torch.as_tensor(options.get("step", 1.0)) > 0).all():
-            raise InputError(f"send({name!r}): step must be positive")
+        step = torch.as_tensor(options.get("step", 1.0))
+        if not (step > 0).all():
+            least = step.min().item()
+            raise InputError(f"send({name!r}): step must be positive; its least is {least:g}")
         return super().__call__(name, prior, y, **options)
 
 

@@ -95,8 +95,8 @@ def chosen_tables(results: Path, figure: str, codec: str, dataset: str) -> Table
 
     Says which codec was chosen if there are several and none is given.
     """
-    needed = ("ladder", "image_points", *(["bd_rates"] if figure in DETAILS else []))
-    runs = read_runs(results, needed)
+    names = ("ladder", "image_points", *(["bd_rates"] if figure in DETAILS else []))
+    runs = read_runs(results, names)
     known = list(dict.fromkeys(name for _, name in runs))
     if figure in COMPARISONS:
         codecs = codec.split(",") if codec else known

@@ -67,10 +67,10 @@ def start(command: Sequence[str]) -> None:
             return
         listener.listen(socket.SOMAXCONN)
         owned, _owner = os.pipe()  # the other end stays open for as long as this process runs
-        passed = [listener.fileno(), owned]
+        descriptors = [listener.fileno(), owned]
         subprocess.Popen(
-            [*command, *map(str, passed)],
-            pass_fds=passed,
+            [*command, *map(str, descriptors)],
+            pass_fds=descriptors,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,  # without a server, jobs report the error

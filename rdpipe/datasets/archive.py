@@ -139,22 +139,22 @@ def _unpack(archive: Archive, file: Path, images: Path) -> None:
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     try:
-        with zipfile.ZipFile(file) as opened:
-            members = [name for name in opened.namelist() if _is_image(archive, name)]
+        with zipfile.ZipFile(file) as reader:
+            members = [name for name in reader.namelist() if _is_image(archive, name)]
             names = {PurePosixPath(name).name for name in members}
             if not len(names) == len(members) == archive.count:
                 raise InputError(
                     f"{archive.dataset}: {file} has {len(names)} images; expected {archive.count}"
                 )
             for member in members:
-                size = opened.getinfo(member).file_size
+                size = reader.getinfo(member).file_size
                 if size > LARGEST_IMAGE:
                     raise InputError(
                         f"{archive.dataset}: {member!r} in {file} has {size} bytes; expected at"
                         f" most {LARGEST_IMAGE}"
                     )
                 target = temporary / PurePosixPath(member).name
-                with opened.open(member) as packed, target.open("wb") as image:
+                with reader.open(member) as packed, target.open("wb") as image:
                     shutil.copyfileobj(packed, image)
         lines = [f"{file_sha256(temporary / name)}  {name}\n" for name in sorted(names)]
         (temporary / CHECKSUMS).write_text("".join(lines))

@@ -249,7 +249,7 @@ class Mixture(Prior):
 
     @property
     def origin(self) -> Tensor:
-        """Unknown."""
+        """Raise an error: it is unknown."""
         raise InputError(f"a Mixture {NO_ORIGIN}")
 
     def log_tail(self, x: Tensor, upper: Tensor) -> Tensor:

@@ -96,8 +96,8 @@ def build_part(
     InputError
         If it breaks the contract of its axis, or is not fitted yet.
     """
-    built = build_entry(axis, name, entry, axis_named(axis).registry)
-    part = ADAPTERS[axis](name, built)
+    instance = build_entry(axis, name, entry, axis_named(axis).registry)
+    part = ADAPTERS[axis](name, instance)
     if isinstance(part, FittedEstimator):
         if (axis, name) not in fits:
             raise InputError(

@@ -132,48 +132,48 @@ def match_quality(
     reason : str
         Why the quality is not reached; empty if it is.
     """
-    tried: dict[float, _Q] = {}
+    results: dict[float, _Q] = {}
     level = best = float(np.float32(start))
 
     def excess(level: float) -> float:
-        quality = tried[level].quality
+        quality = results[level].quality
         return 0.0 if quality == target else quality - target  # both may be infinite
 
     for _ in range(MOST_SYNTHESES):
-        if level in tried:
+        if level in results:
             break
-        tried[level] = evaluate(level)
-        best = min(tried, key=lambda level: abs(excess(level)))
-        if abs(excess(best)) <= QUALITY_TOLERANCE or not math.isfinite(tried[level].quality):
+        results[level] = evaluate(level)
+        best = min(results, key=lambda level: abs(excess(level)))
+        if abs(excess(best)) <= QUALITY_TOLERANCE or not math.isfinite(results[level].quality):
             break
-        points = sorted((math.log2(level), excess(level)) for level in tried)
+        points = sorted((math.log2(level), excess(level)) for level in results)
         level = float(np.float32(2 ** _next_level(points, slope)))
     reached = abs(excess(best)) <= QUALITY_LIMIT
-    qualities = [result.quality for result in tried.values()]
+    qualities = [result.quality for result in results.values()]
     reason = (
         ""
         if reached
-        else f"levels from {min(tried):.3g} to {max(tried):.3g} give"
+        else f"levels from {min(results):.3g} to {max(results):.3g} give"
         f" {min(qualities):.2f} to {max(qualities):.2f} dB, not {target:.2f} dB"
     )
-    return tried[best], best, reason
+    return results[best], best, reason
 
 
-def _next_level(tried: list[tuple[float, float]], slope: float) -> float:
+def _next_level(points: list[tuple[float, float]], slope: float) -> float:
     """Return the next guess of a level, from the levels tried so far with their excesses."""
-    above = [point for point in tried if point[1] > 0]
-    below = [point for point in tried if point[1] <= 0]
+    above = [point for point in points if point[1] > 0]
+    below = [point for point in points if point[1] <= 0]
     if above and below:
         (low, high_excess), (high, low_excess) = above[-1], below[0]
-        if len(tried) >= 4 and high > low:  # regula falsi may be slow at one end
-            nearest = sorted(tried, key=lambda point: abs(point[1]))[:2]
+        if len(points) >= 4 and high > low:  # regula falsi may be slow at one end
+            nearest = sorted(points, key=lambda point: abs(point[1]))[:2]
             guess = _secant(*nearest)
             if low < guess < high:
                 return guess
             return (low + high) / 2
         return _secant((low, high_excess), (high, low_excess))
     # from the outermost level, because the best one may lie before a part where the quality rises
-    (x, excess), *inner = reversed(tried) if above else tried
+    (x, excess), *inner = reversed(points) if above else points
     if inner:
         other = inner[0]
         measured = (other[1] - excess) / (x - other[0])

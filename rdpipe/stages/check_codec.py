@@ -52,12 +52,12 @@ def run(
     InputError
         If there is a problem; says how many.
     """
-    built = build_codec(codec, quality, {"use": codec, "args": args}, "cpu")
+    instance = build_codec(codec, quality, {"use": codec, "args": args}, "cpu")
     print(f"{codec} at quality {quality} on {image}")
     pixels = read_image(str(image))[0]
-    findings = list(check(built, pixels))
+    findings = list(check(instance, pixels))
     if all(fine for fine, _ in findings):
-        findings.append(check_refinement(built, pixels))
+        findings.append(check_refinement(instance, pixels))
     for fine, finding in findings:
         print(f"{'ok     ' if fine else 'PROBLEM'}  {finding}")
     if problems := sum(not fine for fine, _ in findings):

@@ -75,10 +75,10 @@ def run(
             latents = check_latents(latents, list(arrays), image["name"])
             for latent, of_latent in arrays.items():
                 writer.write(of_latent, group=f"{index}/{latent}")
-        described = tabulate(rows, names, digests, latents, spec.run_id)
-        writer.write(described)
+        content = tabulate(rows, names, digests, latents, spec.run_id)
+        writer.write(content)
     with store.create(table, spec) as writer:
-        writer.write(described)
+        writer.write(content)
         if (limits := known_limits(codec)) is not None:
             writer.write(limits, group="references")
 

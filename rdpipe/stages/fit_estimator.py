@@ -89,10 +89,10 @@ def build_estimator(spec: FitEstimatorSpec) -> FittedEstimator:
     InputError
         If it cannot be fitted.
     """
-    built = build_entry(spec.axis, spec.name, spec.entry, axis_named(spec.axis).registry)
-    estimator = ADAPTERS[spec.axis](spec.name, built)
+    instance = build_entry(spec.axis, spec.name, spec.entry, axis_named(spec.axis).registry)
+    estimator = ADAPTERS[spec.axis](spec.name, instance)
     if not isinstance(estimator, FittedEstimator):
         raise InputError(
-            f"{spec.axis} {spec.name!r} is a {type(built).__name__}; expected a FittedEstimator"
+            f"{spec.axis} {spec.name!r} is a {type(instance).__name__}; expected a FittedEstimator"
         )
     return estimator

@@ -235,11 +235,11 @@ def training_images(weights: Path) -> set[str]:
     from safetensors import SafetensorError, safe_open  # of an extra
 
     try:
-        with safe_open(weights, "pt") as opened:
-            described = json.loads((opened.metadata() or {}).get("rdpipe", "{}"))
+        with safe_open(weights, "pt") as file:
+            metadata = json.loads((file.metadata() or {}).get("rdpipe", "{}"))
     except SafetensorError:  # the codec that loads the file reports it
         return set()
-    return set(described.get("trained_on", ()))
+    return set(metadata.get("trained_on", ()))
 
 
 def check_not_fitted_on(what: str, digests: Any, scored: xr.Dataset) -> None:

@@ -128,18 +128,18 @@ def run(
         | {"folder": folders.get((dataset, codec), "")}
         for (dataset, codec), selected in run_tables.items()
     ]
-    described = map(described_dataset, manifests)
-    datasets = dict(zip(sorted(spec.config["datasets"]), described, strict=True))
+    dataset_contents = map(dataset_content, manifests)
+    datasets = dict(zip(sorted(spec.config["datasets"]), dataset_contents, strict=True))
     shown = pictures.collect(products, spec.limits)
     text = page.render(contents, shown, datasets, spec.config, provenance(origin))
     for path, content in ((labels, json.dumps(names, ensure_ascii=False)), (out, text)):
         write_bytes(path, content.encode())
 
 
-def described_dataset(file: Path) -> dict[str, Any]:
+def dataset_content(file: Path) -> dict[str, Any]:
     """Return a manifest with the remarks on its images."""
-    loaded = manifest.load(file)
-    return {**loaded, "remarks": manifest.remarks(loaded)}
+    content = manifest.load(file)
+    return {**content, "remarks": manifest.remarks(content)}
 
 
 def read_tables(bounds: Path, images: list[Path], gaps: list[Path]) -> Tables:

@@ -42,9 +42,9 @@ def run(
         all jobs can read the files.
     """
     sources = build_entry("dataset", spec.name, spec.entry, DATASETS)
-    built = manifest.build(sources, spec.on_error)
-    for remark in manifest.remarks(built):
+    content = manifest.build(sources, spec.on_error)
+    for remark in manifest.remarks(content):
         logger.warning("%s: %s", spec.name, remark)
     for file in pack:
-        built = manifest.pack_images(built, file)
-    manifest.write(out, built)
+        content = manifest.pack_images(content, file)
+    manifest.write(out, content)

@@ -166,8 +166,8 @@ def load(file: Path) -> tuple[Refinement, float]:
     """Read what :func:`save` wrote."""
     from safetensors import safe_open
 
-    with safe_open(file, "pt") as opened:
-        numbers = map(float, opened.metadata()["numbers"].split())
+    with safe_open(file, "pt") as reader:
+        numbers = map(float, reader.metadata()["numbers"].split())
         *objectives, step, seconds, graph_bits = numbers
     before, after = Objective(*objectives[:3]), Objective(*objectives[3:])
     return Refinement(load_file(file), before, after, int(step), graph_bits), seconds

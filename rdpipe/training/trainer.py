@@ -329,7 +329,8 @@ def make_fabric(spec: LoopSpec) -> lightning_fabric.Fabric:
     """
     if spec.batch % spec.devices:
         raise InputError(
-            f"training: batch {spec.batch} is not a multiple of devices {spec.devices}"
+            f"training: batch {spec.batch} is not a multiple of devices {spec.devices};"
+            " expected the same number of images on each device"
         )
     use_full_precision()
     claim_cards(spec.device, spec.devices)

@@ -397,8 +397,8 @@ class CompressAICodec:
         """Return a copy of the present model on the CPU, with the transforms on the card."""
         weights = named_weights(self.model)
         if self._copy_on_host is None or not same_weights(self._copy_on_host[0], weights):
-            copied = {name: weight.clone() for name, weight in weights.items()}
-            self._copy_on_host = copied, card_coder.on_host(self.model, self.device)
+            copies = {name: weight.clone() for name, weight in weights.items()}
+            self._copy_on_host = copies, card_coder.on_host(self.model, self.device)
         return self._copy_on_host[1]
 
     def forward(self, image: Tensor) -> Tensor:

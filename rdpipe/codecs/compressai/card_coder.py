@@ -50,9 +50,9 @@ class PendingString:
 def to_bytes(strings: Sequence[bytes | PendingString]) -> list[bytes]:
     """Return the strings of an image, with one copy to the host."""
     pending = [string for string in strings if isinstance(string, PendingString)]
-    copied = iter(to_host([*chain(*((string.symbols, string.indexes) for string in pending))]))
+    arrays = iter(to_host([*chain(*((string.symbols, string.indexes) for string in pending))]))
     return [
-        _encode(string.model, next(copied), next(copied))
+        _encode(string.model, next(arrays), next(arrays))
         if isinstance(string, PendingString)
         else string
         for string in strings

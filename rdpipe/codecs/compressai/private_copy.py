@@ -53,14 +53,14 @@ def named_weights(model: nn.Module) -> dict[str, Tensor]:
     return {name: t.detach() for name, t in tensors.items() if not name.endswith(TABLES)}
 
 
-def same_weights(copied: dict[str, Tensor], original: dict[str, Tensor]) -> bool:
+def same_weights(copies: dict[str, Tensor], original: dict[str, Tensor]) -> bool:
     """Return whether copied weights have the names and the numbers of the original, on any device.
 
     Numbers are compared, because versions of tensors do not show a change through ``.data``.
     """
-    if copied.keys() != original.keys():
+    if copies.keys() != original.keys():
         return False
-    pairs = [(weight, original[name]) for name, weight in copied.items()]
+    pairs = [(weight, original[name]) for name, weight in copies.items()]
     if any(a.shape != b.shape or a.dtype != b.dtype for a, b in pairs):
         return False
     if all(a.device.type == b.device.type == "cpu" for a, b in pairs):

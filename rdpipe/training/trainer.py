@@ -37,7 +37,7 @@ from rdpipe.training.warm_start import load_start
 logger = logging.getLogger(__name__)
 
 
-def learning_rate(step: int, steps: int, peak: float, warm_up: int = 500) -> float:
+def learning_rate(step: int, steps: int, peak: float, warm_up: int = 100) -> float:
     """Return the learning rate of a step.
 
     It rises for ``warm_up`` steps, stays constant, and falls as a cosine over the last third. A
@@ -102,7 +102,7 @@ class Trainer:
         cannot share a batch.
     """
 
-    warm_up = 500
+    warm_up = 100
 
     def __init__(self, spec: LoopSpec, state_dir: Path, crops: Crops | None = None):
         retain_freed_memory()

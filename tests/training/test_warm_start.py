@@ -35,7 +35,7 @@ def test_training_starts_with_the_weights_of_another(tmp_path, caplog):
 @pytest.mark.parametrize("mean, variance", FAMILIES)
 def test_network_with_more_latents_starts_as_the_smaller_network(tmp_path, mean, variance):
     axes = {"mean": mean, "variance": variance, "precision": "32-true"}
-    small = train_small(tmp_path / "small", **axes, steps=5, learning_rate=0.02)
+    small = train_small(tmp_path / "small", **axes, steps=5, learning_rate=0.004)
     save_file(small, tmp_path / "small.safetensors")
     start = str(tmp_path / "small.safetensors")
     large = train_small(tmp_path / "large", **axes, M=12, steps=1, learning_rate=1e-9, start=start)

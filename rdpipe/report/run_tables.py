@@ -48,9 +48,7 @@ def read_runs(results: Path, names: Iterable[str]) -> dict[tuple[str, str], Tabl
     runs = points[points["role"] == CurveRole.CODEC][["dataset", "codec"]].drop_duplicates()
     labels = read_labels(results)
     return {
-        (dataset, codec): with_labels(
-            {name: of_run(table, dataset, codec) for name, table in tables.items()}, labels
-        )
+        (dataset, codec): select_run(tables, dataset, codec, labels)
         for dataset, codec in runs.itertuples(index=False)
     }
 
@@ -73,9 +71,15 @@ def read_labels(results: Path) -> Labels:
     return labels
 
 
-def of_run(table: pd.DataFrame, dataset: str, codec: str) -> pd.DataFrame:
-    """Return the rows of one codec, and of the curves that all codecs of the dataset share."""
-    selected = table["codec"] == codec
-    if "role" in table:
-        selected |= table["role"].isin(SHARED) & (table["codec"] == "")
-    return table[(table["dataset"] == dataset) & selected]
+def select_run(tables: Tables, dataset: str, codec: str, labels: Labels = NO_LABELS) -> Tables:
+    """Return the rows of one codec, and of the curves that all codecs of the dataset share.
+
+    Curves have their ``label``.
+    """
+    selected = {}
+    for name, table in tables.items():
+        rows = table["codec"] == codec
+        if "role" in table:
+            rows |= table["role"].isin(SHARED) & (table["codec"] == "")
+        selected[name] = table[(table["dataset"] == dataset) & rows]
+    return with_labels(selected, labels)

@@ -12,7 +12,6 @@ import pandas as pd
 import xarray as xr
 
 from rdpipe.core.axes import CellId
-from rdpipe.core.kinds import CurveRole
 from rdpipe.core.provenance import commit, machine, versions
 from rdpipe.core.specs import Spec
 from rdpipe.datasets import manifest
@@ -20,7 +19,8 @@ from rdpipe.io import store
 from rdpipe.io.files import write_atomically
 from rdpipe.report import figures as paper_figures
 from rdpipe.report import frames, page, pictures
-from rdpipe.report.labels import NO_LABELS, Labels, with_labels
+from rdpipe.report.labels import Labels, with_labels
+from rdpipe.report.run_tables import Tables, select_run
 from rdpipe.report.savings import savings
 from rdpipe.report.stage_times import stage_times
 from rdpipe.report.style import SHOWN
@@ -40,10 +40,6 @@ BOUNDS_TABLES = (
     "image_terms",
 )
 """Groups of the store of ``trace_bounds`` that the page shows."""
-CURVE_TABLES = ("points", "image_points")
-"""Tables with curves that all codecs share."""
-Tables = dict[str, pd.DataFrame]
-"""Tables by name."""
 
 
 class MakeReportSpec(Spec, frozen=True, kw_only=True):
@@ -118,7 +114,7 @@ def run(
     names = spec.config["labels"]
     runs = tables["latents"][["dataset", "codec"]].drop_duplicates()
     run_tables = {
-        (row.dataset, row.codec): select_run(tables, row.dataset, row.codec, names)
+        (row.dataset, row.codec): tables_of_run(tables, row.dataset, row.codec, names)
         for row in runs.itertuples()
     }
     write_figures(figures, run_tables)
@@ -177,20 +173,11 @@ def map_tables(products: Sequence[pictures.Product], spec: MakeReportSpec) -> Ta
     }
 
 
-def select_run(tables: Tables, dataset: str, codec: str, labels: Labels = NO_LABELS) -> Tables:
-    """Return the rows of one dataset and codec, and of the curves that all codecs share.
-
-    Curves have their ``label``.
-    """
-    shared = (CurveRole.BASELINE, CurveRole.PUBLISHED)
-    selected = {}
-    for name, table in tables.items():
-        is_selected = table["codec"] == codec
-        if name in CURVE_TABLES:
-            is_selected |= table["role"].isin(shared)
-        selected[name] = table[(table["dataset"] == dataset) & is_selected]
-    selected["savings"] = savings(selected["points"], selected["image_points"])
-    return with_labels(selected, labels)
+def tables_of_run(tables: Tables, dataset: str, codec: str, labels: Labels) -> Tables:
+    """Return the tables of one codec on one dataset, with what its curves save."""
+    selected = select_run(tables, dataset, codec, labels)
+    frame = savings(selected["points"], selected["image_points"])
+    return selected | with_labels({"savings": frame}, labels)
 
 
 def write_figures(files: list[Path], tables: dict[tuple[str, str], Tables]) -> None:

@@ -1,8 +1,9 @@
-"""Selection of the rows of one codec for the report."""
+"""Selection of the rows of one codec."""
 
 import pandas as pd
 
-from rdpipe.stages.make_report import select_run
+from rdpipe.report.run_tables import select_run
+from rdpipe.report.savings import savings
 
 
 def test_run_has_its_own_rows_and_the_shared_curves():
@@ -24,4 +25,6 @@ def test_run_has_its_own_rows_and_the_shared_curves():
         "published",
     ]
     assert selected["bd_rates"].empty
-    assert set(selected["savings"]["curve"]) == {"source", "baseline", "published"}
+    assert set(selected["points"]["label"]) == {"codec", "source", "baseline", "published"}
+    saved = savings(selected["points"], selected["image_points"])
+    assert set(saved["curve"]) == {"source", "baseline", "published"}

@@ -15,6 +15,7 @@ import json
 import logging
 import os
 import re
+import signal
 import socket
 import sys
 import threading
@@ -283,6 +284,9 @@ def main(argv: list[str] | None = None) -> int:
         status = forkserver.request([stage, *flags])
         if status is not None:
             return status
+    if argv is None and stage not in ("run", "check", *STAGES) and hasattr(signal, "SIGPIPE"):
+        # end quietly if the reader ends, as in | head; these commands have no other pipe
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     if stage == "--version":
         print(f"rdpipe {rdpipe.__version__}")
         return 0

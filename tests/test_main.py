@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -175,6 +176,16 @@ def test_version_and_help(capsys):
     usage = capsys.readouterr().out
     assert all(f"\n  {name}\n" in usage for name in STAGES)
     assert usage.index("\n  show ") < usage.index("stages, which the workflow runs:")
+
+
+@pytest.mark.parametrize("words", [["--help"], ["explain"]])
+def test_command_ends_quietly_if_its_reader_ends(words):
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "rdpipe", *words]
+    process = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert process.stderr == "" and process.returncode == -signal.SIGPIPE
 
 
 def test_unknown_stage_is_refused_with_the_known_ones(capsys):

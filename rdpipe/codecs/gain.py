@@ -50,12 +50,7 @@ class _Leaves(Walk):
 def latents_with_change(codec: Codec, name: str, image: Image) -> dict[str, Whole]:
     """Return the latents of an image, with the change of white noise over the image for a step.
 
-    Parameters
-    ----------
-    codec : Codec
-    name : str
-        Name of the image, which seeds the noise.
-    image : array
+    The parameters are those of :func:`decoder_gain`.
 
     Raises
     ------

@@ -256,7 +256,7 @@ def test_run_ends_with_the_answer_and_the_path_of_the_report(project):
     output = (project.folder / FIRST_RUN).read_text()
     assert "\nmini-mean-scale on tiny\n" in output
     assert "\nagainst the real bytes " in output
-    assert re.search(r"^report: /.*/project-\w+/results/report.html \(written ", output, re.M)
+    assert re.search(r"^report: /.*/project-\w+/results/report\.html \(written ", output, re.M)
 
 
 def test_rdpipe_run_ends_with_the_answer_and_the_path_of_the_report(project):
